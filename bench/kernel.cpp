@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// How fast the kernels are on one core: memory-bound kernels as a share of the copy bandwidth of the same run, matrix
+// products in GF/s. Bytes are those that must move: every operand read once, every result written once.
+// Copy and kernels take turns, so that neighbours on a shared machine disturb both alike; times are CPU time of this
+// thread, figures are medians. Build with -O3 -march=native and a CBLAS. `--json` prints one object per line.
+#include <meshloom/exec/cblas.hpp>
+#include <meshloom/kernel/kernels.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ml = meshloom;
+
+namespace {
+
+constexpr std::int64_t rows = 4096, columns = 768;
+constexpr int rounds = 21;
+
+double now() {
+  std::timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const double start = now();
+  work();
+  return now() - start;
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+/// A whole tensor that the benchmark owns.
+struct array {
+  std::vector<float> values;
+  ml::view seen;
+
+  explicit array(std::initializer_list<std::int64_t> extents, std::uint64_t number) {
+    std::int64_t count = 1;
+    for (const std::int64_t extent : extents) {
+      seen.extent[seen.rank] = seen.global[seen.rank] = extent;
+      ++seen.rank;
+      count *= extent;
+    }
+    ml::make_dense(seen);
+    values.resize(static_cast<std::size_t>(count));
+    seen.data = values.data();
+    ml::fill_normal(seen, 1, number, 1.0);
+  }
+};
+
+struct memory_bound {
+  std::string name;
+  double floats;  ///< moved, at least
+  double target;  ///< share of the copy bandwidth
+  std::function<void()> work;
+};
+
+struct compute_bound {
+  std::string name;
+  double flops;
+  std::function<void()> work;
+};
+
+/// All arrays of the run. Every kernel has results of its own, as large as the copy's.
+struct workload {
+  array x{{rows, columns}, 0}, y{{rows, columns}, 1}, dy{{rows, columns}, 2}, dx{{rows, columns}, 3};
+  array first{{rows, columns}, 4}, second{{rows, columns}, 5}, shares{{rows, columns}, 6};
+  array gain{{columns}, 7}, bias{{columns}, 8}, dgain{{columns}, 9}, dbias{{columns}, 10};
+  array mean{{rows}, 11}, rstd{{rows}, 12}, loss{{rows}, 13}, logsum{{rows}, 14}, total{{}, 15};
+  std::vector<std::int32_t> target;
+  ml::view targets;
+
+  workload() : target(static_cast<std::size_t>(rows)), targets(mean.seen) {
+    for (std::size_t row = 0; row < target.size(); ++row) target[row] = static_cast<std::int32_t>(row * 7 % columns);
+    targets.data = target.data();
+    targets.type = ml::dtype::i32;
+    for (float& moment : second.values) moment *= moment;
+  }
+};
+
+ml::call make_call(std::initializer_list<ml::view> operands, std::initializer_list<ml::view> results,
+                   std::initializer_list<double> attributes = {}) {
+  ml::call with;
+  std::copy(operands.begin(), operands.end(), with.operand);
+  std::copy(results.begin(), results.end(), with.result);
+  std::copy(attributes.begin(), attributes.end(), with.attribute);
+  return with;
+}
+
+template <class Operator>
+std::function<void()> kernel(const ml::call& with) {
+  return [with] { ml::run_on_host<ml::kernel_of<Operator>, float>(with); };
+}
+
+std::vector<memory_bound> memory_cases(workload& w) {
+  using matrix = ml::at<0, 1>;
+  using value = ml::op::operand<0>;
+  using gelu = ml::op::pointwise<ml::op::gelu<value>, matrix, matrix>;
+  using gelu_slope = ml::op::pointwise_gradient<ml::op::multiply<ml::op::gelu_slope<value>, ml::op::operand<1>>, matrix, matrix, matrix>;
+  using biased = ml::op::pointwise<ml::op::gelu<ml::op::add<value, ml::op::operand<1>>>, matrix, matrix, ml::at<1>>;
+  const double all = static_cast<double>(rows * columns);
+  const auto &x = w.x.seen, &y = w.y.seen, &dy = w.dy.seen, &dx = w.dx.seen;
+  const auto &mean = w.mean.seen, &rstd = w.rstd.seen;
+  return {
+      {"layer_norm", 2 * all, 0.7,
+       kernel<ml::op::layer_norm<2>>(make_call({x, w.gain.seen, w.bias.seen}, {y, mean, rstd}, {1e-5}))},
+      {"layer_norm_gradient_input", 3 * all, 0.7,
+       kernel<ml::op::layer_norm_gradient_input<2>>(make_call({dy, x, w.gain.seen, mean, rstd}, {dx}, {1e-5}))},
+      {"layer_norm_gradient_weights", 2 * all, 0.7,
+       kernel<ml::op::layer_norm_gradient_weights<2>>(make_call({dy, x, mean, rstd}, {w.dgain.seen, w.dbias.seen}))},
+      {"softmax", 2 * all, 0.5, kernel<ml::op::softmax<2, false>>(make_call({x}, {w.shares.seen}, {0.125}))},
+      {"softmax_gradient", 3 * all, 0.5, kernel<ml::op::softmax_gradient<2>>(make_call({dy, w.shares.seen}, {dx}, {0.125}))},
+      {"gelu", 2 * all, 0.7, kernel<gelu>(make_call({x}, {y}))},
+      {"gelu_gradient", 3 * all, 0.7, kernel<gelu_slope>(make_call({x, dy}, {dx}))},
+      {"bias_gelu", 2 * all, 0.7, kernel<biased>(make_call({x, w.bias.seen}, {y}))},
+      {"bias_gradient", all, 0.7, kernel<ml::op::sum<matrix, ml::at<1>>>(make_call({dy}, {w.dbias.seen}, {1.0}))},
+      {"sum", all, 0.7, kernel<ml::op::sum<matrix, ml::at<>>>(make_call({dy}, {w.total.seen}, {1.0}))},
+      {"cross_entropy", all, 0.5,
+       kernel<ml::op::cross_entropy<1>>(make_call({x, w.targets}, {w.loss.seen, w.logsum.seen}))},
+      {"cross_entropy_gradient", 2 * all, 0.5,
+       kernel<ml::op::cross_entropy_gradient<1>>(make_call({w.loss.seen, x, w.targets, w.logsum.seen}, {dx}))},
+      {"adamw", 7 * all, 0.7,
+       kernel<ml::op::adamw<2>>(make_call({y, dy, w.first.seen, w.second.seen}, {y, w.first.seen, w.second.seen},
+                                          {1e-3, 0.9, 0.999, 1e-8, 0.01}))},
+      {"sgd", 5 * all, 0.7,
+       kernel<ml::op::sgd<2>>(make_call({y, dy, w.first.seen}, {y, w.first.seen}, {1e-3, 0.9, 0.01}))},
+  };
+}
+
+template <class Arithmetic>
+compute_bound product(const std::string& name, Arithmetic& how, std::int64_t m, std::int64_t n, std::int64_t k, workload& w) {
+  return {name + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k),
+          2.0 * static_cast<double>(m * n * k), [&how, &w, m, n, k] {
+            how.template gemm<float>(m, n, k, w.x.values.data(), k, 1, w.dy.values.data(), n, 1, false, w.dx.values.data(), n, 1);
+          }};
+}
+
+void report(const std::vector<memory_bound>& cases, bool json) {
+  std::vector<float> from(static_cast<std::size_t>(rows * columns), 1.0f), to(from.size());
+  std::vector<std::vector<double>> times(cases.size());
+  std::vector<double> copies;
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t which = 0; which < cases.size(); ++which) {
+      copies.push_back(seconds_of([&] { std::copy(from.begin(), from.end(), to.begin()); }));
+      times[which].push_back(seconds_of(cases[which].work));
+    }
+  }
+  const double copy = 2.0 * 4.0 * static_cast<double>(from.size()) / median(copies);
+  if (json) std::printf("{\"kernel\":\"copy\",\"bytes_per_second\":%.6g}\n", copy);
+  else std::printf("copy %33.1f GB/s\n", copy * 1e-9);
+  for (std::size_t which = 0; which < cases.size(); ++which) {
+    const double rate = 4.0 * cases[which].floats / median(times[which]);
+    if (json) {
+      std::printf("{\"kernel\":\"%s\",\"rows\":%d,\"columns\":%d,\"bytes_per_second\":%.6g,\"share_of_copy\":%.4f,\"target\":%.2f}\n",
+                  cases[which].name.c_str(), static_cast<int>(rows), static_cast<int>(columns), rate, rate / copy, cases[which].target);
+    } else {
+      std::printf("%-30s %7.1f GB/s %5.0f %% of copy (target %.0f %%)\n", cases[which].name.c_str(), rate * 1e-9, 100 * rate / copy,
+                  100 * cases[which].target);
+    }
+  }
+}
+
+void report(const std::vector<compute_bound>& cases, bool json) {
+  std::vector<std::vector<double>> times(cases.size());
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t which = 0; which < cases.size(); ++which) times[which].push_back(seconds_of(cases[which].work));
+  }
+  for (std::size_t which = 0; which < cases.size(); ++which) {
+    const double rate = cases[which].flops / median(times[which]);
+    if (json) std::printf("{\"kernel\":\"%s\",\"flops_per_second\":%.6g}\n", cases[which].name.c_str(), rate);
+    else std::printf("%-30s %7.1f GF/s\n", cases[which].name.c_str(), rate * 1e-9);
+  }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const bool json = count > 1 && std::string_view(words[1]) == "--json";
+  const ml::single_threaded_blas<> alone;
+  workload w;
+  report(memory_cases(w), json);
+  ml::plain own;
+  ml::cblas vendor;
+  report({product("plain", own, 512, 512, 512, w), product("cblas", vendor, 512, 512, 512, w),
+          product("plain", own, 1024, 768, 768, w), product("cblas", vendor, 1024, 768, 768, w)},
+         json);
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// The analytic cost model: roofline for operators, α–β for collectives and transfers. Prices are picoseconds.
+// Law: nothing of weight is free; a price never falls when a shard grows. Source: Williams et al. 2009 (roofline).
+#pragma once
+
+#include <meshloom/cluster/cluster.hpp>
+#include <meshloom/graph/graph.hpp>
+#include <meshloom/sharding/collective.hpp>
+
+namespace meshloom {
+
+/// The time of one node on the rank with the largest shard, its statistics' exchanges included.
+picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh, const strategy& how,
+                  const device& on, const mesh_links& links);
+
+/// Sending the largest shard of a value from one stage to the next.
+picoseconds transfer_price(bytes largest, const link& over);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/cost/analytic.inl>
+#endif

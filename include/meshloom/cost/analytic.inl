@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/cost/analytic.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+namespace detail {
+
+/// Elements of the largest shard of the operator's index space: the product over indices of the largest parts.
+inline double largest_points(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
+  double points = 1;
+  for (std::size_t index = 0; index < at.indices.size(); ++index) {
+    std::int64_t extent = sizes[at.indices[index]].extent;
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
+      const choice& row = at.op->choices.rows[how.row[axis]];
+      if (row.kind == choice::split && row.index == static_cast<int>(index)) extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
+    }
+    points *= static_cast<double>(extent);
+  }
+  return points;
+}
+
+inline double moved_bytes(const graph& whole, const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
+  const record& op = *at.op;
+  double moved = 0;
+  const auto add = [&](value_id id, const spec& layout) {
+    const value& entry = whole.values[id];
+    const auto extents = extents_of(sizes, entry.axes);
+    moved += static_cast<double>(largest_shard(layout, mesh, extents) * size_of(entry.type));
+  };
+  for (std::size_t k = 0; k < at.operands.size(); ++k) add(at.operands[k], operand_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
+  for (std::size_t k = 0; k < at.results.size(); ++k) add(at.results[k], result_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
+  return moved;
+}
+
+/// The largest shard of the rows over which statistics are exchanged.
+inline std::int64_t largest_rows(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
+  std::int64_t rows = 1;
+  const index_list& list = at.op->op.rows;
+  for (std::size_t k = 0; k < static_cast<std::size_t>(list.count); ++k) {
+    std::int64_t extent = sizes[at.indices[static_cast<std::size_t>(list.at[k])]].extent;
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
+      const choice& row = at.op->choices.rows[how.row[axis]];
+      if (row.kind == choice::split && row.index == list.at[k]) extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
+    }
+    rows *= extent;
+  }
+  return rows;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh, const strategy& how,
+                                  const device& on, const mesh_links& links) {
+  const node& at = whole.nodes[id];
+  const double computing = detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / on.flops_per_second;
+  const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
+  picoseconds time = from_seconds(std::max(computing, moving)) + on.launch;
+  const std::uint8_t exchanged = exchange_axes(at.op->op, at.op->choices, mesh.rank, how);
+  for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
+    if (!(exchanged >> axis & 1)) continue;
+    const std::int64_t rows = detail::largest_rows(sizes, at, mesh, how);
+    for (int k = 0; k < at.op->op.statistic_count; ++k) {
+      const bytes size{rows * at.op->op.statistics[static_cast<std::size_t>(k)].values * size_of(whole.precision)};
+      time += price(collective::all_reduce, mesh.size[axis], size, links.axis[axis]) + on.launch;
+    }
+  }
+  return time;
+}
+
+MESHLOOM_INLINE picoseconds transfer_price(bytes largest, const link& over) { return over.latency + carry_time(over, largest); }
+
+}  // namespace meshloom

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// One rank of the host backend: its arena, and the program's bodies prepared for it — views with this rank's extents,
+// strides and origins, kernels looked up, groups and channels numbered — so that a step only patches addresses.
+// Law: nothing is allocated while a step runs.
+#pragma once
+
+#include <meshloom/exec/event.hpp>
+#include <meshloom/exec/kernels.hpp>
+#include <meshloom/exec/shared_memory.hpp>
+
+#include <memory>
+
+namespace meshloom {
+
+/// The caller's memory for one input or output of a step: dense, of the whole batch.
+struct port_data {
+  const void* data = nullptr;
+  std::int64_t count = 0;  ///< elements
+  dtype type = dtype::f32;
+};
+
+/// How the ranks of a program find each other: groups of collectives and channels of messages.
+struct wiring {
+  std::vector<std::vector<std::int32_t>> groups;
+  std::vector<channel> channels;
+  std::vector<std::array<std::int32_t, max_mesh_rank>> group_of;   ///< per rank and mesh axis
+  std::vector<std::array<std::int32_t, max_mesh_rank>> member_of;  ///< its place in that group
+  std::vector<std::vector<std::vector<std::int32_t>>> sends;       ///< per rank and transfer, channels in order
+  std::vector<std::vector<std::vector<std::int32_t>>> receives;
+};
+
+/// For every receiver of a transfer, one sender per distinct shard that it needs; replicas share the load.
+wiring wire(const program& whole);
+
+class host_rank {
+ public:
+  /// `shared` (may be null) already holds the parameters: a second program reads them where they are.
+  host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank, const host_rank* shared);
+
+  /// Fills parameters and states with their initial numbers.
+  void initialise(std::uint64_t seed);
+
+  /// Runs the rank's schedule once. `inputs` and `outputs` are per port.
+  void run(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs, std::span<void* const> outputs,
+           std::uint64_t step);
+
+  /// This rank's shard of a kept value; `data` is null if the rank does not have it.
+  view find(std::string_view name) const;
+  /// This rank's shard of a buffer in the fixed region.
+  view fixed_view(buffer_id id) const;
+
+  bytes arena() const { return arena_size_; }
+
+  std::vector<event> events;  ///< of the last step, if `record`
+  bool record = false;
+  std::string where;          ///< the instruction running, for errors
+
+ private:
+  struct place {
+    std::byte* base = nullptr;       ///< of slot 0
+    std::int64_t slot_stride = 0;
+  };
+  struct prepared {
+    const instruction* what = nullptr;
+    kernel_function kernel = nullptr;
+    call with;
+    std::array<place, max_operands + max_results + max_statistics> places;
+  };
+
+  void prepare(const kernel_table& kernels);
+  view view_of(buffer_id id) const { return shard_view(stage_, stage_.buffers[id], member_); }
+  place place_of(buffer_id id) const;
+  void run_body(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs, std::span<void* const> outputs, pass which,
+                std::int32_t micro_batch);
+  void execute(prepared& now, shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs, std::span<void* const> outputs,
+               std::int32_t micro_batch);
+  void pass_messages(shared_memory& communicator, const step& what);
+  view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;
+  bool is_first_replica(const spec& layout) const;
+  picoseconds now() const;
+
+  const program& whole_;
+  const wiring& wires_;
+  std::int32_t rank_;
+  const stage_program& stage_;
+  std::int32_t member_;
+  bytes arena_size_;
+  std::unique_ptr<std::byte[], void (*)(std::byte*)> arena_;
+  std::vector<std::byte*> shared_base_;   ///< per buffer, where another rank object keeps it; null: in this arena
+  std::array<std::vector<prepared>, pass_count> bodies_;
+  std::vector<step> order_;
+  std::uint64_t step_ = 0;
+  std::int64_t epoch_ = 0;
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/exec/host_rank.inl>
+#endif

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/exec/host_rank.hpp>
+#include <meshloom/kernel/random.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+
+namespace meshloom {
+namespace detail {
+
+inline std::byte* allocate_arena(std::int64_t size) {
+  return static_cast<std::byte*>(::operator new[](static_cast<std::size_t>(std::max<std::int64_t>(size, 1)), std::align_val_t{arena_alignment}));
+}
+inline void free_arena(std::byte* memory) { ::operator delete[](memory, std::align_val_t{arena_alignment}); }
+
+/// to += from, or to = from if `first`; both are shards of equal shape.
+template <class Element>
+void add_shard(const view& from, const view& to, bool first) {
+  const Element* __restrict source = from.as<Element>();
+  Element* __restrict target = to.as<Element>();
+  const std::int64_t count = to.count();
+  if (first) {
+    for (std::int64_t at = 0; at < count; ++at) target[at] = source[at];
+  } else {
+    for (std::int64_t at = 0; at < count; ++at) target[at] += source[at];
+  }
+}
+
+/// The groups of one stage: along each mesh axis, the ranks that differ in that coordinate only.
+inline void wire_stage(const stage_program& stage, wiring& wires) {
+  for (std::int32_t axis = 0; axis < stage.mesh.rank; ++axis) {
+    for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member) {
+      mesh_coordinates at = coordinates_of(stage.mesh, member);
+      const std::int32_t place = at[static_cast<std::size_t>(axis)];
+      const auto rank = static_cast<std::size_t>(stage.first_rank + member);
+      wires.member_of[rank][static_cast<std::size_t>(axis)] = place;
+      at[static_cast<std::size_t>(axis)] = 0;
+      const auto leader = static_cast<std::size_t>(stage.first_rank + rank_at(stage.mesh, at));
+      if (place == 0) {
+        wires.group_of[rank][static_cast<std::size_t>(axis)] = static_cast<std::int32_t>(wires.groups.size());
+        wires.groups.push_back({});
+      } else {
+        wires.group_of[rank][static_cast<std::size_t>(axis)] = wires.group_of[leader][static_cast<std::size_t>(axis)];
+      }
+      wires.groups[static_cast<std::size_t>(wires.group_of[rank][static_cast<std::size_t>(axis)])].push_back(static_cast<std::int32_t>(rank));
+    }
+  }
+}
+
+/// Members of the sending stage with the same shard, per distinct shard that overlaps `wanted`.
+inline std::vector<std::vector<std::int32_t>> senders_of(const stage_program& stage, const buffer& from, const box& wanted) {
+  std::vector<std::vector<std::int32_t>> replicas;
+  std::vector<box> boxes;
+  for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member) {
+    const box has = box_of(shard_view(stage, from, member));
+    if (count(overlap(has, wanted)) == 0) continue;
+    const auto known = std::find_if(boxes.begin(), boxes.end(), [&](const box& each) { return each.side == has.side; });
+    if (known == boxes.end()) {
+      boxes.push_back(has);
+      replicas.push_back({member});
+    } else {
+      replicas[static_cast<std::size_t>(known - boxes.begin())].push_back(member);
+    }
+  }
+  return replicas;
+}
+
+inline void wire_transfer(const program& whole, std::size_t number, wiring& wires) {
+  const transfer& each = whole.transfers[number];
+  const stage_program& from = whole.stages[stage_id{each.route.from_stage}];
+  const stage_program& to = whole.stages[stage_id{each.route.to_stage}];
+  std::vector<channel> links;
+  for (std::int32_t member = 0; member < to.mesh.ranks(); ++member) {
+    const box wanted = box_of(shard_view(to, to.buffers[each.to], member));
+    for (const auto& replicas : senders_of(from, from.buffers[each.from], wanted)) {
+      const std::int32_t sender = replicas[static_cast<std::size_t>(member) % replicas.size()];
+      links.push_back({from.first_rank + sender, to.first_rank + member});
+    }
+  }
+  // One order for all, by sender then receiver: no cycle of waits can arise within a transfer.
+  std::sort(links.begin(), links.end(), [](const channel& a, const channel& b) { return a.from != b.from ? a.from < b.from : a.to < b.to; });
+  for (const channel& link : links) {
+    const auto index = static_cast<std::int32_t>(wires.channels.size());
+    wires.channels.push_back(link);
+    wires.sends[static_cast<std::size_t>(link.from)][number].push_back(index);
+    wires.receives[static_cast<std::size_t>(link.to)][number].push_back(index);
+  }
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE wiring wire(const program& whole) {
+  wiring wires;
+  const auto ranks = static_cast<std::size_t>(whole.ranks);
+  wires.group_of.resize(ranks);
+  wires.member_of.resize(ranks);
+  wires.sends.assign(ranks, std::vector<std::vector<std::int32_t>>(whole.transfers.size()));
+  wires.receives = wires.sends;
+  for (const stage_program& stage : whole.stages) detail::wire_stage(stage, wires);
+  for (std::size_t number = 0; number < whole.transfers.size(); ++number) detail::wire_transfer(whole, number, wires);
+  return wires;
+}
+
+MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank,
+                                     const host_rank* shared)
+    : whole_(whole), wires_(wires), rank_(rank), stage_(whole.stages[stage_of_rank(whole, rank)]), member_(rank - stage_.first_rank),
+      arena_size_(stage_.peak()), arena_(detail::allocate_arena(arena_size_.count), detail::free_arena), shared_base_(stage_.buffers.size()) {
+  if (shared != nullptr) {
+    for (const kept_value& each : stage_.kept_values) shared_base_[index_of(each.buffer)] = static_cast<std::byte*>(shared->find(each.name).data);
+  }
+  prepare(kernels);
+  for (const loop& each : stage_.schedule) {
+    const loop one[] = {each};
+    const auto steps = expand(one);
+    order_.insert(order_.end(), steps.begin(), steps.end());
+  }
+  std::size_t most = 0;
+  for (const step& each : order_) most += each.kind == step::run ? bodies_[static_cast<std::size_t>(each.index)].size() : 1;
+  events.reserve(most);
+  where.reserve(256);
+}
+
+MESHLOOM_INLINE host_rank::place host_rank::place_of(buffer_id id) const {
+  const buffer& what = stage_.buffers[id];
+  if (shared_base_[index_of(id)] != nullptr) return {shared_base_[index_of(id)], 0};
+  std::byte* base = arena_.get() + what.offset.count;
+  if (what.where == memory::fixed) return {base, 0};
+  if (what.where == memory::kept) return {base + stage_.fixed.count, stage_.kept.count};
+  return {base + stage_.fixed.count + stage_.kept.count * stage_.slots, 0};
+}
+
+MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
+  for (std::size_t which = 0; which < bodies_.size(); ++which) {
+    for (const instruction& each : stage_.bodies[which]) {
+      prepared next{.what = &each, .kernel = nullptr, .with = {}, .places = {}};
+      if (each.kind == instruction::compute) {
+        const auto known = std::find_if(kernels.begin(), kernels.end(), [&](const kernel_entry& entry) { return entry.op == each.op; });
+        if (known == kernels.end()) throw error("start: the operator " + std::string(each.op->op.name) + " at " + each.name + " has no kernel in this binary; start the run with the training that was traced");
+        next.kernel = known->run;
+      }
+      std::size_t at = 0;
+      for (std::size_t k = 0; k < each.operands.size(); ++k, ++at) { next.with.operand[k] = view_of(each.operands[k]); next.places[at] = place_of(each.operands[k]); }
+      for (std::size_t k = 0; k < each.results.size(); ++k, ++at) { next.with.result[k] = view_of(each.results[k]); next.places[at] = place_of(each.results[k]); }
+      for (std::size_t k = 0; k < each.exchanged.size(); ++k, ++at) { next.with.exchanged[k] = view_of(each.exchanged[k]); next.places[at] = place_of(each.exchanged[k]); }
+      std::copy(each.attributes.begin(), each.attributes.end(), next.with.attribute);
+      next.with.number = each.number;
+      next.with.phase = each.phase;
+      bodies_[which].push_back(next);
+    }
+  }
+}
+
+MESHLOOM_INLINE void host_rank::initialise(std::uint64_t seed) {
+  for (const kept_value& each : stage_.kept_values) {
+    const view shard = fixed_view(each.buffer);
+    if (each.start.kind == initial::normal) fill_normal(shard, seed, each.number, each.start.value);
+    else fill_constant(shard, each.start.value);
+  }
+}
+
+MESHLOOM_INLINE view host_rank::fixed_view(buffer_id id) const {
+  view shard = view_of(id);
+  shard.data = place_of(id).base;
+  return shard;
+}
+
+MESHLOOM_INLINE view host_rank::find(std::string_view name) const {
+  for (const kept_value& each : stage_.kept_values) {
+    if (each.name == name) return fixed_view(each.buffer);
+  }
+  return {};
+}
+
+MESHLOOM_INLINE picoseconds host_rank::now() const {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return {(std::chrono::duration_cast<std::chrono::nanoseconds>(since).count() - epoch_) * 1000};
+}
+
+MESHLOOM_INLINE void host_rank::run(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
+                                    std::span<void* const> outputs, std::uint64_t step) {
+  step_ = step;
+  events.clear();
+  epoch_ = 0;
+  epoch_ = now().count / 1000;
+  for (const meshloom::step& each : order_) {
+    if (each.kind == meshloom::step::run) run_body(communicator, arithmetic, inputs, outputs, static_cast<pass>(each.index), each.micro_batch);
+    else pass_messages(communicator, each);
+  }
+}
+
+MESHLOOM_INLINE void host_rank::run_body(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
+                                         std::span<void* const> outputs, pass which, std::int32_t micro_batch) {
+  auto& body = bodies_[static_cast<std::size_t>(which)];
+  for (std::size_t at = 0; at < body.size(); ++at) {
+    const picoseconds begin = record ? now() : picoseconds{};
+    where.assign(body[at].what->name, 0, std::min<std::size_t>(body[at].what->name.size(), 255));
+    execute(body[at], communicator, arithmetic, inputs, outputs, micro_batch);
+    if (record) events.push_back({rank_, meshloom::step::run, static_cast<std::int32_t>(which), micro_batch, static_cast<std::int32_t>(at), begin, now()});
+  }
+}
+
+MESHLOOM_INLINE void host_rank::execute(prepared& now, shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
+                                        std::span<void* const> outputs, std::int32_t micro_batch) {
+  const instruction& what = *now.what;
+  call& with = now.with;
+  const std::int64_t slot = micro_batch % stage_.slots;
+  std::size_t at = 0;
+  const auto patch = [&](view* views, std::size_t count) {
+    for (std::size_t k = 0; k < count; ++k, ++at) views[k].data = now.places[at].base + now.places[at].slot_stride * slot;
+  };
+  patch(with.operand, what.operands.size());
+  patch(with.result, what.results.size());
+  patch(with.exchanged, what.exchanged.size());
+  const auto group = [&](const auto& of) { return of[static_cast<std::size_t>(rank_)][static_cast<std::size_t>(what.mesh_axis)]; };
+  switch (what.kind) {
+    case instruction::compute:
+      with.step = step_;
+      with.micro_batch = static_cast<std::uint64_t>(micro_batch);
+      with.accumulate = what.adds && micro_batch > 0;
+      now.kernel(with, arithmetic);
+      break;
+    case instruction::exchange:
+      communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine, with.exchanged[0], with.exchanged[0]);
+      break;
+    case instruction::reshard:
+      if (what.how == collective::slice) copy_overlap(with.operand[0], with.result[0]);
+      else communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine, with.operand[0], with.result[0]);
+      break;
+    case instruction::load: {
+      const auto port = static_cast<std::size_t>(what.port);
+      copy_overlap(micro_batch_of(whole_.inputs[port], const_cast<void*>(inputs[port].data), micro_batch), with.result[0]);
+      break;
+    }
+    case instruction::accumulate:
+      if (with.result[0].type == dtype::f64) detail::add_shard<double>(with.operand[0], with.result[0], micro_batch == 0);
+      else detail::add_shard<float>(with.operand[0], with.result[0], micro_batch == 0);
+      break;
+    case instruction::store: {
+      const auto port = static_cast<std::size_t>(what.port);
+      const bool own = is_first_replica(stage_.buffers[what.operands[0]].layout);
+      if (own) copy_overlap(with.operand[0], micro_batch_of(whole_.results[port], outputs[port], micro_batch));
+      break;
+    }
+  }
+}
+
+MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const step& what) {
+  const auto number = static_cast<std::size_t>(what.index);
+  const bool sends = what.kind == step::send;
+  const transfer& moved = whole_.transfers[number];
+  const buffer_id id = sends ? moved.from : moved.to;
+  const picoseconds begin = record ? now() : picoseconds{};
+  where.assign(moved.name, 0, std::min<std::size_t>(moved.name.size(), 255));
+  const place at = place_of(id);
+  view shard = view_of(id);
+  shard.data = at.base + at.slot_stride * (what.micro_batch % stage_.slots);
+  const auto& channels = (sends ? wires_.sends : wires_.receives)[static_cast<std::size_t>(rank_)][number];
+  for (const std::int32_t each : channels) {
+    if (sends) communicator.send(each, shard);
+    else communicator.receive(each, shard);
+  }
+  if (record) events.push_back({rank_, what.kind, what.index, what.micro_batch, 0, begin, now()});
+}
+
+MESHLOOM_INLINE view host_rank::micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const {
+  view part;
+  part.rank = static_cast<std::int32_t>(which.extents.size());
+  part.type = which.type;
+  for (int axis = 0; axis < part.rank; ++axis) part.extent[axis] = which.extents[static_cast<std::size_t>(axis)];
+  make_dense(part);
+  std::int64_t offset = 0;
+  if (which.batch_axis >= 0) {
+    part.extent[which.batch_axis] /= whole_.micro_batches;
+    offset = micro_batch * part.extent[which.batch_axis] * part.stride[which.batch_axis];
+  }
+  for (int axis = 0; axis < part.rank; ++axis) part.global[axis] = part.extent[axis];
+  part.data = static_cast<std::byte*>(data) + offset * size_of(which.type);
+  return part;
+}
+
+MESHLOOM_INLINE bool host_rank::is_first_replica(const spec& layout) const {
+  const mesh_coordinates at = coordinates_of(stage_.mesh, member_);
+  for (int axis = 0; axis < stage_.mesh.rank; ++axis) {
+    if (layout.on(axis).kind != placement::split && at[static_cast<std::size_t>(axis)] != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace meshloom

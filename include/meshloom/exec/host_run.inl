@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/exec/host_run.hpp>
+
+#include <algorithm>
+#include <chrono>
+
+namespace meshloom {
+
+MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmetic_maker arithmetic, std::shared_ptr<void> session,
+                                   std::uint64_t seed, host_run* parameters)
+    : program_(std::move(made)), kernels_(std::move(kernels)), wires_(wire(program_)),
+      communicator_(program_.ranks, wires_.groups, wires_.channels,
+                    program_.ranks <= static_cast<std::int32_t>(std::thread::hardware_concurrency()) ? waiting::spin_then_block : waiting::block),
+      session_(std::move(session)), seed_(seed) {
+  inputs_.resize(program_.inputs.size());
+  outputs_.resize(program_.results.size());
+  for (std::int32_t rank = 0; rank < program_.ranks; ++rank) {
+    const host_rank* shared = parameters == nullptr ? nullptr : parameters->ranks_[static_cast<std::size_t>(rank)].get();
+    ranks_.push_back(std::make_unique<host_rank>(program_, kernels_, wires_, rank, shared));
+    arithmetic_.push_back(arithmetic());
+  }
+  for (std::int32_t rank = 0; rank < program_.ranks; ++rank) threads_.emplace_back([this, rank] { serve(rank); });
+  if (parameters == nullptr) command_all(command::initialise);
+}
+
+MESHLOOM_INLINE host_run::~host_run() {
+  {
+    const std::lock_guard lock(door_);
+    command_ = command::stop;
+    ++calls_;
+  }
+  called_.notify_all();
+  for (std::thread& each : threads_) each.join();
+}
+
+MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
+  host_rank& own = *ranks_[static_cast<std::size_t>(rank)];
+  for (std::uint64_t seen = 0;;) {
+    command what;
+    {
+      std::unique_lock lock(door_);
+      called_.wait(lock, [&] { return calls_ != seen; });
+      seen = calls_;
+      what = command_;
+    }
+    if (what == command::stop) return;
+    try {
+      if (what == command::initialise) own.initialise(seed_);
+      else own.run(communicator_, arithmetic_[static_cast<std::size_t>(rank)].get(), inputs_, outputs_, steps_);
+    } catch (const stopped&) {  // the rank that failed says why
+    } catch (const std::exception& why) {
+      fail(rank, why.what());
+    } catch (...) {
+      fail(rank, "an exception that is not a std::exception");
+    }
+    {
+      const std::lock_guard lock(door_);
+      --busy_;
+    }
+    finished_.notify_one();
+  }
+}
+
+MESHLOOM_INLINE void host_run::fail(std::int32_t rank, const std::string& why) {
+  {
+    const std::lock_guard lock(door_);
+    if (failure_.empty()) failure_ = "rank " + std::to_string(rank) + ", at " + ranks_[static_cast<std::size_t>(rank)]->where + ": " + why;
+  }
+  communicator_.stop();
+}
+
+MESHLOOM_INLINE void host_run::command_all(command what) {
+  {
+    const std::lock_guard lock(door_);
+    command_ = what;
+    busy_ = program_.ranks;
+    ++calls_;
+  }
+  called_.notify_all();
+  std::unique_lock lock(door_);
+  finished_.wait(lock, [&] { return busy_ == 0; });
+  if (!failure_.empty()) throw error("the run has stopped: " + failure_);
+}
+
+MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inputs, std::initializer_list<void*> outputs) {
+  if (!failure_.empty()) throw error("the run has stopped: " + failure_);
+  if (inputs.size() != inputs_.size()) {
+    throw error("step: the program reads " + std::to_string(inputs_.size()) + " inputs, " + std::to_string(inputs.size()) + " were given");
+  }
+  std::copy(inputs.begin(), inputs.end(), inputs_.begin());
+  for (std::size_t k = 0; k < inputs_.size(); ++k) {
+    std::int64_t count = 1;
+    for (const std::int64_t extent : program_.inputs[k].extents) count *= extent;
+    if (inputs_[k].data == nullptr || inputs_[k].count != count || inputs_[k].type != program_.inputs[k].type) {
+      throw error("step: input '" + program_.inputs[k].name + "' must have " + std::to_string(count) + " elements of " +
+                  std::string(name_of(program_.inputs[k].type)) + ", " + std::to_string(inputs_[k].count) + " of " +
+                  std::string(name_of(inputs_[k].type)) + " were given");
+    }
+  }
+  std::size_t next = 0;
+  for (std::size_t k = 0; k < outputs_.size(); ++k) {
+    if (program_.results[k].batch_axis < 0) continue;
+    if (next == outputs.size()) throw error("step: result '" + program_.results[k].name + "' needs memory to be stored in; pass one pointer per such result");
+    outputs_[k] = outputs.begin()[next++];
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  command_all(command::step);
+  ++steps_;
+  step_result made{.loss = 0, .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+  for (const port& each : program_.results) {
+    if (each.batch_axis >= 0) continue;
+    const auto rank = static_cast<std::size_t>(program_.stages[each.stage].first_rank);
+    const view whole = ranks_[rank]->fixed_view(each.buffer);
+    made.loss = whole.type == dtype::f64 ? *whole.as<double>() : static_cast<double>(*whole.as<float>());
+    break;
+  }
+  return made;
+}
+
+MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const {
+  std::vector<double> values;
+  std::vector<std::byte> dense;
+  dtype type = dtype::f32;
+  for (const auto& rank : ranks_) {
+    const view shard = rank->find(name);
+    if (shard.data == nullptr) continue;
+    std::int64_t count = 1;
+    for (int axis = 0; axis < shard.rank; ++axis) count *= shard.global[axis];
+    values.resize(static_cast<std::size_t>(count));
+    dense.resize(static_cast<std::size_t>(count * size_of(shard.type)));
+    type = shard.type;
+    gather(shard, dense.data());
+  }
+  if (type == dtype::f64) std::copy_n(reinterpret_cast<const double*>(dense.data()), values.size(), values.begin());
+  else std::copy_n(reinterpret_cast<const float*>(dense.data()), values.size(), values.begin());
+  if (values.empty()) throw error("read: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
+  return values;
+}
+
+MESHLOOM_INLINE void host_run::write(std::string_view name, std::span<const double> values) {
+  bool found = false;
+  for (const auto& rank : ranks_) {
+    const view shard = rank->find(name);
+    if (shard.data == nullptr) continue;
+    found = true;
+    std::int64_t count = 1;
+    for (int axis = 0; axis < shard.rank; ++axis) count *= shard.global[axis];
+    if (static_cast<std::size_t>(count) != values.size()) {
+      throw error("write: " + std::string(name) + " has " + std::to_string(count) + " elements, " + std::to_string(values.size()) + " were given");
+    }
+    const std::vector<float> single(values.begin(), values.end());
+    scatter(shard.type == dtype::f64 ? static_cast<const void*>(values.data()) : single.data(), shard);
+  }
+  if (!found) throw error("write: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
+}
+
+MESHLOOM_INLINE std::vector<std::string> host_run::names() const {
+  std::vector<std::string> all;
+  for (const stage_program& stage : program_.stages) {
+    for (const kept_value& each : stage.kept_values) {
+      if (std::find(all.begin(), all.end(), each.name) == all.end()) all.push_back(each.name);
+    }
+  }
+  return all;
+}
+
+MESHLOOM_INLINE std::vector<std::int64_t> host_run::arena_bytes() const {
+  std::vector<std::int64_t> sizes;
+  for (const auto& rank : ranks_) sizes.push_back(rank->arena().count);
+  return sizes;
+}
+
+MESHLOOM_INLINE void host_run::record(bool on) {
+  for (const auto& rank : ranks_) rank->record = on;
+}
+
+MESHLOOM_INLINE std::vector<event> host_run::events() const {
+  std::vector<event> all;
+  for (const auto& rank : ranks_) all.insert(all.end(), rank->events.begin(), rank->events.end());
+  return all;
+}
+
+}  // namespace meshloom

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table record → kernel of the host: exactly the operators a training can execute, for its precision.
+// Law: a node whose record is not in the table is an error before step 0, never a fallback.
+#pragma once
+
+#include <meshloom/kernel/contraction.hpp>
+#include <meshloom/kernel/kernel.hpp>
+
+#include <vector>
+
+namespace meshloom {
+
+/// Runs one call; `arithmetic` is the rank's own.
+using kernel_function = void (*)(const call& with, void* arithmetic);
+
+struct kernel_entry {
+  const record* op = nullptr;
+  kernel_function run = nullptr;
+};
+
+using kernel_table = std::vector<kernel_entry>;
+
+namespace detail {
+
+template <class Operator, class Element, class Arithmetic>
+void run_kernel(const call& with, void* arithmetic) {
+  if constexpr (is_contraction<Operator>) {
+    contract<Element>(*static_cast<Arithmetic*>(arithmetic), plan_contraction(Operator::signature, with), with);
+  } else {
+    run_on_host<kernel_of<Operator>, Element>(with);
+  }
+}
+
+}  // namespace detail
+
+/// Collects the kernels of the operators it visits: see `for_each_operator`.
+template <class Element, class Arithmetic>
+struct kernel_collector {
+  kernel_table made;
+
+  template <class Operator>
+  void operator()(operators<Operator>) {
+    if constexpr (!is_contraction<Operator>) {
+      static_assert(has_kernel<Operator>, "meshloom: start: an operator of the model has no kernel; give its type a nested `kernel`, or "
+                                          "specialise meshloom::kernel_of for it (the operator is named in the lines below)");
+    }
+    for (const kernel_entry& known : made) {
+      if (known.op == &record_of<Operator>) return;
+    }
+    made.push_back({&record_of<Operator>, &detail::run_kernel<Operator, Element, Arithmetic>});
+  }
+};
+
+}  // namespace meshloom

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// The graph: what is to be computed, as plain vectors. Forward, backward and update operators; every node belongs to a
+// region, one region per top-level layer of the model, in order. A repeated layer is one region with a count: its nodes
+// and parameters stand for all its copies.
+// Law: nodes are in an order that can be executed; every value has one producer; `check(graph)` holds.
+#pragma once
+
+#include <meshloom/base/table.hpp>
+#include <meshloom/op/record.hpp>
+#include <meshloom/tensor/dtype.hpp>
+#include <meshloom/tensor/sizes.hpp>
+
+#include <string>
+#include <vector>
+
+namespace meshloom {
+
+/// When a node runs: forward and backward once per micro-batch, update once per step.
+enum class phase : std::uint8_t { forward, backward, update };
+
+enum class value_kind : std::uint8_t {
+  input,       ///< given with every micro-batch
+  parameter,   ///< trained; kept between steps
+  state,       ///< of the optimizer; kept between steps
+  activation,  ///< the result of a node
+  carried,     ///< what enters one copy of a repeated region: the result of the copy before
+};
+
+/// How a parameter or state starts. Drawn by global index, so that every sharding starts from the same numbers.
+struct initial {
+  enum kind_type : std::uint8_t { constant, normal } kind = constant;
+  double value = 0;  ///< the constant, or the standard deviation
+  bool operator==(const initial&) const = default;
+};
+
+struct value {
+  std::string name;
+  std::vector<axis_id> axes = {};
+  dtype type = dtype::f32;
+  value_kind kind = value_kind::activation;
+  node_id producer = node_id::none;  ///< none for inputs, parameters, states and carried values
+  region_id region = region_id::none;
+  initial start = {};                  ///< of parameters and states
+  value_id gradient = value_id::none;  ///< of activations, once the graph is differentiated
+};
+
+/// A constraint on one value, written into the model: mesh axis `mesh_axis` splits tensor axis `axis`, or (−1) leaves it
+/// whole.
+struct pin {
+  value_id value = value_id::none;
+  std::string mesh_axis;
+  std::int8_t axis = -1;
+  bool gradient = false;  ///< binds the gradient of the value instead
+};
+
+struct node {
+  const record* op = nullptr;
+  std::string name;                 ///< unique; the path of its layer, then the operator
+  phase when = phase::forward;
+  region_id region = region_id::none;
+  std::vector<value_id> operands = {};
+  std::vector<value_id> results = {};
+  std::vector<axis_id> indices = {};   ///< the axis of each index of the operator
+  attribute_list attributes{};
+};
+
+/// What flows through the copies of a repeated region, in one direction. Copy 0 (the last copy, in backward) reads
+/// `outer_in`; every other copy reads what its neighbour left in `body_out`; `outer_out` is what the last one left.
+struct carry {
+  value_id outer_in = value_id::none;
+  value_id body_in = value_id::none;
+  value_id body_out = value_id::none;
+  value_id outer_out = value_id::none;
+};
+
+struct region {
+  std::string name;
+  std::int32_t count = 1;
+  bool repeated = false;
+  carry forward = {};   ///< if repeated
+  carry backward = {};  ///< if repeated and differentiated
+};
+
+/// A trained parameter: its gradient summed over one step, and the optimizer's state beside it.
+struct parameter {
+  value_id value = value_id::none;
+  std::vector<value_id> gradients;  ///< one per region that reads it; summed by the update
+  std::vector<value_id> states;
+};
+
+struct graph {
+  size_table sizes;                     ///< of the whole batch
+  axis_id micro_batched = axis_id::none;///< the axis that micro-batches cut
+  dtype precision = dtype::f32;
+  table<value_id, value> values;
+  table<node_id, node> nodes;
+  table<region_id, region> regions;
+  std::vector<value_id> inputs;
+  std::vector<parameter> parameters;
+  std::vector<pin> pins;
+  std::vector<value_id> results;        ///< what leaves a step: the loss, or a model's output
+};
+
+/// The extent of each axis of a value, under a size table.
+std::vector<std::int64_t> extents_of(const size_table& sizes, const std::vector<axis_id>& axes);
+
+/// Which nodes run before which never changes; whoever reads a graph can rely on what this finds nothing wrong with:
+/// shapes and axes agree with signatures, one producer per value, operands exist before they are read, carries are
+/// complete, names are unique. Returns one sentence per fault; shares no code with `trace`.
+std::vector<std::string> check(const graph& whole);
+
+/// A number that changes when the model changes: names, shapes, operators, attributes; the same under every compiler.
+std::uint64_t hash_of(const graph& whole);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/graph/graph.inl>
+#endif

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// A contraction of named axes as matrix products: `op::dot` says which indices meet, `plan_contraction` finds the largest
+// matrix product in them and loops over the rest, and a vendor's (or our own) arithmetic does the work.
+// Law: every pair of elements that meets is multiplied once; a contraction over no elements gives 0.
+#pragma once
+
+#include <meshloom/kernel/call.hpp>
+#include <meshloom/op/dot.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+
+/// True for the operators that an arithmetic computes instead of a row kernel.
+template <class Operator>
+inline constexpr bool is_contraction = false;
+template <class Left, class Right, class Result>
+inline constexpr bool is_contraction<op::dot<Left, Right, Result>> = true;
+
+/// c ← a·b, or c ← c + a·b if `accumulate`; a is m × k, b is k × n, c is m × n, each with strides of rows and columns.
+template <class Arithmetic, class Element>
+concept arithmetic = requires(Arithmetic& how, std::int64_t n, const Element* in, bool accumulate, Element* out) {
+  how.template gemm<Element>(n, n, n, in, n, n, in, n, n, accumulate, out, n, n);
+};
+
+/// One loop over the three tensors: its length and the step of each tensor, in elements.
+struct contraction_loop {
+  std::int64_t extent = 1;
+  std::int64_t left = 0, right = 0, result = 0;
+};
+
+/// A nest of loops, outermost first.
+struct contraction_nest {
+  std::array<contraction_loop, max_indices> loops{};
+  int count = 0;
+
+  constexpr std::int64_t rounds() const {
+    std::int64_t product = 1;
+    for (int at = 0; at < count; ++at) product *= loops[static_cast<std::size_t>(at)].extent;
+    return product;
+  }
+
+  /// The offsets of the three tensors in round `which`, as a loop's steps.
+  constexpr contraction_loop offset(std::int64_t which) const {
+    contraction_loop sum{};
+    for (int at = count - 1; at >= 0; --at) {
+      const auto& loop = loops[static_cast<std::size_t>(at)];
+      const std::int64_t index = which % loop.extent;
+      which /= loop.extent;
+      sum.left += index * loop.left;
+      sum.right += index * loop.right;
+      sum.result += index * loop.result;
+    }
+    return sum;
+  }
+};
+
+/// For every round of `outer` and of `inner` (which accumulates), one product of m × k by k × n.
+struct contraction {
+  contraction_loop m, n, k;
+  contraction_nest outer, inner;
+};
+
+namespace detail {
+
+/// Sorts by the step of the given tensor, largest first, and joins loops that one loop can do.
+constexpr void merge_loops(contraction_nest& nest, std::int64_t contraction_loop::*step) {
+  auto* const begin = nest.loops.data();
+  for (int at = 1; at < nest.count; ++at) {  // by insertion: constexpr, stable, a handful of loops
+    for (int here = at; here > 0 && begin[here - 1].*step < begin[here].*step; --here) std::swap(begin[here - 1], begin[here]);
+  }
+  int kept = 0;
+  for (int at = 0; at < nest.count; ++at) {
+    const contraction_loop loop = begin[at];
+    contraction_loop* const last = kept > 0 ? begin + kept - 1 : nullptr;
+    const bool joins = last != nullptr && last->left == loop.left * loop.extent && last->right == loop.right * loop.extent &&
+                       last->result == loop.result * loop.extent;
+    if (joins) *last = {last->extent * loop.extent, loop.left, loop.right, loop.result};
+    else begin[kept++] = loop;
+  }
+  nest.count = kept;
+}
+
+/// Moves the longest loop out of a nest; a loop of one round if it is empty.
+constexpr contraction_loop take_longest(contraction_nest& nest) {
+  if (nest.count == 0) return {};
+  auto* const begin = nest.loops.data();
+  auto* const end = begin + nest.count;
+  auto* const longest = std::max_element(begin, end, [](const auto& a, const auto& b) { return a.extent < b.extent; });
+  const contraction_loop taken = *longest;
+  std::move(longest + 1, end, longest);
+  --nest.count;
+  return taken;
+}
+
+constexpr void append(contraction_nest& nest, const contraction_nest& more) {
+  for (int at = 0; at < more.count; ++at) nest.loops[static_cast<std::size_t>(nest.count++)] = more.loops[static_cast<std::size_t>(at)];
+}
+
+}  // namespace detail
+
+/// The plan of a call of `op::dot`, whose signature is `op`.
+constexpr contraction plan_contraction(const signature& op, const call& with) {
+  contraction_nest batch, rows, columns, summed;
+  for (int index = 0; index < op.index_count; ++index) {
+    const int left = op.operands[0].find(index), right = op.operands[1].find(index), result = op.results[0].find(index);
+    const std::int64_t extent = left >= 0 ? with.operand[0].extent[left] : with.operand[1].extent[right];
+    if (extent == 1) continue;
+    const contraction_loop loop{extent, left < 0 ? 0 : with.operand[0].stride[left],
+                                right < 0 ? 0 : with.operand[1].stride[right],
+                                result < 0 ? 0 : with.result[0].stride[result]};
+    auto& nest = result < 0 ? summed : left < 0 ? columns : right < 0 ? rows : batch;
+    nest.loops[static_cast<std::size_t>(nest.count++)] = loop;
+  }
+  detail::merge_loops(batch, &contraction_loop::result);
+  detail::merge_loops(rows, &contraction_loop::result);
+  detail::merge_loops(columns, &contraction_loop::result);
+  detail::merge_loops(summed, &contraction_loop::left);
+  contraction plan;
+  plan.m = detail::take_longest(rows);
+  plan.n = detail::take_longest(columns);
+  plan.k = detail::take_longest(summed);
+  plan.outer = batch;
+  detail::append(plan.outer, rows);
+  detail::append(plan.outer, columns);
+  plan.inner = summed;
+  return plan;
+}
+
+/// Runs a planned contraction on this thread.
+template <class Element, arithmetic<Element> Arithmetic>
+void contract(Arithmetic& how, const contraction& plan, const call& with) {
+  const auto* const left = with.operand[0].as<const Element>();
+  const auto* const right = with.operand[1].as<const Element>();
+  auto* const result = with.result[0].as<Element>();
+  const std::int64_t products = plan.outer.rounds(), sums = plan.inner.rounds();
+  for (std::int64_t product = 0; product < products; ++product) {
+    const contraction_loop at = plan.outer.offset(product);
+    bool accumulate = with.accumulate;
+    for (std::int64_t sum = 0; sum < sums || sum == 0; ++sum) {
+      const contraction_loop in = sums == 0 ? contraction_loop{} : plan.inner.offset(sum);
+      how.template gemm<Element>(plan.m.extent, plan.n.extent, sums == 0 ? 0 : plan.k.extent,
+                                 left + at.left + in.left, plan.m.left, plan.k.left,
+                                 right + at.right + in.right, plan.k.right, plan.n.right, accumulate,
+                                 result + at.result, plan.m.result, plan.n.result);
+      accumulate = true;
+    }
+  }
+}
+
+}  // namespace meshloom

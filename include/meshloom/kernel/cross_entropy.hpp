@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cross-entropy of logits against integer targets, and its gradient: a team per row.
+// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row, phase
+// 1 its sum of exponentials and the target's logit (0 unless this shard holds it), and phase 2 the results.
+#pragma once
+
+#include <meshloom/kernel/math.hpp>
+#include <meshloom/kernel/rows.hpp>
+#include <meshloom/op/cross_entropy.hpp>
+
+namespace meshloom {
+
+struct cross_entropy_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[0];
+    const row_index row(shard, which);
+    const int classes = shard.rank - 1;
+    const std::int64_t n = shard.extent[classes];
+    const Element* const logit = row.template in<const Element>(shard);
+    const bool whole = with.phase == all_phases;
+
+    team.expect(logit + n, n);
+    Element top;
+    if (whole || with.phase == 0) {
+      top = team.template reduce<Element>(n, math::float_format<Element>::lowest, maximum{},
+                                          [=](std::int64_t i) { return logit[i]; });
+      if (!whole) {
+        if (team.leader()) *row.template in<Element>(with.exchanged[0]) = top;
+        return;
+      }
+    } else {
+      top = *row.template in<const Element>(with.exchanged[0]);
+    }
+    Element sum, chosen;
+    if (whole || with.phase == 1) {
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return math::exp2((logit[i] - top) * Element(math::log2_of_e)); });
+      const std::int64_t target = *row.template in<const std::int32_t>(with.operand[1]) - shard.origin[classes];
+      chosen = target >= 0 && target < n ? logit[target] : Element(0);
+    } else {
+      const Element* const exchanged = row.template in<const Element>(with.exchanged[1]);
+      sum = exchanged[0];
+      chosen = exchanged[1];
+    }
+    if (!team.leader()) return;
+    if (with.phase == 1) {
+      Element* const exchanged = row.template in<Element>(with.exchanged[1]);
+      exchanged[0] = sum;
+      exchanged[1] = chosen;
+      return;
+    }
+    const Element logsum = top + math::log(sum);
+    *row.template in<Element>(with.result[0]) = logsum - chosen;
+    *row.template in<Element>(with.result[1]) = logsum;
+  }
+};
+
+/// dlogits = dloss · (softmax(logits) − onehot(target)).
+struct cross_entropy_gradient_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[1]); }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[1];
+    const row_index row(shard, which);
+    const int classes = shard.rank - 1;
+    const std::int64_t n = shard.extent[classes];
+    const Element slope = *row.template in<const Element>(with.operand[0]);
+    const Element* const logit = row.template in<const Element>(shard);
+    const std::int64_t target = *row.template in<const std::int32_t>(with.operand[2]) - shard.origin[classes];
+    const Element logsum = *row.template in<const Element>(with.operand[3]);
+    Element* const dlogit = row.template in<Element>(with.result[0]);
+    team.expect(logit + n, n);
+    team.expect(dlogit + n, n);
+    team.for_each(n, [=](std::int64_t i) { dlogit[i] = slope * math::exp2((logit[i] - logsum) * Element(math::log2_of_e)); });
+    team.sync();
+    if (team.leader() && target >= 0 && target < n) dlogit[target] -= slope;
+  }
+};
+
+template <int Rank>
+struct kernel_of<op::cross_entropy<Rank>> : cross_entropy_kernel {};
+template <int Rank>
+struct kernel_of<op::cross_entropy_gradient<Rank>> : cross_entropy_gradient_kernel {};
+
+}  // namespace meshloom

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layer normalisation and its gradients: a team per row, and for the weights' gradients a team per block of columns.
+// Law: with `all_phases` a row is whole on this rank; phase k < 2 writes statistic k of this shard's part of each row,
+// and the last phase reads the exchanged ones. Means divide by the global count, so shards may be uneven or empty.
+#pragma once
+
+#include <meshloom/kernel/math.hpp>
+#include <meshloom/kernel/rows.hpp>
+#include <meshloom/op/layer_norm.hpp>
+
+namespace meshloom {
+
+struct layer_norm_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[0];
+    const row_index row(shard, which);
+    const std::int64_t n = shard.extent[shard.rank - 1];
+    const Element count = static_cast<Element>(shard.global[shard.rank - 1]);
+    const Element* const x = row.template in<const Element>(shard);
+    const bool whole = with.phase == all_phases;
+
+    team.expect(x + n, n);
+    team.expect(row.template in<Element>(with.result[0]), n);
+    Element sum, squares;
+    if (whole || with.phase == 0) {
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; });
+      if (!whole) return store(team, row.template in<Element>(with.exchanged[0]), sum);
+    } else {
+      sum = *row.template in<const Element>(with.exchanged[0]);
+    }
+    const Element mean = sum / count;
+    if (whole || with.phase == 1) {
+      squares = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); });
+      if (!whole) return store(team, row.template in<Element>(with.exchanged[1]), squares);
+    } else {
+      squares = *row.template in<const Element>(with.exchanged[1]);
+    }
+    const Element rstd = Element(1) / math::sqrt(squares / count + static_cast<Element>(with.attribute[0]));
+    const Element* const gain = with.operand[1].as<const Element>();
+    const Element* const bias = with.operand[2].as<const Element>();
+    Element* const y = row.template in<Element>(with.result[0]);
+    team.for_each(n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; });
+    store(team, row.template in<Element>(with.result[1]), mean);
+    store(team, row.template in<Element>(with.result[2]), rstd);
+  }
+
+ private:
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void store(Team team, Element* to, Element value) {
+    if (team.leader()) *to = value;
+  }
+};
+
+/// dx = rstd · (g − (Σ g + x̂ · Σ g·x̂) / count), where g = dy · gain and x̂ = (x − mean) · rstd.
+struct layer_norm_gradient_input_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[0];
+    const row_index row(shard, which);
+    const std::int64_t n = shard.extent[shard.rank - 1];
+    const Element share = Element(1) / static_cast<Element>(shard.global[shard.rank - 1]);
+    const Element* const dy = row.template in<const Element>(shard);
+    const Element* const x = row.template in<const Element>(with.operand[1]);
+    const Element* const gain = with.operand[2].as<const Element>();
+    const Element mean = *row.template in<const Element>(with.operand[3]);
+    const Element rstd = *row.template in<const Element>(with.operand[4]);
+
+    team.expect(x + n, n);
+    team.expect(dy + n, n);
+    team.expect(row.template in<Element>(with.result[0]), n);
+    Element sum, product;
+    if (with.phase == all_phases || with.phase == 0) {
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; });
+      product = rstd * team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) {
+        return dy[i] * gain[i] * (x[i] - mean);
+      });
+    } else {
+      const Element* const exchanged = row.template in<const Element>(with.exchanged[0]);
+      sum = exchanged[0];
+      product = exchanged[1];
+    }
+    if (with.phase == 0) {
+      Element* const exchanged = row.template in<Element>(with.exchanged[0]);
+      if (team.leader()) exchanged[0] = sum, exchanged[1] = product;
+      return;
+    }
+    const Element shift = sum * share, slope = product * share * rstd;
+    Element* const dx = row.template in<Element>(with.result[0]);
+    team.for_each(n, [=](std::int64_t i) { dx[i] = rstd * (dy[i] * gain[i] - shift - (x[i] - mean) * slope); });
+  }
+};
+
+/// dgain = Σ dy · x̂ and dbias = Σ dy over the rows, in the rows' order.
+struct layer_norm_gradient_weights_kernel {
+  static constexpr std::int64_t columns = 256;  ///< of one task
+
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return (with.result[0].extent[0] + columns - 1) / columns; }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[0];
+    const std::int64_t first = which * columns, width = with.result[0].extent[0];
+    const std::int64_t n = width - first < columns ? width - first : columns;
+    Element* const gain = with.result[0].as<Element>() + first;
+    Element* const bias = with.result[1].as<Element>() + first;
+    if (!with.accumulate) team.for_each(n, [=](std::int64_t i) { gain[i] = bias[i] = 0; });
+    const std::int64_t rows = row_count(shard);
+    for (std::int64_t at = 0; at < rows; ++at) {
+      const row_index row(shard, at);
+      const Element* const dy = row.template in<const Element>(shard) + first;
+      const Element* const x = row.template in<const Element>(with.operand[1]) + first;
+      const Element mean = *row.template in<const Element>(with.operand[2]);
+      const Element rstd = *row.template in<const Element>(with.operand[3]);
+      team.expect(dy + width, n);
+      team.expect(x + width, n);
+      team.for_each(n, [=](std::int64_t i) {
+        gain[i] += dy[i] * ((x[i] - mean) * rstd);
+        bias[i] += dy[i];
+      });
+    }
+  }
+};
+
+template <int Rank>
+struct kernel_of<op::layer_norm<Rank>> : layer_norm_kernel {};
+template <int Rank>
+struct kernel_of<op::layer_norm_gradient_input<Rank>> : layer_norm_gradient_input_kernel {};
+template <int Rank>
+struct kernel_of<op::layer_norm_gradient_weights<Rank>> : layer_norm_gradient_weights_kernel {};
+
+}  // namespace meshloom

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Softmax of scale·x over the last axis, optionally causal, and its gradient: a team per row.
+// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row, phase
+// 1 its sum of exponentials, and phase 2 the results. Masked elements are 0 and cost no arithmetic.
+#pragma once
+
+#include <meshloom/kernel/math.hpp>
+#include <meshloom/kernel/rows.hpp>
+#include <meshloom/op/softmax.hpp>
+
+namespace meshloom {
+
+template <bool Causal>
+struct softmax_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[0];
+    const row_index row(shard, which);
+    const std::int64_t seen = visible(shard, row), n = shard.extent[shard.rank - 1];
+    const Element scale = static_cast<Element>(with.attribute[0]);
+    const Element* const x = row.template in<const Element>(shard);
+    const bool whole = with.phase == all_phases;
+
+    team.expect(x + n, n);
+    team.expect(row.template in<Element>(with.result[0]), n);
+    Element top;
+    if (whole || with.phase == 0) {
+      top = team.template reduce<Element>(seen, math::float_format<Element>::lowest, maximum{},
+                                          [=](std::int64_t i) { return scale * x[i]; });
+      if (!whole) return store(team, row.template in<Element>(with.exchanged[0]), top);
+    } else {
+      top = *row.template in<const Element>(with.exchanged[0]);
+    }
+    const auto exponential = [=](std::int64_t i) { return math::exp(scale * x[i] - top); };
+    if (with.phase == 1) {
+      const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
+      return store(team, row.template in<Element>(with.exchanged[1]), sum);
+    }
+    Element* const y = row.template in<Element>(with.result[0]);
+    team.for_each(seen, [=](std::int64_t i) { y[i] = exponential(i); });
+    team.for_each(n - seen, [=](std::int64_t i) { y[seen + i] = 0; });
+    team.sync();
+    const Element sum = whole ? team.template reduce<Element>(seen, 0, addition{}, [=](std::int64_t i) { return y[i]; })
+                              : *row.template in<const Element>(with.exchanged[1]);
+    const Element share = Element(1) / sum;
+    team.for_each(seen, [=](std::int64_t i) { y[i] *= share; });
+  }
+
+ private:
+  /// The number of leading keys of this shard's part of the row that the row's query may see.
+  MESHLOOM_DEVICE static std::int64_t visible(const view& shard, const row_index& row) {
+    const int keys = shard.rank - 1;
+    if constexpr (!Causal) return shard.extent[keys];
+    const std::int64_t query = shard.origin[keys - 1] + row.at[keys - 1];
+    const std::int64_t seen = query + 1 - shard.origin[keys];
+    return seen < 0 ? 0 : seen < shard.extent[keys] ? seen : shard.extent[keys];
+  }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void store(Team team, Element* to, Element value) {
+    if (team.leader()) *to = value;
+  }
+};
+
+/// dx = scale · y · (dy − Σ dy·y); masked elements have y = 0 and get 0.
+struct softmax_gradient_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const view& shard = with.operand[0];
+    const row_index row(shard, which);
+    const std::int64_t n = shard.extent[shard.rank - 1];
+    const Element scale = static_cast<Element>(with.attribute[0]);
+    const Element* const dy = row.template in<const Element>(shard);
+    const Element* const y = row.template in<const Element>(with.operand[1]);
+    Element sum;
+    if (with.phase == all_phases || with.phase == 0) {
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; });
+    } else {
+      sum = *row.template in<const Element>(with.exchanged[0]);
+    }
+    if (with.phase == 0) {
+      if (team.leader()) *row.template in<Element>(with.exchanged[0]) = sum;
+      return;
+    }
+    Element* const dx = row.template in<Element>(with.result[0]);
+    team.for_each(n, [=](std::int64_t i) { dx[i] = scale * y[i] * (dy[i] - sum); });
+  }
+};
+
+template <int Rank, bool Causal>
+struct kernel_of<op::softmax<Rank, Causal>> : softmax_kernel<Causal> {};
+template <int Rank>
+struct kernel_of<op::softmax_gradient<Rank>> : softmax_gradient_kernel {};
+
+}  // namespace meshloom

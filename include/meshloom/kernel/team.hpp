@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// A team: the workers that run one task of a kernel together. On CUDA a thread block, on the host one thread with SIMD
+// lanes. Kernels are written once against `for_each` and `reduce`, and never mention threads or lanes.
+// Law: the calls f(0), …, f(n-1) of one `for_each` or `reduce` are independent: none reads what another writes, except
+// that a call may read the element it writes. All members of a team make the same calls in the same order.
+#pragma once
+
+#include <meshloom/base/config.hpp>
+
+#include <cstdint>
+
+namespace meshloom {
+
+namespace detail {
+
+template <class Element>
+inline constexpr int is_written = 1;
+template <class Element>
+inline constexpr int is_written<const Element> = 0;
+
+}  // namespace detail
+
+struct addition {
+  template <class Element>
+  MESHLOOM_DEVICE Element operator()(Element a, Element b) const { return a + b; }
+};
+
+struct maximum {
+  template <class Element>
+  MESHLOOM_DEVICE Element operator()(Element a, Element b) const { return a < b ? b : a; }
+};
+
+/// One host thread. Loops are plain, so that the compiler vectorises them; a reduction keeps one partial result per
+/// lane, because a compiler may not reorder floating-point sums by itself. 32 lanes, not the 16 of one vector: g++ 12
+/// unrolls loops of up to 16 rounds before it vectorises and then fails to, and several vectors hide the latency.
+struct host_team {
+  static constexpr int lanes = 32;
+
+  MESHLOOM_DEVICE bool leader() const { return true; }
+  MESHLOOM_DEVICE void sync() const {}
+
+  /// Says that `n` elements will be read soon, or (where not const) written: loops with much arithmetic would otherwise
+  /// wait for memory and compute in turns. May reach beyond the end of a tensor.
+  template <class Element>
+  MESHLOOM_DEVICE void expect(Element* data, std::int64_t n) const {
+    constexpr std::int64_t line = 64 / sizeof(Element);
+    for (std::int64_t i = 0; i < n; i += line) __builtin_prefetch(data + i, detail::is_written<Element>);
+  }
+
+  template <class Function>
+  MESHLOOM_DEVICE void for_each(std::int64_t n, Function f) const {
+#if defined(__clang__)
+#pragma clang loop vectorize(assume_safety)
+#elif defined(__GNUC__) && !defined(__CUDACC__)
+#pragma GCC ivdep
+#endif
+    for (std::int64_t i = 0; i < n; ++i) f(i);
+  }
+
+  template <class Element, class Combine, class Function>
+  MESHLOOM_DEVICE Element reduce(std::int64_t n, Element initial, Combine combine, Function f) const {
+    Element part[lanes];
+    for (int lane = 0; lane < lanes; ++lane) part[lane] = initial;
+    std::int64_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+      for (int lane = 0; lane < lanes; ++lane) part[lane] = combine(part[lane], f(i + lane));
+    }
+    for (int lane = 0; i < n && lane < lanes; ++i, ++lane) part[lane] = combine(part[lane], f(i));
+    return fold<lanes / 2>(part, combine);
+  }
+
+ private:
+  /// Adds up a tree of partial results; its levels are loops of fixed length.
+  template <int Half, class Element, class Combine>
+  MESHLOOM_DEVICE static Element fold(Element* part, Combine combine) {
+    for (int lane = 0; lane < Half; ++lane) part[lane] = combine(part[lane], part[lane + Half]);
+    if constexpr (Half == 1) return part[0];
+    else return fold<Half / 2>(part, combine);
+  }
+};
+
+#if defined(__CUDACC__)
+/// A thread block of whole warps, at most 1024 threads.
+struct device_team {
+  static constexpr int lanes = 1;
+
+  template <class Element>
+  __device__ void expect(Element*, std::int64_t) const {}  // other blocks hide the latency
+
+  __device__ bool leader() const { return threadIdx.x == 0; }
+  __device__ void sync() const { __syncthreads(); }
+
+  template <class Function>
+  __device__ void for_each(std::int64_t n, Function f) const {
+    for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) f(i);
+  }
+
+  /// Every thread gets the result.
+  template <class Element, class Combine, class Function>
+  __device__ Element reduce(std::int64_t n, Element initial, Combine combine, Function f) const {
+    __shared__ Element of_warp[32];
+    Element mine = initial;
+    for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) mine = combine(mine, f(i));
+    for (int distance = 16; distance > 0; distance /= 2) {
+      mine = combine(mine, __shfl_xor_sync(0xffffffffu, mine, distance));
+    }
+    __syncthreads();  // the scratch of an earlier reduction may still be read
+    if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
+    __syncthreads();
+    Element all = of_warp[0];
+    for (unsigned warp = 1; warp < blockDim.x / 32; ++warp) all = combine(all, of_warp[warp]);
+    return all;
+  }
+};
+#endif
+
+}  // namespace meshloom

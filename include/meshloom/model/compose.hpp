@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layers from layers: `first | second`, `residual(…)`, `repeat(count, block)`, `named("…", layer)`. `repeat` is one type
+// with a count: compile time does not grow with depth.
+#pragma once
+
+#include <meshloom/model/layers.hpp>
+
+#include <tuple>
+
+namespace meshloom {
+
+/// A layer that composes with `|`: a type with a `name`, callable with a scope and a tensor.
+template <class Layer>
+concept named_layer = requires { Layer::name; };
+
+/// The name of a layer's type in paths.
+template <class Layer>
+constexpr std::string_view layer_name(const Layer& layer) {
+  if constexpr (requires { layer.label; }) return layer.label;
+  else if constexpr (requires { Layer::name; }) return Layer::name;
+  else return "layer";
+}
+
+namespace detail {
+
+/// True for layers that open regions themselves.
+template <class Layer>
+inline constexpr bool opens_regions = false;
+template <class Layer>
+  requires requires { Layer::opens_regions; }
+inline constexpr bool opens_regions<Layer> = Layer::opens_regions;
+
+template <class Scope, class Layer, class Input>
+auto call_with(Scope& within, const Layer& layer, const Input& x) {
+  if constexpr (std::is_invocable_v<const Layer&, Scope&, const Input&>) return layer(within, x);
+  else return layer(within, evaluate(within, x));
+}
+
+}  // namespace detail
+
+/// Calls one layer of a chain: at the top of a model as a region of its own, else as a plain layer, where pointwise
+/// expressions stay open so that the next layer can fuse with them.
+template <class Scope, class Layer, class Input>
+auto call_layer(Scope& within, const Layer& layer, const Input& x) {
+  if constexpr (Scope::at_top && detail::opens_regions<Layer>) {
+    return layer(within, x);
+  } else if constexpr (Scope::at_top) {
+    return within.region(layer_name(layer), [&](auto& inside) { return evaluate(inside, detail::call_with(inside, layer, x)); });
+  } else {
+    return within.layer(layer_name(layer), [&] { return detail::call_with(within, layer, x); });
+  }
+}
+
+/// Layers one after the other. At the top of a model each becomes a region of its own: a place where a pipeline can be
+/// cut.
+template <class... Layer>
+struct sequential {
+  static constexpr std::string_view name = "sequential";
+  static constexpr bool opens_regions = true;
+  std::tuple<Layer...> layers;
+
+  auto operator()(auto& scope, const auto& x) const { return call<0>(scope, x); }
+
+ private:
+  template <std::size_t Which>
+  auto call(auto& scope, const auto& x) const {
+    if constexpr (Which == sizeof...(Layer)) {
+      return x;
+    } else {
+      const auto& layer = std::get<Which>(layers);
+      return call<Which + 1>(scope, call_layer(scope, layer, x));
+    }
+  }
+};
+
+namespace detail {
+
+template <class Layer>
+constexpr auto as_tuple(const Layer& layer) { return std::tuple<Layer>(layer); }
+template <class... Layer>
+constexpr auto as_tuple(const sequential<Layer...>& chain) { return chain.layers; }
+
+template <class... Layer>
+constexpr auto chain(const std::tuple<Layer...>& layers) { return sequential<Layer...>{layers}; }
+
+}  // namespace detail
+
+/// `first | second`.
+template <named_layer First, named_layer Second>
+constexpr auto operator|(const First& first, const Second& second) {
+  return detail::chain(std::tuple_cat(detail::as_tuple(first), detail::as_tuple(second)));
+}
+
+/// x + body(x).
+template <class Body>
+struct residual_layer {
+  static constexpr std::string_view name = "residual";
+  Body body;
+
+  auto operator()(auto& scope, const pointwise_value auto& value) const {
+    const auto x = evaluate(scope, value);
+    return x + body(scope, x);
+  }
+};
+
+template <class... Layer>
+constexpr auto residual(const Layer&... layer) {
+  const auto body = detail::chain(std::tuple_cat(detail::as_tuple(layer)...));
+  return residual_layer<std::remove_const_t<decltype(body)>>{body};
+}
+
+/// `count` copies of a block, each with parameters of its own. The block maps a tensor to one of the same axes.
+template <class Block>
+struct repeat_layer {
+  static constexpr std::string_view name = "repeat";
+  static constexpr bool opens_regions = true;
+  std::int32_t count;
+  Block block;
+
+  auto operator()(auto& scope, const pointwise_value auto& value) const { return copies(scope, evaluate(scope, value), name); }
+
+  template <class... Axis>
+  tensor<Axis...> copies(auto& scope, tensor<Axis...> x, std::string_view label) const {
+    return scope.repeat(label, count, x, [&](auto& inside, tensor<Axis...> input) {
+      const auto output = evaluate(inside, detail::call_with(inside, block, input));
+      static_assert(std::is_same_v<decltype(output), const tensor<Axis...>>,
+                    "meshloom: repeat: the block must return a tensor with the axes of its input");
+      return output;
+    });
+  }
+};
+
+template <class Block>
+constexpr auto repeat(std::int32_t count, const Block& block) { return repeat_layer<Block>{count, block}; }
+
+namespace detail {
+
+template <class Layer>
+inline constexpr bool is_repeat = false;
+template <class Block>
+inline constexpr bool is_repeat<repeat_layer<Block>> = true;
+
+}  // namespace detail
+
+/// A layer with a name of its own in paths: `named("attention", causal_attention<…>{})`.
+template <class Layer>
+struct named_as {
+  static constexpr std::string_view name = "named";
+  static constexpr bool opens_regions = detail::is_repeat<Layer>;
+  std::string_view label;
+  Layer layer;
+
+  auto operator()(auto& scope, const auto& x) const {
+    if constexpr (detail::is_repeat<Layer>) return layer.copies(scope, evaluate(scope, x), label);
+    else return detail::call_with(scope, layer, x);
+  }
+};
+
+template <class Layer>
+constexpr auto named(std::string_view label, const Layer& layer) { return named_as<Layer>{label, layer}; }
+
+}  // namespace meshloom

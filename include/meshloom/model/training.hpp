@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// A training: model, loss, optimizer, sizes and precision as one value, and its trace into a graph.
+// Law: the graph does not depend on the compiler, and evaluation and generation are traces of the same value.
+#pragma once
+
+#include <meshloom/graph/differentiate.hpp>
+#include <meshloom/model/compose.hpp>
+#include <meshloom/model/loss.hpp>
+#include <meshloom/model/optimizer.hpp>
+#include <meshloom/model/pin.hpp>
+
+namespace meshloom {
+
+/// `Input` and `Target` say what a sample is; `MicroBatched` is the axis that micro-batches cut; `Precision` is the
+/// element type of parameters, activations and gradients.
+template <class Model, class Loss, optimizer Optimizer, class Sizes, class Input = integers<axis::batch, axis::seq>,
+          class Target = integers<axis::batch, axis::seq>, class MicroBatched = axes<axis::batch>, class Precision = float>
+struct training {
+  Model model;
+  Loss loss;
+  Optimizer optimizer;
+  Sizes sizes;
+  Input input = {};
+  Target target = {};
+  MicroBatched micro_batched = {};
+  Precision precision = {};
+};
+
+namespace detail {
+
+template <class... Axis>
+value_id add_input(graph_builder& into, const auto& sizes, std::string_view name, integers<Axis...>) {
+  return into.add_input(name, {into.axis(name_of<Axis>(), sizes.template get<Axis>())...}, dtype::i32);
+}
+template <class... Axis>
+value_id add_input(graph_builder& into, const auto& sizes, std::string_view name, tensor<Axis...>) {
+  return into.add_input(name, {into.axis(name_of<Axis>(), sizes.template get<Axis>())...}, into.made.precision);
+}
+
+template <class Axis>
+axis_id micro_axis(graph_builder& into, const auto& sizes, axes<Axis>) {
+  return into.axis(name_of<Axis>(), sizes.template get<Axis>());
+}
+
+/// Sum of the losses of all rows, divided by their number in the whole batch.
+template <class Scope, class... Row>
+tensor<> mean_loss(Scope& within, tensor<Row...> losses) {
+  const double rows = (1.0 * ... * static_cast<double>(within.template size_of<Row>()));
+  return sum<Row...>(within, losses, 1 / rows);
+}
+
+}  // namespace detail
+
+/// Traces the forward pass of a training's model: inputs "input" (and "target" if `with_loss`), result the model's
+/// output or the loss.
+template <class Training, class Visitor>
+graph_builder trace_forward(const Training& task, bool with_loss, Visitor& visitor) {
+  using precision = decltype(task.precision);
+  graph_builder into;
+  into.made.precision = dtype_of<precision>;
+  into.made.micro_batched = detail::micro_axis(into, task.sizes, task.micro_batched);
+  auto input = task.input;
+  input.id = detail::add_input(into, task.sizes, "input", input);
+  scope<std::remove_cvref_t<decltype(task.sizes)>, Visitor, true> top(into, task.sizes, visitor);
+  const auto output = call_layer(top, task.model, input);
+  into.made.results = {output.id};
+  if (with_loss) {
+    auto target = task.target;
+    target.id = detail::add_input(into, task.sizes, "target", target);
+    into.made.results = {top.region("loss", [&](auto& inside) { return detail::mean_loss(inside, task.loss(inside, output, target)); }).id};
+  }
+  return into;
+}
+
+/// Calls `visitor(operators<Operator>{})` for every operator type that training can execute: the compile-time closure
+/// over model, loss, gradients and optimizer. Backends instantiate their kernels with it.
+template <class Training, class Visitor>
+void for_each_operator(const Training& task, Visitor& visitor) {
+  trace_forward(task, true, visitor);
+  const auto visit = [&visitor]<class... Operator>(operators<Operator...>) { (visitor(operators<Operator>{}), ...); };
+  visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
+  visit(training_operators{});
+}
+
+/// The graph of one training step: forward, backward and update.
+template <class Training>
+graph trace(const Training& task) {
+  no_visitor nothing;
+  graph_builder into = trace_forward(task, true, nothing);
+  differentiate(into, into.made.results.front());
+  using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
+  add_updates(into, updates::records, task.optimizer.states, task.optimizer.attributes());
+  return std::move(into.made);
+}
+
+/// The graph of the model alone; its result is the model's output.
+template <class Training>
+graph trace_inference(const Training& task) {
+  no_visitor nothing;
+  return trace_forward(task, false, nothing).made;
+}
+
+}  // namespace meshloom

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cross-entropy of logits [rows…, class] against integer targets [rows…]: one loss per row. `Rank` is the number of row
+// axes. Law: with the class axis split (vocabulary-parallel) shards exchange the maximum, then the sum of exponentials
+// and the target's logit, which only one shard holds.
+#pragma once
+
+#include <meshloom/op/lookup.hpp>
+
+namespace meshloom::op {
+
+/// Operands: dloss, logits, targets, logsum. Result: dlogits = dloss · (softmax(logits) − onehot(target)).
+template <int Rank>
+struct cross_entropy_gradient {
+  using rows = typename first<Rank>::list;
+  using logits = typename first<Rank>::with_row;
+  static constexpr auto signature = describe("cross_entropy_gradient")
+                                        .operands<rows, logits, rows, rows>()
+                                        .template results<logits>()
+                                        .linear_in(1)
+                                        .made;
+  static constexpr double flops_per_point = 13;
+  using gradient = operators<>;
+};
+
+/// Operands: logits, targets. Results: loss, logsum (the logarithm of the sum of exponentials), both per row.
+template <int Rank>
+struct cross_entropy {
+  using rows = typename first<Rank>::list;
+  using logits = typename first<Rank>::with_row;
+  static constexpr auto signature = describe("cross_entropy")
+                                        .operands<logits, rows>()
+                                        .template results<rows, rows>()
+                                        .is(role::statistic, first<Rank>::row::list)
+                                        .exchanges(rows::list, reduction::max, 1)
+                                        .exchanges(rows::list, reduction::sum, 2)
+                                        .made;
+  static constexpr double flops_per_point = 12;
+  using gradient = operators<cross_entropy_gradient<Rank>>;
+
+  static void differentiate(differentiation& d) {
+    d.contribute(0, d.emit(record_of<cross_entropy_gradient<Rank>>,
+                           {d.gradient(0), d.operand(0), d.operand(1), d.result(1)}, d.attributes())[0]);
+  }
+};
+
+}  // namespace meshloom::op

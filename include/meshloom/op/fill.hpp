@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// A scalar constant (attribute 0): the seed of differentiation.
+#pragma once
+
+#include <meshloom/op/record.hpp>
+
+namespace meshloom::op {
+
+struct fill {
+  static constexpr auto signature = describe("fill").results<at<>>().made;
+  using gradient = operators<>;
+};
+
+}  // namespace meshloom::op

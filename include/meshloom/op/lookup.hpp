@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a table chosen by integers (embedding), and its gradient, the scatter-add. `Rank` is the number of axes of the
+// integers. Law: with the table's rows split, every shard adds what it holds and zero elsewhere: a partial sum.
+#pragma once
+
+#include <meshloom/op/record.hpp>
+
+#include <utility>
+
+namespace meshloom::op {
+
+namespace detail {
+
+template <class Sequence>
+struct leading;
+template <int... I>
+struct leading<std::integer_sequence<int, I...>> {
+  using list = at<I...>;                                  // 0 … Rank-1
+  using row = at<sizeof...(I)>;                           // Rank
+  using with_row = at<I..., static_cast<int>(sizeof...(I))>;      // 0 … Rank
+  using with_column = at<I..., static_cast<int>(sizeof...(I)) + 1>;  // 0 … Rank-1, Rank+1
+  using matrix = at<static_cast<int>(sizeof...(I)), static_cast<int>(sizeof...(I)) + 1>;  // Rank, Rank+1
+};
+
+}  // namespace detail
+
+/// The first `Rank` indices and the lists built from them.
+template <int Rank>
+using first = detail::leading<std::make_integer_sequence<int, Rank>>;
+
+/// Operands: integers, dy. Result: the table's gradient.
+template <int Rank>
+struct lookup_gradient {
+  using lists = first<Rank>;
+  static constexpr auto signature = describe("lookup_gradient")
+                                        .operands<typename lists::list, typename lists::with_column>()
+                                        .template results<typename lists::matrix>()
+                                        .is(role::contracted, lists::list::list)
+                                        .linear_in(2)
+                                        .made;
+  static constexpr bool accumulates = true;
+  using gradient = operators<>;
+};
+
+/// Operands: integers, table [row, column]. Result: the chosen rows.
+template <int Rank>
+struct lookup {
+  using lists = first<Rank>;
+  static constexpr auto signature = describe("lookup")
+                                        .operands<typename lists::list, typename lists::matrix>()
+                                        .template results<typename lists::with_column>()
+                                        .is(role::contracted, lists::row::list)
+                                        .linear_in(2)
+                                        .made;
+  using gradient = operators<lookup_gradient<Rank>>;
+
+  static void differentiate(differentiation& d) {
+    if (!d.wanted(1)) return;
+    const axis_id row = d.index(Rank);
+    d.contribute(1, d.emit(record_of<lookup_gradient<Rank>>, {d.operand(0), d.gradient(0)}, {}, std::span(&row, 1))[0]);
+  }
+};
+
+}  // namespace meshloom::op

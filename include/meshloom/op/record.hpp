@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// How plain nodes find typed code: every operator type has `record_of<Operator>`, a constexpr record of plain data and
+// function pointers. A graph node points to its record, and everything between front end and backend uses nothing else.
+// Law: one record per operator type, so that two nodes run the same code if and only if their records are the same.
+#pragma once
+
+#include <meshloom/base/ids.hpp>
+#include <meshloom/op/strategies.hpp>
+
+#include <concepts>
+#include <initializer_list>
+#include <span>
+
+namespace meshloom {
+
+inline constexpr int max_attributes = 8;
+using attribute_list = std::array<double, max_attributes>;
+
+/// A value together with its axes as one operator sees them: the same value may be read as [batch, seq] by one operator
+/// and as [batch, keys(seq)] by another.
+struct handle {
+  value_id id = value_id::none;
+  std::int8_t rank = 0;
+  std::array<axis_id, max_rank> axes{};
+
+  explicit constexpr operator bool() const { return id != value_id::none; }
+};
+
+class differentiation;
+
+struct record {
+  signature op;
+  choice_table choices;
+  double flops_per_point = 1;   ///< floating-point operations per point of the product of all its axes
+  bool accumulates = false;     ///< its kernel can add to the results instead of overwriting them
+  bool in_place = false;        ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
+  std::array<std::int8_t, max_results> replaces{};
+  void (*differentiate)(differentiation&) = nullptr;  ///< adds the gradients of the operands; null if it has none
+};
+
+/// What `differentiate` of an operator works with: the node's operands, results and the gradients that reached its
+/// results, and a way to emit operators. Implemented by the graph.
+class differentiation {
+ public:
+  virtual handle operand(int which) const = 0;
+  virtual handle result(int which) const = 0;
+  virtual handle gradient(int result) const = 0;  ///< null if no gradient reached this result
+  virtual bool wanted(int operand) const = 0;     ///< false if no gradient of this operand is needed
+  virtual const attribute_list& attributes() const = 0;
+  /// The axis that index `which` of the node's operator stands for.
+  virtual axis_id index(int which) const = 0;
+  /// Adds an operator to the graph and returns its results. `result_only_indices`: the axes of the indices that no
+  /// operand has, ascending.
+  virtual std::array<handle, max_results> emit(const record& op, std::initializer_list<handle> operands,
+                                               const attribute_list& attributes,
+                                               std::span<const axis_id> result_only_indices = {}) = 0;
+  /// Adds `gradient` to the gradient of an operand.
+  virtual void contribute(int operand, const handle& gradient) = 0;
+
+ protected:
+  ~differentiation() = default;
+};
+
+/// A list of operator types.
+template <class... Operator>
+struct operators {};
+
+template <class... List>
+struct join_operators;
+template <class... Operator>
+struct join_operators<operators<Operator...>> {
+  using type = operators<Operator...>;
+};
+template <class... First, class... Second, class... Rest>
+struct join_operators<operators<First...>, operators<Second...>, Rest...>
+    : join_operators<operators<First..., Second...>, Rest...> {};
+
+namespace detail {
+
+template <class Operator>
+consteval record make_record() {
+  record made{.op = Operator::signature, .choices = sharding_traits<Operator>::choices};
+  if constexpr (requires { Operator::flops_per_point; }) made.flops_per_point = Operator::flops_per_point;
+  if constexpr (requires { Operator::accumulates; }) made.accumulates = Operator::accumulates;
+  if constexpr (requires { Operator::replaces; }) {
+    made.in_place = true;
+    made.replaces = Operator::replaces;
+  }
+  if constexpr (requires { Operator::differentiate; }) made.differentiate = &Operator::differentiate;
+  return made;
+}
+
+}  // namespace detail
+
+/// An operator type: a signature, and the operator types its differentiation may create.
+template <class Operator>
+concept operator_type = requires {
+  { Operator::signature } -> std::convertible_to<const signature&>;
+  typename Operator::gradient;
+};
+
+template <operator_type Operator>
+inline constexpr record record_of = detail::make_record<Operator>();
+
+}  // namespace meshloom

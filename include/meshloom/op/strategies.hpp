@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// From signature to strategies: the table of legal ways to split an operator over one mesh axis, and their combination
+// on a mesh of rank 1, 2 or 3. The same table is enumerated, priced, executed and tested.
+// Law: executing any strategy on its shards, with its exchanges, equals the unsharded operator.
+// A mesh axis either splits one index of the operator, or carries a pending sum through operands in which the operator
+// is linear, or repeats the work. No row feeds `partial` to an operand in which the operator is not linear.
+#pragma once
+
+#include <meshloom/op/signature.hpp>
+
+#include <array>
+#include <cstdint>
+
+namespace meshloom {
+
+/// What one mesh axis does to an operator.
+struct choice {
+  enum kind_type : std::uint8_t { whole, split, linear } kind = whole;
+  std::int8_t index = -1;       ///< the operator index that is split
+  std::uint16_t operands = 0;   ///< the operands (bit mask) that are partial sums, if linear
+  constexpr bool operator==(const choice&) const = default;
+};
+
+/// The choices one mesh axis has; `whole` is the first.
+struct choice_table {
+  std::array<choice, 1 + max_indices + max_linear> rows{};
+  int count = 0;
+};
+
+constexpr choice_table choices_of(const signature& op) {
+  choice_table table;
+  const auto add = [&table](choice row) { table.rows[static_cast<std::size_t>(table.count++)] = row; };
+  add({});
+  for (int index = 0; index < op.index_count; ++index) {
+    if (op.roles[static_cast<std::size_t>(index)] != role::blocked) {
+      add({choice::split, static_cast<std::int8_t>(index), 0});
+    }
+  }
+  for (int set = 0; set < op.linear_count; ++set) add({choice::linear, -1, op.linear[static_cast<std::size_t>(set)]});
+  return table;
+}
+
+/// One choice per mesh axis (a row number of the table), and for indices split by several mesh axes the order of the
+/// cuts: mesh axes in the order `cut_orders[order]`, outer first.
+struct strategy {
+  std::array<std::uint8_t, max_mesh_rank> row{};
+  std::uint8_t order = 0;
+  constexpr bool operator==(const strategy&) const = default;
+};
+
+inline constexpr std::array<std::array<std::int8_t, 3>, 6> cut_orders{
+    {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}};
+
+namespace detail {
+
+constexpr placement operand_placement(const signature& op, int operand, const choice& row) {
+  const auto& axes = op.operands[static_cast<std::size_t>(operand)];
+  if (row.kind == choice::linear && (row.operands >> operand & 1)) return {placement::partial_sum, -1};
+  if (row.kind == choice::split && axes.find(row.index) >= 0) {
+    return {placement::split, static_cast<std::int8_t>(axes.find(row.index))};
+  }
+  return {};
+}
+
+constexpr placement result_placement(const signature& op, int result, const choice& row) {
+  const auto& axes = op.results[static_cast<std::size_t>(result)];
+  if (row.kind == choice::linear) return {placement::partial_sum, -1};
+  if (row.kind == choice::whole) return {};
+  if (axes.find(row.index) >= 0) return {placement::split, static_cast<std::int8_t>(axes.find(row.index))};
+  const bool pending = op.roles[static_cast<std::size_t>(row.index)] == role::contracted;
+  return pending ? placement{placement::partial_sum, -1} : placement{};
+}
+
+}  // namespace detail
+
+/// The spec that operand `operand` must have under `how`.
+constexpr spec operand_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how, int operand) {
+  spec layout;
+  for (const std::int8_t axis : cut_orders[how.order]) {
+    if (axis >= mesh_rank) continue;
+    layout = layout.with(axis, detail::operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+  }
+  return layout;
+}
+
+/// The spec that result `result` has under `how`.
+constexpr spec result_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how, int result) {
+  spec layout;
+  for (const std::int8_t axis : cut_orders[how.order]) {
+    if (axis >= mesh_rank) continue;
+    layout = layout.with(axis, detail::result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+  }
+  return layout;
+}
+
+/// The mesh axes (bit mask) over which the operator's statistics are exchanged under `how`.
+constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& table, int mesh_rank, const strategy& how) {
+  std::uint8_t mask = 0;
+  for (int axis = 0; axis < mesh_rank; ++axis) {
+    const choice& row = table.rows[how.row[static_cast<std::size_t>(axis)]];
+    const bool statistic = row.kind == choice::split && op.roles[static_cast<std::size_t>(row.index)] == role::statistic;
+    if (statistic) mask = static_cast<std::uint8_t>(mask | 1 << axis);
+  }
+  return mask;
+}
+
+/// Calls `visit(strategy)` for every legal strategy on a mesh of `mesh_rank` axes; distinct cut orders are visited only
+/// where two mesh axes split the same index.
+template <class Visit>
+constexpr void for_each_strategy(const choice_table& table, int mesh_rank, Visit visit) {
+  const int rows = table.count;
+  const int total = mesh_rank == 0 ? 1 : mesh_rank == 1 ? rows : mesh_rank == 2 ? rows * rows : rows * rows * rows;
+  for (int code = 0; code < total; ++code) {
+    strategy how;
+    for (int axis = mesh_rank - 1, rest = code; axis >= 0; --axis, rest /= rows) {
+      how.row[static_cast<std::size_t>(axis)] = static_cast<std::uint8_t>(rest % rows);
+    }
+    const auto same = [&](int a, int b) {
+      return a < mesh_rank && b < mesh_rank && how.row[static_cast<std::size_t>(a)] == how.row[static_cast<std::size_t>(b)] &&
+             table.rows[how.row[static_cast<std::size_t>(a)]].kind == choice::split;
+    };
+    for (std::uint8_t order = 0; order < 6; ++order) {
+      // An order is new only if every pair of mesh axes that it swaps cuts the same index. No order swaps 0 and 2 alone:
+      // {1, 2, 0} stands for it.
+      const auto& sequence = cut_orders[order];
+      bool distinct = true;
+      for (int first = 0; first < 3; ++first) {
+        for (int second = first + 1; second < 3; ++second) {
+          const int a = sequence[static_cast<std::size_t>(first)], b = sequence[static_cast<std::size_t>(second)];
+          if (a > b && !same(a, b) && !(order == 3 && same(0, 2))) distinct = false;
+        }
+      }
+      if (!distinct) continue;
+      how.order = order;
+      visit(how);
+    }
+  }
+}
+
+/// The table of an operator type, at compile time. Specialise it for an operator that allows less, or knows more, than
+/// its signature says.
+template <class Operator>
+struct sharding_traits {
+  static_assert(valid(Operator::signature), "meshloom: sharding_traits: the operator's signature is not valid: a mapped axis must be in every "
+                "result, and a statistic axis needs an exchange; correct the roles");
+  static constexpr choice_table choices = choices_of(Operator::signature);
+
+  /// The number of strategies on a mesh of rank 1, 2 or 3.
+  static constexpr int count(int mesh_rank) {
+    int found = 0;
+    for_each_strategy(choices, mesh_rank, [&](const strategy&) { ++found; });
+    return found;
+  }
+};
+
+}  // namespace meshloom

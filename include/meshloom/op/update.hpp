@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Optimizer updates, in place. `Rank` is the rank of the parameter. Law: every axis is mapped, so parameter, gradient
+// and state may be split in any way, as long as it is the same way.
+#pragma once
+
+#include <meshloom/op/lookup.hpp>
+
+namespace meshloom::op {
+
+/// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v. Operands: p, g, v. Results: p, v.
+/// Attributes: rate, momentum, decay.
+template <int Rank>
+struct sgd {
+  using list = typename first<Rank>::list;
+  static constexpr auto signature = describe("sgd").operands<list, list, list>().template results<list, list>().made;
+  static constexpr double flops_per_point = 6;
+  static constexpr std::array<std::int8_t, max_results> replaces{0, 2};
+  using gradient = operators<>;
+};
+
+/// AdamW (Loshchilov and Hutter 2019). Operands: p, g, first moment, second moment. Results: p and both moments.
+/// Attributes: rate, beta1, beta2, epsilon, decay. The step number comes from the call.
+template <int Rank>
+struct adamw {
+  using list = typename first<Rank>::list;
+  static constexpr auto signature =
+      describe("adamw").operands<list, list, list, list>().template results<list, list, list>().made;
+  static constexpr double flops_per_point = 16;
+  static constexpr std::array<std::int8_t, max_results> replaces{0, 2, 3};
+  using gradient = operators<>;
+};
+
+}  // namespace meshloom::op

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Manual plans: constraints in the same language as the model. `split_all<batch, mesh::data>(4)` splits an axis
+// everywhere (Mesh-TensorFlow, Shazeer et al. 2018); `zero` says how parameters are kept (ZeRO, Rajbhandari et al.
+// 2020); `pipeline` cuts stages; `&` combines them. What they leave open, `solve` fills in.
+#pragma once
+
+#include <meshloom/base/result.hpp>
+#include <meshloom/schedule/order.hpp>
+#include <meshloom/tensor/axis.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace meshloom {
+
+struct mesh_axis_size {
+  std::string name;
+  std::int32_t size = 1;
+};
+
+/// Every operator that can splits tensor axis `axis` over mesh axis `mesh_axis`.
+struct axis_rule {
+  std::string axis;
+  std::string mesh_axis;
+};
+
+/// How parameters are kept along a mesh axis that splits the batch: level 1 splits optimizer state and update, 2 the
+/// gradients as well, 3 the parameters too.
+struct zero_rule {
+  std::string mesh_axis;
+  std::int32_t level = 0;
+};
+
+/// The result of one operator, by its name in the graph: `mesh_axis` splits `axis`, or (empty) leaves it whole.
+struct path_pin {
+  std::string path;
+  std::string mesh_axis;
+  std::string axis;
+};
+
+struct manual {
+  std::vector<mesh_axis_size> mesh = {};        ///< of every stage; the last is the fastest
+  std::vector<axis_rule> rules = {};
+  std::vector<zero_rule> zero = {};
+  std::vector<path_pin> pins = {};
+  std::int32_t stages = 1;
+  std::vector<std::int32_t> cuts = {};          ///< the first block of stages 1, 2, …; empty: cut evenly
+  std::int32_t micro_batches = 1;
+  schedule_kind schedule = schedule_kind::one_f_one_b;
+
+  std::int32_t ranks() const;
+};
+
+/// Both sets of constraints. Sizes of a mesh axis named twice must agree (checked by `solve`).
+manual operator&(manual left, const manual& right);
+
+/// Splits an axis over a mesh axis of `ranks` ranks, everywhere.
+template <class Axis, class MeshAxis>
+manual split_all(std::int32_t ranks) {
+  return {.mesh = {{std::string(name_of<MeshAxis>()), ranks}}, .rules = {{std::string(name_of<Axis>()), std::string(name_of<MeshAxis>())}}};
+}
+
+/// The batch over mesh axis `data`; parameters whole.
+manual data_parallel(std::int32_t ranks);
+
+/// Data parallelism with ZeRO of level 1, 2 or 3.
+manual zero(std::int32_t level, std::int32_t ranks);
+
+/// Heads, hidden units and vocabulary over mesh axis `tensor` (Megatron-LM, Shoeybi et al. 2019).
+manual megatron(std::int32_t ranks);
+
+/// `stages` pipeline stages.
+manual pipeline(std::int32_t stages, schedule_kind schedule = schedule_kind::one_f_one_b);
+
+/// The cut in front of named blocks: `stage(3)` starts a stage at block 3. Combine several.
+manual stage(std::int32_t first_block);
+
+/// Binds the result of one operator.
+template <class Axis, class MeshAxis>
+manual pin_result(std::string path) {
+  return {.pins = {{std::move(path), std::string(name_of<MeshAxis>()), std::string(name_of<Axis>())}}};
+}
+
+/// Reads "data", "zero2", "tensor=4", "data=2,tensor=2,pipeline=2": one word per preset, with its ranks; a single word
+/// without a number takes all `ranks`.
+result<manual> parse_manual(std::string_view text, std::int32_t ranks);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/plan/manual.inl>
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// A plan: what was chosen. Stages, the mesh of each, a strategy per operator, how parameters are kept, micro-batches,
+// schedule, and the price predicted. Plain data; made by `solve` or loaded, read by everything after.
+// Law: `check(graph, plan)` finds nothing; a plan and its text say the same.
+#pragma once
+
+#include <meshloom/base/units.hpp>
+#include <meshloom/graph/unroll.hpp>
+#include <meshloom/schedule/order.hpp>
+
+namespace meshloom {
+
+/// How one stage keeps one parameter.
+struct parameter_plan {
+  bool used = false;     ///< this stage reads the parameter
+  spec stored;           ///< between steps, and while it is used; gathered by each operator that needs more
+  spec state;            ///< the optimizer's state, and the update
+  std::vector<spec> accumulated;  ///< each gradient, summed over micro-batches; one per region that reads the parameter
+  bool operator==(const parameter_plan&) const = default;
+};
+
+struct stage_plan {
+  std::int32_t first_rank = 0;           ///< the stage's ranks are contiguous
+  std::vector<std::string> mesh_axes;
+  mesh_shape mesh;
+  std::int32_t first_block = 0;          ///< blocks [first_block, end_block) of `blocks_of(graph)`
+  std::int32_t end_block = 0;
+  std::vector<bool> recompute;           ///< per block: drop its activations and compute them again in backward
+  table<node_id, strategy> strategies;   ///< per node; meaningful for nodes of the stage's blocks and parameters
+  std::vector<parameter_plan> parameters;///< in the order of `graph::parameters`
+  bool operator==(const stage_plan&) const = default;
+};
+
+struct plan {
+  static constexpr std::int32_t version = 1;
+
+  std::uint64_t model = 0;               ///< hash_of(graph)
+  size_table sizes;
+  std::int32_t ranks = 1;
+  std::int32_t micro_batches = 1;
+  schedule_kind schedule = schedule_kind::one_f_one_b;
+  table<stage_id, stage_plan> stages;
+  picoseconds predicted;                 ///< one step, under the cost model that made the plan
+  picoseconds bound;                     ///< no plan of the searched space is faster; 0: nothing was proven
+  bool operator==(const plan&) const = default;
+};
+
+/// The size table of one micro-batch.
+size_table micro_batch_sizes(const graph& whole, std::int32_t micro_batches);
+
+/// The spec of a node's operand or result in a stage.
+spec operand_spec_in(const graph& whole, const stage_plan& stage, node_id id, std::size_t operand);
+spec result_spec_in(const graph& whole, const stage_plan& stage, node_id id, std::size_t result);
+
+/// The stage that holds a block.
+stage_id stage_of(const plan& made, std::int32_t block);
+
+/// The number of a block in `blocks_of(whole)`.
+std::int32_t block_number(const graph& whole, const block& which);
+
+/// One sentence per fault: ranks used twice or not at all, blocks in no stage or two, strategies that are not in the
+/// operator's table, parameters kept in a spec that does not fit, micro-batches that do not divide the batch, another
+/// model or sizes. Shares no code with `solve`.
+std::vector<std::string> check(const graph& whole, const plan& made);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/plan/plan.inl>
+#endif

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// A problem: what may be chosen, and at what price. It owns copies of everything a plan depends on, so that nothing
+// hidden (no global, no environment) can change an answer.
+#pragma once
+
+#include <meshloom/cluster/cluster.hpp>
+#include <meshloom/graph/graph.hpp>
+#include <meshloom/plan/manual.hpp>
+
+namespace meshloom {
+
+struct problem {
+  meshloom::graph graph;
+  meshloom::cluster cluster;
+  manual constraints;
+};
+
+/// Puts a graph, a cluster and the constraints of a manual plan together.
+problem formulate(graph whole, cluster machine, manual constraints);
+
+/// One sentence per fault, each with its cure: ranks that do not match, mesh axes of two sizes, unknown axes or paths,
+/// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks.
+std::vector<std::string> check(const problem& posed);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/plan/problem.inl>
+#endif

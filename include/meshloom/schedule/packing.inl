@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/schedule/packing.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+
+namespace meshloom {
+
+namespace detail::arena {
+
+/// A buffer that takes room: its aligned size and its lifetime.
+struct block {
+  std::size_t buffer = 0;
+  std::int64_t size = 0;
+  std::int32_t begin = 0, end = 0;
+};
+
+/// Where a block lies.
+struct berth {
+  std::int64_t low = 0, high = 0;
+  std::int32_t begin = 0, end = 0;
+  std::size_t block = 0;
+};
+
+enum class fit : std::uint8_t { first, best };
+
+/// The blocks, in the order of their placing, and the arena that this order leads to.
+struct arrangement {
+  std::vector<std::size_t> order;
+  fit rule = fit::first;
+  std::vector<berth> berths;  // ascending `low`
+  std::int64_t total = std::numeric_limits<std::int64_t>::max();
+};
+
+inline std::vector<block> blocks_of(std::span<const lifetime> buffers, std::int64_t alignment) {
+  if (alignment < 1) throw error("pack: alignment " + std::to_string(alignment) + "; give a positive one");
+  std::vector<block> blocks;
+  for (std::size_t buffer = 0; buffer < buffers.size(); ++buffer) {
+    const auto& [size, begin, end] = buffers[buffer];
+    if (size.count < 0 || end < begin) {
+      throw error("pack: buffer " + std::to_string(buffer) + " has " + std::to_string(size.count) + " bytes from " +
+                  std::to_string(begin) + " to " + std::to_string(end) + "; sizes and lengths must not be negative");
+    }
+    const std::int64_t aligned = (size.count + alignment - 1) / alignment * alignment;
+    if (aligned > 0 && begin < end) blocks.push_back({buffer, aligned, begin, end});
+  }
+  return blocks;
+}
+
+/// The most bytes alive at once.
+inline std::int64_t bound_of(const std::vector<block>& blocks) {
+  std::vector<std::pair<std::int32_t, std::int64_t>> changes;
+  for (const block& b : blocks) {
+    changes.emplace_back(b.begin, b.size);
+    changes.emplace_back(b.end, -b.size);
+  }
+  std::sort(changes.begin(), changes.end());  // what ends goes before what begins
+  std::int64_t alive = 0, most = 0;
+  for (const auto& [time, change] : changes) most = std::max(most, alive += change);
+  return most;
+}
+
+/// The lowest gap between the berths alive with `wanted` that holds it (first), or the tightest (best).
+inline std::int64_t gap_for(const block& wanted, const std::vector<berth>& berths, fit rule) {
+  std::int64_t top = 0, chosen = -1, room = std::numeric_limits<std::int64_t>::max();
+  for (const berth& other : berths) {
+    if (other.begin >= wanted.end || wanted.begin >= other.end) continue;
+    const std::int64_t gap = other.low - top;
+    if (gap >= wanted.size && gap < room) {
+      chosen = top;
+      room = gap;
+      if (rule == fit::first) break;
+    }
+    top = std::max(top, other.high);
+  }
+  return chosen < 0 ? top : chosen;
+}
+
+/// How many berths may be looked at, over all tries: a bound on the time (some tens of milliseconds) that every machine
+/// reaches at the same point.
+inline constexpr std::int64_t most_looks = 8'000'000;
+
+/// Places the blocks one after the other, up to the first that leads above `limit`.
+inline void place(arrangement& a, const std::vector<block>& blocks, std::int64_t limit, std::int64_t& looks) {
+  a.berths.clear();
+  a.total = 0;
+  for (const std::size_t which : a.order) {
+    const block& b = blocks[which];
+    looks += static_cast<std::int64_t>(a.berths.size()) + 1;
+    const std::int64_t low = gap_for(b, a.berths, a.rule);
+    const auto above = std::upper_bound(a.berths.begin(), a.berths.end(), low,
+                                        [](std::int64_t at, const berth& other) { return at < other.low; });
+    a.berths.insert(above, {low, low + b.size, b.begin, b.end, which});
+    a.total = std::max(a.total, low + b.size);
+    if (a.total > limit) break;
+  }
+}
+
+/// The blocks with the smallest key first.
+using key = double (*)(const block&);
+inline std::vector<std::size_t> sorted_by(key of, const std::vector<block>& blocks) {
+  std::vector<std::size_t> order(blocks.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const double left = of(blocks[a]), right = of(blocks[b]);
+    return left < right || (left == right && a < b);
+  });
+  return order;
+}
+
+/// The best of several orders and rules, those first that most often are: large, long, early or large x long blocks.
+inline arrangement best_heuristic(const std::vector<block>& blocks, std::int64_t bound, std::int64_t& looks) {
+  struct heuristic {
+    key first;
+    fit rule;
+  };
+  constexpr key large = [](const block& b) { return -static_cast<double>(b.size); };
+  constexpr key lengthy = [](const block& b) { return static_cast<double>(b.begin) - b.end; };
+  constexpr key early = [](const block& b) { return static_cast<double>(b.begin); };
+  constexpr key large_and_lengthy = [](const block& b) { return large(b) * -lengthy(b); };
+  constexpr heuristic heuristics[] = {{large, fit::first},
+                                      {lengthy, fit::first},
+                                      {early, fit::best},
+                                      {large_and_lengthy, fit::first},
+                                      {large, fit::best},
+                                      {early, fit::first},
+                                      {large_and_lengthy, fit::best}};
+  arrangement best;
+  for (const auto& [first, rule] : heuristics) {
+    arrangement next{sorted_by(first, blocks), rule, {}, 0};
+    place(next, blocks, best.total - 1, looks);
+    if (next.total < best.total) best = std::move(next);
+    if (best.total == bound || looks >= most_looks) break;
+  }
+  return best;
+}
+
+/// A number below `count`, the same on every machine (splitmix64, Steele et al. 2014).
+inline std::size_t draw(std::uint64_t& state, std::size_t count) {
+  std::uint64_t bits = state += 0x9e3779b97f4a7c15u;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9u;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebu;
+  return static_cast<std::size_t>((bits ^ (bits >> 31)) % count);
+}
+
+/// Alternates, by lot, between placing the topmost block earlier and swapping two blocks in the order; keeps what is
+/// not worse, since on a plateau the way down is sideways.
+inline void improve(arrangement& best, const std::vector<block>& blocks, std::int64_t bound, std::int64_t looks) {
+  constexpr int most_rounds = 2000;
+  std::uint64_t state = 0;
+  for (int round = 0; round < most_rounds && looks < most_looks && best.total > bound; ++round) {
+    arrangement next{best.order, best.rule, {}, 0};
+    const auto front = next.order.begin();
+    if (draw(state, 2) == 0) {
+      const auto reaches_top = [&](const berth& b) { return b.high == best.total; };
+      const auto top = std::find_if(best.berths.begin(), best.berths.end(), reaches_top);
+      const auto from = std::find(front, next.order.end(), top->block);
+      const auto to = front + static_cast<std::ptrdiff_t>(draw(state, static_cast<std::size_t>(from - front) + 1));
+      std::rotate(to, from, from + 1);
+    } else {
+      const std::size_t one = draw(state, blocks.size()), other = draw(state, blocks.size());
+      std::swap(next.order[one], next.order[other]);
+    }
+    place(next, blocks, best.total, looks);
+    if (next.total <= best.total) best = std::move(next);
+  }
+}
+
+}  // namespace detail::arena
+
+MESHLOOM_INLINE packing pack(std::span<const lifetime> buffers, std::int64_t alignment) {
+  const auto blocks = detail::arena::blocks_of(buffers, alignment);
+  packing packed{std::vector<bytes>(buffers.size()), {}, {detail::arena::bound_of(blocks)}};
+  if (blocks.empty()) return packed;
+  std::int64_t looks = 0;
+  auto arrangement = detail::arena::best_heuristic(blocks, packed.bound.count, looks);
+  detail::arena::improve(arrangement, blocks, packed.bound.count, looks);
+  for (const auto& b : arrangement.berths) packed.offset[blocks[b.block].buffer] = {b.low};
+  packed.total = {arrangement.total};
+  return packed;
+}
+
+}  // namespace meshloom

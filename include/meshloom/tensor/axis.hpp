@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Axes are tag types, never strings: a misspelt axis is an undeclared identifier. An incomplete type is enough.
+// The printed name is the last component of the type's name, the same under every compiler: it is what plan files use.
+// Law: two axes are the same if and only if their types are; two axes of one model never share a printed name.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+namespace meshloom {
+
+/// Standard axes. A model may use its own: `struct width;`.
+namespace axis {
+struct batch;
+struct seq;
+struct embed;
+struct heads;
+struct head;
+struct mlp;
+struct vocab;
+}  // namespace axis
+
+/// Standard mesh axes.
+namespace mesh {
+struct data;
+struct tensor;
+struct expert;
+}  // namespace mesh
+
+/// The same axis read a second time: in attention, scores have a `seq` of queries and a `keys<seq>`.
+template <class Axis>
+struct keys;
+
+namespace detail {
+
+template <class Axis>
+constexpr std::string_view type_name() {
+  const std::string_view text = __PRETTY_FUNCTION__;  // "... [with Axis = meshloom::axis::batch; ...]" or "[Axis = ...]"
+  const std::size_t equals = text.find('=', text.find("Axis"));
+  std::size_t begin = equals + 1;
+  while (text[begin] == ' ') ++begin;
+  const std::size_t end = text.find_first_of(";]", begin);
+  const std::string_view full = text.substr(begin, end - begin);
+  const std::size_t colon = full.rfind(':');
+  return colon == std::string_view::npos ? full : full.substr(colon + 1);
+}
+
+template <class Axis>
+struct printed {
+  static constexpr std::string_view name = type_name<Axis>();
+};
+
+template <class Axis>
+struct printed<keys<Axis>> {
+  static constexpr std::string_view base = printed<Axis>::name;
+  struct text {
+    char letters[base.size() + 6] = {};
+    constexpr text() {
+      std::size_t at = 0;
+      for (const char letter : base) letters[at++] = letter;
+      for (const char letter : std::string_view("_keys")) letters[at++] = letter;
+    }
+  };
+  static constexpr text made{};
+  static constexpr std::string_view name{made.letters, base.size() + 5};
+};
+
+template <class Axis>
+struct stripped {
+  using type = Axis;
+};
+template <class Axis>
+struct stripped<keys<Axis>> : stripped<Axis> {};
+
+}  // namespace detail
+
+/// The printed name of an axis or mesh axis.
+template <class Axis>
+constexpr std::string_view name_of() { return detail::printed<Axis>::name; }
+
+/// The axis whose size this one has: `Axis` itself, or `Axis` for `keys<Axis>`.
+template <class Axis>
+using sized_as = typename detail::stripped<Axis>::type;
+
+/// A list of axes.
+template <class... Axis>
+struct axes {
+  static constexpr int count = sizeof...(Axis);
+};
+
+/// True if `List` contains `Axis`.
+template <class List, class Axis>
+inline constexpr bool has_axis = false;
+template <class... Member, class Axis>
+inline constexpr bool has_axis<axes<Member...>, Axis> = (std::is_same_v<Member, Axis> || ...);
+
+/// The position of `Axis` in `List`, or -1.
+template <class Axis, class... Member>
+constexpr int position_in(axes<Member...>) {
+  int found = -1, at = 0;
+  ((found = found < 0 && std::is_same_v<Member, Axis> ? at : found, ++at), ...);
+  return found;
+}
+
+namespace detail {
+
+template <class... List>
+struct joined;
+template <>
+struct joined<> {
+  using type = axes<>;
+};
+template <class... First>
+struct joined<axes<First...>> {
+  using type = axes<First...>;
+};
+template <class... First, class... Second, class... Rest>
+struct joined<axes<First...>, axes<Second...>, Rest...> : joined<axes<First..., Second...>, Rest...> {};
+
+template <class List, class Removed>
+struct difference;
+template <class... Member, class Removed>
+struct difference<axes<Member...>, Removed>
+    : joined<std::conditional_t<has_axis<Removed, Member>, axes<>, axes<Member>>...> {};
+
+}  // namespace detail
+
+/// Lists one after the other.
+template <class... List>
+using join = typename detail::joined<List...>::type;
+
+/// The members of `List` that are not in `Removed`, in order.
+template <class List, class Removed>
+using without = typename detail::difference<List, Removed>::type;
+
+}  // namespace meshloom

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Laws of cluster/presets.hpp: every preset is complete, grows only in ranks, and refuses to be empty.
+#include <doctest/doctest.h>
+
+#include <meshloom/base/error.hpp>
+#include <meshloom/cluster/presets.hpp>
+
+#include <string>
+
+using namespace meshloom;
+
+namespace {
+
+/// True if nothing that a price needs is missing.
+bool complete(const cluster& machine) {
+  const device& each = machine.device;
+  return !machine.name.empty() && !each.name.empty() && machine.hosts >= 1 && machine.devices_per_host >= 1 &&
+         each.memory.count > 0 && each.flops_per_second > 0 && each.bytes_per_second > 0 && each.launch.count > 0 &&
+         machine.within_host.bytes_per_second > 0 && machine.between_hosts.bytes_per_second > 0 &&
+         machine.within_host.latency.count > 0 && machine.between_hosts.latency.count > 0;
+}
+
+std::string refusal(cluster (*preset)(std::int32_t), std::int32_t count) {
+  try {
+    preset(count);
+  } catch (const error& refused) {
+    return refused.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("presets are complete") {
+  for (std::int32_t count = 1; count <= 16; ++count) {
+    CHECK(complete(local(count)));
+    CHECK(local(count).ranks() == count);
+    CHECK(local(count).hosts == 1);
+    CHECK(complete(p3_16xlarge(count)));
+    CHECK(p3_16xlarge(count).ranks() == 8 * count);
+    CHECK(p3_16xlarge(count).device == p3_16xlarge(1).device);
+  }
+  cluster faulty = local(2);
+  faulty.between_hosts.bytes_per_second = 0;
+  CHECK(!complete(faulty));
+}
+
+TEST_CASE("a p3.16xlarge is that of the Alpa evaluation") {
+  const cluster machine = p3_16xlarge(8);
+  CHECK(machine.ranks() == 64);
+  CHECK(machine.device.memory == bytes{17'179'869'184});
+  CHECK(machine.between_hosts.bytes_per_second * 8 == 25'000'000'000);
+  CHECK(machine.within_host.bytes_per_second > machine.between_hosts.bytes_per_second);
+}
+
+TEST_CASE("an empty cluster is refused with the cure") {
+  CHECK(refusal(local, 0) == "meshloom: local: ranks is 0; a cluster needs at least 1");
+  CHECK(refusal(p3_16xlarge, -2) == "meshloom: p3_16xlarge: hosts is -2; a cluster needs at least 1");
+  CHECK(refusal(local, 1) == "");
+}

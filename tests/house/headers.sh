@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# headers.sh alone|together|units INCLUDE COMPILER... -- HEADER...: the compiler, with its options, accepts the headers
+#   alone     each in a source file of its own, included twice, with its bodies inside and with its bodies elsewhere
+#   together  all in one source file
+#   units     all in two source files that are linked into one program
+# A header that needs a vendor's header which is not installed cannot be checked; if nothing is left the exit code is 77.
+set -euo pipefail
+
+how=$1 include=$2
+shift 2
+compiler=()
+while [[ $1 != -- ]]; do compiler+=("$1"); shift; done
+shift
+case ${compiler[0]##*/} in nvcc*) language=cu ;; *) language=cpp ;; esac
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# The vendor headers that a header includes, itself or through other headers of the library.
+declare -A vendors_of
+vendors() {
+  [[ -v vendors_of[$1] ]] && return
+  vendors_of[$1]=""
+  local name found=""
+  while read -r name; do
+    case $name in
+      meshloom/*) vendors "$name"; found+=" ${vendors_of[$name]}" ;;
+      *.h | */*) found+=" $name" ;;
+    esac
+  done < <(sed -n 's/^ *# *include *<\(.*\)>.*/\1/p' "$include/$1" 2>/dev/null || true)
+  vendors_of[$1]=$found
+}
+
+# Whether the compiler finds every vendor header that a header needs.
+declare -A present
+has_vendors() {
+  vendors "$1"
+  local name
+  for name in ${vendors_of[$1]}; do
+    if [[ ! -v present[$name] ]]; then
+      echo "#if !__has_include(<$name>)
+#error absent
+#endif" > "$folder/probe.$language"
+      if "${compiler[@]}" -I "$include" -E "$folder/probe.$language" >/dev/null 2>&1; then present[$name]=1; else present[$name]=0; fi
+    fi
+    if (( ! present[$name] )); then echo "$1 needs <$name>, which is not installed"; return 1; fi
+  done
+}
+
+headers=()
+for header in "$@"; do
+  if has_vendors "$header"; then headers+=("$header"); fi
+done
+if (( ${#headers[@]} == 0 )); then exit 77; fi
+
+includes() { printf '#include <%s>\n' "$@"; }
+compile() { "${compiler[@]}" -I "$include" "$@"; }
+check=(-fsyntax-only)
+if [[ $language == cu ]]; then check=(-cuda -o "$folder/alone.ii"); fi
+
+case $how in
+  alone)
+    for header in "${headers[@]}"; do
+      includes "$header" "$header" > "$folder/alone.$language"
+      compile "${check[@]}" "$folder/alone.$language"
+      if [[ -f $include/${header%.hpp}.inl ]]; then compile -DMESHLOOM_COMPILED "${check[@]}" "$folder/alone.$language"; fi
+    done ;;
+  together)
+    includes "${headers[@]}" > "$folder/together.$language"
+    compile "${check[@]}" "$folder/together.$language" ;;
+  units)
+    includes "${headers[@]}" > "$folder/one.$language"
+    (includes "${headers[@]}"; echo 'int main() {}') > "$folder/two.$language"
+    compile "$folder/one.$language" "$folder/two.$language" -o "$folder/units" ;;
+  *) echo "headers.sh: unknown check $how" >&2; exit 2 ;;
+esac
