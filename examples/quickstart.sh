@@ -13,5 +13,6 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
 cmake --build "$build" -j "$(nproc)" --target gpt
 
 find include examples -name '*.[hc]pp' -o -name '*.inl' | LC_ALL=C sort | xargs cat > "$build/corpus.txt"
+ranks=$(( $(nproc) < 8 ? $(nproc) : 8 ))
 echo "quickstart.sh: training on $(wc -c < "$build/corpus.txt") bytes of source"
-"$build/examples/gpt" --data "$build/corpus.txt" --ranks "$(nproc)" --steps 300 "$@"
+"$build/examples/gpt" --data "$build/corpus.txt" --ranks "$ranks" --steps 300 "$@"

@@ -17,20 +17,21 @@ constexpr int highest_light_floor = 5;
 const std::set<std::string> plain_folders{"cost", "plan", "program"};  ///< these never see the typed ones
 const std::set<std::string> typed_folders{"model", "kernel"};
 
+const std::string own = "<meshloom/";
+
 std::string folder_of(const std::string& path) {
   const auto slash = path.find('/');
   return slash == std::string::npos ? "" : path.substr(0, slash);
 }
 
-/// A header and the bodies beside it are one unit: "plan/inter" is inter.hpp and inter.inl.
-std::string unit_of(const std::string& path) { return path.substr(0, path.rfind('.')); }
+std::string stem_of(const std::string& path) { return path.substr(0, path.rfind('.')); }
 
 struct unit {
   std::set<std::string> units;    ///< included from this library
   std::set<std::string> vendors;  ///< included from neither this library nor the C++ standard library
 };
 
-/// What stands between the brackets of an include line; empty if the line is none.
+/// The name in an include line, with its opening bracket; empty if the line is none.
 std::string included_by(const std::string& line) {
   const auto start = line.find_first_not_of(" \t");
   if (start == std::string::npos || line[start] != '#') return {};
@@ -56,22 +57,48 @@ void check_foreign(const header& from, const std::string& name, sentences& found
   if (name.starts_with("fmt/")) found.push_back(from.path + " includes <" + name + ">; the library does not need fmt");
 }
 
+/// The names that the include lines of a header give, with their opening bracket.
+std::vector<std::string> includes_of(const header& from) {
+  std::vector<std::string> names;
+  for (const std::string& line : lines_of(from.text)) {
+    if (const std::string name = included_by(line); !name.empty()) names.push_back(name);
+  }
+  return names;
+}
+
+/// A header and the bodies that it includes are one unit, named after the header: the unit of each file.
+std::map<std::string, std::string> ownership(const std::vector<header>& headers, sentences& found) {
+  std::map<std::string, std::string> unit;
+  for (const header& each : headers) {
+    if (!each.path.ends_with(".inl")) unit[each.path] = stem_of(each.path);
+  }
+  for (const header& each : headers) {
+    for (const std::string& name : includes_of(each)) {
+      const bool bodies = name.starts_with(own) && name.ends_with(".inl");
+      if (bodies && !each.path.ends_with(".inl")) unit.emplace(name.substr(own.size()), stem_of(each.path));
+    }
+  }
+  for (const header& each : headers) {
+    const bool owned = !unit.emplace(each.path, stem_of(each.path)).second;
+    if (!owned) found.push_back(each.path + " is included by no header");
+  }
+  return unit;
+}
+
 std::map<std::string, unit> units_of(const std::vector<header>& headers, sentences& found) {
   std::set<std::string> known;
   for (const header& each : headers) known.insert(each.path);
+  const auto unit_of = ownership(headers, found);
   std::map<std::string, unit> units;
   for (const header& each : headers) {
-    unit& here = units[unit_of(each.path)];
-    for (const std::string& line : lines_of(each.text)) {
-      const std::string name = included_by(line);
-      if (name.empty()) continue;
-      const std::string target = name.substr(1);
+    unit& here = units[unit_of.at(each.path)];
+    for (const std::string& name : includes_of(each)) {
+      const std::string target = name.substr(name.starts_with(own) ? own.size() : 1);
       if (name[0] == '"') {
         found.push_back(each.path + " includes \"" + target + "\"; write <meshloom/...>");
-      } else if (target.starts_with("meshloom/")) {
-        const std::string own = target.substr(std::string("meshloom/").size());
-        check_own(each, own, known, found);
-        if (known.count(own) != 0 && unit_of(own) != unit_of(each.path)) here.units.insert(unit_of(own));
+      } else if (name.starts_with(own)) {
+        check_own(each, target, known, found);
+        if (known.count(target) != 0 && unit_of.at(target) != unit_of.at(each.path)) here.units.insert(unit_of.at(target));
       } else {
         check_foreign(each, target, found);
         if (target.find_first_of("./") != std::string::npos) here.vendors.insert(target);

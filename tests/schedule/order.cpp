@@ -27,7 +27,8 @@ std::vector<ml::task> order_by_rule(schedule_kind kind, int stages, int stage, i
       order.push_back({pass::backward, backwards++});
     }
   }
-  if (trains) order.insert(order.end(), {{pass::reduce, 0}, {pass::update, 0}});
+  order.push_back({pass::reduce, 0});
+  if (trains) order.push_back({pass::update, 0});
   return order;
 }
 

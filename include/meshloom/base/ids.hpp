@@ -16,9 +16,13 @@ enum class buffer_id : std::int32_t { none = -1 };
 enum class transfer_id : std::int32_t { none = -1 };
 
 template <class Id>
-concept id = requires { Id::none; };
+concept id = requires {
+  Id::none;
+};
 
 template <id Id>
-constexpr std::size_t index_of(Id which) { return static_cast<std::size_t>(which); }
+constexpr std::size_t index_of(Id which) {
+  return static_cast<std::size_t>(which);
+}
 
 }  // namespace meshloom

@@ -25,8 +25,14 @@ class result {
   explicit operator bool() const { return value_.has_value(); }
 
   /// The value; throws `meshloom::error` with the sentence of the failure if there is none.
-  const Value& value() const& { require(); return *value_; }
-  Value&& value() && { require(); return std::move(*value_); }
+  const Value& value() const& {
+    require();
+    return *value_;
+  }
+  Value&& value() && {
+    require();
+    return std::move(*value_);
+  }
 
   /// The sentence of the failure; empty if there is a value.
   const std::string& error() const { return why_.sentence; }

@@ -13,8 +13,14 @@ struct quantity {
   std::int64_t count = 0;
 
   constexpr auto operator<=>(const quantity&) const = default;
-  constexpr quantity& operator+=(quantity other) { count += other.count; return *this; }
-  constexpr quantity& operator-=(quantity other) { count -= other.count; return *this; }
+  constexpr quantity& operator+=(quantity other) {
+    count += other.count;
+    return *this;
+  }
+  constexpr quantity& operator-=(quantity other) {
+    count -= other.count;
+    return *this;
+  }
   friend constexpr quantity operator+(quantity a, quantity b) { return {a.count + b.count}; }
   friend constexpr quantity operator-(quantity a, quantity b) { return {a.count - b.count}; }
   friend constexpr quantity operator*(quantity a, std::int64_t times) { return {a.count * times}; }

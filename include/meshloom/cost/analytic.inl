@@ -13,14 +13,16 @@ inline double largest_points(const size_table& sizes, const node& at, const mesh
     std::int64_t extent = sizes[at.indices[index]].extent;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
       const choice& row = at.op->choices.rows[how.row[axis]];
-      if (row.kind == choice::split && row.index == static_cast<int>(index)) extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
+      if (row.kind == choice::split && row.index == static_cast<int>(index))
+        extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
     }
     points *= static_cast<double>(extent);
   }
   return points;
 }
 
-inline double moved_bytes(const graph& whole, const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
+inline double moved_bytes(const graph& whole, const size_table& sizes, const node& at, const mesh_shape& mesh,
+                          const strategy& how) {
   const record& op = *at.op;
   double moved = 0;
   const auto add = [&](value_id id, const spec& layout) {
@@ -28,8 +30,10 @@ inline double moved_bytes(const graph& whole, const size_table& sizes, const nod
     const auto extents = extents_of(sizes, entry.axes);
     moved += static_cast<double>(largest_shard(layout, mesh, extents) * size_of(entry.type));
   };
-  for (std::size_t k = 0; k < at.operands.size(); ++k) add(at.operands[k], operand_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
-  for (std::size_t k = 0; k < at.results.size(); ++k) add(at.results[k], result_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
+  for (std::size_t k = 0; k < at.operands.size(); ++k)
+    add(at.operands[k], operand_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
+  for (std::size_t k = 0; k < at.results.size(); ++k)
+    add(at.results[k], result_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
   return moved;
 }
 
@@ -41,7 +45,8 @@ inline std::int64_t largest_rows(const size_table& sizes, const node& at, const 
     std::int64_t extent = sizes[at.indices[static_cast<std::size_t>(list.at[k])]].extent;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
       const choice& row = at.op->choices.rows[how.row[axis]];
-      if (row.kind == choice::split && row.index == list.at[k]) extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
+      if (row.kind == choice::split && row.index == list.at[k])
+        extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
     }
     rows *= extent;
   }
@@ -50,8 +55,8 @@ inline std::int64_t largest_rows(const size_table& sizes, const node& at, const 
 
 }  // namespace detail
 
-MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh, const strategy& how,
-                                  const device& on, const mesh_links& links) {
+MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh,
+                                  const strategy& how, const device& on, const mesh_links& links) {
   const node& at = whole.nodes[id];
   const double computing = detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / on.flops_per_second;
   const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
@@ -68,6 +73,8 @@ MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, n
   return time;
 }
 
-MESHLOOM_INLINE picoseconds transfer_price(bytes largest, const link& over) { return over.latency + carry_time(over, largest); }
+MESHLOOM_INLINE picoseconds transfer_price(bytes largest, const link& over) {
+  return over.latency + carry_time(over, largest);
+}
 
 }  // namespace meshloom

@@ -13,8 +13,43 @@
 
 namespace meshloom {
 
+namespace detail {
+
+/// True where <cblas.h> declares OpenBLAS's control of its threads. The pack makes the second name dependent as well.
+template <class Number, class... Nothing>
+concept has_openblas_threads = requires(Number threads, Nothing... nothing) {
+  openblas_set_num_threads(threads);
+  openblas_get_num_threads(nothing...);
+};
+
+}  // namespace detail
+
+/// For its lifetime the library runs on the calling thread alone: ranks are our threads, and a second pool under each of
+/// them is slower than one. OpenBLAS only, and process-wide there, so make one before the ranks' threads start. Any other
+/// CBLAS is left as it is: use its sequential build, or set its threads by its own means.
+template <class Number = int>
+class single_threaded_blas {
+ public:
+  single_threaded_blas() {
+    if constexpr (detail::has_openblas_threads<Number>) {
+      previous_ = openblas_get_num_threads();
+      openblas_set_num_threads(Number{1});
+    }
+  }
+  ~single_threaded_blas() {
+    if constexpr (detail::has_openblas_threads<Number>) openblas_set_num_threads(previous_);
+  }
+  single_threaded_blas(const single_threaded_blas&) = delete;
+  single_threaded_blas& operator=(const single_threaded_blas&) = delete;
+
+ private:
+  Number previous_ = 0;
+};
+
 class cblas {
  public:
+  using session = single_threaded_blas<>;  ///< held while ranks compute with it
+
   /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
   template <class Element>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
@@ -65,39 +100,6 @@ class cblas {
   }
 
   plain own_;
-};
-
-namespace detail {
-
-/// True where <cblas.h> declares OpenBLAS's control of its threads. The pack makes the second name dependent as well.
-template <class Number, class... Nothing>
-concept has_openblas_threads = requires(Number threads, Nothing... nothing) {
-  openblas_set_num_threads(threads);
-  openblas_get_num_threads(nothing...);
-};
-
-}  // namespace detail
-
-/// For its lifetime the library runs on the calling thread alone: ranks are our threads, and a second pool under each of
-/// them is slower than one. OpenBLAS only, and process-wide there, so make one before the ranks' threads start. Any other
-/// CBLAS is left as it is: use its sequential build, or set its threads by its own means.
-template <class Number = int>
-class single_threaded_blas {
- public:
-  single_threaded_blas() {
-    if constexpr (detail::has_openblas_threads<Number>) {
-      previous_ = openblas_get_num_threads();
-      openblas_set_num_threads(Number{1});
-    }
-  }
-  ~single_threaded_blas() {
-    if constexpr (detail::has_openblas_threads<Number>) openblas_set_num_threads(previous_);
-  }
-  single_threaded_blas(const single_threaded_blas&) = delete;
-  single_threaded_blas& operator=(const single_threaded_blas&) = delete;
-
- private:
-  Number previous_ = 0;
 };
 
 }  // namespace meshloom

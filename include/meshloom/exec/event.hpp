@@ -10,7 +10,7 @@ namespace meshloom {
 struct event {
   std::int32_t rank = 0;
   step::kind_type kind = step::run;
-  std::int32_t index = 0;        ///< the pass of the body, or the number of the transfer
+  std::int32_t index = 0;  ///< the pass of the body, or the number of the transfer
   std::int32_t micro_batch = 0;
   std::int32_t instruction = 0;  ///< within the body
   picoseconds begin = {};        ///< since the beginning of the step
@@ -18,7 +18,8 @@ struct event {
 
   /// The same work, whenever it was done.
   friend bool same_work(const event& a, const event& b) {
-    return a.rank == b.rank && a.kind == b.kind && a.index == b.index && a.micro_batch == b.micro_batch && a.instruction == b.instruction;
+    return a.rank == b.rank && a.kind == b.kind && a.index == b.index && a.micro_batch == b.micro_batch &&
+           a.instruction == b.instruction;
   }
 };
 

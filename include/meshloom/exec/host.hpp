@@ -16,18 +16,20 @@ struct host {};
 /// What must hold while ranks use an arithmetic: `Arithmetic::session` if it has one.
 template <class Arithmetic>
 std::shared_ptr<void> session_of() {
-  if constexpr (requires { typename Arithmetic::session; }) return std::make_shared<typename Arithmetic::session>();
-  else return nullptr;
+  if constexpr (requires { typename Arithmetic::session; })
+    return std::make_shared<typename Arithmetic::session>();
+  else
+    return nullptr;
 }
 
 namespace detail {
 
 template <class Arithmetic, class Training>
-std::unique_ptr<host_run> start_host(program made, const Training& task, std::uint64_t seed, host_run* parameters) {
+host_run start_host(program made, const Training& task, std::uint64_t seed, host_run* parameters) {
   kernel_collector<std::remove_cvref_t<decltype(task.precision)>, Arithmetic> kernels;
   for_each_operator(task, kernels);
   const auto maker = [] { return std::static_pointer_cast<void>(std::make_shared<Arithmetic>()); };
-  return std::make_unique<host_run>(std::move(made), std::move(kernels.made), maker, session_of<Arithmetic>(), seed, parameters);
+  return host_run(std::move(made), std::move(kernels.made), maker, session_of<Arithmetic>(), seed, parameters);
 }
 
 }  // namespace detail
@@ -35,13 +37,13 @@ std::unique_ptr<host_run> start_host(program made, const Training& task, std::ui
 /// Starts a program on threads of this process. `task` is the training that was traced: it says which kernels to
 /// instantiate. Parameters start as their layers say, drawn from `seed`.
 template <class Arithmetic, class Training>
-std::unique_ptr<host_run> start(host<Arithmetic>, program made, const Training& task, std::uint64_t seed = 0) {
+host_run start(host<Arithmetic>, program made, const Training& task, std::uint64_t seed = 0) {
   return detail::start_host<Arithmetic>(std::move(made), task, seed, nullptr);
 }
 
 /// Starts a second program (evaluation, generation) on the parameters of a run, which must outlive it.
 template <class Arithmetic, class Training>
-std::unique_ptr<host_run> start(host<Arithmetic>, program made, const Training& task, host_run& parameters) {
+host_run start(host<Arithmetic>, program made, const Training& task, host_run& parameters) {
   return detail::start_host<Arithmetic>(std::move(made), task, 0, &parameters);
 }
 

@@ -17,6 +17,14 @@ struct port_data {
   const void* data = nullptr;
   std::int64_t count = 0;  ///< elements
   dtype type = dtype::f32;
+
+  port_data() = default;
+  port_data(const void* at, std::int64_t elements, dtype of) : data(at), count(elements), type(of) {}
+  template <class Element>
+  port_data(std::span<const Element> values)
+      : port_data(values.data(), static_cast<std::int64_t>(values.size()), dtype_of<Element>) {}
+  template <class Element>
+  port_data(const std::vector<Element>& values) : port_data(std::span<const Element>(values)) {}
 };
 
 /// How the ranks of a program find each other: groups of collectives and channels of messages.
@@ -35,14 +43,15 @@ wiring wire(const program& whole);
 class host_rank {
  public:
   /// `shared` (may be null) already holds the parameters: a second program reads them where they are.
-  host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank, const host_rank* shared);
+  host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank,
+            const host_rank* shared);
 
   /// Fills parameters and states with their initial numbers.
   void initialise(std::uint64_t seed);
 
   /// Runs the rank's schedule once. `inputs` and `outputs` are per port.
-  void run(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs, std::span<void* const> outputs,
-           std::uint64_t step);
+  void run(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
+           std::span<void* const> outputs, std::uint64_t step);
 
   /// This rank's shard of a kept value; `data` is null if the rank does not have it.
   view find(std::string_view name) const;
@@ -53,11 +62,11 @@ class host_rank {
 
   std::vector<event> events;  ///< of the last step, if `record`
   bool record = false;
-  std::string where;          ///< the instruction running, for errors
+  std::string where;  ///< the instruction running, for errors
 
  private:
   struct place {
-    std::byte* base = nullptr;       ///< of slot 0
+    std::byte* base = nullptr;  ///< of slot 0
     std::int64_t slot_stride = 0;
   };
   struct prepared {
@@ -70,10 +79,10 @@ class host_rank {
   void prepare(const kernel_table& kernels);
   view view_of(buffer_id id) const { return shard_view(stage_, stage_.buffers[id], member_); }
   place place_of(buffer_id id) const;
-  void run_body(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs, std::span<void* const> outputs, pass which,
-                std::int32_t micro_batch);
-  void execute(prepared& now, shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs, std::span<void* const> outputs,
-               std::int32_t micro_batch);
+  void run_body(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
+                std::span<void* const> outputs, pass which, std::int32_t micro_batch);
+  void execute(prepared& now, shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
+               std::span<void* const> outputs, std::int32_t micro_batch);
   void pass_messages(shared_memory& communicator, const step& what);
   view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;
   bool is_first_replica(const spec& layout) const;
@@ -86,7 +95,7 @@ class host_rank {
   std::int32_t member_;
   bytes arena_size_;
   std::unique_ptr<std::byte[], void (*)(std::byte*)> arena_;
-  std::vector<std::byte*> shared_base_;   ///< per buffer, where another rank object keeps it; null: in this arena
+  std::vector<std::byte*> shared_base_;  ///< per buffer, where another rank object keeps it; null: in this arena
   std::array<std::vector<prepared>, pass_count> bodies_;
   std::vector<step> order_;
   std::uint64_t step_ = 0;

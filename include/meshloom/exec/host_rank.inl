@@ -10,7 +10,8 @@ namespace meshloom {
 namespace detail {
 
 inline std::byte* allocate_arena(std::int64_t size) {
-  return static_cast<std::byte*>(::operator new[](static_cast<std::size_t>(std::max<std::int64_t>(size, 1)), std::align_val_t{arena_alignment}));
+  return static_cast<std::byte*>(
+      ::operator new[](static_cast<std::size_t>(std::max<std::int64_t>(size, 1)), std::align_val_t{arena_alignment}));
 }
 inline void free_arena(std::byte* memory) { ::operator delete[](memory, std::align_val_t{arena_alignment}); }
 
@@ -43,13 +44,15 @@ inline void wire_stage(const stage_program& stage, wiring& wires) {
       } else {
         wires.group_of[rank][static_cast<std::size_t>(axis)] = wires.group_of[leader][static_cast<std::size_t>(axis)];
       }
-      wires.groups[static_cast<std::size_t>(wires.group_of[rank][static_cast<std::size_t>(axis)])].push_back(static_cast<std::int32_t>(rank));
+      wires.groups[static_cast<std::size_t>(wires.group_of[rank][static_cast<std::size_t>(axis)])].push_back(
+          static_cast<std::int32_t>(rank));
     }
   }
 }
 
 /// Members of the sending stage with the same shard, per distinct shard that overlaps `wanted`.
-inline std::vector<std::vector<std::int32_t>> senders_of(const stage_program& stage, const buffer& from, const box& wanted) {
+inline std::vector<std::vector<std::int32_t>> senders_of(const stage_program& stage, const buffer& from,
+                                                         const box& wanted) {
   std::vector<std::vector<std::int32_t>> replicas;
   std::vector<box> boxes;
   for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member) {
@@ -79,7 +82,8 @@ inline void wire_transfer(const program& whole, std::size_t number, wiring& wire
     }
   }
   // One order for all, by sender then receiver: no cycle of waits can arise within a transfer.
-  std::sort(links.begin(), links.end(), [](const channel& a, const channel& b) { return a.from != b.from ? a.from < b.from : a.to < b.to; });
+  std::sort(links.begin(), links.end(),
+            [](const channel& a, const channel& b) { return a.from != b.from ? a.from < b.from : a.to < b.to; });
   for (const channel& link : links) {
     const auto index = static_cast<std::int32_t>(wires.channels.size());
     wires.channels.push_back(link);
@@ -102,12 +106,19 @@ MESHLOOM_INLINE wiring wire(const program& whole) {
   return wires;
 }
 
-MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank,
-                                     const host_rank* shared)
-    : whole_(whole), wires_(wires), rank_(rank), stage_(whole.stages[stage_of_rank(whole, rank)]), member_(rank - stage_.first_rank),
-      arena_size_(stage_.peak()), arena_(detail::allocate_arena(arena_size_.count), detail::free_arena), shared_base_(stage_.buffers.size()) {
+MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& kernels, const wiring& wires,
+                                     std::int32_t rank, const host_rank* shared)
+    : whole_(whole),
+      wires_(wires),
+      rank_(rank),
+      stage_(whole.stages[stage_of_rank(whole, rank)]),
+      member_(rank - stage_.first_rank),
+      arena_size_(stage_.peak()),
+      arena_(detail::allocate_arena(arena_size_.count), detail::free_arena),
+      shared_base_(stage_.buffers.size()) {
   if (shared != nullptr) {
-    for (const kept_value& each : stage_.kept_values) shared_base_[index_of(each.buffer)] = static_cast<std::byte*>(shared->find(each.name).data);
+    for (const kept_value& each : stage_.kept_values)
+      shared_base_[index_of(each.buffer)] = static_cast<std::byte*>(shared->find(each.name).data);
   }
   prepare(kernels);
   for (const loop& each : stage_.schedule) {
@@ -116,7 +127,8 @@ MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& k
     order_.insert(order_.end(), steps.begin(), steps.end());
   }
   std::size_t most = 0;
-  for (const step& each : order_) most += each.kind == step::run ? bodies_[static_cast<std::size_t>(each.index)].size() : 1;
+  for (const step& each : order_)
+    most += each.kind == step::run ? bodies_[static_cast<std::size_t>(each.index)].size() : 1;
   events.reserve(most);
   where.reserve(256);
 }
@@ -135,14 +147,26 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
     for (const instruction& each : stage_.bodies[which]) {
       prepared next{.what = &each, .kernel = nullptr, .with = {}, .places = {}};
       if (each.kind == instruction::compute) {
-        const auto known = std::find_if(kernels.begin(), kernels.end(), [&](const kernel_entry& entry) { return entry.op == each.op; });
-        if (known == kernels.end()) throw error("start: the operator " + std::string(each.op->op.name) + " at " + each.name + " has no kernel in this binary; start the run with the training that was traced");
+        const auto known = std::find_if(kernels.begin(), kernels.end(),
+                                        [&](const kernel_entry& entry) { return entry.op == each.op; });
+        if (known == kernels.end())
+          throw error("start: the operator " + std::string(each.op->op.name) + " at " + each.name +
+                      " has no kernel in this binary; start the run with the training that was traced");
         next.kernel = known->run;
       }
       std::size_t at = 0;
-      for (std::size_t k = 0; k < each.operands.size(); ++k, ++at) { next.with.operand[k] = view_of(each.operands[k]); next.places[at] = place_of(each.operands[k]); }
-      for (std::size_t k = 0; k < each.results.size(); ++k, ++at) { next.with.result[k] = view_of(each.results[k]); next.places[at] = place_of(each.results[k]); }
-      for (std::size_t k = 0; k < each.exchanged.size(); ++k, ++at) { next.with.exchanged[k] = view_of(each.exchanged[k]); next.places[at] = place_of(each.exchanged[k]); }
+      for (std::size_t k = 0; k < each.operands.size(); ++k, ++at) {
+        next.with.operand[k] = view_of(each.operands[k]);
+        next.places[at] = place_of(each.operands[k]);
+      }
+      for (std::size_t k = 0; k < each.results.size(); ++k, ++at) {
+        next.with.result[k] = view_of(each.results[k]);
+        next.places[at] = place_of(each.results[k]);
+      }
+      for (std::size_t k = 0; k < each.exchanged.size(); ++k, ++at) {
+        next.with.exchanged[k] = view_of(each.exchanged[k]);
+        next.places[at] = place_of(each.exchanged[k]);
+      }
       std::copy(each.attributes.begin(), each.attributes.end(), next.with.attribute);
       next.with.number = each.number;
       next.with.phase = each.phase;
@@ -154,8 +178,10 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
 MESHLOOM_INLINE void host_rank::initialise(std::uint64_t seed) {
   for (const kept_value& each : stage_.kept_values) {
     const view shard = fixed_view(each.buffer);
-    if (each.start.kind == initial::normal) fill_normal(shard, seed, each.number, each.start.value);
-    else fill_constant(shard, each.start.value);
+    if (each.start.kind == initial::normal)
+      fill_normal(shard, seed, each.number, each.start.value);
+    else
+      fill_constant(shard, each.start.value);
   }
 }
 
@@ -184,35 +210,44 @@ MESHLOOM_INLINE void host_rank::run(shared_memory& communicator, void* arithmeti
   epoch_ = 0;
   epoch_ = now().count / 1000;
   for (const meshloom::step& each : order_) {
-    if (each.kind == meshloom::step::run) run_body(communicator, arithmetic, inputs, outputs, static_cast<pass>(each.index), each.micro_batch);
-    else pass_messages(communicator, each);
+    if (each.kind == meshloom::step::run)
+      run_body(communicator, arithmetic, inputs, outputs, static_cast<pass>(each.index), each.micro_batch);
+    else
+      pass_messages(communicator, each);
   }
 }
 
-MESHLOOM_INLINE void host_rank::run_body(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
-                                         std::span<void* const> outputs, pass which, std::int32_t micro_batch) {
+MESHLOOM_INLINE void host_rank::run_body(shared_memory& communicator, void* arithmetic,
+                                         std::span<const port_data> inputs, std::span<void* const> outputs, pass which,
+                                         std::int32_t micro_batch) {
   auto& body = bodies_[static_cast<std::size_t>(which)];
   for (std::size_t at = 0; at < body.size(); ++at) {
     const picoseconds begin = record ? now() : picoseconds{};
     where.assign(body[at].what->name, 0, std::min<std::size_t>(body[at].what->name.size(), 255));
     execute(body[at], communicator, arithmetic, inputs, outputs, micro_batch);
-    if (record) events.push_back({rank_, meshloom::step::run, static_cast<std::int32_t>(which), micro_batch, static_cast<std::int32_t>(at), begin, now()});
+    if (record)
+      events.push_back({rank_, meshloom::step::run, static_cast<std::int32_t>(which), micro_batch,
+                        static_cast<std::int32_t>(at), begin, now()});
   }
 }
 
-MESHLOOM_INLINE void host_rank::execute(prepared& now, shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
-                                        std::span<void* const> outputs, std::int32_t micro_batch) {
+MESHLOOM_INLINE void host_rank::execute(prepared& now, shared_memory& communicator, void* arithmetic,
+                                        std::span<const port_data> inputs, std::span<void* const> outputs,
+                                        std::int32_t micro_batch) {
   const instruction& what = *now.what;
   call& with = now.with;
   const std::int64_t slot = micro_batch % stage_.slots;
   std::size_t at = 0;
   const auto patch = [&](view* views, std::size_t count) {
-    for (std::size_t k = 0; k < count; ++k, ++at) views[k].data = now.places[at].base + now.places[at].slot_stride * slot;
+    for (std::size_t k = 0; k < count; ++k, ++at)
+      views[k].data = now.places[at].base + now.places[at].slot_stride * slot;
   };
   patch(with.operand, what.operands.size());
   patch(with.result, what.results.size());
   patch(with.exchanged, what.exchanged.size());
-  const auto group = [&](const auto& of) { return of[static_cast<std::size_t>(rank_)][static_cast<std::size_t>(what.mesh_axis)]; };
+  const auto group = [&](const auto& of) {
+    return of[static_cast<std::size_t>(rank_)][static_cast<std::size_t>(what.mesh_axis)];
+  };
   switch (what.kind) {
     case instruction::compute:
       with.step = step_;
@@ -221,20 +256,27 @@ MESHLOOM_INLINE void host_rank::execute(prepared& now, shared_memory& communicat
       now.kernel(with, arithmetic);
       break;
     case instruction::exchange:
-      communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine, with.exchanged[0], with.exchanged[0]);
+      communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine,
+                                with.exchanged[0], with.exchanged[0]);
       break;
     case instruction::reshard:
-      if (what.how == collective::slice) copy_overlap(with.operand[0], with.result[0]);
-      else communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine, with.operand[0], with.result[0]);
+      if (what.how == collective::slice)
+        copy_overlap(with.operand[0], with.result[0]);
+      else
+        communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine,
+                                  with.operand[0], with.result[0]);
       break;
     case instruction::load: {
       const auto port = static_cast<std::size_t>(what.port);
-      copy_overlap(micro_batch_of(whole_.inputs[port], const_cast<void*>(inputs[port].data), micro_batch), with.result[0]);
+      copy_overlap(micro_batch_of(whole_.inputs[port], const_cast<void*>(inputs[port].data), micro_batch),
+                   with.result[0]);
       break;
     }
     case instruction::accumulate:
-      if (with.result[0].type == dtype::f64) detail::add_shard<double>(with.operand[0], with.result[0], micro_batch == 0);
-      else detail::add_shard<float>(with.operand[0], with.result[0], micro_batch == 0);
+      if (with.result[0].type == dtype::f64)
+        detail::add_shard<double>(with.operand[0], with.result[0], micro_batch == 0);
+      else
+        detail::add_shard<float>(with.operand[0], with.result[0], micro_batch == 0);
       break;
     case instruction::store: {
       const auto port = static_cast<std::size_t>(what.port);
@@ -257,8 +299,10 @@ MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const
   shard.data = at.base + at.slot_stride * (what.micro_batch % stage_.slots);
   const auto& channels = (sends ? wires_.sends : wires_.receives)[static_cast<std::size_t>(rank_)][number];
   for (const std::int32_t each : channels) {
-    if (sends) communicator.send(each, shard);
-    else communicator.receive(each, shard);
+    if (sends)
+      communicator.send(each, shard);
+    else
+      communicator.receive(each, shard);
   }
   if (record) events.push_back({rank_, what.kind, what.index, what.micro_batch, 0, begin, now()});
 }

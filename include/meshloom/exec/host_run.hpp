@@ -16,15 +16,15 @@ namespace meshloom {
 using arithmetic_maker = std::shared_ptr<void> (*)();
 
 struct step_result {
-  double loss = 0;       ///< the first summed result; 0 if there is none
+  double loss = 0;  ///< the first summed result; 0 if there is none
   double seconds = 0;
 };
 
 class host_run {
  public:
   /// `parameters`, if not null, is a run of the same plan whose parameters this one reads and writes.
-  host_run(program made, kernel_table kernels, arithmetic_maker arithmetic, std::shared_ptr<void> session, std::uint64_t seed,
-           host_run* parameters = nullptr);
+  host_run(program made, kernel_table kernels, arithmetic_maker arithmetic, std::shared_ptr<void> session,
+           std::uint64_t seed, host_run* parameters = nullptr);
   ~host_run();
   host_run(const host_run&) = delete;
   host_run& operator=(const host_run&) = delete;

@@ -6,16 +6,22 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmetic_maker arithmetic, std::shared_ptr<void> session,
-                                   std::uint64_t seed, host_run* parameters)
-    : program_(std::move(made)), kernels_(std::move(kernels)), wires_(wire(program_)),
+MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmetic_maker arithmetic,
+                                   std::shared_ptr<void> session, std::uint64_t seed, host_run* parameters)
+    : program_(std::move(made)),
+      kernels_(std::move(kernels)),
+      wires_(wire(program_)),
       communicator_(program_.ranks, wires_.groups, wires_.channels,
-                    program_.ranks <= static_cast<std::int32_t>(std::thread::hardware_concurrency()) ? waiting::spin_then_block : waiting::block),
-      session_(std::move(session)), seed_(seed) {
+                    program_.ranks <= static_cast<std::int32_t>(std::thread::hardware_concurrency())
+                        ? waiting::spin_then_block
+                        : waiting::block),
+      session_(std::move(session)),
+      seed_(seed) {
   inputs_.resize(program_.inputs.size());
   outputs_.resize(program_.results.size());
   for (std::int32_t rank = 0; rank < program_.ranks; ++rank) {
-    const host_rank* shared = parameters == nullptr ? nullptr : parameters->ranks_[static_cast<std::size_t>(rank)].get();
+    const host_rank* shared =
+        parameters == nullptr ? nullptr : parameters->ranks_[static_cast<std::size_t>(rank)].get();
     ranks_.push_back(std::make_unique<host_rank>(program_, kernels_, wires_, rank, shared));
     arithmetic_.push_back(arithmetic());
   }
@@ -45,8 +51,10 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
     }
     if (what == command::stop) return;
     try {
-      if (what == command::initialise) own.initialise(seed_);
-      else own.run(communicator_, arithmetic_[static_cast<std::size_t>(rank)].get(), inputs_, outputs_, steps_);
+      if (what == command::initialise)
+        own.initialise(seed_);
+      else
+        own.run(communicator_, arithmetic_[static_cast<std::size_t>(rank)].get(), inputs_, outputs_, steps_);
     } catch (const stopped&) {  // the rank that failed says why
     } catch (const std::exception& why) {
       fail(rank, why.what());
@@ -64,7 +72,8 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
 MESHLOOM_INLINE void host_run::fail(std::int32_t rank, const std::string& why) {
   {
     const std::lock_guard lock(door_);
-    if (failure_.empty()) failure_ = "rank " + std::to_string(rank) + ", at " + ranks_[static_cast<std::size_t>(rank)]->where + ": " + why;
+    if (failure_.empty())
+      failure_ = "rank " + std::to_string(rank) + ", at " + ranks_[static_cast<std::size_t>(rank)]->where + ": " + why;
   }
   communicator_.stop();
 }
@@ -82,10 +91,12 @@ MESHLOOM_INLINE void host_run::command_all(command what) {
   if (!failure_.empty()) throw error("the run has stopped: " + failure_);
 }
 
-MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inputs, std::initializer_list<void*> outputs) {
+MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inputs,
+                                           std::initializer_list<void*> outputs) {
   if (!failure_.empty()) throw error("the run has stopped: " + failure_);
   if (inputs.size() != inputs_.size()) {
-    throw error("step: the program reads " + std::to_string(inputs_.size()) + " inputs, " + std::to_string(inputs.size()) + " were given");
+    throw error("step: the program reads " + std::to_string(inputs_.size()) + " inputs, " +
+                std::to_string(inputs.size()) + " were given");
   }
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
   for (std::size_t k = 0; k < inputs_.size(); ++k) {
@@ -100,13 +111,16 @@ MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inpu
   std::size_t next = 0;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     if (program_.results[k].batch_axis < 0) continue;
-    if (next == outputs.size()) throw error("step: result '" + program_.results[k].name + "' needs memory to be stored in; pass one pointer per such result");
+    if (next == outputs.size())
+      throw error("step: result '" + program_.results[k].name +
+                  "' needs memory to be stored in; pass one pointer per such result");
     outputs_[k] = outputs.begin()[next++];
   }
   const auto begin = std::chrono::steady_clock::now();
   command_all(command::step);
   ++steps_;
-  step_result made{.loss = 0, .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+  step_result made{.loss = 0,
+                   .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
   for (const port& each : program_.results) {
     if (each.batch_axis >= 0) continue;
     const auto rank = static_cast<std::size_t>(program_.stages[each.stage].first_rank);
@@ -131,9 +145,12 @@ MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const 
     type = shard.type;
     gather(shard, dense.data());
   }
-  if (type == dtype::f64) std::copy_n(reinterpret_cast<const double*>(dense.data()), values.size(), values.begin());
-  else std::copy_n(reinterpret_cast<const float*>(dense.data()), values.size(), values.begin());
-  if (values.empty()) throw error("read: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
+  if (type == dtype::f64)
+    std::copy_n(reinterpret_cast<const double*>(dense.data()), values.size(), values.begin());
+  else
+    std::copy_n(reinterpret_cast<const float*>(dense.data()), values.size(), values.begin());
+  if (values.empty())
+    throw error("read: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
   return values;
 }
 
@@ -146,7 +163,8 @@ MESHLOOM_INLINE void host_run::write(std::string_view name, std::span<const doub
     std::int64_t count = 1;
     for (int axis = 0; axis < shard.rank; ++axis) count *= shard.global[axis];
     if (static_cast<std::size_t>(count) != values.size()) {
-      throw error("write: " + std::string(name) + " has " + std::to_string(count) + " elements, " + std::to_string(values.size()) + " were given");
+      throw error("write: " + std::string(name) + " has " + std::to_string(count) + " elements, " +
+                  std::to_string(values.size()) + " were given");
     }
     const std::vector<float> single(values.begin(), values.end());
     scatter(shard.type == dtype::f64 ? static_cast<const void*>(values.data()) : single.data(), shard);

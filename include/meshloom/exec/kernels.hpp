@@ -41,8 +41,9 @@ struct kernel_collector {
   template <class Operator>
   void operator()(operators<Operator>) {
     if constexpr (!is_contraction<Operator>) {
-      static_assert(has_kernel<Operator>, "meshloom: start: an operator of the model has no kernel; give its type a nested `kernel`, or "
-                                          "specialise meshloom::kernel_of for it (the operator is named in the lines below)");
+      static_assert(has_kernel<Operator>,
+                    "meshloom: start: an operator of the model has no kernel; give its type a nested `kernel`, or "
+                    "specialise meshloom::kernel_of for it (it is `Operator` in the lines around this one)");
     }
     for (const kernel_entry& known : made) {
       if (known.op == &record_of<Operator>) return;

@@ -27,8 +27,8 @@ class graph_builder {
   value_id add_carried(std::string_view name, const std::vector<axis_id>& axes, region_id area);
 
   /// Adds a node to the current region and phase. `indices[i]` is the axis of the operator's index i.
-  std::array<value_id, max_results> emit(const record& op, std::span<const value_id> operands, std::span<const axis_id> indices,
-                                         const attribute_list& attributes);
+  std::array<value_id, max_results> emit(const record& op, std::span<const value_id> operands,
+                                         std::span<const axis_id> indices, const attribute_list& attributes);
 
   /// Layers nest; the path of names becomes part of the names of nodes and parameters.
   void enter(std::string_view layer);
@@ -46,8 +46,8 @@ class graph_builder {
   std::string unique(std::string wanted);
 
   struct layer {
-    std::string path;                                       ///< with a trailing dot, empty at the top
-    std::vector<std::pair<std::string, int>> children;      ///< how often each name was used
+    std::string path;                   ///< with a trailing dot, empty at the top
+    std::vector<std::string> children;  ///< the names of the layers in it so far
   };
   std::vector<layer> path_{{}};
   std::vector<std::string> names_;

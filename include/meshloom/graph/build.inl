@@ -16,36 +16,44 @@ MESHLOOM_INLINE value_id graph_builder::add_input(std::string_view name, const s
   return id;
 }
 
-MESHLOOM_INLINE value_id graph_builder::add_parameter(std::string_view name, const std::vector<axis_id>& axes, const initial& start,
-                                                      bool shared) {
+MESHLOOM_INLINE value_id graph_builder::add_parameter(std::string_view name, const std::vector<axis_id>& axes,
+                                                      const initial& start, bool shared) {
   if (shared) {
     for (const parameter& known : made.parameters) {
       const value& entry = made.values[known.value];
       if (entry.name != name) continue;
-      if (entry.axes != axes) throw error("trace: the shared parameter '" + entry.name + "' is used with two shapes; use one, or two names");
+      if (entry.axes != axes)
+        throw error("trace: the shared parameter '" + entry.name + "' is used with two shapes; use one, or two names");
       if (made.regions[region_].repeated && entry.region != region_) {
-        throw error("trace: the shared parameter '" + entry.name + "' is used inside repeat(…) and outside; every copy of a repeated layer "
+        throw error("trace: the shared parameter '" + entry.name +
+                    "' is used inside repeat(…) and outside; every copy of a repeated layer "
                     "has its own parameters, so make it private to the layer");
       }
       return known.value;
     }
     if (made.regions[region_].repeated) {
-      throw error("trace: the shared parameter '" + std::string(name) + "' is first used inside repeat(…), where every copy has its own "
+      throw error("trace: the shared parameter '" + std::string(name) +
+                  "' is first used inside repeat(…), where every copy has its own "
                   "parameters; make it private to the layer");
     }
   }
   const std::string full = unique(shared ? std::string(name) : path_.back().path + std::string(name));
-  const value_id id = made.values.add({full, axes, made.precision, value_kind::parameter, node_id::none, region_, start});
+  const value_id id =
+      made.values.add({full, axes, made.precision, value_kind::parameter, node_id::none, region_, start});
   made.parameters.push_back({id, {}, {}});
   return id;
 }
 
-MESHLOOM_INLINE value_id graph_builder::add_carried(std::string_view name, const std::vector<axis_id>& axes, region_id area) {
-  return made.values.add({unique(std::string(name)), axes, made.precision, value_kind::carried, node_id::none, area, {}});
+MESHLOOM_INLINE value_id graph_builder::add_carried(std::string_view name, const std::vector<axis_id>& axes,
+                                                    region_id area) {
+  return made.values.add(
+      {unique(std::string(name)), axes, made.precision, value_kind::carried, node_id::none, area, {}});
 }
 
-MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const record& op, std::span<const value_id> operands,
-                                                                      std::span<const axis_id> indices, const attribute_list& attributes) {
+MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const record& op,
+                                                                      std::span<const value_id> operands,
+                                                                      std::span<const axis_id> indices,
+                                                                      const attribute_list& attributes) {
   std::array<value_id, max_results> results{};
   for (const node& known : made.nodes) {
     if (known.op == &op && known.when == when_ && known.region == region_ && known.attributes == attributes &&
@@ -55,15 +63,23 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
       return results;
     }
   }
-  node next{&op, unique(path_.back().path + std::string(op.op.name)), when_, region_, {operands.begin(), operands.end()}, {},
-            {indices.begin(), indices.end()}, attributes};
+  node next{&op,
+            unique(path_.back().path + std::string(op.op.name)),
+            when_,
+            region_,
+            {operands.begin(), operands.end()},
+            {},
+            {indices.begin(), indices.end()},
+            attributes};
   const node_id id = made.nodes.next();
   for (int k = 0; k < op.op.result_count; ++k) {
     const index_list& list = op.op.results[static_cast<std::size_t>(k)];
     std::vector<axis_id> axes;
-    for (int axis = 0; axis < list.count; ++axis) axes.push_back(indices[static_cast<std::size_t>(list.at[static_cast<std::size_t>(axis)])]);
+    for (int axis = 0; axis < list.count; ++axis)
+      axes.push_back(indices[static_cast<std::size_t>(list.at[static_cast<std::size_t>(axis)])]);
     const std::string name = op.op.result_count == 1 ? next.name : next.name + "#" + std::to_string(k);
-    results[static_cast<std::size_t>(k)] = made.values.add({name, axes, made.precision, value_kind::activation, id, region_, {}});
+    results[static_cast<std::size_t>(k)] =
+        made.values.add({name, axes, made.precision, value_kind::activation, id, region_, {}});
     next.results.push_back(results[static_cast<std::size_t>(k)]);
   }
   made.nodes.add(std::move(next));
@@ -72,11 +88,13 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
 
 MESHLOOM_INLINE void graph_builder::enter(std::string_view name) {
   layer& parent = path_.back();
-  const auto known = std::find_if(parent.children.begin(), parent.children.end(), [&](const auto& child) { return child.first == name; });
-  int times = 1;
-  if (known == parent.children.end()) parent.children.push_back({std::string(name), 1});
-  else times = ++known->second;
-  std::string path = parent.path + std::string(name) + (times > 1 ? "_" + std::to_string(times) : "") + ".";
+  std::string own(name);
+  const auto taken = [&] {
+    return std::find(parent.children.begin(), parent.children.end(), own) != parent.children.end();
+  };
+  for (int times = 2; taken(); ++times) own = std::string(name) + "_" + std::to_string(times);
+  parent.children.push_back(own);
+  std::string path = parent.path + own + ".";
   path_.push_back({std::move(path), {}});
 }
 
@@ -101,7 +119,8 @@ MESHLOOM_INLINE void graph_builder::resume(phase when, region_id area, std::stri
 
 MESHLOOM_INLINE std::string graph_builder::unique(std::string wanted) {
   std::string name = wanted;
-  for (int times = 2; std::find(names_.begin(), names_.end(), name) != names_.end(); ++times) name = wanted + "_" + std::to_string(times);
+  for (int times = 2; std::find(names_.begin(), names_.end(), name) != names_.end(); ++times)
+    name = wanted + "_" + std::to_string(times);
   names_.push_back(name);
   return name;
 }

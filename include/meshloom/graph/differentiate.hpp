@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reverse-mode differentiation: adds the backward operators of a scalar result to a graph, before anything is
-// partitioned, so that a gradient is an ordinary value with a spec of its own. A repeated region is differentiated once.
-// Law: for every parameter, `gradients` sum to d(result)/d(parameter). Source: Griewank and Walther, Evaluating
+// partitioned, so that a gradient is an ordinary value with a spec of its own. A repeated region is differentiated
+// once. Law: for every parameter, `gradients` sum to d(result)/d(parameter). Source: Griewank and Walther, Evaluating
 // Derivatives, ch. 3.
 #pragma once
 
@@ -25,8 +25,9 @@ using add_of_rank = op::pointwise_gradient<op::add<op::operand<0>, op::operand<1
 void differentiate(graph_builder& into, value_id loss);
 
 /// Operators that differentiation itself adds, whatever the model.
-using training_operators = operators<op::fill, detail::add_of_rank<0>, detail::add_of_rank<1>, detail::add_of_rank<2>, detail::add_of_rank<3>,
-                                     detail::add_of_rank<4>, detail::add_of_rank<5>, detail::add_of_rank<6>>;
+using training_operators =
+    operators<op::fill, detail::add_of_rank<0>, detail::add_of_rank<1>, detail::add_of_rank<2>, detail::add_of_rank<3>,
+              detail::add_of_rank<4>, detail::add_of_rank<5>, detail::add_of_rank<6>>;
 
 /// The operator `left + right` on tensors of a rank.
 const record& addition_of_rank(std::size_t rank);

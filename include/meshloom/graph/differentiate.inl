@@ -16,7 +16,9 @@ namespace detail {
 
 class reverse_sweep final : public differentiation {
  public:
-  explicit reverse_sweep(graph_builder& into) : into_(into), slope_(into.made.values.size(), value_id::none) { find_wanted(); }
+  explicit reverse_sweep(graph_builder& into) : into_(into), slope_(into.made.values.size(), value_id::none) {
+    find_wanted();
+  }
 
   void run(value_id loss) {
     const region_id last = into_.made.values[loss].region;
@@ -27,23 +29,32 @@ class reverse_sweep final : public differentiation {
     collect_parameters();
   }
 
-  handle operand(int which) const override { return seen(at().operands[static_cast<std::size_t>(which)], at().op->op.operands[static_cast<std::size_t>(which)]); }
-  handle result(int which) const override { return seen(at().results[static_cast<std::size_t>(which)], at().op->op.results[static_cast<std::size_t>(which)]); }
+  handle operand(int which) const override {
+    return seen(at().operands[static_cast<std::size_t>(which)], at().op->op.operands[static_cast<std::size_t>(which)]);
+  }
+  handle result(int which) const override {
+    return seen(at().results[static_cast<std::size_t>(which)], at().op->op.results[static_cast<std::size_t>(which)]);
+  }
   handle gradient(int which) const override {
-    return seen(slope_of(at().results[static_cast<std::size_t>(which)]), at().op->op.results[static_cast<std::size_t>(which)]);
+    return seen(slope_of(at().results[static_cast<std::size_t>(which)]),
+                at().op->op.results[static_cast<std::size_t>(which)]);
   }
   bool wanted(int which) const override { return wanted_[index_of(at().operands[static_cast<std::size_t>(which)])]; }
   const attribute_list& attributes() const override { return at().attributes; }
   axis_id index(int which) const override { return at().indices[static_cast<std::size_t>(which)]; }
 
-  std::array<handle, max_results> emit(const record& op, std::initializer_list<handle> operands, const attribute_list& attributes,
+  std::array<handle, max_results> emit(const record& op, std::initializer_list<handle> operands,
+                                       const attribute_list& attributes,
                                        std::span<const axis_id> result_only_indices) override {
     std::vector<axis_id> indices(static_cast<std::size_t>(op.op.index_count), axis_id::none);
     std::vector<value_id> ids;
     for (const handle& each : operands) {
       const index_list& list = op.op.operands[ids.size()];
-      if (!each) throw error("differentiate: " + at().name + ": a gradient that " + std::string(op.op.name) + " needs did not arrive");
-      for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis) indices[static_cast<std::size_t>(list.at[axis])] = each.axes[axis];
+      if (!each)
+        throw error("differentiate: " + at().name + ": a gradient that " + std::string(op.op.name) +
+                    " needs did not arrive");
+      for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis)
+        indices[static_cast<std::size_t>(list.at[axis])] = each.axes[axis];
       ids.push_back(each.id);
     }
     auto missing = result_only_indices.begin();
@@ -73,7 +84,8 @@ class reverse_sweep final : public differentiation {
 
   handle seen(value_id id, const index_list& list) const {
     handle made{id, list.count, {}};
-    for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis) made.axes[axis] = at().indices[static_cast<std::size_t>(list.at[axis])];
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis)
+      made.axes[axis] = at().indices[static_cast<std::size_t>(list.at[axis])];
     return made;
   }
 
@@ -94,7 +106,8 @@ class reverse_sweep final : public differentiation {
       if (home.repeated) wanted_[index_of(home.forward.body_in)] = true;  // the copy before has parameters
     }
     for (const node& each : whole.nodes) {
-      const bool reached = std::any_of(each.operands.begin(), each.operands.end(), [&](value_id id) { return wanted_[index_of(id)]; });
+      const bool reached =
+          std::any_of(each.operands.begin(), each.operands.end(), [&](value_id id) { return wanted_[index_of(id)]; });
       for (const value_id id : each.results) wanted_[index_of(id)] = wanted_[index_of(id)] || reached;
       pass_carries();
     }
@@ -130,11 +143,14 @@ class reverse_sweep final : public differentiation {
   }
 
   void sweep_node() {
-    const bool reached = std::any_of(at().results.begin(), at().results.end(), [&](value_id id) { return slope_of(id) != value_id::none; });
-    const bool needed = std::any_of(at().operands.begin(), at().operands.end(), [&](value_id id) { return wanted_[index_of(id)]; });
+    const bool reached = std::any_of(at().results.begin(), at().results.end(),
+                                     [&](value_id id) { return slope_of(id) != value_id::none; });
+    const bool needed =
+        std::any_of(at().operands.begin(), at().operands.end(), [&](value_id id) { return wanted_[index_of(id)]; });
     if (!reached || !needed) return;
     if (at().op->differentiate == nullptr) {
-      throw error("differentiate: operator " + std::string(at().op->op.name) + " at " + at().name + " has no gradient; give its type a `differentiate`");
+      throw error("differentiate: operator " + std::string(at().op->op.name) + " at " + at().name +
+                  " has no gradient; give its type a `differentiate`");
     }
     into_.resume(phase::backward, at().region, at().name + ".d.");
     at().op->differentiate(*this);
@@ -160,7 +176,8 @@ class reverse_sweep final : public differentiation {
     for (std::size_t v = 0; v < slope_.size(); ++v) into_.made.values[static_cast<value_id>(v)].gradient = slope_[v];
     for (const parameter& each : into_.made.parameters) {
       if (each.gradients.empty()) {
-        throw error("differentiate: the loss does not depend on parameter " + into_.made.values[each.value].name + "; remove the layer or use its result");
+        throw error("differentiate: the loss does not depend on parameter " + into_.made.values[each.value].name +
+                    "; remove the layer or use its result");
       }
     }
   }
@@ -194,7 +211,8 @@ class reverse_sweep final : public differentiation {
     const region_id home = into_.made.values[target].region;
     if (home == here || !into_.made.regions[here].repeated) return here;
     if (!into_.made.regions[home].repeated) return home;
-    throw error("differentiate: " + into_.made.values[target].name + ", the result of one repeat(…), is read by another repeat(…) and by a "
+    throw error("differentiate: " + into_.made.values[target].name +
+                ", the result of one repeat(…), is read by another repeat(…) and by a "
                 "third layer; put a layer between them");
   }
 
@@ -211,8 +229,6 @@ class reverse_sweep final : public differentiation {
 
 }  // namespace detail
 
-MESHLOOM_INLINE void differentiate(graph_builder& into, value_id loss) {
-  detail::reverse_sweep(into).run(loss);
-}
+MESHLOOM_INLINE void differentiate(graph_builder& into, value_id loss) { detail::reverse_sweep(into).run(loss); }
 
 }  // namespace meshloom

@@ -44,8 +44,8 @@ struct value {
   value_id gradient = value_id::none;  ///< of activations, once the graph is differentiated
 };
 
-/// A constraint on one value, written into the model: mesh axis `mesh_axis` splits tensor axis `axis`, or (−1) leaves it
-/// whole.
+/// A constraint on one value, written into the model: mesh axis `mesh_axis` splits tensor axis `axis`, or (−1) leaves
+/// it whole.
 struct pin {
   value_id value = value_id::none;
   std::string mesh_axis;
@@ -55,12 +55,12 @@ struct pin {
 
 struct node {
   const record* op = nullptr;
-  std::string name;                 ///< unique; the path of its layer, then the operator
+  std::string name;  ///< unique; the path of its layer, then the operator
   phase when = phase::forward;
   region_id region = region_id::none;
   std::vector<value_id> operands = {};
   std::vector<value_id> results = {};
-  std::vector<axis_id> indices = {};   ///< the axis of each index of the operator
+  std::vector<axis_id> indices = {};  ///< the axis of each index of the operator
   attribute_list attributes{};
 };
 
@@ -89,8 +89,8 @@ struct parameter {
 };
 
 struct graph {
-  size_table sizes;                     ///< of the whole batch
-  axis_id micro_batched = axis_id::none;///< the axis that micro-batches cut
+  size_table sizes;                       ///< of the whole batch
+  axis_id micro_batched = axis_id::none;  ///< the axis that micro-batches cut
   dtype precision = dtype::f32;
   table<value_id, value> values;
   table<node_id, node> nodes;
@@ -98,18 +98,20 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<parameter> parameters;
   std::vector<pin> pins;
-  std::vector<value_id> results;        ///< what leaves a step: the loss, or a model's output
+  std::vector<value_id> results;  ///< what leaves a step: the loss, or a model's output
 };
 
 /// The extent of each axis of a value, under a size table.
 std::vector<std::int64_t> extents_of(const size_table& sizes, const std::vector<axis_id>& axes);
 
 /// Which nodes run before which never changes; whoever reads a graph can rely on what this finds nothing wrong with:
-/// shapes and axes agree with signatures, one producer per value, operands exist before they are read, carries are
-/// complete, names are unique. Returns one sentence per fault; shares no code with `trace`.
+/// shapes and axes agree with signatures, one producer per value, operands exist before they are read, what a copy of a
+/// repeated region makes leaves it through a carry only, carries are complete, names are unique. Returns one sentence
+/// per fault; shares no code with `trace`.
 std::vector<std::string> check(const graph& whole);
 
-/// A number that changes when the model changes: names, shapes, operators, attributes; the same under every compiler.
+/// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators and what they
+/// read; not with sizes, nor with attributes, which sizes enter. The same under every compiler.
 std::uint64_t hash_of(const graph& whole);
 
 }  // namespace meshloom

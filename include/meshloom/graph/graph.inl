@@ -2,6 +2,7 @@
 #include <meshloom/graph/graph.hpp>
 
 #include <algorithm>
+#include <bit>
 
 namespace meshloom {
 
@@ -14,93 +15,168 @@ MESHLOOM_INLINE std::vector<std::int64_t> extents_of(const size_table& sizes, co
 
 namespace detail {
 
-inline void check_shape(const graph& whole, const node& at, const index_list& list, value_id id, const char* side,
-                        std::vector<std::string>& faults) {
-  if (!whole.values.holds(id)) return faults.push_back("node " + at.name + ": a " + side + " does not exist");
-  const value& entry = whole.values[id];
-  bool same = static_cast<std::size_t>(list.count) == entry.axes.size();
-  for (std::size_t axis = 0; same && axis < entry.axes.size(); ++axis) {
-    const axis_id wanted = at.indices[static_cast<std::size_t>(list.at[axis])];
-    same = whole.sizes[wanted].extent == whole.sizes[entry.axes[axis]].extent;
-  }
-  if (!same) faults.push_back("node " + at.name + ": " + side + " " + entry.name + " has another shape than the operator needs");
-}
+/// Checks a graph in the order in which it runs.
+class graph_check {
+ public:
+  explicit graph_check(const graph& whole) : whole_(whole), made_(whole.values.size()) {}
 
-inline void check_node(const graph& whole, node_id id, std::vector<bool>& made, std::vector<std::string>& faults) {
-  const node& at = whole.nodes[id];
-  if (at.op == nullptr) return faults.push_back("node " + at.name + ": has no operator");
-  const signature& op = at.op->op;
-  if (at.operands.size() != static_cast<std::size_t>(op.operand_count) || at.results.size() != static_cast<std::size_t>(op.result_count) ||
-      at.indices.size() != static_cast<std::size_t>(op.index_count)) {
-    return faults.push_back("node " + at.name + ": operands, results or indices do not match the signature of " + std::string(op.name));
+  std::vector<std::string> run() {
+    check_tables();
+    if (!faults_.empty()) return std::move(faults_);  // what follows looks things up in them
+    for (std::size_t v = 0; v < made_.size(); ++v) {
+      const value_kind kind = whole_.values[static_cast<value_id>(v)].kind;
+      made_[v] = kind == value_kind::input || kind == value_kind::parameter || kind == value_kind::state;
+    }
+    const auto regions = static_cast<std::int32_t>(whole_.regions.size());
+    for (std::int32_t r = 0; r < regions; ++r) check_region(region_id{r}, phase::forward);
+    for (std::int32_t r = regions - 1; r >= 0; --r) check_region(region_id{r}, phase::backward);
+    for (std::int32_t r = 0; r < regions; ++r) check_region(region_id{r}, phase::update);
+    for (const value_id result : whole_.results) {
+      if (!whole_.values.holds(result) || !is_made(result)) fault("the graph: a result is made by no node");
+    }
+    for (const parameter& each : whole_.parameters) check_parameter(each);
+    return std::move(faults_);
   }
-  for (std::size_t k = 0; k < at.operands.size(); ++k) {
-    check_shape(whole, at, op.operands[k], at.operands[k], "operand", faults);
-    if (!whole.values.holds(at.operands[k])) continue;
-    if (!made[index_of(at.operands[k])]) {
-      faults.push_back("node " + at.name + ": reads " + whole.values[at.operands[k]].name + " before it is made");
+
+ private:
+  void fault(const std::string& sentence) { faults_.push_back(sentence); }
+  bool is_made(value_id id) const { return made_[index_of(id)]; }
+  std::vector<std::int64_t> extents(value_id id) const { return extents_of(whole_.sizes, whole_.values[id].axes); }
+
+  void check_tables() {
+    std::vector<std::string> names;
+    const auto exists = [&](axis_id axis) { return whole_.sizes.holds(axis); };
+    for (const value& each : whole_.values) {
+      if (!std::all_of(each.axes.begin(), each.axes.end(), exists))
+        fault("value " + each.name + ": has an axis that does not exist");
+    }
+    for (const region& each : whole_.regions) {
+      names.push_back("region " + each.name);
+      if (each.count < 1) fault("region " + each.name + ": has " + std::to_string(each.count) + " copies");
+    }
+    for (const node& each : whole_.nodes) {
+      names.push_back("node " + each.name);
+      if (each.op == nullptr) fault("node " + each.name + ": has no operator");
+      if (!whole_.regions.holds(each.region)) fault("node " + each.name + ": is in no region");
+      if (!std::all_of(each.indices.begin(), each.indices.end(), exists))
+        fault("node " + each.name + ": an index stands for no axis");
+    }
+    for (const parameter& each : whole_.parameters) {
+      if (!whole_.values.holds(each.value))
+        fault("the graph: a parameter does not exist");
+      else
+        names.push_back("parameter " + whole_.values[each.value].name);
+    }
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end()) fault(*twice + ": has its name twice");
+  }
+
+  /// What the nodes of one region make in one phase is made after this.
+  void check_region(region_id area, phase when) {
+    const region& here = whole_.regions[area];
+    const carry& flow = when == phase::forward ? here.forward : here.backward;
+    const bool differentiated = here.backward.body_in != value_id::none;
+    const bool carries = here.repeated && (when == phase::forward || (when == phase::backward && differentiated));
+    if (carries && !carry_starts(here, flow)) return;
+    for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+      const auto id = static_cast<node_id>(n);
+      if (whole_.nodes[id].when == when && whole_.nodes[id].region == area) check_node(id);
+    }
+    if (!carries) return;
+    if (!is_made(flow.body_out)) fault("region " + here.name + ": carries a value that no node makes");
+    made_[index_of(flow.outer_out)] = true;
+  }
+
+  bool carry_starts(const region& here, const carry& flow) {
+    for (const value_id id : {flow.outer_in, flow.body_in, flow.body_out, flow.outer_out}) {
+      if (whole_.values.holds(id)) continue;
+      fault("region " + here.name + ": its carry is incomplete");
+      return false;
+    }
+    for (const value_id id : {flow.outer_in, flow.body_out, flow.outer_out}) {
+      if (extents(id) == extents(flow.body_in)) continue;
+      fault("region " + here.name + ": a copy's result has another shape than its input");
+      return false;
+    }
+    if (!is_made(flow.outer_in))
+      fault("region " + here.name + ": starts before " + whole_.values[flow.outer_in].name + " is made");
+    made_[index_of(flow.body_in)] = true;
+    return true;
+  }
+
+  void check_node(node_id id) {
+    const node& at = whole_.nodes[id];
+    const signature& op = at.op->op;
+    const bool counted = at.operands.size() == static_cast<std::size_t>(op.operand_count) &&
+                         at.results.size() == static_cast<std::size_t>(op.result_count) &&
+                         at.indices.size() == static_cast<std::size_t>(op.index_count);
+    if (!counted)
+      return fault("node " + at.name + ": operands, results or indices do not match the signature of " +
+                   std::string(op.name));
+    for (std::size_t k = 0; k < at.operands.size(); ++k) {
+      if (has_shape(at, op.operands[k], at.operands[k], "operand"))
+        check_read(at, whole_.values[at.operands[k]], is_made(at.operands[k]));
+    }
+    for (std::size_t k = 0; k < at.results.size(); ++k) {
+      if (has_shape(at, op.results[k], at.results[k], "result")) check_made(id, at.results[k]);
     }
   }
-  for (std::size_t k = 0; k < at.results.size(); ++k) {
-    check_shape(whole, at, op.results[k], at.results[k], "result", faults);
-    if (!whole.values.holds(at.results[k])) continue;
-    if (made[index_of(at.results[k])]) faults.push_back("value " + whole.values[at.results[k]].name + ": has two producers");
-    if (whole.values[at.results[k]].producer != id) faults.push_back("value " + whole.values[at.results[k]].name + ": names another producer than " + at.name);
-    made[index_of(at.results[k])] = true;
-  }
-}
 
-inline void check_carry(const graph& whole, const region& area, const carry& flow, std::vector<bool>& made,
-                        std::vector<std::string>& faults) {
-  for (const value_id id : {flow.outer_in, flow.body_in, flow.body_out, flow.outer_out}) {
-    if (!whole.values.holds(id)) return faults.push_back("region " + area.name + ": its carry is incomplete");
+  bool has_shape(const node& at, const index_list& list, value_id id, const std::string& side) {
+    if (!whole_.values.holds(id)) {
+      fault("node " + at.name + ": one " + side + " does not exist");
+      return false;
+    }
+    std::vector<std::int64_t> wanted;
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis) {
+      wanted.push_back(whole_.sizes[at.indices[static_cast<std::size_t>(list.at[axis])]].extent);
+    }
+    if (extents(id) != wanted)
+      fault("node " + at.name + ": " + side + " " + whole_.values[id].name +
+            " has another shape than the operator needs");
+    return true;
   }
-  if (!made[index_of(flow.body_out)]) faults.push_back("region " + area.name + ": carries a value that no node makes");
-  made[index_of(flow.outer_out)] = true;
-  const auto& in = whole.values[flow.body_in].axes;
-  for (const value_id id : {flow.outer_in, flow.body_out, flow.outer_out}) {
-    if (extents_of(whole.sizes, whole.values[id].axes) != extents_of(whole.sizes, in)) {
-      faults.push_back("region " + area.name + ": a copy's result has another shape than its input");
-      return;
+
+  void check_read(const node& at, const value& what, bool made) {
+    if (!made) fault("node " + at.name + ": reads " + what.name + " before it is made");
+    const bool of_a_copy = what.kind == value_kind::activation && whole_.regions.holds(what.region) &&
+                           whole_.regions[what.region].repeated;
+    if (of_a_copy && what.region != at.region) {
+      fault("node " + at.name + ": reads " + what.name + ", of which every copy of " +
+            whole_.regions[what.region].name + " has its own");
     }
   }
-}
 
-/// Marks as made, in order, what the nodes of one phase and region make.
-inline void check_region(const graph& whole, region_id area, phase when, std::vector<bool>& made, std::vector<std::string>& faults) {
-  for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
-    const auto id = static_cast<node_id>(n);
-    if (whole.nodes[id].when == when && whole.nodes[id].region == area) check_node(whole, id, made, faults);
+  void check_made(node_id id, value_id result) {
+    const value& what = whole_.values[result];
+    if (is_made(result)) fault("value " + what.name + ": has two producers");
+    if (what.producer != id) fault("value " + what.name + ": names another producer than " + whole_.nodes[id].name);
+    if (what.region != whole_.nodes[id].region)
+      fault("value " + what.name + ": is in another region than " + whole_.nodes[id].name);
+    made_[index_of(result)] = true;
   }
-  const region& here = whole.regions[area];
-  const carry& flow = when == phase::forward ? here.forward : here.backward;
-  const bool used = when == phase::forward || here.backward.body_in != value_id::none;
-  if (here.repeated && when != phase::update && used) check_carry(whole, here, flow, made, faults);
-}
+
+  void check_parameter(const parameter& each) {
+    const value& entry = whole_.values[each.value];
+    if (entry.kind != value_kind::parameter) fault("parameter " + entry.name + ": is a value of another kind");
+    const auto like_it = [&](value_id id) {
+      return whole_.values.holds(id) && is_made(id) && extents(id) == extents(each.value);
+    };
+    if (!std::all_of(each.gradients.begin(), each.gradients.end(), like_it))
+      fault("parameter " + entry.name + ": a gradient is not made or has another shape");
+    if (!std::all_of(each.states.begin(), each.states.end(), like_it))
+      fault("parameter " + entry.name + ": a state does not exist or has another shape");
+  }
+
+  const graph& whole_;
+  std::vector<bool> made_;
+  std::vector<std::string> faults_;
+};
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const graph& whole) {
-  std::vector<std::string> faults;
-  std::vector<bool> made(whole.values.size());
-  for (std::size_t v = 0; v < made.size(); ++v) {
-    const value_kind kind = whole.values[static_cast<value_id>(v)].kind;
-    made[v] = kind != value_kind::activation;
-  }
-  const auto regions = static_cast<std::int32_t>(whole.regions.size());
-  for (std::int32_t r = 0; r < regions; ++r) detail::check_region(whole, region_id{r}, phase::forward, made, faults);
-  for (std::int32_t r = regions - 1; r >= 0; --r) detail::check_region(whole, region_id{r}, phase::backward, made, faults);
-  for (std::int32_t r = 0; r < regions; ++r) detail::check_region(whole, region_id{r}, phase::update, made, faults);
-  for (const value_id result : whole.results) {
-    if (!whole.values.holds(result) || !made[index_of(result)]) faults.push_back("the graph: a result is made by no node");
-  }
-  std::vector<std::string> names;
-  for (const node& each : whole.nodes) names.push_back(each.name);
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) faults.push_back("node " + *twice + ": two nodes have this name");
-  return faults;
-}
+MESHLOOM_INLINE std::vector<std::string> check(const graph& whole) { return detail::graph_check(whole).run(); }
 
 MESHLOOM_INLINE std::uint64_t hash_of(const graph& whole) {
   std::uint64_t hash = 1469598103934665603u;  // FNV-1a, 64 bits
@@ -108,12 +184,21 @@ MESHLOOM_INLINE std::uint64_t hash_of(const graph& whole) {
     for (const char letter : text) hash = (hash ^ static_cast<unsigned char>(letter)) * 1099511628211u;
     hash = (hash ^ 0xffu) * 1099511628211u;
   };
+  const auto mix_value = [&](value_id id) {
+    mix(whole.values[id].name);
+    for (const axis_id axis : whole.values[id].axes) mix(whole.sizes[axis].name);
+  };
   for (const region& area : whole.regions) mix(area.name + "*" + std::to_string(area.count));
   for (const node& at : whole.nodes) {
     mix(at.name);
     mix(at.op->op.name);
-    for (const value_id id : at.results) {
-      for (const axis_id axis : whole.values[id].axes) mix(whole.sizes[axis].name);
+    mix(std::to_string(std::bit_cast<std::uint64_t>(at.op->flops_per_point)));
+    for (const value_id id : at.operands) mix_value(id);
+    for (const value_id id : at.results) mix_value(id);
+    for (const axis_id axis : at.indices) mix(whole.sizes[axis].name);
+    for (int row = 0; row < at.op->choices.count; ++row) {
+      const choice& each = at.op->choices.rows[static_cast<std::size_t>(row)];
+      mix(std::to_string(each.kind) + "," + std::to_string(each.index) + "," + std::to_string(each.operands));
     }
   }
   return hash;

@@ -27,18 +27,24 @@ MESHLOOM_INLINE instance resolve(const graph& whole, value_id id, const block& r
       id = backward.body_out;
     } else if (id == forward.body_in) {
       id = here.copy == 0 ? forward.outer_in : forward.body_out;
-      if (here.copy == 0) here = {};
-      else --here.copy;
+      if (here.copy == 0)
+        here = {};
+      else
+        --here.copy;
     } else {
       id = here.copy == area.count - 1 ? backward.outer_in : backward.body_out;
-      if (here.copy == area.count - 1) here = {};
-      else ++here.copy;
+      if (here.copy == area.count - 1)
+        here = {};
+      else
+        ++here.copy;
     }
   }
   return {id, whole.values[id].region == here.region ? here.copy : 0};
 }
 
-MESHLOOM_INLINE block maker_of(const graph& whole, const instance& what) { return {whole.values[what.value].region, what.copy}; }
+MESHLOOM_INLINE block maker_of(const graph& whole, const instance& what) {
+  return {whole.values[what.value].region, what.copy};
+}
 
 MESHLOOM_INLINE std::vector<node_id> nodes_of(const graph& whole, region_id area, phase when) {
   std::vector<node_id> found;

@@ -22,8 +22,9 @@ struct cross_entropy_kernel {
     const std::int64_t n = shard.extent[classes];
     const Element* const logit = row.template in<const Element>(shard);
     const bool whole = with.phase == all_phases;
+    constexpr Element base2 = static_cast<Element>(math::log2_of_e);
 
-    team.expect(logit + n, n);
+    const std::int64_t ahead = team.ahead(n);
     Element top;
     if (whole || with.phase == 0) {
       top = team.template reduce<Element>(n, math::float_format<Element>::lowest, maximum{},
@@ -37,7 +38,9 @@ struct cross_entropy_kernel {
     }
     Element sum, chosen;
     if (whole || with.phase == 1) {
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return math::exp2((logit[i] - top) * Element(math::log2_of_e)); });
+      const Element top2 = top * base2;
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return math::exp2(logit[i] * base2 - top2); },
+                                          [=](std::int64_t i) { team.fetch(logit + ahead + i); });
       const std::int64_t target = *row.template in<const std::int32_t>(with.operand[1]) - shard.origin[classes];
       chosen = target >= 0 && target < n ? logit[target] : Element(0);
     } else {
@@ -74,9 +77,13 @@ struct cross_entropy_gradient_kernel {
     const std::int64_t target = *row.template in<const std::int32_t>(with.operand[2]) - shard.origin[classes];
     const Element logsum = *row.template in<const Element>(with.operand[3]);
     Element* const dlogit = row.template in<Element>(with.result[0]);
-    team.expect(logit + n, n);
-    team.expect(dlogit + n, n);
-    team.for_each(n, [=](std::int64_t i) { dlogit[i] = slope * math::exp2((logit[i] - logsum) * Element(math::log2_of_e)); });
+    const std::int64_t ahead = team.ahead(n);
+    constexpr Element base2 = static_cast<Element>(math::log2_of_e);
+    const Element logsum2 = logsum * base2;
+    team.for_each(n, [=](std::int64_t i) { dlogit[i] = slope * math::exp2(logit[i] * base2 - logsum2); }, [=](std::int64_t i) {
+      team.fetch(logit + ahead + i);
+      team.fetch(dlogit + ahead + i);
+    });
     team.sync();
     if (team.leader() && target >= 0 && target < n) dlogit[target] -= slope;
   }

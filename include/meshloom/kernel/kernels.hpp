@@ -18,3 +18,4 @@
 #include <meshloom/kernel/contraction.hpp>    // dot as matrix products
 #include <meshloom/kernel/gemm.hpp>           // our own matrix product
 #include <meshloom/kernel/random.hpp>         // numbers by counter, initial parameters
+#include <meshloom/kernel/reference.hpp>      // every operator again, obviously right

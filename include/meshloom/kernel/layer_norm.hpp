@@ -23,8 +23,9 @@ struct layer_norm_kernel {
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.phase == all_phases;
 
-    team.expect(x + n, n);
-    team.expect(row.template in<Element>(with.result[0]), n);
+    Element* const y = row.template in<Element>(with.result[0]);
+    const std::int64_t ahead = team.ahead(n);
+
     Element sum, squares;
     if (whole || with.phase == 0) {
       sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; });
@@ -34,7 +35,8 @@ struct layer_norm_kernel {
     }
     const Element mean = sum / count;
     if (whole || with.phase == 1) {
-      squares = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); });
+      squares = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); },
+                                              [=](std::int64_t i) { team.fetch(x + ahead + i); });
       if (!whole) return store(team, row.template in<Element>(with.exchanged[1]), squares);
     } else {
       squares = *row.template in<const Element>(with.exchanged[1]);
@@ -42,8 +44,8 @@ struct layer_norm_kernel {
     const Element rstd = Element(1) / math::sqrt(squares / count + static_cast<Element>(with.attribute[0]));
     const Element* const gain = with.operand[1].as<const Element>();
     const Element* const bias = with.operand[2].as<const Element>();
-    Element* const y = row.template in<Element>(with.result[0]);
-    team.for_each(n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; });
+    team.for_each(n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; },
+                  [=](std::int64_t i) { team.fetch(y + ahead + i); });
     store(team, row.template in<Element>(with.result[1]), mean);
     store(team, row.template in<Element>(with.result[2]), rstd);
   }
@@ -72,15 +74,16 @@ struct layer_norm_gradient_input_kernel {
     const Element mean = *row.template in<const Element>(with.operand[3]);
     const Element rstd = *row.template in<const Element>(with.operand[4]);
 
-    team.expect(x + n, n);
-    team.expect(dy + n, n);
-    team.expect(row.template in<Element>(with.result[0]), n);
+    Element* const dx = row.template in<Element>(with.result[0]);
+    const std::int64_t ahead = team.ahead(n);
+
     Element sum, product;
     if (with.phase == all_phases || with.phase == 0) {
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; });
-      product = rstd * team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) {
-        return dy[i] * gain[i] * (x[i] - mean);
-      });
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; },
+                                          [=](std::int64_t i) { team.fetch(x + ahead + i); });
+      product = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i] * (x[i] - mean); },
+                                              [=](std::int64_t i) { team.fetch(dy + ahead + i); });
+      product *= rstd;
     } else {
       const Element* const exchanged = row.template in<const Element>(with.exchanged[0]);
       sum = exchanged[0];
@@ -92,14 +95,14 @@ struct layer_norm_gradient_input_kernel {
       return;
     }
     const Element shift = sum * share, slope = product * share * rstd;
-    Element* const dx = row.template in<Element>(with.result[0]);
-    team.for_each(n, [=](std::int64_t i) { dx[i] = rstd * (dy[i] * gain[i] - shift - (x[i] - mean) * slope); });
+    team.for_each(n, [=](std::int64_t i) { dx[i] = rstd * (dy[i] * gain[i] - shift - (x[i] - mean) * slope); },
+                  [=](std::int64_t i) { team.fetch(dx + ahead + i); });
   }
 };
 
 /// dgain = Σ dy · x̂ and dbias = Σ dy over the rows, in the rows' order.
 struct layer_norm_gradient_weights_kernel {
-  static constexpr std::int64_t columns = 256;  ///< of one task
+  static constexpr std::int64_t columns = 1024;  ///< of one task
 
   template <class Element>
   MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return (with.result[0].extent[0] + columns - 1) / columns; }
@@ -119,11 +122,13 @@ struct layer_norm_gradient_weights_kernel {
       const Element* const x = row.template in<const Element>(with.operand[1]) + first;
       const Element mean = *row.template in<const Element>(with.operand[2]);
       const Element rstd = *row.template in<const Element>(with.operand[3]);
-      team.expect(dy + width, n);
-      team.expect(x + width, n);
-      team.for_each(n, [=](std::int64_t i) {
+      const auto add = [=](std::int64_t i) {
         gain[i] += dy[i] * ((x[i] - mean) * rstd);
         bias[i] += dy[i];
+      };
+      team.for_each(n, add, [=](std::int64_t i) {
+        team.fetch(dy + width + i);
+        team.fetch(x + width + i);
       });
     }
   }

@@ -32,7 +32,7 @@ struct lookup_kernel {
 
 /// A team per block of columns.
 struct lookup_gradient_kernel {
-  static constexpr std::int64_t columns = 256;
+  static constexpr std::int64_t columns = 1024;
 
   template <class Element>
   MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return (with.result[0].extent[1] + columns - 1) / columns; }

@@ -51,6 +51,11 @@ MESHLOOM_DEVICE constexpr Element horner(Element, Element last) { return last; }
 template <class Element, class... Rest>
 MESHLOOM_DEVICE constexpr Element horner(Element x, Element first, Rest... rest) { return first + x * horner(x, rest...); }
 
+/// The smaller of two whole numbers. The unary plus makes rvalues, which g++ sees as a minimum from the start; of
+/// lvalues it makes control flow.
+template <class Whole>
+MESHLOOM_DEVICE constexpr Whole least(Whole a, Whole b) { return +a < +b ? +a : +b; }
+
 /// 2ⁿ for a whole number n whose power is normal.
 template <class Element>
 MESHLOOM_DEVICE constexpr Element power_of_two(int n) {
@@ -121,9 +126,9 @@ MESHLOOM_DEVICE constexpr Element clamp(Element x, Element low, Element high) {
   constexpr bits shift = (bits{1} << format::mantissa_bits) - 1;
   const auto shifted = static_cast<whole>(__builtin_bit_cast(bits, x) + shift);
   const auto top = static_cast<whole>(__builtin_bit_cast(bits, high) + shift);
-  const auto below = static_cast<bits>(shifted < top ? shifted : top);
+  const auto below = static_cast<bits>(detail::least(shifted, top));
   const bits bottom = __builtin_bit_cast(bits, low) + shift;
-  return __builtin_bit_cast(Element, static_cast<bits>((below < bottom ? below : bottom) - shift));
+  return __builtin_bit_cast(Element, static_cast<bits>(detail::least(below, bottom) - shift));
 }
 
 /// e^x, error <= 2 ulp; 0 below -87 (double: -708), where the result nears the smallest normal number.

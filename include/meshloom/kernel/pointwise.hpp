@@ -176,21 +176,23 @@ struct pointwise_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run_in_blocks(Team team, std::int64_t count, const element_source<Element, Operands, 0>& x,
                                             Element* out, std::int64_t step) {
+    const std::int64_t ahead = team.ahead(task);
     Element copied[Operands + 1][block];
     element_source<Element, Operands, 1> dense;
     for (int k = 0; k < max_attributes; ++k) dense.attribute[k] = x.attribute[k];
     for (std::int64_t begin = 0; begin < count; begin += block) {
       const std::int64_t n = count - begin < block ? count - begin : block;
-      if (step == 1) team.expect(out + begin + block, block);
       for (int k = 0; k < Operands; ++k) {
         const Element* const from = x.data[k] + begin * x.stride[k];
-        if (x.stride[k] == 1) team.expect(from + block, block);
         dense.data[k] = x.stride[k] == 1 ? from : copied[k];
         if (x.stride[k] == 1 || (x.stride[k] == 0 && begin > 0)) continue;
         for (std::int64_t i = 0; i < n; ++i) copied[k][i] = from[i * x.stride[k]];
       }
       Element* const into = step == 1 ? out + begin : copied[Operands];
-      team.for_each(n, [&](std::int64_t i) { into[i] = evaluation<Expression>::at(dense, i); });
+      team.for_each(n, [&](std::int64_t i) { into[i] = evaluation<Expression>::at(dense, i); }, [&](std::int64_t i) {
+        for (int k = 0; k < Operands; ++k) team.fetch(dense.data[k] + (x.stride[k] == 1 ? ahead : 0) + i);
+        team.fetch(into + (step == 1 ? ahead : 0) + i);
+      });
       if (step == 1) continue;
       for (std::int64_t i = 0; i < n; ++i) out[(begin + i) * step] = into[i];
     }

@@ -24,8 +24,9 @@ struct softmax_kernel {
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.phase == all_phases;
 
-    team.expect(x + n, n);
-    team.expect(row.template in<Element>(with.result[0]), n);
+    Element* const y = row.template in<Element>(with.result[0]);
+    const std::int64_t ahead = team.ahead(n);
+
     Element top;
     if (whole || with.phase == 0) {
       top = team.template reduce<Element>(seen, math::float_format<Element>::lowest, maximum{},
@@ -34,13 +35,17 @@ struct softmax_kernel {
     } else {
       top = *row.template in<const Element>(with.exchanged[0]);
     }
-    const auto exponential = [=](std::int64_t i) { return math::exp(scale * x[i] - top); };
+    constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
+    const Element scale2 = scale * log2_of_e, top2 = top * log2_of_e;
+    const auto exponential = [=](std::int64_t i) { return math::exp2(x[i] * scale2 - top2); };
     if (with.phase == 1) {
       const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
       return store(team, row.template in<Element>(with.exchanged[1]), sum);
     }
-    Element* const y = row.template in<Element>(with.result[0]);
-    team.for_each(seen, [=](std::int64_t i) { y[i] = exponential(i); });
+    team.for_each(seen, [=](std::int64_t i) { y[i] = exponential(i); }, [=](std::int64_t i) {
+      team.fetch(x + ahead + i);
+      team.fetch(y + ahead + i);
+    });
     team.for_each(n - seen, [=](std::int64_t i) { y[seen + i] = 0; });
     team.sync();
     const Element sum = whole ? team.template reduce<Element>(seen, 0, addition{}, [=](std::int64_t i) { return y[i]; })
@@ -78,9 +83,12 @@ struct softmax_gradient_kernel {
     const Element scale = static_cast<Element>(with.attribute[0]);
     const Element* const dy = row.template in<const Element>(shard);
     const Element* const y = row.template in<const Element>(with.operand[1]);
+    Element* const dx = row.template in<Element>(with.result[0]);
+    const std::int64_t ahead = team.ahead(n);
     Element sum;
     if (with.phase == all_phases || with.phase == 0) {
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; });
+      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; },
+                                          [=](std::int64_t i) { team.fetch(dx + i); });
     } else {
       sum = *row.template in<const Element>(with.exchanged[0]);
     }
@@ -88,8 +96,10 @@ struct softmax_gradient_kernel {
       if (team.leader()) *row.template in<Element>(with.exchanged[0]) = sum;
       return;
     }
-    Element* const dx = row.template in<Element>(with.result[0]);
-    team.for_each(n, [=](std::int64_t i) { dx[i] = scale * y[i] * (dy[i] - sum); });
+    team.for_each(n, [=](std::int64_t i) { dx[i] = scale * y[i] * (dy[i] - sum); }, [=](std::int64_t i) {
+      team.fetch(dy + ahead + i);
+      team.fetch(y + ahead + i);
+    });
   }
 };
 

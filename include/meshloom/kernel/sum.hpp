@@ -12,7 +12,7 @@ namespace meshloom {
 
 /// Takes a call whose operand has at least one axis: first the result's, then the summed ones.
 struct sum_kernel {
-  static constexpr std::int64_t columns = 256;  ///< of one task, where the innermost axis is kept
+  static constexpr std::int64_t columns = 1024;  ///< of one task, where the innermost axis is kept
 
   template <class Element>
   MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
@@ -68,9 +68,12 @@ struct sum_kernel {
     const std::int64_t rows = summed(x, kept, x.rank);
     for (std::int64_t at = 0; at < rows; ++at) {
       const Element* const added = block + offset(x, kept, x.rank, at);
-      team.expect(added + x.stride[x.rank - 1], n);
-      if (from == 1 && to == 1) team.for_each(n, [=](std::int64_t i) { sum[i] += scale * added[i]; });
-      else team.for_each(n, [=](std::int64_t i) { sum[i * to] += scale * added[i * from]; });
+      const std::int64_t ahead = x.stride[x.rank - 1];
+      if (from == 1 && to == 1) {
+        team.for_each(n, [=](std::int64_t i) { sum[i] += scale * added[i]; }, [=](std::int64_t i) { team.fetch(added + ahead + i); });
+        continue;
+      }
+      team.for_each(n, [=](std::int64_t i) { sum[i * to] += scale * added[i * from]; });
     }
   }
 

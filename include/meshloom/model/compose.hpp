@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers from layers: `first | second`, `residual(…)`, `repeat(count, block)`, `named("…", layer)`. `repeat` is one type
-// with a count: compile time does not grow with depth.
+// Layers from layers: `first | second`, `residual(…)`, `repeat(count, block)`, `named("…", layer)`. `repeat` is one
+// type with a count: compile time does not grow with depth.
 #pragma once
 
 #include <meshloom/model/layers.hpp>
@@ -11,14 +11,19 @@ namespace meshloom {
 
 /// A layer that composes with `|`: a type with a `name`, callable with a scope and a tensor.
 template <class Layer>
-concept named_layer = requires { Layer::name; };
+concept named_layer = requires {
+  Layer::name;
+};
 
 /// The name of a layer's type in paths.
 template <class Layer>
 constexpr std::string_view layer_name(const Layer& layer) {
-  if constexpr (requires { layer.label; }) return layer.label;
-  else if constexpr (requires { Layer::name; }) return Layer::name;
-  else return "layer";
+  if constexpr (requires { layer.label; })
+    return layer.label;
+  else if constexpr (requires { Layer::name; })
+    return Layer::name;
+  else
+    return "layer";
 }
 
 namespace detail {
@@ -32,8 +37,20 @@ inline constexpr bool opens_regions<Layer> = Layer::opens_regions;
 
 template <class Scope, class Layer, class Input>
 auto call_with(Scope& within, const Layer& layer, const Input& x) {
-  if constexpr (std::is_invocable_v<const Layer&, Scope&, const Input&>) return layer(within, x);
-  else return layer(within, evaluate(within, x));
+  if constexpr (std::is_invocable_v<const Layer&, Scope&, const Input&>) {
+    return layer(within, x);
+  } else {
+    const auto value = evaluate(within, x);
+    constexpr bool takes_it = std::is_invocable_v<const Layer&, Scope&, decltype(value)>;
+    static_assert(takes_it,
+                  "meshloom: a layer cannot take what comes before it (`Layer` and `Input` in the lines around "
+                  "this one): embedding takes integers, the other layers take numbers, and a layer of your own "
+                  "what its operator()(scope, x) says");
+    if constexpr (takes_it)
+      return layer(within, value);
+    else
+      return value;
+  }
 }
 
 }  // namespace detail
@@ -45,7 +62,8 @@ auto call_layer(Scope& within, const Layer& layer, const Input& x) {
   if constexpr (Scope::at_top && detail::opens_regions<Layer>) {
     return layer(within, x);
   } else if constexpr (Scope::at_top) {
-    return within.region(layer_name(layer), [&](auto& inside) { return evaluate(inside, detail::call_with(inside, layer, x)); });
+    return within.region(layer_name(layer),
+                         [&](auto& inside) { return evaluate(inside, detail::call_with(inside, layer, x)); });
   } else {
     return within.layer(layer_name(layer), [&] { return detail::call_with(within, layer, x); });
   }
@@ -76,18 +94,28 @@ struct sequential {
 namespace detail {
 
 template <class Layer>
-constexpr auto as_tuple(const Layer& layer) { return std::tuple<Layer>(layer); }
+constexpr auto as_tuple(const Layer& layer) {
+  return std::tuple<Layer>(layer);
+}
 template <class... Layer>
-constexpr auto as_tuple(const sequential<Layer...>& chain) { return chain.layers; }
+constexpr auto as_tuple(const sequential<Layer...>& chain) {
+  return chain.layers;
+}
 
 template <class... Layer>
-constexpr auto chain(const std::tuple<Layer...>& layers) { return sequential<Layer...>{layers}; }
+constexpr auto chain(const std::tuple<Layer...>& layers) {
+  return sequential<Layer...>{layers};
+}
 
 }  // namespace detail
 
 /// `first | second`.
-template <named_layer First, named_layer Second>
+template <class First, class Second>
+  requires named_layer<First> || named_layer<Second>
 constexpr auto operator|(const First& first, const Second& second) {
+  static_assert(named_layer<First> && named_layer<Second>,
+                "meshloom: first | second: one of the two is not a layer with a name; give its type a "
+                "`static constexpr std::string_view name`");
   return detail::chain(std::tuple_cat(detail::as_tuple(first), detail::as_tuple(second)));
 }
 
@@ -117,21 +145,27 @@ struct repeat_layer {
   std::int32_t count;
   Block block;
 
-  auto operator()(auto& scope, const pointwise_value auto& value) const { return copies(scope, evaluate(scope, value), name); }
+  auto operator()(auto& scope, const pointwise_value auto& value) const {
+    return copies(scope, evaluate(scope, value), name);
+  }
 
   template <class... Axis>
   tensor<Axis...> copies(auto& scope, tensor<Axis...> x, std::string_view label) const {
     return scope.repeat(label, count, x, [&](auto& inside, tensor<Axis...> input) {
       const auto output = evaluate(inside, detail::call_with(inside, block, input));
-      static_assert(std::is_same_v<decltype(output), const tensor<Axis...>>,
-                    "meshloom: repeat: the block must return a tensor with the axes of its input");
+      static_assert(
+          std::is_same_v<decltype(output), const tensor<Axis...>>,
+          "meshloom: repeat: the block must return a tensor with the axes of its input, which its next copy reads; "
+          "end the block with a layer that brings them back");
       return output;
     });
   }
 };
 
 template <class Block>
-constexpr auto repeat(std::int32_t count, const Block& block) { return repeat_layer<Block>{count, block}; }
+constexpr auto repeat(std::int32_t count, const Block& block) {
+  return repeat_layer<Block>{count, block};
+}
 
 namespace detail {
 
@@ -151,12 +185,16 @@ struct named_as {
   Layer layer;
 
   auto operator()(auto& scope, const auto& x) const {
-    if constexpr (detail::is_repeat<Layer>) return layer.copies(scope, evaluate(scope, x), label);
-    else return detail::call_with(scope, layer, x);
+    if constexpr (detail::is_repeat<Layer>)
+      return layer.copies(scope, evaluate(scope, x), label);
+    else
+      return detail::call_with(scope, layer, x);
   }
 };
 
 template <class Layer>
-constexpr auto named(std::string_view label, const Layer& layer) { return named_as<Layer>{label, layer}; }
+constexpr auto named(std::string_view label, const Layer& layer) {
+  return named_as<Layer>{label, layer};
+}
 
 }  // namespace meshloom

@@ -72,7 +72,8 @@ struct longest {
   using type = Longest;
 };
 template <class Longest, class Next, class... List>
-struct longest<Longest, Next, List...> : longest<std::conditional_t<(Next::count > Longest::count), Next, Longest>, List...> {};
+struct longest<Longest, Next, List...>
+    : longest<std::conditional_t<(Next::count > Longest::count), Next, Longest>, List...> {};
 
 template <class Result, class List>
 inline constexpr bool all_in = false;
@@ -109,34 +110,53 @@ constexpr auto operator/(const Left& left, const Right& right) {
   return detail::combine<op::divide>(detail::as_expression(left), detail::as_expression(right));
 }
 template <pointwise_value Value>
-constexpr auto operator-(const Value& value) { return detail::apply<op::negate>(detail::as_expression(value)); }
+constexpr auto operator-(const Value& value) {
+  return detail::apply<op::negate>(detail::as_expression(value));
+}
 template <pointwise_value Value>
-constexpr auto exp_of(const Value& value) { return detail::apply<op::exponential>(detail::as_expression(value)); }
+constexpr auto exp_of(const Value& value) {
+  return detail::apply<op::exponential>(detail::as_expression(value));
+}
 template <pointwise_value Value>
-constexpr auto tanh_of(const Value& value) { return detail::apply<op::hyperbolic_tangent>(detail::as_expression(value)); }
+constexpr auto tanh_of(const Value& value) {
+  return detail::apply<op::hyperbolic_tangent>(detail::as_expression(value));
+}
 template <pointwise_value Value>
-constexpr auto sigmoid_of(const Value& value) { return detail::apply<op::sigmoid>(detail::as_expression(value)); }
+constexpr auto sigmoid_of(const Value& value) {
+  return detail::apply<op::sigmoid>(detail::as_expression(value));
+}
 template <pointwise_value Value>
-constexpr auto relu_of(const Value& value) { return detail::apply<op::relu>(detail::as_expression(value)); }
+constexpr auto relu_of(const Value& value) {
+  return detail::apply<op::relu>(detail::as_expression(value));
+}
 template <pointwise_value Value>
-constexpr auto gelu_of(const Value& value) { return detail::apply<op::gelu>(detail::as_expression(value)); }
+constexpr auto gelu_of(const Value& value) {
+  return detail::apply<op::gelu>(detail::as_expression(value));
+}
 
 /// The value as a tensor: an expression becomes one fused operator, a tensor stays what it is.
 template <class Scope, class... Axis>
-constexpr tensor<Axis...> evaluate(Scope&, tensor<Axis...> value) { return value; }
+constexpr tensor<Axis...> evaluate(Scope&, tensor<Axis...> value) {
+  return value;
+}
 template <class Scope, class... Axis>
-constexpr integers<Axis...> evaluate(Scope&, integers<Axis...> value) { return value; }
+constexpr integers<Axis...> evaluate(Scope&, integers<Axis...> value) {
+  return value;
+}
 
 template <class Scope, class Structure, class... Leaf>
 auto evaluate(Scope& within, const expression<Structure, Leaf...>& made) {
   using result = typename detail::longest<typename Leaf::axes_type...>::type;
   static_assert((detail::all_in<result, typename Leaf::axes_type> && ...),
-                "meshloom: a pointwise expression needs one operand that has all axes of the others; no operand here has them all");
-  static_assert(sizeof...(Leaf) <= max_operands - 1, "meshloom: a pointwise expression reads too many tensors; evaluate a part of it first");
+                "meshloom: a pointwise expression needs one operand that has all axes of the others; no operand here "
+                "has them all");
+  static_assert(sizeof...(Leaf) <= max_operands - 1,
+                "meshloom: a pointwise expression reads too many tensors; evaluate a part of it first");
   using operation = op::pointwise<Structure, typename detail::positions_of<result, result>::type,
                                   typename detail::positions_of<result, typename Leaf::axes_type>::type...>;
   return std::apply(
-      [&](const Leaf&... leaf) { return tensor_of<result>{within.template emit<operation>(result{}, {}, leaf...)[0]}; }, made.leaves);
+      [&](const Leaf&... leaf) { return tensor_of<result>{within.template emit<operation>(result{}, {}, leaf...)[0]}; },
+      made.leaves);
 }
 
 }  // namespace meshloom

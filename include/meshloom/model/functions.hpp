@@ -19,8 +19,10 @@ auto dot_to(Scope& within, const Left& left, const Right& right) {
   using left_axes = typename decltype(l)::axes_type;
   using right_axes = typename decltype(r)::axes_type;
   using index = join<left_axes, without<right_axes, left_axes>>;
-  static_assert(detail::all_in<index, Result>, "meshloom: dot_to: the result names an axis that neither operand has");
-  using operation = op::dot<typename detail::positions_of<index, left_axes>::type, typename detail::positions_of<index, right_axes>::type,
+  static_assert(detail::all_in<index, Result>,
+                "meshloom: dot_to: the result names an axis that neither operand has; name axes of the operands");
+  using operation = op::dot<typename detail::positions_of<index, left_axes>::type,
+                            typename detail::positions_of<index, right_axes>::type,
                             typename detail::positions_of<index, Result>::type>;
   return tensor_of<Result>{within.template emit<operation>(index{}, {}, l, r)[0]};
 }
@@ -33,8 +35,12 @@ auto dot(Scope& within, const Left& left, const Right& right) {
   using right_axes = typename decltype(evaluate(within, right))::axes_type;
   constexpr bool in_left = (has_axis<left_axes, Contracted> && ...);
   constexpr bool in_right = (has_axis<right_axes, Contracted> && ...);
-  static_assert(in_left, "meshloom: dot: the left operand does not have the axis to contract; name an axis that both operands have");
-  static_assert(in_right, "meshloom: dot: the right operand does not have the axis to contract; name an axis that both operands have");
+  static_assert(
+      in_left,
+      "meshloom: dot: the left operand does not have the axis to contract; name an axis that both operands have");
+  static_assert(
+      in_right,
+      "meshloom: dot: the right operand does not have the axis to contract; name an axis that both operands have");
   if constexpr (in_left && in_right) {
     using kept = without<left_axes, axes<Contracted...>>;
     return dot_to<join<kept, without<without<right_axes, axes<Contracted...>>, kept>>>(within, left, right);
@@ -48,9 +54,11 @@ template <class... Summed, class Scope, pointwise_value Value>
 auto sum(Scope& within, const Value& value, double scale = 1) {
   const auto x = evaluate(within, value);
   using all = typename decltype(x)::axes_type;
-  static_assert((has_axis<all, Summed> && ...), "meshloom: sum: the tensor does not have the axis to sum over");
+  static_assert((has_axis<all, Summed> && ...),
+                "meshloom: sum: the tensor does not have the axis to sum over; name an axis that it has");
   using result = without<all, axes<Summed...>>;
-  using operation = op::sum<typename detail::positions_of<all, all>::type, typename detail::positions_of<all, result>::type>;
+  using operation =
+      op::sum<typename detail::positions_of<all, all>::type, typename detail::positions_of<all, result>::type>;
   return tensor_of<result>{within.template emit<operation>(all{}, {scale}, x)[0]};
 }
 
@@ -60,7 +68,9 @@ template <class Over, bool Causal = false, class Scope, pointwise_value Value>
 auto softmax(Scope& within, const Value& value, double scale = 1) {
   const auto x = evaluate(within, value);
   using all = typename decltype(x)::axes_type;
-  static_assert(position_in<Over>(all{}) == all::count - 1, "meshloom: softmax: the axis must be the last one of the tensor");
+  static_assert(position_in<Over>(all{}) == all::count - 1,
+                "meshloom: softmax: the axis must be the last one of the tensor; "
+                "name the last one, or make it the last");
   return tensor_of<all>{within.template emit<op::softmax<all::count, Causal>>(all{}, {scale}, x)[0]};
 }
 
@@ -74,7 +84,8 @@ tensor<Axis..., Column> lookup(Scope& within, tensor<Row, Column> table, integer
 template <class Scope, class... Axis, class Last>
 tensor<Axis...> layer_norm_of(Scope& within, tensor<Axis...> x, tensor<Last> gain, tensor<Last> bias, double epsilon) {
   static_assert(position_in<Last>(axes<Axis...>{}) == static_cast<int>(sizeof...(Axis)) - 1,
-                "meshloom: layer_norm: the normalised axis must be the last axis of the input");
+                "meshloom: layer_norm: the normalised axis must be the last axis of the input; name the last one, or "
+                "make it the last");
   return {within.template emit<op::layer_norm<sizeof...(Axis)>>(axes<Axis...>{}, {epsilon}, x, gain, bias)[0]};
 }
 
@@ -82,7 +93,9 @@ tensor<Axis...> layer_norm_of(Scope& within, tensor<Axis...> x, tensor<Last> gai
 template <class Class, class Scope, class... Axis, class... Row>
 tensor<Row...> cross_entropy_of(Scope& within, tensor<Axis...> logits, integers<Row...> targets) {
   static_assert(std::is_same_v<axes<Axis...>, axes<Row..., Class>>,
-                "meshloom: cross_entropy: logits must have the axes of the targets, then the class axis");
+                "meshloom: cross_entropy: logits must have the axes of the targets, then the class axis; change the "
+                "target of the training, or the "
+                "last layer of the model");
   return {within.template emit<op::cross_entropy<sizeof...(Row)>>(axes<Axis...>{}, {}, logits, targets)[0]};
 }
 

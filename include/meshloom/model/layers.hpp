@@ -19,7 +19,8 @@ struct embedding {
   template <class... Axis>
   auto operator()(auto& scope, integers<Axis...> tokens) const {
     const initial start{initial::normal, deviation};
-    const auto rows = table.empty() ? scope.template parameter<Row, Column>("table", start) : scope.template shared_parameter<Row, Column>(table, start);
+    const auto rows = table.empty() ? scope.template parameter<Row, Column>("table", start)
+                                    : scope.template shared_parameter<Row, Column>(table, start);
     return lookup(scope, rows, tokens);
   }
 };
@@ -69,8 +70,9 @@ struct linear {
 
   auto operator()(auto& scope, const pointwise_value auto& value) const {
     const auto x = evaluate(scope, value);
-    static_assert(has_axis<typename decltype(x)::axes_type, In>, "meshloom: linear<In, Out>: the input tensor does not have the axis In; "
-                                                                 "feed it a tensor with that axis, or change In");
+    static_assert(has_axis<typename decltype(x)::axes_type, In>,
+                  "meshloom: linear<In, Out>: the input tensor does not have the axis In; "
+                  "feed it a tensor with that axis, or change In");
     const auto weight = scope.template parameter<In, Out>("weight", {initial::normal, deviation});
     const auto bias = scope.template parameter<Out>("bias", {initial::constant, 0});
     return dot<In>(scope, x, weight) + bias;
@@ -85,8 +87,9 @@ struct linear_without_bias {
 
   auto operator()(auto& scope, const pointwise_value auto& value) const {
     const auto x = evaluate(scope, value);
-    static_assert(has_axis<typename decltype(x)::axes_type, In>, "meshloom: linear_without_bias<In, Out>: the input tensor does not have the "
-                                                                 "axis In; feed it a tensor with that axis, or change In");
+    static_assert(has_axis<typename decltype(x)::axes_type, In>,
+                  "meshloom: linear_without_bias<In, Out>: the input tensor does not have the "
+                  "axis In; feed it a tensor with that axis, or change In");
     return dot<In>(scope, x, scope.template parameter<In, Out>("weight", {initial::normal, deviation}));
   }
 };
@@ -110,8 +113,9 @@ struct causal_attention {
   auto operator()(auto& scope, const pointwise_value auto& value) const {
     const auto x = evaluate(scope, value);
     using all = typename decltype(x)::axes_type;
-    static_assert(has_axis<all, Seq> && has_axis<all, Feature>, "meshloom: causal_attention<Seq, Feature, Heads, Head>: the input tensor must "
-                                                                "have the axes Seq and Feature");
+    static_assert(has_axis<all, Seq> && has_axis<all, Feature>,
+                  "meshloom: causal_attention<Seq, Feature, Heads, Head>: the input tensor must "
+                  "have the axes Seq and Feature; feed it one that has, or change them");
     using outer = without<all, axes<Seq, Feature>>;
     const auto q = project(scope, "query", x);
     const auto k = rename<Seq, keys<Seq>>(project(scope, "key", x));

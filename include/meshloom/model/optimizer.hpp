@@ -52,7 +52,8 @@ struct updates_of;
 template <class Optimizer, int... Rank>
 struct updates_of<Optimizer, std::integer_sequence<int, Rank...>> {
   using type = operators<typename Optimizer::template update<Rank>...>;
-  static constexpr const record* records[] = {&record_of<typename Optimizer::template update<Rank>>...};
+  static constexpr std::array<const record*, sizeof...(Rank)> records{
+      &record_of<typename Optimizer::template update<Rank>>...};
 };
 
 }  // namespace detail

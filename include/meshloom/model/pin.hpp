@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constraints written into the model: `pinned(layer, split<mlp, mesh::tensor>{})` binds the layer's result, in any plan.
-// All pinned is a manual plan, none an automatic one. Law: an axis the result lacks does not compile.
+// Constraints written into the model: `pinned(layer, split<mlp, mesh::tensor>{})` binds the layer's result, in any
+// plan. All pinned is a manual plan, none an automatic one. Law: an axis the result lacks does not compile.
 #pragma once
 
 #include <meshloom/model/compose.hpp>
@@ -33,14 +33,17 @@ struct pinned_layer {
   struct constraint<split<Axis, MeshAxis>> {
     template <class List>
     static pin on(value_id value) {
-      static_assert(has_axis<List, Axis>, "meshloom: pinned: the layer's result does not have the axis to split; pin an axis that it has");
+      static_assert(has_axis<List, Axis>,
+                    "meshloom: pinned: the layer's result does not have the axis to split; pin an axis that it has");
       return {value, std::string(name_of<MeshAxis>()), static_cast<std::int8_t>(position_in<Axis>(List{})), false};
     }
   };
   template <class MeshAxis>
   struct constraint<whole<MeshAxis>> {
     template <class List>
-    static pin on(value_id value) { return {value, std::string(name_of<MeshAxis>()), -1, false}; }
+    static pin on(value_id value) {
+      return {value, std::string(name_of<MeshAxis>()), -1, false};
+    }
   };
 
   template <class Bound, class Result>
@@ -50,6 +53,8 @@ struct pinned_layer {
 };
 
 template <class Layer, class... Constraint>
-constexpr auto pinned(const Layer& layer, Constraint...) { return pinned_layer<Layer, Constraint...>{layer}; }
+constexpr auto pinned(const Layer& layer, Constraint...) {
+  return pinned_layer<Layer, Constraint...>{layer};
+}
 
 }  // namespace meshloom

@@ -25,7 +25,9 @@ class scope {
   scope(graph_builder& into, const Sizes& sizes, Visitor& visitor) : into_(into), sizes_(sizes), visitor_(visitor) {}
 
   template <class Axis>
-  std::int64_t size_of() const { return sizes_.template get<Axis>(); }
+  std::int64_t size_of() const {
+    return sizes_.template get<Axis>();
+  }
 
   /// A parameter of the current layer, e.g. `scope.template parameter<embed, mlp>("weight", {initial::normal, 0.02})`.
   template <class... Axis>
@@ -42,8 +44,11 @@ class scope {
   /// Emits an operator; `Index` is the list of axes that the operator's indices stand for.
   template <operator_type Operator, class... Index, class... Operand>
   std::array<value_id, max_results> emit(axes<Index...>, const attribute_list& attributes, const Operand&... operand) {
-    static_assert(sizeof...(Index) == Operator::signature.index_count, "meshloom: scope::emit: name one axis per index of the operator");
-    static_assert(sizeof...(Operand) == Operator::signature.operand_count, "meshloom: scope::emit: the operator has another number of operands");
+    static_assert(
+        sizeof...(Index) == Operator::signature.index_count,
+        "meshloom: scope::emit: the operator has another number of indices; name one axis per index of its signature");
+    static_assert(sizeof...(Operand) == Operator::signature.operand_count,
+                  "meshloom: scope::emit: the operator has another number of operands; pass those of its signature");
     visit(operators<Operator>{});
     visit(typename Operator::gradient{});
     const std::array<value_id, sizeof...(Operand)> operands{operand.id...};
@@ -73,7 +78,8 @@ class scope {
   /// `count` copies of `body(inside, x)`: one region at the top of a model, written out inside a layer.
   template <class... Axis, class Body>
   tensor<Axis...> repeat(std::string_view name, std::int32_t count, tensor<Axis...> x, const Body& body) {
-    if (count < 1) throw error("repeat: a layer cannot be repeated " + std::to_string(count) + " times; give a count of 1 or more");
+    if (count < 1)
+      throw error("repeat: a layer cannot be repeated " + std::to_string(count) + " times; give a count of 1 or more");
     if constexpr (!Top) {
       for (std::int32_t copy = 0; copy < count; ++copy) x = layer(name, [&] { return body(*this, x); });
       return x;
@@ -95,7 +101,9 @@ class scope {
   void pin(const meshloom::pin& constraint) { into_.made.pins.push_back(constraint); }
 
   template <class... Operator>
-  void visit(operators<Operator...>) { (visitor_(operators<Operator>{}), ...); }
+  void visit(operators<Operator...>) {
+    (visitor_(operators<Operator>{}), ...);
+  }
 
  private:
   template <class... Axis>

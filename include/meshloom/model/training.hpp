@@ -13,9 +13,13 @@ namespace meshloom {
 
 /// `Input` and `Target` say what a sample is; `MicroBatched` is the axis that micro-batches cut; `Precision` is the
 /// element type of parameters, activations and gradients.
-template <class Model, class Loss, optimizer Optimizer, class Sizes, class Input = integers<axis::batch, axis::seq>,
-          class Target = integers<axis::batch, axis::seq>, class MicroBatched = axes<axis::batch>, class Precision = float>
+template <class Model, class Loss, class Optimizer, class Sizes, class Input = integers<axis::batch, axis::seq>,
+          class Target = integers<axis::batch, axis::seq>, class MicroBatched = axes<axis::batch>,
+          class Precision = float>
 struct training {
+  static_assert(optimizer<Optimizer>,
+                "meshloom: training: .optimizer is not an optimizer; use sgd{} or adamw{}, or give "
+                "yours an update<Rank>, states and attributes()");
   Model model;
   Loss loss;
   Optimizer optimizer;
@@ -49,6 +53,19 @@ tensor<> mean_loss(Scope& within, tensor<Row...> losses) {
   return sum<Row...>(within, losses, 1 / rows);
 }
 
+/// One loss per row.
+template <class Scope, class Loss, class Output, class Target>
+auto losses(Scope& within, const Loss& loss, const Output& output, const Target& target) {
+  constexpr bool takes_it = std::is_invocable_v<const Loss&, Scope&, const Output&, const Target&>;
+  static_assert(takes_it,
+                "meshloom: training: .loss cannot be called as loss(scope, output of the model, target); use "
+                "cross_entropy, or give yours that operator()");
+  if constexpr (takes_it)
+    return loss(within, output, target);
+  else
+    return tensor<>{};
+}
+
 }  // namespace detail
 
 /// Traces the forward pass of a training's model: inputs "input" (and "target" if `with_loss`), result the model's
@@ -67,7 +84,12 @@ graph_builder trace_forward(const Training& task, bool with_loss, Visitor& visit
   if (with_loss) {
     auto target = task.target;
     target.id = detail::add_input(into, task.sizes, "target", target);
-    into.made.results = {top.region("loss", [&](auto& inside) { return detail::mean_loss(inside, task.loss(inside, output, target)); }).id};
+    into.made.results = {top.region("loss",
+                                    [&](auto& inside) {
+                                      return detail::mean_loss(inside,
+                                                               detail::losses(inside, task.loss, output, target));
+                                    })
+                             .id};
   }
   return into;
 }
@@ -91,6 +113,13 @@ graph trace(const Training& task) {
   using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
   add_updates(into, updates::records, task.optimizer.states, task.optimizer.attributes());
   return std::move(into.made);
+}
+
+/// The graph of the loss alone, for held-out data.
+template <class Training>
+graph trace_evaluation(const Training& task) {
+  no_visitor nothing;
+  return trace_forward(task, true, nothing).made;
 }
 
 /// The graph of the model alone; its result is the model's output.

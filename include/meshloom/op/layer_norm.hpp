@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layer normalisation over the last axis (Ba et al. 2016): y = (x − mean) · rstd · gain + bias. `Rank` is the rank of x.
-// Law: where the last axis is split, shards exchange sums of rows, in two passes: the mean first, then the centred
+// Layer normalisation over the last axis (Ba et al. 2016): y = (x − mean) · rstd · gain + bias. `Rank` is the rank of
+// x. Law: where the last axis is split, shards exchange sums of rows, in two passes: the mean first, then the centred
 // squares, so that no precision is lost to cancellation.
 #pragma once
 
@@ -65,7 +65,8 @@ struct layer_norm {
                              d.attributes())[0]);
     }
     if (!d.wanted(1) && !d.wanted(2)) return;
-    const auto made = d.emit(record_of<layer_norm_gradient_weights<Rank>>, {dy, d.operand(0), mean, rstd}, d.attributes());
+    const auto made =
+        d.emit(record_of<layer_norm_gradient_weights<Rank>>, {dy, d.operand(0), mean, rstd}, d.attributes());
     d.contribute(1, made[0]);
     d.contribute(2, made[1]);
   }

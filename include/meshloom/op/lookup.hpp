@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a table chosen by integers (embedding), and its gradient, the scatter-add. `Rank` is the number of axes of the
-// integers. Law: with the table's rows split, every shard adds what it holds and zero elsewhere: a partial sum.
+// Rows of a table chosen by integers (embedding), and its gradient, the scatter-add. `Rank` is the number of axes of
+// the integers. Law: with the table's rows split, every shard adds what it holds and zero elsewhere: a partial sum.
 #pragma once
 
 #include <meshloom/op/record.hpp>
@@ -15,10 +15,10 @@ template <class Sequence>
 struct leading;
 template <int... I>
 struct leading<std::integer_sequence<int, I...>> {
-  using list = at<I...>;                                  // 0 … Rank-1
-  using row = at<sizeof...(I)>;                           // Rank
-  using with_row = at<I..., static_cast<int>(sizeof...(I))>;      // 0 … Rank
-  using with_column = at<I..., static_cast<int>(sizeof...(I)) + 1>;  // 0 … Rank-1, Rank+1
+  using list = at<I...>;                                                                  // 0 … Rank-1
+  using row = at<sizeof...(I)>;                                                           // Rank
+  using with_row = at<I..., static_cast<int>(sizeof...(I))>;                              // 0 … Rank
+  using with_column = at<I..., static_cast<int>(sizeof...(I)) + 1>;                       // 0 … Rank-1, Rank+1
   using matrix = at<static_cast<int>(sizeof...(I)), static_cast<int>(sizeof...(I)) + 1>;  // Rank, Rank+1
 };
 

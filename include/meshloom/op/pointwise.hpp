@@ -36,14 +36,16 @@ struct pointwise {
   static constexpr int slope_operand = sizeof...(Operand);  // the incoming gradient comes after the operands
 
   template <int I>
-  using slope_expression = typename simple_multiply<derivative<Expression, I>, meshloom::op::operand<slope_operand>>::type;
+  using slope_expression =
+      typename simple_multiply<derivative<Expression, I>, meshloom::op::operand<slope_operand>>::type;
   template <int I>
   using slope = pointwise_gradient<slope_expression<I>, Result, Operand..., Result>;
   template <class List>
   using reduce = sum<Result, List>;
 
   template <int I>
-  static constexpr bool has_slope = !std::is_same_v<derivative<Expression, I>, zero> && !std::is_same_v<derivative<Expression, I>, one>;
+  static constexpr bool has_slope =
+      !std::is_same_v<derivative<Expression, I>, zero> && !std::is_same_v<derivative<Expression, I>, one>;
 
   template <int I, class List>
   static auto created_for() {

@@ -31,9 +31,9 @@ class differentiation;
 struct record {
   signature op;
   choice_table choices;
-  double flops_per_point = 1;   ///< floating-point operations per point of the product of all its axes
-  bool accumulates = false;     ///< its kernel can add to the results instead of overwriting them
-  bool in_place = false;        ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
+  double flops_per_point = 1;  ///< floating-point operations per point of the product of all its axes
+  bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
+  bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};
   void (*differentiate)(differentiation&) = nullptr;  ///< adds the gradients of the operands; null if it has none
 };

@@ -16,8 +16,8 @@ namespace meshloom {
 /// What one mesh axis does to an operator.
 struct choice {
   enum kind_type : std::uint8_t { whole, split, linear } kind = whole;
-  std::int8_t index = -1;       ///< the operator index that is split
-  std::uint16_t operands = 0;   ///< the operands (bit mask) that are partial sums, if linear
+  std::int8_t index = -1;      ///< the operator index that is split
+  std::uint16_t operands = 0;  ///< the operands (bit mask) that are partial sums, if linear
   constexpr bool operator==(const choice&) const = default;
 };
 
@@ -74,31 +74,37 @@ constexpr placement result_placement(const signature& op, int result, const choi
 }  // namespace detail
 
 /// The spec that operand `operand` must have under `how`.
-constexpr spec operand_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how, int operand) {
+constexpr spec operand_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how,
+                            int operand) {
   spec layout;
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank) continue;
-    layout = layout.with(axis, detail::operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+    layout =
+        layout.with(axis, detail::operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
   }
   return layout;
 }
 
 /// The spec that result `result` has under `how`.
-constexpr spec result_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how, int result) {
+constexpr spec result_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how,
+                           int result) {
   spec layout;
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank) continue;
-    layout = layout.with(axis, detail::result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+    layout =
+        layout.with(axis, detail::result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
   }
   return layout;
 }
 
 /// The mesh axes (bit mask) over which the operator's statistics are exchanged under `how`.
-constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& table, int mesh_rank, const strategy& how) {
+constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& table, int mesh_rank,
+                                     const strategy& how) {
   std::uint8_t mask = 0;
   for (int axis = 0; axis < mesh_rank; ++axis) {
     const choice& row = table.rows[how.row[static_cast<std::size_t>(axis)]];
-    const bool statistic = row.kind == choice::split && op.roles[static_cast<std::size_t>(row.index)] == role::statistic;
+    const bool statistic =
+        row.kind == choice::split && op.roles[static_cast<std::size_t>(row.index)] == role::statistic;
     if (statistic) mask = static_cast<std::uint8_t>(mask | 1 << axis);
   }
   return mask;
@@ -116,12 +122,13 @@ constexpr void for_each_strategy(const choice_table& table, int mesh_rank, Visit
       how.row[static_cast<std::size_t>(axis)] = static_cast<std::uint8_t>(rest % rows);
     }
     const auto same = [&](int a, int b) {
-      return a < mesh_rank && b < mesh_rank && how.row[static_cast<std::size_t>(a)] == how.row[static_cast<std::size_t>(b)] &&
+      return a < mesh_rank && b < mesh_rank &&
+             how.row[static_cast<std::size_t>(a)] == how.row[static_cast<std::size_t>(b)] &&
              table.rows[how.row[static_cast<std::size_t>(a)]].kind == choice::split;
     };
     for (std::uint8_t order = 0; order < 6; ++order) {
-      // An order is new only if every pair of mesh axes that it swaps cuts the same index. No order swaps 0 and 2 alone:
-      // {1, 2, 0} stands for it.
+      // An order is new only if every pair of mesh axes that it swaps cuts the same index. No order swaps 0 and 2
+      // alone: {1, 2, 0} stands for it.
       const auto& sequence = cut_orders[order];
       bool distinct = true;
       for (int first = 0; first < 3; ++first) {
@@ -141,7 +148,8 @@ constexpr void for_each_strategy(const choice_table& table, int mesh_rank, Visit
 /// its signature says.
 template <class Operator>
 struct sharding_traits {
-  static_assert(valid(Operator::signature), "meshloom: sharding_traits: the operator's signature is not valid: a mapped axis must be in every "
+  static_assert(valid(Operator::signature),
+                "meshloom: sharding_traits: the operator's signature is not valid: a mapped axis must be in every "
                 "result, and a statistic axis needs an exchange; correct the roles");
   static constexpr choice_table choices = choices_of(Operator::signature);
 

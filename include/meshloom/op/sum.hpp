@@ -41,7 +41,8 @@ struct sum {
     for (int index = 0; index < signature.index_count; ++index) {
       if (Result::list.find(index) < 0) missing[count++] = d.index(index);
     }
-    d.contribute(0, d.emit(record_of<broadcast<Result, Operand>>, {d.gradient(0)}, d.attributes(), std::span(missing.data(), count))[0]);
+    d.contribute(0, d.emit(record_of<broadcast<Result, Operand>>, {d.gradient(0)}, d.attributes(),
+                           std::span(missing.data(), count))[0]);
   }
 };
 

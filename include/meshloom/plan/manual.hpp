@@ -40,12 +40,12 @@ struct path_pin {
 };
 
 struct manual {
-  std::vector<mesh_axis_size> mesh = {};        ///< of every stage; the last is the fastest
+  std::vector<mesh_axis_size> mesh = {};  ///< of every stage; the last is the fastest
   std::vector<axis_rule> rules = {};
   std::vector<zero_rule> zero = {};
   std::vector<path_pin> pins = {};
   std::int32_t stages = 1;
-  std::vector<std::int32_t> cuts = {};          ///< the first block of stages 1, 2, …; empty: cut evenly
+  std::vector<std::int32_t> cuts = {};  ///< the first block of stages 1, 2, …; empty: cut evenly
   std::int32_t micro_batches = 1;
   schedule_kind schedule = schedule_kind::one_f_one_b;
 
@@ -58,7 +58,8 @@ manual operator&(manual left, const manual& right);
 /// Splits an axis over a mesh axis of `ranks` ranks, everywhere.
 template <class Axis, class MeshAxis>
 manual split_all(std::int32_t ranks) {
-  return {.mesh = {{std::string(name_of<MeshAxis>()), ranks}}, .rules = {{std::string(name_of<Axis>()), std::string(name_of<MeshAxis>())}}};
+  return {.mesh = {{std::string(name_of<MeshAxis>()), ranks}},
+          .rules = {{std::string(name_of<Axis>()), std::string(name_of<MeshAxis>())}}};
 }
 
 /// The batch over mesh axis `data`; parameters whole.

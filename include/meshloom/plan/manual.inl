@@ -3,18 +3,21 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 namespace meshloom {
 
 MESHLOOM_INLINE std::int32_t manual::ranks() const {
-  std::int32_t product = stages;
-  for (const mesh_axis_size& axis : mesh) product *= axis.size;
-  return product;
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  std::int64_t product = stages;
+  for (const mesh_axis_size& axis : mesh) product = std::clamp(product * axis.size, -most, most);
+  return static_cast<std::int32_t>(product);
 }
 
 MESHLOOM_INLINE manual operator&(manual left, const manual& right) {
   for (const mesh_axis_size& axis : right.mesh) {
-    const bool known = std::any_of(left.mesh.begin(), left.mesh.end(), [&](const auto& each) { return each.name == axis.name && each.size == axis.size; });
+    const bool known = std::any_of(left.mesh.begin(), left.mesh.end(),
+                                   [&](const auto& each) { return each.name == axis.name && each.size == axis.size; });
     if (!known) left.mesh.push_back(axis);
   }
   left.rules.insert(left.rules.end(), right.rules.begin(), right.rules.end());
@@ -38,10 +41,13 @@ MESHLOOM_INLINE manual zero(std::int32_t level, std::int32_t ranks) {
 }
 
 MESHLOOM_INLINE manual megatron(std::int32_t ranks) {
-  return split_all<axis::heads, mesh::tensor>(ranks) & split_all<axis::mlp, mesh::tensor>(ranks) & split_all<axis::vocab, mesh::tensor>(ranks);
+  return split_all<axis::heads, mesh::tensor>(ranks) & split_all<axis::mlp, mesh::tensor>(ranks) &
+         split_all<axis::vocab, mesh::tensor>(ranks);
 }
 
-MESHLOOM_INLINE manual pipeline(std::int32_t stages, schedule_kind schedule) { return {.stages = stages, .schedule = schedule}; }
+MESHLOOM_INLINE manual pipeline(std::int32_t stages, schedule_kind schedule) {
+  return {.stages = stages, .schedule = schedule};
+}
 
 MESHLOOM_INLINE manual stage(std::int32_t first_block) { return {.stages = 2, .cuts = {first_block}}; }
 
@@ -55,7 +61,9 @@ inline result<manual> parse_preset(std::string_view word, std::int32_t ranks) {
   if (word == "zero1") return zero(1, ranks);
   if (word == "zero2") return zero(2, ranks);
   if (word == "zero3") return zero(3, ranks);
-  return failure{"plan '" + std::string(word) + "': no such preset; use data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2"};
+  return failure{
+      "plan '" + std::string(word) +
+      "': no such preset; use data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2"};
 }
 
 }  // namespace detail
@@ -63,13 +71,15 @@ inline result<manual> parse_preset(std::string_view word, std::int32_t ranks) {
 MESHLOOM_INLINE result<manual> parse_manual(std::string_view text, std::int32_t ranks) {
   if (text.find('=') == std::string_view::npos) return detail::parse_preset(text, ranks);
   manual made;
-  while (!text.empty()) {
+  for (bool more = true; more;) {
     const std::string_view part = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    more = part.size() < text.size();
+    text.remove_prefix(part.size() + (more ? 1 : 0));
     const std::size_t equals = part.find('=');
     std::int32_t size = 0;
     const char* end = part.data() + part.size();
-    const bool number = equals != std::string_view::npos && std::from_chars(part.data() + equals + 1, end, size).ptr == end;
+    const bool number =
+        equals != std::string_view::npos && std::from_chars(part.data() + equals + 1, end, size).ptr == end;
     if (!number || size < 1) return failure{"plan '" + std::string(part) + "': expected preset=ranks, like tensor=2"};
     const result<manual> preset = detail::parse_preset(part.substr(0, equals), size);
     if (!preset) return failure{preset.error()};

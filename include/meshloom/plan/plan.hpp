@@ -58,9 +58,19 @@ stage_id stage_of(const plan& made, std::int32_t block);
 /// The number of a block in `blocks_of(whole)`.
 std::int32_t block_number(const graph& whole, const block& which);
 
+/// True if a forward or backward operator of the stage reads the parameter: then the stage keeps it.
+bool reads(const graph& whole, const stage_plan& stage, const parameter& which);
+
+/// True if the stage runs the node: it belongs to one of its blocks, or updates a parameter that the stage reads.
+bool runs(const graph& whole, const stage_plan& stage, node_id id);
+
+/// The mesh axes that together split one index of an operator, outer cut first. Empty where no two do: there the order
+/// of cuts changes nothing.
+std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how);
+
 /// One sentence per fault: ranks used twice or not at all, blocks in no stage or two, strategies that are not in the
-/// operator's table, parameters kept in a spec that does not fit, micro-batches that do not divide the batch, another
-/// model or sizes. Shares no code with `solve`.
+/// operator's table, parameters kept by a stage that does not read them or in a spec that does not fit, micro-batches
+/// that do not divide the batch, another model or sizes. Shares no code with `solve`.
 std::vector<std::string> check(const graph& whole, const plan& made);
 
 }  // namespace meshloom

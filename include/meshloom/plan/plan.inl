@@ -40,26 +40,82 @@ MESHLOOM_INLINE std::int32_t block_number(const graph& whole, const block& which
 
 namespace detail {
 
+inline bool holds_part_of(const stage_plan& stage, const graph& whole, region_id area) {
+  const std::int32_t first = block_number(whole, {area, 0});
+  return first < stage.end_block && stage.first_block < first + whole.regions[area].count;
+}
+
+inline bool is_operand(const node& at, value_id id) { return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end(); }
+
+}  // namespace detail
+
+MESHLOOM_INLINE bool reads(const graph& whole, const stage_plan& stage, const parameter& which) {
+  return std::any_of(whole.nodes.begin(), whole.nodes.end(), [&](const node& at) {
+    return at.when != phase::update && detail::is_operand(at, which.value) && detail::holds_part_of(stage, whole, at.region);
+  });
+}
+
+MESHLOOM_INLINE bool runs(const graph& whole, const stage_plan& stage, node_id id) {
+  const node& at = whole.nodes[id];
+  if (at.when != phase::update) return detail::holds_part_of(stage, whole, at.region);
+  return std::any_of(whole.parameters.begin(), whole.parameters.end(), [&](const parameter& each) {
+    const bool its_update = detail::is_operand(at, each.value) || std::any_of(each.gradients.begin(), each.gradients.end(), [&](value_id gradient) {
+      return detail::is_operand(at, gradient);
+    });
+    return its_update && reads(whole, stage, each);
+  });
+}
+
+MESHLOOM_INLINE std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how) {
+  const auto row = [&](int axis) { return how.row[static_cast<std::size_t>(axis)]; };
+  std::vector<std::int8_t> shared;
+  for (const std::int8_t axis : cut_orders[how.order]) {
+    if (axis >= mesh_rank || choices.rows[row(axis)].kind != choice::split) continue;
+    int alike = 0;
+    for (int other = 0; other < mesh_rank; ++other) alike += row(other) == row(axis) ? 1 : 0;
+    if (alike > 1) shared.push_back(axis);
+  }
+  return shared;
+}
+
+namespace detail {
+
+/// What is wrong with the mesh of one stage; empty if nothing is.
+inline std::string mesh_fault(const stage_plan& stage, std::int32_t ranks) {
+  const mesh_shape& mesh = stage.mesh;
+  if (mesh.rank < 0 || mesh.rank > max_mesh_rank) return "its mesh has " + std::to_string(mesh.rank) + " axes; a mesh has 0 to " + std::to_string(max_mesh_rank);
+  const auto& names = stage.mesh_axes;
+  if (names.size() != static_cast<std::size_t>(mesh.rank)) return "its mesh axes are not named once each";
+  std::int64_t product = 1;
+  for (std::size_t axis = 0; axis < names.size(); ++axis) {
+    if (names[axis].empty()) return "a mesh axis has no name";
+    if (std::count(names.begin(), names.end(), names[axis]) > 1) return "two mesh axes are named " + names[axis];
+    if (mesh.size[axis] < 1) return "mesh axis " + names[axis] + " has size " + std::to_string(mesh.size[axis]) + "; give it 1 or more";
+    product *= mesh.size[axis];
+    if (product > ranks) return "its mesh has more ranks than the plan, which has " + std::to_string(ranks);
+  }
+  return {};
+}
+
 inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
-  std::vector<int> used(static_cast<std::size_t>(std::max(made.ranks, 0)));
-  for (const stage_plan& stage : made.stages) {
-    if (stage.mesh_axes.size() != static_cast<std::size_t>(stage.mesh.rank)) faults.push_back("a stage: its mesh axes have no name each");
-    for (std::int32_t rank = stage.first_rank; rank < stage.first_rank + stage.mesh.ranks(); ++rank) {
-      if (rank < 0 || rank >= made.ranks) return faults.push_back("a stage uses rank " + std::to_string(rank) + " of " + std::to_string(made.ranks));
-      ++used[static_cast<std::size_t>(rank)];
-    }
+  std::vector<std::pair<std::int64_t, std::int64_t>> runs_of_ranks;
+  for (const stage_plan& stage : made.stages) runs_of_ranks.push_back({stage.first_rank, std::int64_t{stage.first_rank} + stage.mesh.ranks()});
+  std::sort(runs_of_ranks.begin(), runs_of_ranks.end());
+  std::int64_t next = 0;
+  for (const auto& [first, end] : runs_of_ranks) {
+    if (first < 0 || end > made.ranks) return faults.push_back("a stage uses ranks " + std::to_string(first) + " to " + std::to_string(end - 1) + " of " + std::to_string(made.ranks));
+    if (first > next) faults.push_back("rank " + std::to_string(next) + " is in no stage");
+    if (first < next) faults.push_back("rank " + std::to_string(first) + " is in two stages");
+    next = std::max(next, end);
   }
-  for (std::size_t rank = 0; rank < used.size(); ++rank) {
-    if (used[rank] == 0) faults.push_back("rank " + std::to_string(rank) + " is in no stage");
-    if (used[rank] > 1) faults.push_back("rank " + std::to_string(rank) + " is in two stages");
-  }
+  if (next < made.ranks) faults.push_back("rank " + std::to_string(next) + " is in no stage");
 }
 
 inline void check_blocks(const graph& whole, const plan& made, std::vector<std::string>& faults) {
   std::int32_t next = 0;
   for (const stage_plan& stage : made.stages) {
-    if (stage.first_block != next || stage.end_block <= stage.first_block) faults.push_back("stages do not follow each other block by block");
-    if (stage.recompute.size() != static_cast<std::size_t>(std::max(0, stage.end_block - stage.first_block))) {
+    if (stage.first_block != next || stage.end_block <= stage.first_block) return faults.push_back("stages do not follow each other block by block");
+    if (stage.recompute.size() != static_cast<std::size_t>(stage.end_block - stage.first_block)) {
       faults.push_back("a stage: recompute is not said once per block");
     }
     next = stage.end_block;
@@ -83,6 +139,9 @@ inline void check_parameters(const graph& whole, const stage_plan& stage, std::v
   for (std::size_t p = 0; p < stage.parameters.size(); ++p) {
     const value& entry = whole.values[whole.parameters[p].value];
     const parameter_plan& kept = stage.parameters[p];
+    const bool wanted = reads(whole, stage, whole.parameters[p]);
+    if (wanted && !kept.used) faults.push_back("parameter " + entry.name + ": a stage reads it but does not keep it");
+    if (!wanted && kept.used) faults.push_back("parameter " + entry.name + ": a stage keeps it but does not read it");
     if (!kept.used) continue;
     const std::size_t rank = entry.axes.size();
     if (!fits(kept.stored, stage.mesh, rank) || !fits(kept.state, stage.mesh, rank) || kept.stored.has_partial() || kept.state.has_partial()) {
@@ -95,15 +154,30 @@ inline void check_parameters(const graph& whole, const stage_plan& stage, std::v
   }
 }
 
+/// Of the orders that cut alike, a table has the first.
+inline bool is_first_order(const choice_table& choices, int mesh_rank, const strategy& how) {
+  const auto cuts = shared_cuts(choices, mesh_rank, how);
+  strategy earlier = how;
+  for (earlier.order = 0; earlier.order < how.order; ++earlier.order) {
+    if (shared_cuts(choices, mesh_rank, earlier) == cuts) return false;
+  }
+  return true;
+}
+
 inline void check_strategies(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults) {
   if (stage.strategies.size() != whole.nodes.size()) return faults.push_back("a stage: strategies are not said once per operator");
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const node& at = whole.nodes[static_cast<node_id>(n)];
     const strategy& how = stage.strategies[static_cast<node_id>(n)];
-    for (int axis = 0; axis < stage.mesh.rank; ++axis) {
-      if (how.row[static_cast<std::size_t>(axis)] >= at.op->choices.count) faults.push_back("operator " + at.name + ": its strategy is not in its table");
+    bool known = true;
+    for (int axis = 0; axis < max_mesh_rank; ++axis) {
+      known = known && how.row[static_cast<std::size_t>(axis)] < (axis < stage.mesh.rank ? at.op->choices.count : 1);
     }
-    if (how.order >= cut_orders.size()) faults.push_back("operator " + at.name + ": its strategy has no order of cuts");
+    if (!known) {
+      faults.push_back("operator " + at.name + ": its strategy is not in its table");
+    } else if (how.order >= cut_orders.size() || !is_first_order(at.op->choices, stage.mesh.rank, how)) {
+      faults.push_back("operator " + at.name + ": its order of cuts is not in its table");
+    }
   }
 }
 
@@ -117,8 +191,14 @@ MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& m
   if (made.micro_batches < 1 || batch % made.micro_batches != 0) {
     faults.push_back(std::to_string(made.micro_batches) + " micro-batches do not divide a batch of " + std::to_string(batch));
   }
+  for (const stage_plan& stage : made.stages) {
+    const std::string fault = detail::mesh_fault(stage, made.ranks);
+    if (!fault.empty()) faults.push_back("a stage: " + fault);
+  }
+  if (!faults.empty()) return faults;
   detail::check_ranks(made, faults);
   detail::check_blocks(whole, made, faults);
+  if (!faults.empty()) return faults;
   for (const stage_plan& stage : made.stages) {
     detail::check_parameters(whole, stage, faults);
     detail::check_strategies(whole, stage, faults);

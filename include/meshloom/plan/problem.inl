@@ -6,7 +6,24 @@
 
 namespace meshloom {
 
+namespace detail {
+
+/// A mesh axis of one rank splits nothing: neither it nor what names it takes part in a plan.
+inline void drop_mesh_axis(manual& constraints, const std::string& name) {
+  const auto names_it = [&](const auto& each) { return each.mesh_axis == name; };
+  std::erase_if(constraints.mesh, [&](const mesh_axis_size& axis) { return axis.name == name; });
+  std::erase_if(constraints.rules, names_it);
+  std::erase_if(constraints.zero, names_it);
+  std::erase_if(constraints.pins, names_it);
+}
+
+}  // namespace detail
+
 MESHLOOM_INLINE problem formulate(graph whole, cluster machine, manual constraints) {
+  const std::vector<mesh_axis_size> given = constraints.mesh;
+  for (const mesh_axis_size& axis : given) {
+    if (axis.size == 1) detail::drop_mesh_axis(constraints, axis.name);
+  }
   return {std::move(whole), std::move(machine), std::move(constraints)};
 }
 
@@ -15,39 +32,54 @@ namespace detail {
 inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
   const manual& asked = posed.constraints;
   if (asked.mesh.size() > max_mesh_rank) {
-    faults.push_back("the plan has " + std::to_string(asked.mesh.size()) + " mesh axes; a mesh has at most " + std::to_string(max_mesh_rank));
+    faults.push_back("the plan has " + std::to_string(asked.mesh.size()) + " mesh axes; a mesh has at most " +
+                     std::to_string(max_mesh_rank));
   }
   for (std::size_t a = 0; a < asked.mesh.size(); ++a) {
-    if (asked.mesh[a].size < 1) faults.push_back("mesh axis " + asked.mesh[a].name + " has size " + std::to_string(asked.mesh[a].size) + "; give it 1 or more");
+    if (asked.mesh[a].name.empty()) faults.push_back("a mesh axis has no name; give it one");
+    if (asked.mesh[a].size < 1)
+      faults.push_back("mesh axis " + asked.mesh[a].name + " has size " + std::to_string(asked.mesh[a].size) +
+                       "; give it 1 or more");
     for (std::size_t b = a + 1; b < asked.mesh.size(); ++b) {
       if (asked.mesh[a].name == asked.mesh[b].name) {
-        faults.push_back("mesh axis " + asked.mesh[a].name + " is given two sizes, " + std::to_string(asked.mesh[a].size) + " and " +
-                         std::to_string(asked.mesh[b].size) + "; presets that share a mesh axis must agree on its size");
+        faults.push_back("mesh axis " + asked.mesh[a].name + " is given two sizes, " +
+                         std::to_string(asked.mesh[a].size) + " and " + std::to_string(asked.mesh[b].size) +
+                         "; presets that share a mesh axis must agree on its size");
       }
     }
   }
   if (asked.ranks() != posed.cluster.ranks()) {
-    faults.push_back("the plan uses " + std::to_string(asked.ranks()) + " ranks, but the cluster has " + std::to_string(posed.cluster.ranks()) +
-                     "; make the product of stages and mesh axes equal to it");
+    faults.push_back("the plan uses " + std::to_string(asked.ranks()) + " ranks, but the cluster has " +
+                     std::to_string(posed.cluster.ranks()) + "; make the product of stages and mesh axes equal to it");
   }
 }
 
 inline void check_rules(const problem& posed, std::vector<std::string>& faults) {
   const auto known_mesh = [&](const std::string& name) {
-    return std::any_of(posed.constraints.mesh.begin(), posed.constraints.mesh.end(), [&](const auto& axis) { return axis.name == name; });
+    return std::any_of(posed.constraints.mesh.begin(), posed.constraints.mesh.end(),
+                       [&](const auto& axis) { return axis.name == name; });
   };
   const auto mesh_axis = [&](const std::string& name) {
-    if (!known_mesh(name)) faults.push_back("a constraint names mesh axis '" + name + "', which the plan does not have; add it with a size");
+    if (!known_mesh(name))
+      faults.push_back("a constraint names mesh axis '" + name + "', which the plan does not have; add it with a size");
   };
   for (const axis_rule& rule : posed.constraints.rules) mesh_axis(rule.mesh_axis);
   for (const zero_rule& rule : posed.constraints.zero) {
     mesh_axis(rule.mesh_axis);
-    if (rule.level < 0 || rule.level > 3) faults.push_back("zero: level " + std::to_string(rule.level) + " does not exist; use 1, 2 or 3");
+    if (rule.level < 0 || rule.level > 3)
+      faults.push_back("zero: level " + std::to_string(rule.level) + " does not exist; use 1, 2 or 3");
   }
   for (const path_pin& bound : posed.constraints.pins) {
     mesh_axis(bound.mesh_axis);
-    const bool found = std::any_of(posed.graph.nodes.begin(), posed.graph.nodes.end(), [&](const node& at) { return at.name == bound.path; });
-    if (!found) faults.push_back("pin: the model has no operator '" + bound.path + "'; its operators are named in the printed plan");
+    const auto found = std::find_if(posed.graph.nodes.begin(), posed.graph.nodes.end(),
+                                    [&](const node& at) { return at.name == bound.path; });
+    if (found == posed.graph.nodes.end()) {
+      faults.push_back("pin: the model has no operator '" + bound.path +
+                       "'; its operators are named in the printed plan");
+    } else if (found->when == phase::update) {
+      faults.push_back("pin: operator '" + bound.path +
+                       "' is an update, which computes where the optimizer's state lies; pin an operator of a layer");
+    }
     if (!bound.axis.empty() && find_axis(posed.graph.sizes, bound.axis) == axis_id::none) {
       faults.push_back("pin: the model has no axis '" + bound.axis + "'");
     }
@@ -58,8 +90,8 @@ inline void check_batch(const problem& posed, std::vector<std::string>& faults) 
   const axis_size& batch = posed.graph.sizes[posed.graph.micro_batched];
   const std::int32_t parts = posed.constraints.micro_batches;
   if (parts < 1 || batch.extent % parts != 0) {
-    faults.push_back("axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, which " + std::to_string(parts) +
-                     " micro-batches do not divide; choose a divisor");
+    faults.push_back("axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, which " +
+                     std::to_string(parts) + " micro-batches do not divide; choose a divisor");
   }
   std::int64_t split = 1;
   for (const axis_rule& rule : posed.constraints.rules) {
@@ -67,8 +99,8 @@ inline void check_batch(const problem& posed, std::vector<std::string>& faults) 
     for (const mesh_axis_size& axis : posed.constraints.mesh) split *= axis.name == rule.mesh_axis ? axis.size : 1;
   }
   if (batch.extent < split) {
-    faults.push_back("axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, fewer than the " + std::to_string(split) +
-                     " ranks that split it; enlarge the batch or use fewer ranks for it");
+    faults.push_back("axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, fewer than the " +
+                     std::to_string(split) + " ranks that split it; enlarge the batch or use fewer ranks for it");
   }
 }
 
@@ -76,15 +108,18 @@ inline void check_stages(const problem& posed, std::vector<std::string>& faults)
   const auto blocks = static_cast<std::int32_t>(blocks_of(posed.graph).size());
   const manual& asked = posed.constraints;
   if (asked.stages > blocks) {
-    faults.push_back("the plan has " + std::to_string(asked.stages) + " stages, but the model can be cut into at most " + std::to_string(blocks));
+    faults.push_back("the plan has " + std::to_string(asked.stages) +
+                     " stages, but the model can be cut into at most " + std::to_string(blocks));
   }
   if (!asked.cuts.empty() && static_cast<std::int32_t>(asked.cuts.size()) + 1 != asked.stages) {
-    faults.push_back("the plan has " + std::to_string(asked.stages) + " stages but names " + std::to_string(asked.cuts.size()) + " cuts; name one fewer than stages");
+    faults.push_back("the plan has " + std::to_string(asked.stages) + " stages but names " +
+                     std::to_string(asked.cuts.size()) + " cuts; name one fewer than stages");
   }
   for (std::size_t k = 0; k < asked.cuts.size(); ++k) {
     const bool rising = k == 0 || asked.cuts[k] > asked.cuts[k - 1];
     if (asked.cuts[k] < 1 || asked.cuts[k] >= blocks || !rising) {
-      faults.push_back("stage: a cut in front of block " + std::to_string(asked.cuts[k]) + " is not possible; cuts rise between 1 and " + std::to_string(blocks - 1));
+      faults.push_back("stage: a cut in front of block " + std::to_string(asked.cuts[k]) +
+                       " is not possible; cuts rise between 1 and " + std::to_string(blocks - 1));
     }
   }
 }

@@ -12,12 +12,12 @@ namespace detail {
 
 /// Where a spec flows from one operator to another, or from what is kept to an operator, and how often per step.
 struct flow {
-  node_id from = node_id::none;   ///< none: from a fixed spec
+  node_id from = node_id::none;  ///< none: from a fixed spec
   std::size_t result = 0;
-  node_id to = node_id::none;     ///< none: to another stage, which takes no partial
+  node_id to = node_id::none;  ///< none: to another stage, which takes no partial
   std::size_t operand = 0;
   value_id value = value_id::none;
-  spec fixed;                     ///< if `from` is none; a partial operand cannot be made from it
+  spec fixed;  ///< if `from` is none; a partial operand cannot be made from it
   std::int64_t times = 1;
   phase when = phase::forward;
   bool operator==(const flow&) const = default;
@@ -30,9 +30,16 @@ inline constexpr picoseconds impossible{std::int64_t{1} << 56};
 class stage_solver {
  public:
   stage_solver(const problem& posed, stage_plan& stage, std::int32_t micro_batches)
-      : posed_(posed), whole_(posed.graph), stage_(stage), micro_batches_(micro_batches),
-        sizes_(micro_batch_sizes(posed.graph, micro_batches)), links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
-        copies_(whole_.nodes.size()), candidates_(whole_.nodes.size()), touching_(whole_.nodes.size()), known_(1024) {
+      : posed_(posed),
+        whole_(posed.graph),
+        stage_(stage),
+        micro_batches_(micro_batches),
+        sizes_(micro_batch_sizes(posed.graph, micro_batches)),
+        links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
+        copies_(whole_.nodes.size()),
+        candidates_(whole_.nodes.size()),
+        touching_(whole_.nodes.size()),
+        known_(1024) {
     stage_.strategies = table<node_id, strategy>(whole_.nodes.size());
     find_parameters();
     find_nodes();
@@ -100,7 +107,8 @@ class stage_solver {
   void use_parameter(value_id id) {
     if (whole_.values[id].kind != value_kind::parameter) return;
     for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-      if (whole_.parameters[p].value == id && !stage_.parameters[p].used) stage_.parameters[p] = storage_of(posed_, stage_.mesh, whole_.values[id]);
+      if (whole_.parameters[p].value == id && !stage_.parameters[p].used)
+        stage_.parameters[p] = storage_of(posed_, stage_.mesh, whole_.values[id]);
     }
   }
 
@@ -116,15 +124,17 @@ class stage_solver {
     for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
       const parameter& each = whole_.parameters[p];
       const bool own = std::find(at.operands.begin(), at.operands.end(), each.value) != at.operands.end();
-      const bool adds = std::find(at.operands.begin(), at.operands.end(), each.gradients.empty() ? value_id::none : each.gradients.back()) != at.operands.end();
+      const bool adds = std::find(at.operands.begin(), at.operands.end(),
+                                  each.gradients.empty() ? value_id::none : each.gradients.back()) != at.operands.end();
       if (own || adds || sums_gradients_of(at, each)) return &stage_.parameters[p];
     }
     return nullptr;
   }
 
   static bool sums_gradients_of(const node& at, const parameter& each) {
-    return std::any_of(each.gradients.begin(), each.gradients.end(),
-                       [&](value_id id) { return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end(); });
+    return std::any_of(each.gradients.begin(), each.gradients.end(), [&](value_id id) {
+      return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
+    });
   }
 
   void find_nodes() {
@@ -143,7 +153,8 @@ class stage_solver {
       const region& home = whole_.regions[at.region];
       for (std::int32_t copy = 0; copy < home.count; ++copy) {
         const std::int32_t number = block_number(whole_, {at.region, copy});
-        if (!home.repeated || (number >= stage_.first_block && number < stage_.end_block)) find_flows(static_cast<node_id>(n), {at.region, copy});
+        if (!home.repeated || (number >= stage_.first_block && number < stage_.end_block))
+          find_flows(static_cast<node_id>(n), {at.region, copy});
       }
     }
     for (const phase when : {phase::forward, phase::backward, phase::update}) {
@@ -174,7 +185,8 @@ class stage_solver {
       if (maker >= stage_.first_block && maker < stage_.end_block) {
         const node& from = whole_.nodes[whole_.values[source.value].producer];
         next.from = whole_.values[source.value].producer;
-        next.result = static_cast<std::size_t>(std::find(from.results.begin(), from.results.end(), source.value) - from.results.begin());
+        next.result = static_cast<std::size_t>(std::find(from.results.begin(), from.results.end(), source.value) -
+                                               from.results.begin());
         next.value = source.value;
       }
       add_flow(next);
@@ -204,7 +216,8 @@ class stage_solver {
   std::vector<strategy> allowed(node_id id) const {
     const node& at = whole_.nodes[id];
     std::array<std::vector<std::uint8_t>, max_mesh_rank> rows;
-    for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage_.mesh.rank); ++axis) rows[axis] = allowed_rows(at, axis);
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage_.mesh.rank); ++axis)
+      rows[axis] = allowed_rows(at, axis);
     std::vector<strategy> found;
     for_each_strategy(at.op->choices, stage_.mesh.rank, [&](const strategy& how) {
       if (how.order != 0) return;  // manual plans cut in the order of the mesh axes
@@ -226,7 +239,9 @@ class stage_solver {
       if (rule.mesh_axis != mesh_axis) continue;
       for (std::uint8_t row = 0; row < table.count; ++row) {
         const choice& each = table.rows[row];
-        if (each.kind == choice::split && whole_.sizes[at.indices[static_cast<std::size_t>(each.index)]].name == rule.axis) rows = {row};
+        if (each.kind == choice::split &&
+            whole_.sizes[at.indices[static_cast<std::size_t>(each.index)]].name == rule.axis)
+          rows = {row};
       }
     }
     std::erase_if(rows, [&](std::uint8_t row) { return !meets_pins(at, axis, table.rows[row]); });
@@ -236,9 +251,12 @@ class stage_solver {
   bool meets_pins(const node& at, std::size_t axis, const choice& row) const {
     for (std::size_t k = 0; k < at.results.size(); ++k) {
       const placement made = result_placement(at.op->op, static_cast<int>(k), row);
-      const auto meets = [&](int wanted) { return wanted < 0 ? made.kind == placement::whole : made.kind == placement::split && made.axis == wanted; };
+      const auto meets = [&](int wanted) {
+        return wanted < 0 ? made.kind == placement::whole : made.kind == placement::split && made.axis == wanted;
+      };
       for (const pin& bound : whole_.pins) {
-        if (bound.mesh_axis == stage_.mesh_axes[axis] && bound.value == at.results[k] && !bound.gradient && !meets(bound.axis)) return false;
+        const value_id target = bound.gradient ? whole_.values[bound.value].gradient : bound.value;
+        if (bound.mesh_axis == stage_.mesh_axes[axis] && target == at.results[k] && !meets(bound.axis)) return false;
       }
       for (const path_pin& bound : posed_.constraints.pins) {
         if (bound.mesh_axis != stage_.mesh_axes[axis] || bound.path != at.name || k != 0) continue;
@@ -259,8 +277,8 @@ class stage_solver {
     return 0;
   }
 
-  /// Picks the cheapest allowed strategy, all else fixed; with `decided`, flows to undecided nodes cost nothing. True if
-  /// that changed anything for the better.
+  /// Picks the cheapest allowed strategy, all else fixed; with `decided`, flows to undecided nodes cost nothing. True
+  /// if that changed anything for the better.
   bool choose(node_id id, const std::vector<bool>* decided) {
     const strategy before = stage_.strategies[id];
     strategy best = before;
@@ -285,7 +303,9 @@ class stage_solver {
     picoseconds total = own_price(id, stage_.strategies[id]) * (copies_[id] * rounds);
     for (const std::size_t f : touching_[id]) {
       const flow& each = flows_[f];
-      const auto open = [&](node_id other) { return decided != nullptr && other != id && other != node_id::none && !(*decided)[index_of(other)]; };
+      const auto open = [&](node_id other) {
+        return decided != nullptr && other != id && other != node_id::none && !(*decided)[index_of(other)];
+      };
       if (open(each.from) || open(each.to)) continue;
       const picoseconds time = flow_price(each);
       total += time < impossible ? time * each.times : impossible;
@@ -320,14 +340,18 @@ class stage_solver {
   void keep_gradients() {
     for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
       parameter_plan& storage = stage_.parameters[p];
+      if (!storage.used) continue;
       storage.accumulated.assign(whole_.parameters[p].gradients.size(), storage.state);
-      for (std::size_t g = 0; storage.used && g < storage.accumulated.size(); ++g) {
-        const value_id id = resolve(whole_, whole_.parameters[p].gradients[g], {whole_.values[whole_.parameters[p].gradients[g]].region, 0}).value;
+      for (std::size_t g = 0; g < storage.accumulated.size(); ++g) {
+        const value_id id = resolve(whole_, whole_.parameters[p].gradients[g],
+                                    {whole_.values[whole_.parameters[p].gradients[g]].region, 0})
+                                .value;
         const node_id maker = whole_.values[id].producer;
         if (copies_[maker] == 0) continue;
         const auto& results = whole_.nodes[maker].results;
         const auto which = static_cast<std::size_t>(std::find(results.begin(), results.end(), id) - results.begin());
-        storage.accumulated[g] = accumulated_as(posed_, stage_.mesh, result_spec_in(whole_, stage_, maker, which), storage.state);
+        storage.accumulated[g] =
+            accumulated_as(posed_, stage_.mesh, result_spec_in(whole_, stage_, maker, which), storage.state);
       }
     }
   }
@@ -372,7 +396,8 @@ inline std::vector<std::int32_t> cut_stages(const problem& posed) {
   for (std::int32_t s = 1; s < posed.constraints.stages; ++s) {
     const double share = until.back() * s / posed.constraints.stages;
     auto cut = static_cast<std::int32_t>(std::lower_bound(until.begin(), until.end(), share) - until.begin());
-    if (cut > 0 && share - until[static_cast<std::size_t>(cut - 1)] < until[static_cast<std::size_t>(cut)] - share) --cut;
+    if (cut > 0 && share - until[static_cast<std::size_t>(cut - 1)] < until[static_cast<std::size_t>(cut)] - share)
+      --cut;
     cut = std::max(cut, cuts.empty() ? 1 : cuts.back() + 1);
     cuts.push_back(std::min(cut, count - (posed.constraints.stages - s)));
   }
@@ -380,8 +405,14 @@ inline std::vector<std::int32_t> cut_stages(const problem& posed) {
 }
 
 inline plan empty_plan(const problem& posed) {
-  plan made{.model = hash_of(posed.graph), .sizes = posed.graph.sizes, .ranks = posed.cluster.ranks(),
-            .micro_batches = posed.constraints.micro_batches, .schedule = posed.constraints.schedule, .stages = {}, .predicted = {}, .bound = {}};
+  plan made{.model = hash_of(posed.graph),
+            .sizes = posed.graph.sizes,
+            .ranks = posed.cluster.ranks(),
+            .micro_batches = posed.constraints.micro_batches,
+            .schedule = posed.constraints.schedule,
+            .stages = {},
+            .predicted = {},
+            .bound = {}};
   auto cuts = cut_stages(posed);
   cuts.insert(cuts.begin(), 0);
   cuts.push_back(static_cast<std::int32_t>(blocks_of(posed.graph).size()));
@@ -407,10 +438,13 @@ inline picoseconds transfer_time(const problem& posed, const plan& made, std::si
   if (nodes.empty()) return {};
   const value& leaving = posed.graph.values[posed.graph.nodes[nodes.back()].results.front()];
   std::int64_t elements = 1;
-  for (const std::int64_t extent : extents_of(micro_batch_sizes(posed.graph, made.micro_batches), leaving.axes)) elements *= extent;
+  for (const std::int64_t extent : extents_of(micro_batch_sizes(posed.graph, made.micro_batches), leaving.axes))
+    elements *= extent;
   const cluster& machine = posed.cluster;
-  const std::int32_t here = machine.host_of(stage.first_rank), there = machine.host_of(stage.first_rank + stage.mesh.ranks());
-  return transfer_price({elements * size_of(leaving.type)}, here == there ? machine.within_host : machine.between_hosts);
+  const std::int32_t here = machine.host_of(stage.first_rank),
+                     there = machine.host_of(stage.first_rank + stage.mesh.ranks());
+  return transfer_price({elements * size_of(leaving.type)},
+                        here == there ? machine.within_host : machine.between_hosts);
 }
 
 }  // namespace detail
@@ -425,7 +459,9 @@ MESHLOOM_INLINE result<plan> solve(const problem& posed) {
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     detail::stage_solver solver(posed, made.stages[static_cast<stage_id>(s)], made.micro_batches);
     const std::string stuck = solver.run();
-    if (!stuck.empty()) return failure{"operator " + stuck + " has no strategy that meets its pins; remove one, or pin an axis it can split"};
+    if (!stuck.empty())
+      return failure{"operator " + stuck +
+                     " has no strategy that meets its pins; remove one, or pin an axis it can split"};
     times.push_back({solver.time_of(phase::forward), solver.time_of(phase::backward)});
     update = std::max(update, solver.time_of(phase::update));
     if (s + 1 < made.stages.size()) transfers.push_back(detail::transfer_time(posed, made, s));

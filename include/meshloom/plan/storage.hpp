@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How parameters are kept along each mesh axis, derived from the rules of a manual plan: an axis rule splits what has the
-// axis, a ZeRO rule splits state, gradients or the parameter itself along an axis that has room.
-// Law: the update's spec refines the stored spec, so that storing an updated parameter is at most an all-gather.
+// How parameters are kept along each mesh axis, derived from the rules of a manual plan: an axis rule splits what has
+// the axis, a ZeRO rule splits state, gradients or the parameter itself along an axis that has room. Law: the update's
+// spec refines the stored spec, so that storing an updated parameter is at most an all-gather.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>

@@ -14,7 +14,8 @@ inline std::int32_t zero_level(const problem& posed, std::size_t mesh_axis) {
   return level;
 }
 
-/// The tensor axis that ZeRO splits: one that no rule splits and that divides evenly, if there is one, else the longest.
+/// The tensor axis that ZeRO splits: one that no rule splits and that divides evenly, if there is one, else the
+/// longest.
 inline int roomy_axis(const problem& posed, const mesh_shape& mesh, std::size_t mesh_axis, const value& entry) {
   int best = -1;
   std::int64_t best_score = -1;
@@ -36,11 +37,13 @@ inline int roomy_axis(const problem& posed, const mesh_shape& mesh, std::size_t 
 
 }  // namespace detail
 
-MESHLOOM_INLINE placement ruled_placement(const problem& posed, const mesh_shape&, std::size_t mesh_axis, const value& entry) {
+MESHLOOM_INLINE placement ruled_placement(const problem& posed, const mesh_shape&, std::size_t mesh_axis,
+                                          const value& entry) {
   for (const axis_rule& rule : posed.constraints.rules) {
     if (rule.mesh_axis != posed.constraints.mesh[mesh_axis].name) continue;
     for (std::size_t axis = 0; axis < entry.axes.size(); ++axis) {
-      if (posed.graph.sizes[entry.axes[axis]].name == rule.axis) return {placement::split, static_cast<std::int8_t>(axis)};
+      if (posed.graph.sizes[entry.axes[axis]].name == rule.axis)
+        return {placement::split, static_cast<std::int8_t>(axis)};
     }
   }
   return {};

@@ -32,7 +32,8 @@ inline stage_plan adapted_stage(const graph& training, const stage_plan& stage, 
   made.strategies = table<node_id, strategy>(other.nodes.size());
   for (std::size_t n = 0; n < other.nodes.size(); ++n) {
     for (std::size_t t = 0; t < training.nodes.size(); ++t) {
-      if (other.nodes[node_id(n)].name == training.nodes[node_id(t)].name) made.strategies[node_id(n)] = stage.strategies[node_id(t)];
+      if (other.nodes[node_id(n)].name == training.nodes[node_id(t)].name)
+        made.strategies[node_id(n)] = stage.strategies[node_id(t)];
     }
   }
   made.parameters.assign(other.parameters.size(), {});

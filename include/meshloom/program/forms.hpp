@@ -4,6 +4,7 @@
 #pragma once
 
 #include <meshloom/program/program.hpp>
+#include <meshloom/sharding/reshard.hpp>
 
 namespace meshloom {
 
@@ -45,4 +46,48 @@ class form_table {
   std::vector<std::vector<entry>> buckets_;
 };
 
+/// Makes forms for one stage: knows which there are, and adds to the body of the current pass the collectives that turn
+/// one into another.
+class form_maker {
+ public:
+  form_maker(const graph& whole, const plan& made, const stage_plan& stage, const mesh_links& links);
+
+  /// The buffer with `what` in spec `layout`, made from the cheapest form there is.
+  buffer_id need(const instance& what, const spec& layout);
+  /// A new buffer for `what` in spec `layout`, to be written by whoever asks.
+  buffer_id add_form(const instance& what, const spec& layout, memory where);
+  buffer_id add_buffer(const std::string& name, const std::vector<std::int64_t>& extents, dtype type,
+                       const spec& layout, memory where);
+  /// One step of a reshard, from buffer to buffer; returns `to`.
+  buffer_id emit_reshard(const instance& what, buffer_id from, const reshard_step& step, buffer_id to);
+  /// The first spec in which a value exists here, with pending reductions done.
+  spec without_partial(const instance& what) const;
+  /// "blocks[3].residual.linear.weight".
+  std::string name_of_instance(const instance& what) const;
+
+  std::vector<instruction>& body() { return out.bodies[static_cast<std::size_t>(now)]; }
+
+  stage_program out;
+  form_table forms;
+  pass now = pass::forward;  ///< what is being lowered
+
+ private:
+  /// The form of a value in pass `now` from which `layout` is cheapest, and the way.
+  struct source {
+    form best;
+    reshard_path path;
+  };
+  source cheapest(const instance& what, const spec& layout) const;
+  buffer_id load(const instance& what, const spec& layout);
+
+  const graph& whole_;
+  const stage_plan& stage_;
+  size_table sizes_;
+  mesh_links links_;
+};
+
 }  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/program/forms.inl>
+#endif

@@ -10,8 +10,8 @@
 namespace meshloom {
 
 /// Lowers a plan. `machine` prices reshards, to choose between sources of a value; a graph without backward (inference,
-/// evaluation) is lowered under the plan of its training, see `adapt`. Throws meshloom::error if the plan does not belong
-/// to the graph, or asks for something that this version does not execute (recomputation).
+/// evaluation) is lowered under the plan of its training, see `adapt`. Throws meshloom::error if the plan does not
+/// belong to the graph, or asks for something that this version does not execute (recomputation).
 program lower(const graph& whole, const plan& made, const cluster& machine);
 
 /// The plan of a training, for another graph of the same model (evaluation, generation, another batch size): the same

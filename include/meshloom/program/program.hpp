@@ -2,8 +2,9 @@
 // A program: what every rank executes, in two levels. Bodies are static lists of instructions, shared by all ranks of a
 // stage with their coordinates as parameters; a schedule of loops says which body runs on which micro-batch, and when
 // messages pass between stages. Its size grows neither with ranks nor with micro-batches.
-// Memory is one arena per rank in three regions: fixed (parameters, state, accumulators), kept (one slot per micro-batch
-// in flight) and transient (the largest packed body). Law: fixed + slots · kept + transient is what is allocated, exactly.
+// Memory is one arena per rank in three regions: fixed (parameters, state, accumulators), kept (one slot per
+// micro-batch in flight) and transient (the largest packed body). Law: fixed + slots · kept + transient is what is
+// allocated, exactly.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>
@@ -22,8 +23,8 @@ struct buffer {
   dtype type = dtype::f32;
   spec layout = {};
   memory where = memory::transient;
-  bytes size = {};     ///< of the largest shard, rounded up to `arena_alignment`
-  bytes offset = {};   ///< in its region
+  bytes size = {};    ///< of the largest shard, rounded up to `arena_alignment`
+  bytes offset = {};  ///< in its region
 };
 
 inline constexpr std::int64_t arena_alignment = 64;
@@ -37,12 +38,12 @@ struct instruction {
     accumulate,  ///< result 0 += operand 0; on the first micro-batch, result 0 = operand 0
     store,       ///< operand 0 → this micro-batch's part of the caller's output `port`
   } kind = compute;
-  std::string name = {};                 ///< of the node, or of the value moved
+  std::string name = {};  ///< of the node, or of the value moved
   const record* op = nullptr;
   attribute_list attributes = {};
-  std::uint64_t number = 0;              ///< stable number of the operator and copy, for random numbers
-  std::int32_t phase = -1;               ///< of an operator with statistics; −1: all at once
-  bool adds = false;                     ///< add to the results, except on the first micro-batch
+  std::uint64_t number = 0;  ///< stable number of the operator and copy, for random numbers
+  std::int32_t phase = -1;   ///< of an operator with statistics; −1: all at once
+  bool adds = false;         ///< add to the results, except on the first micro-batch
   std::vector<buffer_id> operands = {};
   std::vector<buffer_id> results = {};
   std::vector<buffer_id> exchanged = {};
@@ -55,18 +56,18 @@ struct instruction {
 /// Where a parameter or state lies in a stage, and how it starts.
 struct kept_value {
   instance what;
-  std::string name;                      ///< with the copy: "repeat[3].residual.linear.weight"
+  std::string name;  ///< with the copy: "repeat[3].residual.linear.weight"
   buffer_id buffer = buffer_id::none;
   initial start = {};
-  std::uint64_t number = 0;              ///< the same on every stage that has the value
+  std::uint64_t number = 0;  ///< the same on every stage that has the value
 };
 
 /// One value sent from one stage to another.
 struct transfer {
   std::string name;
   message route;
-  buffer_id from = buffer_id::none;      ///< a buffer of the sending stage
-  buffer_id to = buffer_id::none;        ///< a buffer of the receiving stage
+  buffer_id from = buffer_id::none;  ///< a buffer of the sending stage
+  buffer_id to = buffer_id::none;    ///< a buffer of the receiving stage
 };
 
 struct stage_program {
@@ -77,11 +78,11 @@ struct stage_program {
   std::array<std::vector<instruction>, pass_count> bodies = {};
   std::vector<loop> schedule = {};
   std::vector<kept_value> kept_values = {};
-  std::int32_t slots = 1;                ///< micro-batches in flight
+  std::int32_t slots = 1;  ///< micro-batches in flight
   bytes fixed = {};
-  bytes kept = {};                       ///< of one slot
+  bytes kept = {};  ///< of one slot
   bytes transient = {};
-  bytes transient_bound = {};            ///< no packing of the bodies needs less
+  bytes transient_bound = {};  ///< no packing of the bodies needs less
 
   bytes peak() const { return fixed + kept * slots + transient; }
 };
@@ -89,11 +90,11 @@ struct stage_program {
 /// What enters or leaves a program with every step.
 struct port {
   std::string name;
-  std::vector<std::int64_t> extents;     ///< of the whole batch
-  std::int32_t batch_axis = -1;          ///< the axis that micro-batches cut; −1: summed over micro-batches
+  std::vector<std::int64_t> extents;  ///< of the whole batch
+  std::int32_t batch_axis = -1;       ///< the axis that micro-batches cut; −1: summed over micro-batches
   dtype type = dtype::f32;
-  stage_id stage = stage_id::none;       ///< of a summed result: where it is
-  buffer_id buffer = buffer_id::none;    ///< and in which buffer, whole on every rank
+  stage_id stage = stage_id::none;     ///< of a summed result: where it is
+  buffer_id buffer = buffer_id::none;  ///< and in which buffer, whole on every rank
 };
 
 struct program {

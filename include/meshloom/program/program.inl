@@ -17,7 +17,8 @@ MESHLOOM_INLINE view shard_view(const stage_program& stage, const buffer& what, 
   shard.type = what.type;
   const mesh_coordinates at = coordinates_of(stage.mesh, member);
   for (int axis = 0; axis < what.rank; ++axis) {
-    const interval part = shard_interval(what.layout, stage.mesh, at, axis, what.global[static_cast<std::size_t>(axis)]);
+    const interval part =
+        shard_interval(what.layout, stage.mesh, at, axis, what.global[static_cast<std::size_t>(axis)]);
     shard.global[axis] = what.global[static_cast<std::size_t>(axis)];
     shard.origin[axis] = part.origin;
     shard.extent[axis] = part.extent;

@@ -20,8 +20,8 @@
 
 namespace meshloom {
 
-/// Which body a task runs: forward and backward once per micro-batch; reduce (finish the gradients) and update once per
-/// step, as micro-batch 0.
+/// Which body a task runs: forward and backward once per micro-batch; reduce (finish what is summed over micro-batches)
+/// and update once per step, as micro-batch 0.
 enum class pass : std::uint8_t { forward, backward, reduce, update };
 inline constexpr int pass_count = 4;
 

@@ -14,13 +14,12 @@ MESHLOOM_INLINE std::vector<task> order_of(schedule_kind kind, int stages, int s
   const int ahead = trains ? slots_in_flight(kind, stages, stage, micro_batches) : micro_batches;
   std::vector<task> order;
   for (int k = 0; k < ahead; ++k) order.push_back({pass::forward, k});
-  if (!trains) return order;
-  for (int k = 0; k < micro_batches; ++k) {  // each backward frees the slot of the next forward
+  for (int k = 0; trains && k < micro_batches; ++k) {  // each backward frees the slot of the next forward
     order.push_back({pass::backward, k});
     if (k + ahead < micro_batches) order.push_back({pass::forward, k + ahead});
   }
   order.push_back({pass::reduce, 0});
-  order.push_back({pass::update, 0});
+  if (trains) order.push_back({pass::update, 0});
   return order;
 }
 

@@ -160,7 +160,8 @@ constexpr interval shard_interval(const spec& layout, const mesh_shape& mesh, co
 }
 
 /// The elements of the largest shard of a tensor of the given extents; the rank at coordinates 0 holds it.
-constexpr std::int64_t largest_shard(const spec& layout, const mesh_shape& mesh, std::span<const std::int64_t> extents) {
+constexpr std::int64_t largest_shard(const spec& layout, const mesh_shape& mesh,
+                                     std::span<const std::int64_t> extents) {
   std::int64_t product = 1;
   for (std::size_t axis = 0; axis < extents.size(); ++axis) {
     product *= shard_interval(layout, mesh, {}, static_cast<int>(axis), extents[axis]).extent;

@@ -36,7 +36,8 @@ namespace detail {
 
 template <class Axis>
 constexpr std::string_view type_name() {
-  const std::string_view text = __PRETTY_FUNCTION__;  // "... [with Axis = meshloom::axis::batch; ...]" or "[Axis = ...]"
+  const std::string_view text =
+      __PRETTY_FUNCTION__;  // "... [with Axis = meshloom::axis::batch; ...]" or "[Axis = ...]"
   const std::size_t equals = text.find('=', text.find("Axis"));
   std::size_t begin = equals + 1;
   while (text[begin] == ' ') ++begin;
@@ -77,7 +78,9 @@ struct stripped<keys<Axis>> : stripped<Axis> {};
 
 /// The printed name of an axis or mesh axis.
 template <class Axis>
-constexpr std::string_view name_of() { return detail::printed<Axis>::name; }
+constexpr std::string_view name_of() {
+  return detail::printed<Axis>::name;
+}
 
 /// The axis whose size this one has: `Axis` itself, or `Axis` for `keys<Axis>`.
 template <class Axis>
@@ -106,29 +109,29 @@ constexpr int position_in(axes<Member...>) {
 namespace detail {
 
 template <class... List>
-struct joined;
+struct joined_lists;
 template <>
-struct joined<> {
+struct joined_lists<> {
   using type = axes<>;
 };
 template <class... First>
-struct joined<axes<First...>> {
+struct joined_lists<axes<First...>> {
   using type = axes<First...>;
 };
 template <class... First, class... Second, class... Rest>
-struct joined<axes<First...>, axes<Second...>, Rest...> : joined<axes<First..., Second...>, Rest...> {};
+struct joined_lists<axes<First...>, axes<Second...>, Rest...> : joined_lists<axes<First..., Second...>, Rest...> {};
 
 template <class List, class Removed>
 struct difference;
 template <class... Member, class Removed>
 struct difference<axes<Member...>, Removed>
-    : joined<std::conditional_t<has_axis<Removed, Member>, axes<>, axes<Member>>...> {};
+    : joined_lists<std::conditional_t<has_axis<Removed, Member>, axes<>, axes<Member>>...> {};
 
 }  // namespace detail
 
 /// Lists one after the other.
 template <class... List>
-using join = typename detail::joined<List...>::type;
+using join = typename detail::joined_lists<List...>::type;
 
 /// The members of `List` that are not in `Removed`, in order.
 template <class List, class Removed>

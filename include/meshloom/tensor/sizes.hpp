@@ -30,8 +30,9 @@ struct sizes {
 
   template <class Wanted>
   constexpr std::int64_t get() const {
-    static_assert(has<Wanted>, "meshloom: sizes: the model uses an axis that has no size (the axis is `Wanted` in the lines below); "
-                               "add size<axis>{n} to the sizes of the training");
+    static_assert(has<Wanted>,
+                  "meshloom: sizes: the model uses an axis that has no size (`Wanted` in the lines around this one); "
+                  "add size<axis>{n} to the sizes of the training");
     if constexpr (has<Wanted>) {
       return extents[static_cast<std::size_t>(position_in<sized_as<Wanted>>(axes<Axis...>{}))];
     } else {
@@ -42,7 +43,8 @@ struct sizes {
   /// The same sizes with one axis changed.
   template <class Changed>
   constexpr sizes with(size<Changed> bound) const {
-    static_assert(has<Changed>, "meshloom: sizes::with: this axis has no size yet; add it to the sizes of the training");
+    static_assert(has<Changed>,
+                  "meshloom: sizes::with: this axis has no size yet; add it to the sizes of the training");
     sizes changed = *this;
     changed.extents[static_cast<std::size_t>(position_in<Changed>(axes<Axis...>{}))] = bound.extent;
     return changed;
@@ -58,7 +60,9 @@ struct sizes {
     }
     return true;
   }
-  static_assert(distinct_names(), "meshloom: sizes: two axes have the same printed name; plan files could not tell them apart, rename one");
+  static_assert(
+      distinct_names(),
+      "meshloom: sizes: two axes have the same printed name; plan files could not tell them apart, rename one");
 };
 
 template <class... Axis>

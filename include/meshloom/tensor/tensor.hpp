@@ -35,8 +35,10 @@ using tensor_of = typename tensor_of_list<List>::type;
 /// The same value with one axis read under another tag of the same size: `rename<seq, keys<seq>>(k)`.
 template <class From, class To, class... Axis>
 constexpr auto rename(tensor<Axis...> value) {
-  static_assert(has_axis<axes<Axis...>, From>, "meshloom: rename: the tensor does not have the axis to rename");
-  static_assert(std::is_same_v<sized_as<From>, sized_as<To>>, "meshloom: rename: both tags must have the same size: use keys<axis>");
+  static_assert(has_axis<axes<Axis...>, From>,
+                "meshloom: rename<From, To>: the tensor does not have the axis From; rename an axis that it has");
+  static_assert(std::is_same_v<sized_as<From>, sized_as<To>>,
+                "meshloom: rename<From, To>: both tags must have the same size; use keys<From>");
   return tensor<std::conditional_t<std::is_same_v<Axis, From>, To, Axis>...>{value.id};
 }
 

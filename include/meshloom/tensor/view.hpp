@@ -21,7 +21,9 @@ struct view {
   dtype type = dtype::f32;
 
   template <class Element>
-  MESHLOOM_DEVICE Element* as() const { return static_cast<Element*>(data); }
+  MESHLOOM_DEVICE Element* as() const {
+    return static_cast<Element*>(data);
+  }
 
   MESHLOOM_DEVICE std::int64_t count() const {
     std::int64_t product = 1;

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Meshloom: automatic parallel training. This header has everything that needs no vendor library; add
+// exec/cblas.hpp for a vendor's matrix product.
+#pragma once
+
+// What is trained: axes, layers, losses, optimizers, and their trace into a graph.
+#include <meshloom/model/gpt.hpp>
+#include <meshloom/model/training.hpp>
+
+// Where: clusters.
+#include <meshloom/cluster/presets.hpp>
+
+// How: manual plans, solved and saved.
+#include <meshloom/plan/manual.hpp>
+#include <meshloom/plan/problem.hpp>
+#include <meshloom/plan/solve.hpp>
+#include <meshloom/plan/text.hpp>
+
+// What every rank executes.
+#include <meshloom/program/check.hpp>
+#include <meshloom/program/lower.hpp>
+
+// Running it, for real and on paper.
+#include <meshloom/exec/host.hpp>
+#include <meshloom/exec/simulate.hpp>
+
+// Data, and what can be read and looked at.
+#include <meshloom/report/explain.hpp>
+#include <meshloom/report/timeline.hpp>
+#include <meshloom/train/draw.hpp>
+#include <meshloom/train/text.hpp>

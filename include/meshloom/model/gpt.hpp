@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The GPT family as layers and as data: one block of layers, and the named sizes that benches and examples use.
+// Source: Radford et al. 2019 (GPT-2): pre-norm blocks, learned positions, gelu, no bias in the head.
+#pragma once
+
+#include <meshloom/model/training.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace meshloom {
+
+/// Sizes of a GPT. The hidden width of the MLP is 4 × embed, that of a head embed / heads.
+struct gpt_shape {
+  std::string_view name = "";
+  std::int64_t vocab = 256, seq = 128, batch = 8, embed = 128;
+  std::int32_t layers = 4;
+  std::int64_t heads = 4;
+  bool tied = false;  ///< head and embedding share one table
+};
+
+/// Named models; sizes of `gpt-124m` are GPT-2's.
+inline constexpr gpt_shape named_gpts[] = {
+    {"gpt-tiny", 64, 16, 4, 32, 2, 4, false},
+    {"gpt-small", 2048, 128, 8, 256, 4, 4, false},
+    {"gpt-medium", 8192, 256, 4, 512, 8, 8, false},
+    {"gpt-124m", 50257, 64, 4, 768, 12, 12, true},
+};
+
+/// The named model; throws meshloom::error listing the names if there is none.
+inline gpt_shape find_gpt(std::string_view name) {
+  std::string known;
+  for (const gpt_shape& each : named_gpts) {
+    if (each.name == name) return each;
+    known += (known.empty() ? "" : ", ") + std::string(each.name);
+  }
+  throw error("no model is called '" + std::string(name) + "'; the named models are " + known);
+}
+
+/// One block: attention, then the MLP, each added to its input.
+inline auto gpt_block() {
+  using namespace axis;
+  return residual(layer_norm<embed>{}, causal_attention<seq, embed, heads, head>{}) |
+         residual(layer_norm<embed>{}, linear<embed, mlp>{}, gelu{}, linear<mlp, embed>{});
+}
+
+/// A GPT with a head of its own.
+inline auto gpt(std::int32_t layers) {
+  using namespace axis;
+  return embedding<vocab, embed>{} | positions<seq, embed>{} | named("blocks", repeat(layers, gpt_block())) |
+         layer_norm<embed>{} | linear_without_bias<embed, vocab>{};
+}
+
+/// A GPT whose head is its embedding, transposed.
+inline auto tied_gpt(std::int32_t layers) {
+  using namespace axis;
+  return embedding<vocab, embed>{.table = "tokens"} | positions<seq, embed>{} |
+         named("blocks", repeat(layers, gpt_block())) | layer_norm<embed>{} |
+         unembedding<embed, vocab>{.table = "tokens"};
+}
+
+/// The sizes of a GPT's axes; throws meshloom::error if the heads do not divide the width.
+inline auto gpt_sizes(const gpt_shape& of) {
+  using namespace axis;
+  if (of.heads < 1 || of.embed % of.heads != 0) {
+    throw error("gpt: a width of " + std::to_string(of.embed) + " cannot be divided into " + std::to_string(of.heads) +
+                " heads of equal width; choose a divisor");
+  }
+  return sizes{size<batch>{of.batch},           size<seq>{of.seq},       size<embed>{of.embed}, size<heads>{of.heads},
+               size<head>{of.embed / of.heads}, size<mlp>{4 * of.embed}, size<vocab>{of.vocab}};
+}
+
+/// Training of a GPT on next tokens.
+template <optimizer Optimizer>
+auto gpt_training(const gpt_shape& of, const Optimizer& with) {
+  return training{
+      .model = gpt(of.layers), .loss = cross_entropy<axis::vocab>{}, .optimizer = with, .sizes = gpt_sizes(of)};
+}
+
+/// The same with a tied head.
+template <optimizer Optimizer>
+auto tied_gpt_training(const gpt_shape& of, const Optimizer& with) {
+  return training{
+      .model = tied_gpt(of.layers), .loss = cross_entropy<axis::vocab>{}, .optimizer = with, .sizes = gpt_sizes(of)};
+}
+
+}  // namespace meshloom

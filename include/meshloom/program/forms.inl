@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/program/forms.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+
+MESHLOOM_INLINE form_maker::form_maker(const graph& whole, const plan& made, const stage_plan& stage,
+                                       const mesh_links& links)
+    : whole_(whole), stage_(stage), sizes_(micro_batch_sizes(whole, made.micro_batches)), links_(links) {
+  out.first_rank = stage.first_rank;
+  out.mesh = stage.mesh;
+  out.mesh_axes = stage.mesh_axes;
+}
+
+MESHLOOM_INLINE buffer_id form_maker::add_buffer(const std::string& name, const std::vector<std::int64_t>& extents,
+                                                 dtype type, const spec& layout, memory where) {
+  buffer made{.name = name,
+              .rank = static_cast<std::int32_t>(extents.size()),
+              .global = {},
+              .type = type,
+              .layout = layout,
+              .where = where,
+              .size = {},
+              .offset = {}};
+  std::copy(extents.begin(), extents.end(), made.global.begin());
+  const std::int64_t exact = largest_shard(layout, stage_.mesh, extents) * size_of(type);
+  made.size = {(exact + arena_alignment - 1) / arena_alignment * arena_alignment};
+  return out.buffers.add(std::move(made));
+}
+
+MESHLOOM_INLINE buffer_id form_maker::add_form(const instance& what, const spec& layout, memory where) {
+  const value& entry = whole_.values[what.value];
+  const buffer_id made = add_buffer(name_of_instance(what), extents_of(sizes_, entry.axes), entry.type, layout, where);
+  forms.add(what, {layout, made, now, where == memory::fixed});
+  return made;
+}
+
+MESHLOOM_INLINE std::string form_maker::name_of_instance(const instance& what) const {
+  const value& entry = whole_.values[what.value];
+  if (entry.region == region_id::none || !whole_.regions[entry.region].repeated) return entry.name;
+  const std::string& area = whole_.regions[entry.region].name;
+  const std::string place = area + "[" + std::to_string(what.copy) + "]";
+  return entry.name.compare(0, area.size(), area) == 0 ? place + entry.name.substr(area.size())
+                                                       : place + "." + entry.name;
+}
+
+MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, const spec& layout) const {
+  const value& entry = whole_.values[what.value];
+  const auto extents = extents_of(sizes_, entry.axes);
+  const bool keeps = entry.kind == value_kind::activation;
+  source found;
+  forms.for_each(what, now, keeps, [&](const form& each) {
+    reshard_path next = reshard(each.layout, layout, extents, {size_of(entry.type)}, stage_.mesh, links_);
+    const bool first = !found.path.possible;
+    const bool cheaper = next.time < found.path.time;
+    const bool shorter = next.time == found.path.time && next.steps.size() < found.path.steps.size();
+    if (next.possible && (first || cheaper || shorter)) found = {each, std::move(next)};
+  });
+  return found;
+}
+
+MESHLOOM_INLINE buffer_id form_maker::need(const instance& what, const spec& layout) {
+  if (whole_.values[what.value].kind == value_kind::input) return load(what, layout);
+  const source from = cheapest(what, layout);
+  if (!from.path.possible) {
+    throw error("lower: " + name_of_instance(what) +
+                " cannot be had in the form that an operator of its stage wants; "
+                "the plan does not fit the model, solve it again");
+  }
+  if (!from.best.always && from.best.made_in != now) out.buffers[from.best.buffer].where = memory::kept;
+  buffer_id at = from.best.buffer;
+  for (const reshard_step& step : from.path.steps) {
+    at = emit_reshard(what, at, step, add_form(what, step.after, memory::transient));
+  }
+  return at;
+}
+
+MESHLOOM_INLINE buffer_id form_maker::emit_reshard(const instance& what, buffer_id from, const reshard_step& step,
+                                                   buffer_id to) {
+  body().push_back({.kind = instruction::reshard,
+                    .name = name_of_instance(what),
+                    .operands = {from},
+                    .results = {to},
+                    .how = step.kind,
+                    .mesh_axis = step.mesh_axis,
+                    .combine = step.combine});
+  return to;
+}
+
+MESHLOOM_INLINE buffer_id form_maker::load(const instance& what, const spec& layout) {
+  buffer_id found = buffer_id::none;
+  forms.for_each(what, now, false, [&](const form& each) {
+    if (each.layout == layout) found = each.buffer;
+  });
+  if (found != buffer_id::none) return found;
+  found = add_form(what, layout, memory::transient);
+  const auto number = std::find(whole_.inputs.begin(), whole_.inputs.end(), what.value) - whole_.inputs.begin();
+  body().push_back({.kind = instruction::load,
+                    .name = name_of_instance(what),
+                    .results = {found},
+                    .port = static_cast<std::int32_t>(number)});
+  return found;
+}
+
+MESHLOOM_INLINE spec form_maker::without_partial(const instance& what) const {
+  spec layout;
+  bool found = false;
+  forms.for_each(what, now, true, [&](const form& each) {
+    if (!found) layout = each.layout;
+    found = true;
+  });
+  for (int axis = 0; axis < stage_.mesh.rank; ++axis) {
+    if (layout.on(axis).kind == placement::partial_sum || layout.on(axis).kind == placement::partial_max)
+      layout = layout.without(axis);
+  }
+  return layout;
+}
+
+}  // namespace meshloom

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowers one stage, straight through its passes: parameters get their places, operators of every block in order,
+// results and messages, memory. Law: every buffer is written before it is read, in every pass that can reach it.
+#pragma once
+
+#include <meshloom/program/arena.hpp>
+#include <meshloom/program/crossing.hpp>
+#include <meshloom/program/forms.hpp>
+
+namespace meshloom {
+
+class stage_lowering {
+ public:
+  /// `transfers` has one entry per crossing; those that begin or end in this stage get their buffers.
+  stage_lowering(const graph& whole, const plan& made, const cluster& machine, stage_id which,
+                 const std::vector<crossing>& crossings, std::vector<transfer>& transfers);
+
+  /// The lowered stage; results made here get their stage and buffer.
+  stage_program run(std::vector<port>& results);
+
+ private:
+  /// A gradient that is summed over micro-batches.
+  struct accumulator {
+    instance gradient;
+    buffer_id buffer;
+    bool alone;  ///< no backward operator reads the gradient
+    bool done = false;
+  };
+
+  void begin(pass what);
+  void lower_blocks(phase when);
+
+  /// The copies of a region's values that this stage has.
+  std::vector<std::int32_t> copies_here(region_id area) const;
+  template <class Visit>
+  void for_each_parameter(const Visit& visit) {
+    for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+      if (!plan_.parameters[p].used) continue;
+      for (const std::int32_t copy : copies_here(whole_.values[whole_.parameters[p].value].region)) visit(p, copy);
+    }
+  }
+  /// Parameters first, then states, then accumulators: programs of one plan agree on where parameters lie.
+  void place_parameters();
+  void keep(value_id id, std::int32_t copy, const spec& layout);
+  void place_accumulators(std::size_t p);
+  bool read_in_backward(value_id id) const;
+  accumulator* accumulator_of(const instance& what);
+
+  void lower_node(node_id id, const block& here);
+  /// True if the kernel may add to the accumulators itself: it can, and nobody else needs what this micro-batch adds.
+  bool accumulates_directly(node_id id, const block& here);
+  buffer_id result_buffer(node_id id, const block& here, std::size_t k, const instruction& next);
+  /// One instruction, or one per phase with the exchanges of statistics between them.
+  void emit_phases(node_id id, instruction next);
+  buffer_id statistic_buffer(node_id id, int k, const std::string& name);
+  void accumulate(accumulator& into);
+  void accumulate_rest();
+  /// Stores an updated value where it is kept, if the update ran on a part of it.
+  void write_back(const node& at, const block& here);
+  void lower_updates();
+
+  void receive();
+  void send();
+  transfer& transfer_of(const crossing& each);
+  /// A result with the micro-batched axis is stored part by part; any other is summed over micro-batches.
+  void lower_results(std::vector<port>& results);
+  /// Makes summed results whole on every rank of the stage, in the fixed region.
+  void finish_results(std::vector<port>& results);
+
+  const graph& whole_;
+  const plan& made_;
+  const stage_plan& plan_;
+  stage_id which_;
+  const std::vector<crossing>& crossings_;
+  std::vector<transfer>& transfers_;
+  size_table sizes_;
+  mesh_links links_;
+  form_maker make_;
+  std::vector<accumulator> accumulators_;
+  sent_buffers sent_;
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/program/lower_stage.inl>
+#endif

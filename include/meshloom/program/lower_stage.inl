@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/program/lower_stage.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+
+MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& made, const cluster& machine,
+                                               stage_id which, const std::vector<crossing>& crossings,
+                                               std::vector<transfer>& transfers)
+    : whole_(whole),
+      made_(made),
+      plan_(made.stages[which]),
+      which_(which),
+      crossings_(crossings),
+      transfers_(transfers),
+      sizes_(micro_batch_sizes(whole, made.micro_batches)),
+      links_(links_of(machine, plan_.mesh, plan_.first_rank)),
+      make_(whole, made, plan_, links_) {}
+
+MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
+  if (std::find(plan_.recompute.begin(), plan_.recompute.end(), true) != plan_.recompute.end()) {
+    throw error("lower: the plan recomputes activations, which this version does not execute; set recompute to none");
+  }
+  place_parameters();
+  begin(pass::forward);
+  lower_blocks(phase::forward);
+  lower_results(results);
+  send();
+  begin(pass::backward);
+  lower_blocks(phase::backward);
+  accumulate_rest();
+  send();
+  begin(pass::reduce);
+  finish_results(results);
+  send();
+  begin(pass::update);
+  lower_updates();
+  allocate(make_.out, sent_);
+  return std::move(make_.out);
+}
+
+MESHLOOM_INLINE void stage_lowering::begin(pass what) {
+  make_.now = what;
+  receive();
+}
+
+MESHLOOM_INLINE void stage_lowering::lower_blocks(phase when) {
+  const auto blocks = blocks_of(whole_);
+  const std::int32_t count = plan_.end_block - plan_.first_block;
+  for (std::int32_t k = 0; k < count; ++k) {
+    const std::int32_t number = when == phase::forward ? plan_.first_block + k : plan_.end_block - 1 - k;
+    const block here = blocks[static_cast<std::size_t>(number)];
+    for (const node_id id : nodes_of(whole_, here.region, when)) lower_node(id, here);
+  }
+}
+
+MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id area) const {
+  std::vector<std::int32_t> copies;
+  if (!whole_.regions[area].repeated) return {0};
+  for (std::int32_t copy = 0; copy < whole_.regions[area].count; ++copy) {
+    const std::int32_t number = block_number(whole_, {area, copy});
+    if (number >= plan_.first_block && number < plan_.end_block) copies.push_back(copy);
+  }
+  return copies;
+}
+
+MESHLOOM_INLINE void stage_lowering::place_parameters() {
+  for_each_parameter(
+      [&](std::size_t p, std::int32_t copy) { keep(whole_.parameters[p].value, copy, plan_.parameters[p].stored); });
+  for_each_parameter([&](std::size_t p, std::int32_t copy) {
+    for (const value_id state : whole_.parameters[p].states) keep(state, copy, plan_.parameters[p].state);
+  });
+  for_each_parameter([&](std::size_t p, std::int32_t) { place_accumulators(p); });
+}
+
+MESHLOOM_INLINE void stage_lowering::keep(value_id id, std::int32_t copy, const spec& layout) {
+  const value& entry = whole_.values[id];
+  const buffer_id made = make_.add_form({id, copy}, layout, memory::fixed);
+  const std::uint64_t number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(copy);
+  make_.out.kept_values.push_back({{id, copy}, make_.name_of_instance({id, copy}), made, entry.start, number});
+}
+
+MESHLOOM_INLINE void stage_lowering::place_accumulators(std::size_t p) {
+  const parameter& each = whole_.parameters[p];
+  for (std::size_t g = 0; g < each.gradients.size(); ++g) {
+    const region_id home = whole_.values[each.value].region;
+    for (const std::int32_t copy : copies_here(home)) {
+      const instance what = resolve(whole_, each.gradients[g], {home, copy});
+      if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
+      const bool known = std::any_of(accumulators_.begin(), accumulators_.end(),
+                                     [&](const accumulator& a) { return a.gradient == what; });
+      if (known) continue;
+      const value& entry = whole_.values[what.value];
+      const buffer_id made = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
+                                              entry.type, plan_.parameters[p].accumulated[g], memory::fixed);
+      accumulators_.push_back({what, made, !read_in_backward(what.value)});
+    }
+  }
+}
+
+MESHLOOM_INLINE bool stage_lowering::read_in_backward(value_id id) const {
+  const bool crosses = std::any_of(crossings_.begin(), crossings_.end(), [&](const crossing& c) {
+    return c.what.value == id && c.to_pass == pass::backward;
+  });
+  return crosses ||
+         std::any_of(whole_.nodes.begin(), whole_.nodes.end(),
+                     [&](const node& at) {
+                       return at.when == phase::backward &&
+                              std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
+                     }) ||
+         std::any_of(whole_.regions.begin(), whole_.regions.end(),
+                     [&](const region& area) { return area.backward.body_out == id || area.backward.outer_in == id; });
+}
+
+MESHLOOM_INLINE stage_lowering::accumulator* stage_lowering::accumulator_of(const instance& what) {
+  for (accumulator& each : accumulators_) {
+    if (each.gradient == what) return &each;
+  }
+  return nullptr;
+}
+
+MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
+  const node& at = whole_.nodes[id];
+  instruction next{.kind = instruction::compute,
+                   .name = at.name,
+                   .op = at.op,
+                   .attributes = at.attributes,
+                   .number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(here.copy)};
+  if (whole_.regions[at.region].repeated) next.name = make_.name_of_instance({at.results.front(), here.copy});
+  for (std::size_t k = 0; k < at.operands.size(); ++k) {
+    next.operands.push_back(make_.need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, plan_, id, k)));
+  }
+  next.adds = accumulates_directly(id, here);
+  for (std::size_t k = 0; k < at.results.size(); ++k) next.results.push_back(result_buffer(id, here, k, next));
+  emit_phases(id, next);
+  for (const value_id result : at.results) {
+    accumulator* into = accumulator_of({result, here.copy});
+    if (into != nullptr && make_.now == pass::backward) accumulate(*into);
+  }
+  if (at.op->in_place) write_back(at, here);
+}
+
+MESHLOOM_INLINE bool stage_lowering::accumulates_directly(node_id id, const block& here) {
+  const node& at = whole_.nodes[id];
+  if (!at.op->accumulates || make_.now != pass::backward) return false;
+  for (std::size_t k = 0; k < at.results.size(); ++k) {
+    const accumulator* into = accumulator_of({at.results[k], here.copy});
+    if (into == nullptr || !into->alone ||
+        !(make_.out.buffers[into->buffer].layout == result_spec_in(whole_, plan_, id, k)))
+      return false;
+  }
+  return true;
+}
+
+MESHLOOM_INLINE buffer_id stage_lowering::result_buffer(node_id id, const block& here, std::size_t k,
+                                                        const instruction& next) {
+  const node& at = whole_.nodes[id];
+  const instance what{at.results[k], here.copy};
+  if (next.adds) {
+    accumulator_of(what)->done = true;
+    return accumulator_of(what)->buffer;
+  }
+  const spec layout = result_spec_in(whole_, plan_, id, k);
+  if (at.op->in_place) {
+    const buffer_id replaced = next.operands[static_cast<std::size_t>(at.op->replaces[k])];
+    make_.forms.add(what, {layout, replaced, make_.now, false});
+    return replaced;
+  }
+  return make_.add_form(what, layout, memory::transient);
+}
+
+MESHLOOM_INLINE void stage_lowering::emit_phases(node_id id, instruction next) {
+  const node& at = whole_.nodes[id];
+  const signature& op = at.op->op;
+  const strategy& how = plan_.strategies[id];
+  const std::uint8_t axes = exchange_axes(op, at.op->choices, plan_.mesh.rank, how);
+  if (axes == 0) return make_.body().push_back(next);
+  for (int k = 0; k < op.statistic_count; ++k) next.exchanged.push_back(statistic_buffer(id, k, next.name));
+  for (int k = 0; k <= op.statistic_count; ++k) {
+    next.phase = k;
+    make_.body().push_back(next);
+    if (k == op.statistic_count) break;
+    for (std::int8_t axis = 0; axis < plan_.mesh.rank; ++axis) {
+      if (!(axes >> axis & 1)) continue;
+      make_.body().push_back({.kind = instruction::exchange,
+                              .name = next.name,
+                              .exchanged = {next.exchanged[static_cast<std::size_t>(k)]},
+                              .how = collective::all_reduce,
+                              .mesh_axis = axis,
+                              .combine = op.statistics[static_cast<std::size_t>(k)].combine});
+    }
+  }
+}
+
+MESHLOOM_INLINE buffer_id stage_lowering::statistic_buffer(node_id id, int k, const std::string& name) {
+  const node& at = whole_.nodes[id];
+  const signature& op = at.op->op;
+  std::vector<std::int64_t> extents;
+  for (std::size_t row = 0; row < static_cast<std::size_t>(op.rows.count); ++row) {
+    extents.push_back(sizes_[at.indices[static_cast<std::size_t>(op.rows.at[row])]].extent);
+  }
+  extents.push_back(op.statistics[static_cast<std::size_t>(k)].values);
+  spec layout;
+  for (const std::int8_t axis : cut_orders[plan_.strategies[id].order]) {
+    if (axis >= plan_.mesh.rank) continue;
+    const choice& row = at.op->choices.rows[plan_.strategies[id].row[static_cast<std::size_t>(axis)]];
+    const int where = row.kind == choice::split ? op.rows.find(row.index) : -1;
+    if (where >= 0) layout = layout.with(axis, {placement::split, static_cast<std::int8_t>(where)});
+  }
+  return make_.add_buffer(name + " (statistics)", extents, whole_.precision, layout, memory::transient);
+}
+
+MESHLOOM_INLINE void stage_lowering::accumulate(accumulator& into) {
+  if (into.done) return;
+  into.done = true;
+  const buffer_id part = make_.need(into.gradient, make_.out.buffers[into.buffer].layout);
+  make_.body().push_back({.kind = instruction::accumulate,
+                          .name = make_.name_of_instance(into.gradient),
+                          .operands = {part},
+                          .results = {into.buffer}});
+}
+
+MESHLOOM_INLINE void stage_lowering::accumulate_rest() {
+  for (accumulator& each : accumulators_) accumulate(each);
+  for (accumulator& each : accumulators_)
+    make_.forms.add(each.gradient, {make_.out.buffers[each.buffer].layout, each.buffer, pass::reduce, false});
+  for (accumulator& each : accumulators_)
+    make_.forms.add(each.gradient, {make_.out.buffers[each.buffer].layout, each.buffer, pass::update, false});
+}
+
+MESHLOOM_INLINE void stage_lowering::write_back(const node& at, const block& here) {
+  for (std::size_t k = 0; k < at.results.size(); ++k) {
+    const instance kept{at.operands[static_cast<std::size_t>(at.op->replaces[k])], here.copy};
+    buffer_id home = buffer_id::none, updated = buffer_id::none;
+    make_.forms.for_each(kept, make_.now, false, [&](const form& each) {
+      if (each.always) home = each.buffer;
+    });
+    make_.forms.for_each({at.results[k], here.copy}, make_.now, false,
+                         [&](const form& each) { updated = each.buffer; });
+    if (home == updated || home == buffer_id::none) continue;
+    const value& entry = whole_.values[kept.value];
+    const auto path = reshard(make_.out.buffers[updated].layout, make_.out.buffers[home].layout,
+                              extents_of(sizes_, entry.axes), {size_of(entry.type)}, plan_.mesh, links_);
+    for (std::size_t step = 0; step < path.steps.size(); ++step) {
+      const bool last = step + 1 == path.steps.size();
+      updated = make_.emit_reshard(
+          kept, updated, path.steps[step],
+          last ? home : make_.add_form({at.results[k], here.copy}, path.steps[step].after, memory::transient));
+    }
+  }
+}
+
+MESHLOOM_INLINE void stage_lowering::lower_updates() {
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const node& at = whole_.nodes[node_id(n)];
+    if (at.when != phase::update) continue;
+    for (std::int32_t copy = 0; copy < whole_.regions[at.region].count; ++copy) {
+      if (updates_in(whole_, plan_, at, {at.region, copy})) lower_node(node_id(n), {at.region, copy});
+    }
+  }
+}
+
+MESHLOOM_INLINE void stage_lowering::receive() {
+  for (const crossing& each : crossings_) {
+    if (each.to != which_ || each.to_pass != make_.now) continue;
+    const buffer_id landed =
+        make_.add_form(each.what, each.wanted, make_.now == pass::update ? memory::fixed : memory::kept);
+    transfer_of(each).to = landed;
+  }
+}
+
+MESHLOOM_INLINE void stage_lowering::send() {
+  for (const crossing& each : crossings_) {
+    if (each.from != which_ || each.from_pass != make_.now) continue;
+    const stage_plan& reader = made_.stages[each.to];
+    spec layout = each.wanted;
+    if (!(reader.mesh == plan_.mesh)) layout = make_.without_partial(each.what);
+    transfer_of(each).from = make_.need(each.what, layout);
+    sent_[static_cast<std::size_t>(make_.now)].push_back(transfer_of(each).from);
+  }
+}
+
+MESHLOOM_INLINE transfer& stage_lowering::transfer_of(const crossing& each) {
+  return transfers_[static_cast<std::size_t>(&each - crossings_.data())];
+}
+
+MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
+  for (std::size_t r = 0; r < results.size(); ++r) {
+    const instance what = resolve(whole_, whole_.results[r], {});
+    if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
+    if (results[r].batch_axis >= 0) {
+      const buffer_id part = make_.need(what, make_.without_partial(what));
+      make_.body().push_back({.kind = instruction::store,
+                              .name = make_.name_of_instance(what),
+                              .operands = {part},
+                              .port = static_cast<std::int32_t>(r)});
+      continue;
+    }
+    spec layout;
+    make_.forms.for_each(what, make_.now, false, [&](const form& each) { layout = each.layout; });
+    const value& entry = whole_.values[what.value];
+    const buffer_id sum = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
+                                           entry.type, layout, memory::fixed);
+    make_.body().push_back({.kind = instruction::accumulate,
+                            .name = make_.name_of_instance(what),
+                            .operands = {make_.need(what, layout)},
+                            .results = {sum}});
+    make_.forms.add(what, {layout, sum, pass::reduce, false});
+    results[r].stage = which_;
+  }
+}
+
+MESHLOOM_INLINE void stage_lowering::finish_results(std::vector<port>& results) {
+  for (std::size_t r = 0; r < results.size(); ++r) {
+    if (results[r].stage != which_) continue;
+    const instance what = resolve(whole_, whole_.results[r], {});
+    const buffer_id made = make_.need(what, {});
+    make_.out.buffers[made].where = memory::fixed;
+    results[r].buffer = made;
+  }
+}
+
+}  // namespace meshloom

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text as training data: bytes of a file, cut into a part to learn from and a held-out last part, and samples of
+// consecutive bytes with the byte after each as target.
+// Law: the samples of step k depend on the seed and k only, whatever the plan.
+#pragma once
+
+#include <meshloom/base/config.hpp>
+#include <meshloom/base/error.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace meshloom {
+
+/// `batch` sequences of `seq` tokens, row by row, and for each token the one that follows.
+struct text_sample {
+  std::vector<std::int32_t> input, target;
+};
+
+class text {
+ public:
+  /// Reads a file; throws meshloom::error naming it if it cannot be read or is shorter than 1,000 bytes.
+  static text read(const std::string& path);
+
+  /// Bytes in memory; the last tenth is held out.
+  explicit text(std::string content);
+
+  /// Throws meshloom::error if a byte is not below `vocab`, or if a part has no sample of `batch` × `seq` tokens.
+  void require(std::int64_t vocab, std::int64_t batch, std::int64_t seq) const;
+
+  /// Sequences from random places of the learning part.
+  void fill(text_sample& into, std::int64_t batch, std::int64_t seq, std::uint64_t seed, std::uint64_t step) const;
+
+  /// Non-overlapping sequences of the held-out part: sample `number`; false if there is no such sample.
+  bool fill_held_out(text_sample& into, std::int64_t batch, std::int64_t seq, std::int64_t number) const;
+
+  std::string_view learning() const { return std::string_view(bytes_).substr(0, held_out_); }
+  std::string_view held_out() const { return std::string_view(bytes_).substr(held_out_); }
+
+ private:
+  static void copy(text_sample& into, std::string_view from, std::int64_t row, std::int64_t seq);
+
+  std::string bytes_;
+  std::size_t held_out_ = 0;  ///< where the held-out part begins
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/train/text.inl>
+#endif

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+// The law of every operator: under any of its strategies, on any mesh, the ranks' results put together are the result of
+// one rank. Ranks are simulated in one thread, from the operator's record alone, as everything below the front end sees
+// it: operands are cut (or torn into summands) as `operand_spec` says, kernels are called with the shards' origins,
+// statistics are exchanged along `exchange_axes`, and results are put together as `result_spec` says.
+#pragma once
+
+#include "shards.hpp"
+
+#include <meshloom/exec/kernels.hpp>
+#include <meshloom/kernel/gemm.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <string>
+
+namespace laws {
+
+using namespace meshloom;
+using shards::element;
+using shards::for_each_index;
+using shards::place;
+
+/// An operator and what runs it, as plain data: to plant a fault, change a copy.
+struct subject {
+  record op;
+  kernel_function in_f32 = nullptr;
+  kernel_function in_f64 = nullptr;
+  int integers = -1;      ///< the operand of integers, if any: they choose an element of
+  int chosen = -1;        ///< this index
+  unsigned positive = 0;  ///< operands (bit mask) whose elements are positive
+};
+
+/// How many (operator, strategy, mesh) were tried, how many of them broke the law, and how the first did.
+struct verdict {
+  std::int64_t tried = 0;
+  std::int64_t broken = 0;
+  std::string first;
+};
+
+/// Random bits by counter: every rank draws what it needs of one tensor, and nothing is stored.
+inline std::uint64_t mixed(std::uint64_t seed, std::uint64_t salt) {
+  std::uint64_t bits = seed * 0x9e3779b97f4a7c15ull + (salt + 1) * 0xbf58476d1ce4e5b9ull;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9ull;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebull;
+  return bits ^ (bits >> 31);
+}
+
+/// Away from zero, so that one can divide by it.
+inline double number(std::uint64_t bits, bool positive) {
+  const double size = 0.25 + static_cast<double>(bits >> 12) * 0x1p-52;
+  return positive || bits % 2 == 0 ? size : -size;
+}
+
+/// A shard between bytes that must not change; NaN until it is written.
+struct held {
+  static constexpr std::size_t margin = 64;
+  static constexpr std::byte untouched{0xa5}, nan{0xff};
+
+  std::vector<std::byte> memory;
+  view seen;
+
+  held(view shape, dtype type) : seen(shape) {
+    seen.type = type;
+    make_dense(seen);
+    memory.assign(static_cast<std::size_t>(seen.count() * size_of(type)) + 2 * margin, untouched);
+    std::fill(memory.begin() + margin, memory.end() - margin, nan);
+    seen.data = memory.data() + margin;
+  }
+
+  bool intact() const {
+    const auto clean = [](std::byte each) { return each == untouched; };
+    return std::all_of(memory.begin(), memory.begin() + margin, clean) && std::all_of(memory.end() - margin, memory.end(), clean);
+  }
+};
+
+/// One operator executed under one strategy by all ranks of a mesh.
+template <class Element>
+class execution {
+ public:
+  execution(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed)
+      : what_(what), op_(what.op.op), mesh_(mesh), how_(how), seed_(seed), ranks_(static_cast<std::size_t>(mesh.ranks())) {
+    for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) prepare(rank);
+    const std::uint8_t over = exchange_axes(op_, what_.op.choices, mesh_.rank, how_);
+    for (int phase = 0; over != 0 && phase < op_.statistic_count; ++phase) {
+      run(phase);
+      exchange(phase, over);
+    }
+    run(over == 0 ? all_phases : op_.statistic_count);
+  }
+
+  /// What is wrong, if `one` is the execution on a single rank; "" if nothing is.
+  std::string fault(const execution& one) const {
+    for (int k = 0; k < op_.result_count; ++k) {
+      const std::string wrong = fault_of(k, one.ranks_[0].with.result[k]);
+      if (!wrong.empty()) return wrong;
+    }
+    for (const auto& rank : ranks_) {
+      const bool clean = std::all_of(rank.tensors.begin(), rank.tensors.end(), [](const held& each) { return each.intact(); });
+      if (!clean) return "memory outside of a shard has changed";
+    }
+    return "";
+  }
+
+ private:
+  static constexpr dtype type = dtype_of<Element>;
+  static constexpr double tolerance = type == dtype::f64 ? 1e-10 : 1e-5;
+
+  struct rank_state {
+    std::vector<held> tensors;
+    call with;
+  };
+
+  spec operand_layout(int k) const { return operand_spec(op_, what_.op.choices, mesh_.rank, how_, k); }
+  spec result_layout(int k) const { return result_spec(op_, what_.op.choices, mesh_.rank, how_, k); }
+
+  /// The statistics' rows are cut like every tensor that has their axes.
+  spec rows_layout() const {
+    spec layout;
+    for (const std::int8_t axis : cut_orders[how_.order]) {
+      if (axis >= mesh_.rank) continue;
+      const choice& row = what_.op.choices.rows[how_.row[static_cast<std::size_t>(axis)]];
+      const int where = row.kind == choice::split ? op_.rows.find(row.index) : -1;
+      if (where >= 0) layout = layout.with(axis, {placement::split, static_cast<std::int8_t>(where)});
+    }
+    return layout;
+  }
+
+  std::int64_t extent_of(int index) const {
+    constexpr std::int64_t extents[] = {5, 3, 4, 1, 7, 2};
+    return extents[mixed(seed_, static_cast<std::uint64_t>(index)) % std::size(extents)];
+  }
+
+  view shape(const index_list& list, const spec& layout, std::int32_t rank) const {
+    view part;
+    part.rank = list.count;
+    for (int axis = 0; axis < list.count; ++axis) {
+      part.global[axis] = extent_of(list.at[static_cast<std::size_t>(axis)]);
+      const interval side = shard_interval(layout, mesh_, coordinates_of(mesh_, rank), axis, part.global[axis]);
+      part.origin[axis] = side.origin;
+      part.extent[axis] = side.extent;
+    }
+    return part;
+  }
+
+  void prepare(std::int32_t rank) {
+    auto& [tensors, with] = ranks_[static_cast<std::size_t>(rank)];
+    const auto add = [&tensors = tensors](const view& part, dtype kind) { return tensors.emplace_back(part, kind).seen; };
+    for (int k = 0; k < op_.operand_count; ++k) {
+      const index_list& list = op_.operands[static_cast<std::size_t>(k)];
+      with.operand[k] = add(shape(list, operand_layout(k), rank), k == what_.integers ? dtype::i32 : type);
+      if (k == what_.integers) fill_integers(with.operand[k]);
+      else fill(with.operand[k], k, operand_layout(k).partial_sum(), rank);
+    }
+    for (int k = 0; k < op_.result_count; ++k) {
+      const index_list& list = op_.results[static_cast<std::size_t>(k)];
+      if (what_.op.in_place) with.result[k] = with.operand[what_.op.replaces[static_cast<std::size_t>(k)]];
+      else with.result[k] = add(shape(list, result_layout(k), rank), type);
+    }
+    for (int k = 0; k < op_.statistic_count; ++k) {
+      view part = shape(op_.rows, rows_layout(), rank);
+      part.global[part.rank] = part.extent[part.rank] = op_.statistics[static_cast<std::size_t>(k)].values;
+      ++part.rank;
+      with.exchanged[k] = add(part, type);
+    }
+    constexpr double attributes[] = {0.3, 0.9, 0.5, 1e-3, 0.1};
+    std::copy(std::begin(attributes), std::end(attributes), with.attribute);
+    with.step = 2;
+  }
+
+  std::uint64_t bits_at(const place& at, int k) const {
+    std::uint64_t bits = mixed(seed_, 100 + static_cast<std::uint64_t>(k));
+    for (const std::int64_t i : at) bits = mixed(bits, static_cast<std::uint64_t>(i));
+    return bits;
+  }
+
+  void fill_integers(const view& shard) const {
+    const auto choices = static_cast<std::uint64_t>(extent_of(what_.chosen));
+    for_each_index(box_of(shard), [&](const place& at) {
+      element<std::int32_t>(shard, at) = static_cast<std::int32_t>(bits_at(at, what_.integers) % choices);
+    });
+  }
+
+  /// A pending sum: all members of a group but the last draw their summands, the last has what is missing.
+  void fill(const view& shard, int k, std::uint8_t pending, std::int32_t rank) const {
+    const auto group = group_of(rank, pending);
+    for_each_index(box_of(shard), [&](const place& at) {
+      const std::uint64_t bits = bits_at(at, k);
+      Element rest = static_cast<Element>(number(bits, what_.positive >> k & 1));
+      for (std::size_t member = 0; member + 1 < group.size(); ++member) {
+        const Element drawn = static_cast<Element>(number(mixed(bits, member), false));
+        if (group[member] == rank) element<Element>(shard, at) = drawn;
+        rest -= drawn;
+      }
+      if (group.back() == rank) element<Element>(shard, at) = rest;
+    });
+  }
+
+  /// The ranks that differ from `rank` along the mesh axes of `over` only, in order.
+  std::vector<std::int32_t> group_of(std::int32_t rank, std::uint8_t over) const {
+    std::vector<std::int32_t> group;
+    const mesh_coordinates here = coordinates_of(mesh_, rank);
+    for (std::int32_t other = 0; other < mesh_.ranks(); ++other) {
+      const mesh_coordinates there = coordinates_of(mesh_, other);
+      bool same = true;
+      for (std::size_t axis = 0; axis < max_mesh_rank; ++axis) same = same && (here[axis] == there[axis] || (over >> axis & 1));
+      if (same) group.push_back(other);
+    }
+    return group;
+  }
+
+  void run(std::int32_t phase) {
+    static plain arithmetic;
+    for (rank_state& rank : ranks_) {
+      rank.with.phase = phase;
+      (type == dtype::f64 ? what_.in_f64 : what_.in_f32)(rank.with, &arithmetic);
+    }
+  }
+
+  void exchange(int k, std::uint8_t over) {
+    const bool sums = op_.statistics[static_cast<std::size_t>(k)].combine == reduction::sum;
+    for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) {
+      const auto group = group_of(rank, over);
+      if (group.front() != rank) continue;
+      const std::int64_t count = ranks_[static_cast<std::size_t>(rank)].with.exchanged[k].count();
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto at = [&](std::int32_t member) -> Element& {
+          return ranks_[static_cast<std::size_t>(member)].with.exchanged[k].template as<Element>()[i];
+        };
+        Element all = at(rank);
+        for (std::size_t m = 1; m < group.size(); ++m) all = sums ? all + at(group[m]) : std::max(all, at(group[m]));
+        for (const std::int32_t member : group) at(member) = all;
+      }
+    }
+  }
+
+  /// What is wrong with result `k`: every rank, with those that hold the other summands, has its part of `want`, and
+  /// together the parts are all of it.
+  std::string fault_of(int k, const view& want) const {
+    if (what_.op.in_place && result_layout(k) != operand_layout(what_.op.replaces[static_cast<std::size_t>(k)])) {
+      return "result " + std::to_string(k) + " does not lie where the operand lies that it replaces";
+    }
+    double largest = 1;  // a small sum of numbers around 1 is as exact as they are
+    for (std::int64_t i = 0; i < want.count(); ++i) largest = std::max(largest, std::abs(static_cast<double>(want.as<Element>()[i])));
+    std::vector<bool> made(static_cast<std::size_t>(want.count()));
+    double worst = 0;
+    bool close = true;
+    for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) {
+      const auto group = group_of(rank, result_layout(k).partial_sum());
+      if (group.front() != rank) continue;
+      for_each_index(box_of(ranks_[static_cast<std::size_t>(rank)].with.result[k]), [&](const place& at) {
+        double sum = 0;
+        for (const std::int32_t member : group) sum += element<Element>(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
+        const Element& wanted = element<Element>(want, at);
+        const double apart = std::abs(sum - static_cast<double>(wanted));
+        worst = std::max(worst, apart);
+        close = close && apart <= tolerance * largest;  // NaN is not
+        made[static_cast<std::size_t>(&wanted - want.as<Element>())] = true;
+      });
+    }
+    if (std::find(made.begin(), made.end(), false) != made.end()) return "no rank has some element of result " + std::to_string(k);
+    if (close) return "";
+    return "result " + std::to_string(k) + " is off by " + std::to_string(worst / largest) + " in " + std::string(name_of(type));
+  }
+
+  const subject& what_;
+  const signature& op_;
+  mesh_shape mesh_;
+  strategy how_;
+  std::uint64_t seed_;
+  std::vector<rank_state> ranks_;
+};
+
+/// "dot [0 1] [1 2] -> [0 2]".
+inline std::string described(const signature& op) {
+  std::string text(op.name);
+  const auto add = [&text](const index_list& list) {
+    text += " [";
+    for (int axis = 0; axis < list.count; ++axis) text += (axis > 0 ? " " : "") + std::to_string(list.at[static_cast<std::size_t>(axis)]);
+    text += "]";
+  };
+  for (int k = 0; k < op.operand_count; ++k) add(op.operands[static_cast<std::size_t>(k)]);
+  text += " ->";
+  for (int k = 0; k < op.result_count; ++k) add(op.results[static_cast<std::size_t>(k)]);
+  return text;
+}
+
+/// "2: split 1, 3: partial 2, order 0": per mesh axis its size and choice.
+inline std::string described(const choice_table& choices, const mesh_shape& mesh, const strategy& how) {
+  std::string text;
+  for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
+    const choice& row = choices.rows[how.row[axis]];
+    text += std::to_string(mesh.size[axis]) + ": ";
+    text += row.kind == choice::whole ? "whole, " : row.kind == choice::split ? "split " + std::to_string(row.index) + ", " : "partial " + std::to_string(row.operands) + ", ";
+  }
+  return text + "order " + std::to_string(how.order);
+}
+
+inline std::vector<strategy> strategies_of(const choice_table& choices, int mesh_rank) {
+  std::vector<strategy> all;
+  for_each_strategy(choices, mesh_rank, [&](const strategy& how) { all.push_back(how); });
+  return all;
+}
+
+inline std::string fault(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed) {
+  const std::string wrong = execution<double>(what, mesh, how, seed).fault(execution<double>(what, {}, {}, seed));
+  return wrong.empty() ? execution<float>(what, mesh, how, seed).fault(execution<float>(what, {}, {}, seed)) : wrong;
+}
+
+inline constexpr mesh_shape meshes[] = {{1, {2}}, {1, {3}}, {1, {4}}, {2, {2, 2}}, {2, {2, 3}}, {3, {2, 2, 2}}};
+
+/// Tries every strategy on every mesh, each with `rounds` choices of sizes; where there are more than `most` on one
+/// mesh, as many, drawn.
+inline verdict judge(const subject& what, std::size_t most, int rounds, std::uint64_t seed) {
+  verdict made;
+  shards::chance dice(static_cast<shards::chance::result_type>(seed));
+  for (const mesh_shape& mesh : meshes) {
+    auto all = strategies_of(what.op.choices, mesh.rank);
+    std::shuffle(all.begin(), all.end(), dice);
+    all.resize(std::min(all.size(), most));
+    for (const strategy& how : all) {
+      std::string wrong;
+      for (int round = 0; round < rounds && wrong.empty(); ++round) wrong = fault(what, mesh, how, ++seed);
+      ++made.tried;
+      if (wrong.empty()) continue;
+      if (++made.broken == 1) made.first = described(what.op.op) + ", " + described(what.op.choices, mesh, how) + ": " + wrong;
+    }
+  }
+  return made;
+}
+
+}  // namespace laws

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Collects operators with their kernels in both precisions, so that the law can be tried on them.
+#pragma once
+
+#include "laws.hpp"
+
+#include <meshloom/kernel/kernels.hpp>
+
+namespace laws {
+
+/// A visitor of operator types: see `for_each_operator`.
+class collector {
+ public:
+  template <class Operator>
+  void operator()(operators<Operator> which) {
+    in_f32_(which);
+    in_f64_(which);
+  }
+
+  /// An operator and what its differentiation creates.
+  template <class Operator>
+  void add() {
+    (*this)(operators<Operator>{});
+    add_all(typename Operator::gradient{});
+  }
+
+  std::vector<subject> subjects() const {
+    std::vector<subject> made;
+    for (std::size_t k = 0; k < in_f32_.made.size(); ++k) made.push_back(subject_of(in_f32_.made[k], in_f64_.made[k]));
+    return made;
+  }
+
+ private:
+  template <class... Operator>
+  void add_all(operators<Operator...>) { ((*this)(operators<Operator>{}), ...); }
+
+  static subject subject_of(const kernel_entry& single, const kernel_entry& twice) {
+    subject made{.op = *single.op, .in_f32 = single.run, .in_f64 = twice.run};
+    const signature& op = made.op.op;
+    const auto choose = [&made](int operand, const index_list& of, int axis) {
+      made.integers = operand;
+      made.chosen = of.at[static_cast<std::size_t>(axis)];
+    };
+    if (op.name == "lookup") choose(0, op.operands[1], 0);
+    if (op.name == "lookup_gradient") choose(0, op.results[0], 0);
+    if (op.name == "cross_entropy") choose(1, op.operands[0], op.operands[0].count - 1);
+    if (op.name == "cross_entropy_gradient") choose(2, op.operands[1], op.operands[1].count - 1);
+    if (op.name == "adamw") made.positive = 1 << 3;  // the second moment
+    return made;
+  }
+
+  kernel_collector<float, plain> in_f32_;
+  kernel_collector<double, plain> in_f64_;
+};
+
+/// Every operator of the library, in the patterns that models use.
+std::vector<subject> all_subjects();
+
+}  // namespace laws

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model under a manual plan, with one batch: what the tests of models run.
+#pragma once
+
+#include <meshloom/cluster/presets.hpp>
+#include <meshloom/exec/host.hpp>
+#include <meshloom/plan/solve.hpp>
+#include <meshloom/program/lower.hpp>
+
+#include <random>
+
+namespace trials {
+
+using namespace meshloom;
+
+/// What is fed to a program: per input, numbers around 0 or integers from 0 to `classes` − 1.
+class batch_of_numbers {
+ public:
+  batch_of_numbers(const program& made, int classes, unsigned seed) {
+    std::mt19937 dice(seed);
+    for (const port& each : made.inputs) {
+      std::int64_t count = 1;
+      for (const std::int64_t extent : each.extents) count *= extent;
+      auto& [numbers, integers] = inputs_.emplace_back();
+      std::uniform_real_distribution<double> number(-1, 1);
+      std::uniform_int_distribution<std::int32_t> integer(0, classes - 1);
+      for (std::int64_t i = 0; i < count; ++i) {
+        if (each.type == dtype::i32) integers.push_back(integer(dice));
+        else numbers.push_back(number(dice));
+      }
+    }
+  }
+
+  port_data operator[](std::size_t which) const {
+    const auto& [numbers, integers] = inputs_[which];
+    if (!integers.empty()) return {integers.data(), std::ssize(integers), dtype::i32};
+    return {numbers.data(), std::ssize(numbers), dtype::f64};
+  }
+
+  const std::vector<double>& numbers(std::size_t which) const { return inputs_[which].numbers; }
+  const std::vector<std::int32_t>& integers(std::size_t which) const { return inputs_[which].integers; }
+
+ private:
+  struct input {
+    std::vector<double> numbers;
+    std::vector<std::int32_t> integers;
+  };
+  std::vector<input> inputs_;
+};
+
+/// Starts a graph of `task` under a manual plan; its precision must be double.
+template <class Training>
+host_run started(const Training& task, const graph& whole, const manual& how) {
+  const cluster machine = local(how.ranks());
+  const plan made = solve(formulate(whole, machine, how)).value();
+  return start(host{}, lower(whole, made, machine), task, 7);
+}
+
+template <class Training>
+host_run started(const Training& task, const manual& how = {}) {
+  return started(task, trace(task), how);
+}
+
+/// The losses of `steps` steps on one batch.
+template <class Training>
+std::vector<double> losses(const Training& task, const manual& how, int steps, int classes) {
+  host_run run = started(task, how);
+  const batch_of_numbers batch(run.executed(), classes, 3);
+  std::vector<double> all;
+  for (int step = 0; step < steps; ++step) all.push_back(run.step({batch[0], batch[1]}).loss);
+  return all;
+}
+
+}  // namespace trials

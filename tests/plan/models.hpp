@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small models whose graphs and plans are tested, and the plans that presets and their products make of them.
+#pragma once
+
+#include <meshloom/cluster/presets.hpp>
+#include <meshloom/model/training.hpp>
+#include <meshloom/plan/solve.hpp>
+
+#include <string>
+#include <vector>
+
+namespace models {
+
+namespace ml = meshloom;
+using namespace ml::axis;
+
+struct shape {
+  std::int32_t layers = 4;
+  std::int64_t samples = 24;
+  std::int64_t width = 12;
+};
+
+inline auto sizes_of(const shape& of) {
+  return ml::sizes{ml::size<batch>{of.samples}, ml::size<seq>{6}, ml::size<embed>{of.width}, ml::size<heads>{4},
+                   ml::size<head>{3}, ml::size<mlp>{16}, ml::size<vocab>{10}};
+}
+
+inline auto attention() {
+  return ml::residual(ml::layer_norm<embed>{}, ml::causal_attention<seq, embed, heads, head>{});
+}
+
+inline auto perceptron() {
+  return ml::residual(ml::layer_norm<embed>{}, ml::linear<embed, mlp>{}, ml::gelu{}, ml::linear<mlp, embed>{});
+}
+
+template <class Model>
+auto token_training(const Model& model, const shape& of = {}) {
+  return ml::training{.model = model, .loss = ml::cross_entropy<vocab>{}, .optimizer = ml::adamw{}, .sizes = sizes_of(of)};
+}
+
+/// A GPT with a head of its own: layers + 5 blocks.
+inline ml::graph gpt(const shape& of = {}) {
+  return ml::trace(token_training(ml::embedding<vocab, embed>{} | ml::positions<seq, embed>{} |
+                                      ml::repeat(of.layers, attention() | perceptron()) | ml::layer_norm<embed>{} |
+                                      ml::linear<embed, vocab>{}, of));
+}
+
+/// A GPT whose head is its embedding: the table "tokens" is read by the first stage and by the last.
+inline ml::graph tied(const shape& of = {}) {
+  return ml::trace(token_training(ml::embedding<vocab, embed>{.table = "tokens"} | ml::positions<seq, embed>{} |
+                                      ml::repeat(of.layers, attention() | perceptron()) | ml::layer_norm<embed>{} |
+                                      ml::unembedding<embed, vocab>{.table = "tokens"}, of));
+}
+
+/// A residual perceptron on vectors, trained by SGD: layers + 3 blocks.
+inline ml::graph vectors(const shape& of = {}) {
+  const auto model = ml::layer_norm<embed>{} | ml::repeat(of.layers, perceptron()) | ml::linear<embed, vocab>{};
+  return ml::trace(ml::training{.model = model, .loss = ml::cross_entropy<vocab>{}, .optimizer = ml::sgd{}, .sizes = sizes_of(of),
+                                .input = ml::tensor<batch, embed>{}, .target = ml::integers<batch>{}});
+}
+
+struct named_graph {
+  std::string name;
+  ml::graph graph;
+};
+
+inline const std::vector<named_graph>& all() {
+  static const std::vector<named_graph> made{{"gpt", gpt()}, {"tied", tied()}, {"vectors", vectors()}};
+  return made;
+}
+
+/// Every product of presets on `ranks` ranks: data or ZeRO of each level, times tensor, times a pipeline of each kind.
+inline std::vector<std::string> products(std::int32_t ranks) {
+  std::vector<std::string> texts;
+  for (std::int32_t data = 1; data <= ranks; ++data) {
+    for (std::int32_t tensor = 1; data * tensor <= ranks; ++tensor) {
+      if (ranks % (data * tensor) != 0) continue;
+      const std::int32_t stages = ranks / (data * tensor);
+      const auto factor = [](const std::string& preset, std::int32_t n) { return preset + "=" + std::to_string(n); };
+      for (const std::string batched : {"data", "zero1", "zero2", "zero3"}) {
+        for (const std::string piped : {"pipeline", "gpipe"}) {
+          if ((data == 1 && batched != "data") || (stages == 1 && piped != "pipeline")) continue;
+          texts.push_back(factor(batched, data) + "," + factor("tensor", tensor) + "," + factor(piped, stages));
+        }
+      }
+    }
+  }
+  return texts;
+}
+
+inline ml::problem posed(const ml::graph& whole, const std::string& preset, std::int32_t ranks, std::int32_t micro_batches = 1) {
+  ml::manual asked = ml::parse_manual(preset, ranks).value();
+  asked.micro_batches = micro_batches;
+  return ml::formulate(whole, ml::local(ranks), asked);
+}
+
+inline ml::plan planned(const ml::graph& whole, const std::string& preset, std::int32_t ranks, std::int32_t micro_batches = 1) {
+  return ml::solve(posed(whole, preset, ranks, micro_batches)).value();
+}
+
+inline ml::node_id node_named(const ml::graph& whole, const std::string& name) {
+  for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+    if (whole.nodes[static_cast<ml::node_id>(n)].name == name) return static_cast<ml::node_id>(n);
+  }
+  throw ml::error("models: no node is named " + name);
+}
+
+/// The number of a parameter in `graph::parameters`.
+inline std::size_t parameter_named(const ml::graph& whole, const std::string& name) {
+  for (std::size_t p = 0; p < whole.parameters.size(); ++p) {
+    if (whole.values[whole.parameters[p].value].name == name) return p;
+  }
+  throw ml::error("models: no parameter is named " + name);
+}
+
+/// True if one of the sentences is this one.
+inline bool says(const std::vector<std::string>& faults, const std::string& sentence) {
+  for (const std::string& fault : faults) {
+    if (fault == sentence) return true;
+  }
+  return false;
+}
+
+}  // namespace models

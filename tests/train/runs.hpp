@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs to compare: the plans that a number of ranks allows, the program of a graph under one of them, and what some
+// steps of it leave behind.
+#pragma once
+
+#include <meshloom/cluster/presets.hpp>
+#include <meshloom/exec/host.hpp>
+#include <meshloom/model/gpt.hpp>
+#include <meshloom/plan/solve.hpp>
+#include <meshloom/program/lower.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace runs {
+
+namespace ml = meshloom;
+
+/// A plan as it is asked for: "zero2=2,tensor=2", its ranks and its micro-batches.
+struct request {
+  std::string text;
+  int ranks = 1;
+  int micro_batches = 1;
+};
+
+inline std::string name_of(const request& asked) {
+  return asked.text + " on " + std::to_string(asked.ranks) + " ranks, " + std::to_string(asked.micro_batches) + " micro-batches";
+}
+
+namespace detail {
+
+/// "zero2=2,tensor=2", and where both mesh axes are there also "tensor=2,zero2=2": the last axis is the fastest.
+inline void add_products(std::vector<std::string>& texts, int data, int tensor, int pipeline) {
+  const std::vector<std::string> spreads = data == 1 ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "zero1", "zero2", "zero3"};
+  const std::vector<std::string> lines = pipeline == 1 ? std::vector<std::string>{"pipeline"} : std::vector<std::string>{"pipeline", "gpipe"};
+  for (const std::string& spread : spreads) {
+    for (const std::string& line : lines) {
+      std::string text = pipeline > 1 ? "," + line + "=" + std::to_string(pipeline) : "";
+      const std::string first = spread + "=" + std::to_string(data), second = "tensor=" + std::to_string(tensor);
+      if (data > 1 && tensor > 1) texts.push_back(second + "," + first + text);
+      if (tensor > 1) text = "," + second + text;
+      if (data > 1) text = "," + first + text;
+      texts.push_back(text.substr(1));
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Every preset on `ranks` ranks, and every product of them.
+inline std::vector<std::string> plans_of(int ranks) {
+  if (ranks == 1) return {"data=1", "zero1=1", "zero2=1", "zero3=1", "tensor=1", "pipeline=1", "gpipe=1", "zero3=1,tensor=1"};
+  std::vector<std::string> texts;
+  for (int data = ranks; data >= 1; --data) {
+    if (ranks % data != 0) continue;
+    for (int tensor = ranks / data; tensor >= 1; --tensor) {
+      if (ranks / data % tensor == 0) detail::add_products(texts, data, tensor, ranks / data / tensor);
+    }
+  }
+  return texts;
+}
+
+inline ml::plan plan_of(const ml::graph& whole, const request& asked) {
+  ml::manual constraints = ml::parse_manual(asked.text, asked.ranks).value();
+  constraints.micro_batches = asked.micro_batches;
+  return ml::solve(ml::formulate(whole, ml::local(asked.ranks), constraints)).value();
+}
+
+inline ml::program program_of(const ml::graph& whole, const request& asked) {
+  return ml::lower(whole, plan_of(whole, asked), ml::local(asked.ranks));
+}
+
+/// Tokens and targets of one step: dense, of the whole batch.
+struct sample {
+  std::vector<std::int32_t> input, target;
+};
+
+/// The sample of step `step`: random tokens, each followed by one that depends on it.
+inline sample draw(const ml::gpt_shape& of, unsigned step) {
+  std::mt19937 dice(step + 1);
+  std::uniform_int_distribution<std::int32_t> tokens(0, static_cast<std::int32_t>(of.vocab) - 1);
+  sample made;
+  for (std::int64_t at = 0; at < of.batch * of.seq; ++at) {
+    made.input.push_back(tokens(dice));
+    made.target.push_back((made.input.back() * 3 + 1) % static_cast<std::int32_t>(of.vocab));
+  }
+  return made;
+}
+
+inline double step(ml::host_run& run, const sample& with) { return run.step({with.input, with.target}).loss; }
+
+/// What a run leaves behind.
+struct outcome {
+  std::vector<double> losses;
+  std::map<std::string, std::vector<double>> kept;  ///< parameters and optimizer states, whole
+};
+
+template <class Arithmetic = ml::plain, class Task>
+outcome train(const Task& task, ml::program made, const std::vector<sample>& samples) {
+  auto run = ml::start(ml::host<Arithmetic>{}, std::move(made), task, 7);
+  outcome left;
+  for (const sample& each : samples) left.losses.push_back(step(run, each));
+  for (const std::string& name : run.names()) left.kept[name] = run.read(name);
+  return left;
+}
+
+/// The largest relative difference of two series.
+inline double deviation(const std::vector<double>& series, const std::vector<double>& expected) {
+  double largest = series.size() == expected.size() ? 0 : INFINITY;
+  for (std::size_t at = 0; at < series.size() && at < expected.size(); ++at) {
+    const double apart = std::abs(series[at] - expected[at]) / std::abs(expected[at]);
+    largest = apart >= 0 ? std::max(largest, apart) : INFINITY;  // a NaN is as far as can be
+  }
+  return largest;
+}
+
+/// ‖values − expected‖ / ‖expected‖.
+inline double distance(const std::vector<double>& values, const std::vector<double>& expected) {
+  double apart = 0, norm = 0;
+  for (std::size_t at = 0; at < expected.size() && at < values.size(); ++at) {
+    apart += (values[at] - expected[at]) * (values[at] - expected[at]);
+    norm += expected[at] * expected[at];
+  }
+  const double relative = std::sqrt(apart / norm);
+  return values.size() == expected.size() && relative >= 0 ? relative : INFINITY;
+}
+
+}  // namespace runs
