@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast the kernels are on one core: memory-bound kernels as a share of the copy bandwidth of the same run, matrix
 // products in GF/s. Bytes are those that must move: every operand read once, every result written once.
-// Copy and kernels take turns, so that neighbours on a shared machine disturb both alike, and each starts with caches full
-// of other data, as in a training step. Times are CPU time of this thread, figures are medians. Build with -O3
+// Copy and kernels take turns, so that neighbours on a shared machine disturb both alike, and each starts with caches
+// full of other data, as in a training step. Times are CPU time of this thread, figures are medians. Build with -O3
 // -march=native and a CBLAS. `--json` prints one object per line.
 #include <meshloom/exec/cblas.hpp>
 #include <meshloom/kernel/kernels.hpp>
@@ -118,7 +118,8 @@ std::vector<memory_bound> memory_cases(workload& w) {
   using matrix = ml::at<0, 1>;
   using value = ml::op::operand<0>;
   using gelu = ml::op::pointwise<ml::op::gelu<value>, matrix, matrix>;
-  using gelu_slope = ml::op::pointwise_gradient<ml::op::multiply<ml::op::gelu_slope<value>, ml::op::operand<1>>, matrix, matrix, matrix>;
+  using gelu_slope = ml::op::pointwise_gradient<ml::op::multiply<ml::op::gelu_slope<value>, ml::op::operand<1>>, matrix,
+                                                matrix, matrix>;
   using biased = ml::op::pointwise<ml::op::gelu<ml::op::add<value, ml::op::operand<1>>>, matrix, matrix, ml::at<1>>;
   const double all = static_cast<double>(rows * columns);
   const auto &x = w.x.seen, &y = w.y.seen, &dy = w.dy.seen, &dx = w.dx.seen;
@@ -131,7 +132,8 @@ std::vector<memory_bound> memory_cases(workload& w) {
       {"layer_norm_gradient_weights", 2 * all, 0.7,
        kernel<ml::op::layer_norm_gradient_weights<2>>(make_call({dy, x, mean, rstd}, {w.dgain.seen, w.dbias.seen}))},
       {"softmax", 2 * all, 0.5, kernel<ml::op::softmax<2, false>>(make_call({x}, {w.shares.seen}, {0.125}))},
-      {"softmax_gradient", 3 * all, 0.5, kernel<ml::op::softmax_gradient<2>>(make_call({dy, w.shares.seen}, {dx}, {0.125}))},
+      {"softmax_gradient", 3 * all, 0.5,
+       kernel<ml::op::softmax_gradient<2>>(make_call({dy, w.shares.seen}, {dx}, {0.125}))},
       {"gelu", 2 * all, 0.7, kernel<gelu>(make_call({x}, {y}))},
       {"gelu_gradient", 3 * all, 0.7, kernel<gelu_slope>(make_call({x, dy}, {dx}))},
       {"bias_gelu", 2 * all, 0.7, kernel<biased>(make_call({x, w.bias.seen}, {y}))},
@@ -150,10 +152,12 @@ std::vector<memory_bound> memory_cases(workload& w) {
 }
 
 template <class Arithmetic>
-compute_bound product(const std::string& name, Arithmetic& how, std::int64_t m, std::int64_t n, std::int64_t k, workload& w) {
+compute_bound product(const std::string& name, Arithmetic& how, std::int64_t m, std::int64_t n, std::int64_t k,
+                      workload& w) {
   return {name + " " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k),
           2.0 * static_cast<double>(m * n * k), [&how, &w, m, n, k] {
-            how.template gemm<float>(m, n, k, w.x.values.data(), k, 1, w.dy.values.data(), n, 1, false, w.dx.values.data(), n, 1);
+            how.template gemm<float>(m, n, k, w.x.values.data(), k, 1, w.dy.values.data(), n, 1, false,
+                                     w.dx.values.data(), n, 1);
           }};
 }
 
@@ -171,16 +175,21 @@ void report(const std::vector<memory_bound>& cases, bool json) {
     }
   }
   const double copy = 2.0 * 4.0 * static_cast<double>(from.size()) / median(copies);
-  if (json) std::printf("{\"kernel\":\"copy\",\"bytes_per_second\":%.6g}\n", copy);
-  else std::printf("copy %33.1f GB/s\n", copy * 1e-9);
+  if (json)
+    std::printf("{\"kernel\":\"copy\",\"bytes_per_second\":%.6g}\n", copy);
+  else
+    std::printf("copy %33.1f GB/s\n", copy * 1e-9);
   for (std::size_t which = 0; which < cases.size(); ++which) {
     const double rate = 4.0 * cases[which].floats / median(times[which]);
     if (json) {
-      std::printf("{\"kernel\":\"%s\",\"rows\":%d,\"columns\":%d,\"bytes_per_second\":%.6g,\"share_of_copy\":%.4f,\"target\":%.2f}\n",
-                  cases[which].name.c_str(), static_cast<int>(rows), static_cast<int>(columns), rate, rate / copy, cases[which].target);
+      std::printf(
+          "{\"kernel\":\"%s\",\"rows\":%d,\"columns\":%d,\"bytes_per_second\":%.6g,\"share_of_copy\":%.4f,\"target\":%."
+          "2f}\n",
+          cases[which].name.c_str(), static_cast<int>(rows), static_cast<int>(columns), rate, rate / copy,
+          cases[which].target);
     } else {
-      std::printf("%-30s %7.1f GB/s %5.0f %% of copy (target %.0f %%)\n", cases[which].name.c_str(), rate * 1e-9, 100 * rate / copy,
-                  100 * cases[which].target);
+      std::printf("%-30s %7.1f GB/s %5.0f %% of copy (target %.0f %%)\n", cases[which].name.c_str(), rate * 1e-9,
+                  100 * rate / copy, 100 * cases[which].target);
     }
   }
 }
@@ -192,8 +201,10 @@ void report(const std::vector<compute_bound>& cases, bool json) {
   }
   for (std::size_t which = 0; which < cases.size(); ++which) {
     const double rate = cases[which].flops / median(times[which]);
-    if (json) std::printf("{\"kernel\":\"%s\",\"flops_per_second\":%.6g}\n", cases[which].name.c_str(), rate);
-    else std::printf("%-30s %7.1f GF/s\n", cases[which].name.c_str(), rate * 1e-9);
+    if (json)
+      std::printf("{\"kernel\":\"%s\",\"flops_per_second\":%.6g}\n", cases[which].name.c_str(), rate);
+    else
+      std::printf("%-30s %7.1f GF/s\n", cases[which].name.c_str(), rate * 1e-9);
   }
 }
 

@@ -10,7 +10,8 @@ using namespace ml::axis;
 /// The axes of the layer's output.
 template <class Layer>
 auto traced(const Layer& layer) {
-  const ml::sizes sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<mlp>{64}, ml::size<heads>{4}, ml::size<head>{8}};
+  const ml::sizes sizes{ml::size<batch>{8}, ml::size<seq>{16},  ml::size<embed>{32},
+                        ml::size<mlp>{64},  ml::size<heads>{4}, ml::size<head>{8}};
   ml::graph_builder into;
   ml::no_visitor nothing;
   ml::scope<std::remove_const_t<decltype(sizes)>, ml::no_visitor, true> scope(into, sizes, nothing);

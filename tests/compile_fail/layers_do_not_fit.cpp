@@ -16,5 +16,6 @@ ml::graph trace_it() {
   return ml::trace(ml::training{.model = model,
                                 .loss = ml::cross_entropy<vocab>{},
                                 .optimizer = ml::sgd{},
-                                .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<mlp>{64}, ml::size<vocab>{50}}});
+                                .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32},
+                                                   ml::size<mlp>{64}, ml::size<vocab>{50}}});
 }

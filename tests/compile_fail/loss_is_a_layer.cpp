@@ -6,13 +6,16 @@
 namespace ml = meshloom;
 using namespace ml::axis;
 
-ml::graph trace_it() {
-  return ml::trace(ml::training{.model = ml::embedding<vocab, embed>{} | ml::linear<embed, vocab>{},
 #if defined(MESHLOOM_MUST_FAIL)
-                                .loss = ml::linear<embed, vocab>{},
+using loss = ml::linear<embed, vocab>;
 #else
-                                .loss = ml::cross_entropy<vocab>{},
+using loss = ml::cross_entropy<vocab>;
 #endif
-                                .optimizer = ml::sgd{},
-                                .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}}});
+
+ml::graph trace_it() {
+  return ml::trace(ml::training{
+      .model = ml::embedding<vocab, embed>{} | ml::linear<embed, vocab>{},
+      .loss = loss{},
+      .optimizer = ml::sgd{},
+      .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}}});
 }

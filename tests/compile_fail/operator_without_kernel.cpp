@@ -24,9 +24,10 @@ struct mirrored {
 };
 
 void start_it(const ml::program& made) {
-  const ml::training task{.model = ml::embedding<vocab, embed>{} | mirrored{} | ml::linear<embed, vocab>{},
-                          .loss = ml::cross_entropy<vocab>{},
-                          .optimizer = ml::sgd{},
-                          .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}}};
+  const ml::training task{
+      .model = ml::embedding<vocab, embed>{} | mirrored{} | ml::linear<embed, vocab>{},
+      .loss = ml::cross_entropy<vocab>{},
+      .optimizer = ml::sgd{},
+      .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}}};
   const auto run = ml::start(ml::host{}, made, task);
 }

@@ -6,12 +6,13 @@
 namespace ml = meshloom;
 using namespace ml::axis;
 
-constexpr ml::training task{.model = ml::linear<embed, vocab>{},
-                            .loss = ml::cross_entropy<vocab>{},
 #if defined(MESHLOOM_MUST_FAIL)
-                            .optimizer = 0.1,
+constexpr double rule = 0.1;
 #else
-                            .optimizer = ml::sgd{.rate = 0.1},
+constexpr ml::sgd rule{.rate = 0.1};
 #endif
-                            .sizes = ml::sizes{ml::size<batch>{8}, ml::size<embed>{32}, ml::size<vocab>{50}}};
+
+constexpr ml::sizes sizes{ml::size<batch>{8}, ml::size<embed>{32}, ml::size<vocab>{50}};
+constexpr ml::training task{
+    .model = ml::linear<embed, vocab>{}, .loss = ml::cross_entropy<vocab>{}, .optimizer = rule, .sizes = sizes};
 static_assert(task.sizes.get<batch>() == 8);

@@ -6,13 +6,17 @@
 namespace ml = meshloom;
 using namespace ml::axis;
 
-ml::graph trace_it() {
-  return ml::trace(ml::training{.model = ml::embedding<vocab, embed>{} | ml::linear<embed, mlp>{} | ml::linear<mlp, vocab>{},
-                                .loss = ml::cross_entropy<vocab>{},
-                                .optimizer = ml::sgd{},
 #if defined(MESHLOOM_MUST_FAIL)
-                                .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}}});
+constexpr ml::sizes sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}};
 #else
-                                .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}, ml::size<mlp>{64}}});
+constexpr ml::sizes sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50},
+                          ml::size<mlp>{64}};
 #endif
+
+ml::graph trace_it() {
+  return ml::trace(
+      ml::training{.model = ml::embedding<vocab, embed>{} | ml::linear<embed, mlp>{} | ml::linear<mlp, vocab>{},
+                   .loss = ml::cross_entropy<vocab>{},
+                   .optimizer = ml::sgd{},
+                   .sizes = sizes});
 }

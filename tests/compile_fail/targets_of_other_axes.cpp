@@ -6,14 +6,17 @@
 namespace ml = meshloom;
 using namespace ml::axis;
 
-ml::graph trace_it() {
-  return ml::trace(ml::training{.model = ml::embedding<vocab, embed>{} | ml::linear<embed, vocab>{},
-                                .loss = ml::cross_entropy<vocab>{},
-                                .optimizer = ml::sgd{},
-                                .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}},
 #if defined(MESHLOOM_MUST_FAIL)
-                                .target = ml::integers<batch>{}});
+using target = ml::integers<batch>;
 #else
-                                .target = ml::integers<batch, seq>{}});
+using target = ml::integers<batch, seq>;
 #endif
+
+ml::graph trace_it() {
+  return ml::trace(ml::training{
+      .model = ml::embedding<vocab, embed>{} | ml::linear<embed, vocab>{},
+      .loss = ml::cross_entropy<vocab>{},
+      .optimizer = ml::sgd{},
+      .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}},
+      .target = target{}});
 }

@@ -20,7 +20,8 @@ void hold(std::size_t most, int rounds) {
     CHECK(made.tried > 0);
     tried += made.tried;
   }
-  MESSAGE("the law was tried on ", subjects.size(), " operators, in ", tried, " triples of operator, strategy and mesh");
+  MESSAGE("the law was tried on ", subjects.size(), " operators, in ", tried,
+          " triples of operator, strategy and mesh");
 }
 
 template <class Operator>
@@ -50,13 +51,18 @@ std::int64_t broken(const subject& what) { return judge(what, 100, 2, 7).broken;
 using matrix_product = op::dot<meshloom::at<0, 1>, meshloom::at<1, 2>, meshloom::at<0, 2>>;
 using attention = op::softmax<3, true>;
 using gelu = op::pointwise<op::gelu<op::operand<0>>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
-using add = op::pointwise<op::add<op::operand<0>, op::operand<1>>, meshloom::at<0, 1>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
+using add =
+    op::pointwise<op::add<op::operand<0>, op::operand<1>>, meshloom::at<0, 1>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
 
 }  // namespace
 
-TEST_CASE("an operator's shards make what one rank makes: every strategy, on three mesh axes a sample") { hold(200, 1); }
+TEST_CASE("an operator's shards make what one rank makes: every strategy, on three mesh axes a sample") {
+  hold(200, 1);
+}
 
-TEST_CASE("an operator's shards make what one rank makes: every strategy" * doctest::test_suite("all")) { hold(100'000, 5); }
+TEST_CASE("an operator's shards make what one rank makes: every strategy" * doctest::test_suite("all")) {
+  hold(100'000, 5);
+}
 
 TEST_CASE("roles that are not the operator's break the law") {
   subject pending = one<matrix_product>();
@@ -77,7 +83,8 @@ TEST_CASE("roles that are not the operator's break the law") {
 
 TEST_CASE("a pending sum breaks an operator that is not linear in it") {
   const auto with_partial = [](subject what, unsigned operands) {
-    what.op.choices.rows[static_cast<std::size_t>(what.op.choices.count++)] = {choice::linear, -1, static_cast<std::uint16_t>(operands)};
+    what.op.choices.rows[static_cast<std::size_t>(what.op.choices.count++)] = {choice::linear, -1,
+                                                                               static_cast<std::uint16_t>(operands)};
     return what;
   };
   CHECK(broken(one<gelu>()) == 0);
@@ -92,7 +99,9 @@ TEST_CASE("a kernel that does not know where its shard lies breaks the law") {
     for (view& each : with.operand) std::fill(std::begin(each.origin), std::end(each.origin), 0);
     for (view& each : with.result) std::fill(std::begin(each.origin), std::end(each.origin), 0);
   };
-  constexpr auto no_global = [](call& with) { std::copy(with.operand[0].extent, with.operand[0].extent + max_rank, with.operand[0].global); };
+  constexpr auto no_global = [](call& with) {
+    std::copy(with.operand[0].extent, with.operand[0].extent + max_rank, with.operand[0].global);
+  };
   constexpr auto nothing = [](call&) {};
   CHECK(broken(told_otherwise<attention, nothing>()) == 0);
   CHECK(broken(told_otherwise<attention, no_origin>()) > 0);  // the mask

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The law of every operator: under any of its strategies, on any mesh, the ranks' results put together are the result of
-// one rank. Ranks are simulated in one thread, from the operator's record alone, as everything below the front end sees
-// it: operands are cut (or torn into summands) as `operand_spec` says, kernels are called with the shards' origins,
-// statistics are exchanged along `exchange_axes`, and results are put together as `result_spec` says.
+// The law of every operator: under any of its strategies, on any mesh, the ranks' results put together are the result
+// of one rank. Ranks are simulated in one thread, from the operator's record alone, as everything below the front end
+// sees it: operands are cut (or torn into summands) as `operand_spec` says, kernels are called with the shards'
+// origins, statistics are exchanged along `exchange_axes`, and results are put together as `result_spec` says.
 #pragma once
 
 #include "shards.hpp"
@@ -71,7 +71,8 @@ struct held {
 
   bool intact() const {
     const auto clean = [](std::byte each) { return each == untouched; };
-    return std::all_of(memory.begin(), memory.begin() + margin, clean) && std::all_of(memory.end() - margin, memory.end(), clean);
+    return std::all_of(memory.begin(), memory.begin() + margin, clean) &&
+           std::all_of(memory.end() - margin, memory.end(), clean);
   }
 };
 
@@ -80,7 +81,12 @@ template <class Element>
 class execution {
  public:
   execution(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed)
-      : what_(what), op_(what.op.op), mesh_(mesh), how_(how), seed_(seed), ranks_(static_cast<std::size_t>(mesh.ranks())) {
+      : what_(what),
+        op_(what.op.op),
+        mesh_(mesh),
+        how_(how),
+        seed_(seed),
+        ranks_(static_cast<std::size_t>(mesh.ranks())) {
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) prepare(rank);
     const std::uint8_t over = exchange_axes(op_, what_.op.choices, mesh_.rank, how_);
     for (int phase = 0; over != 0 && phase < op_.statistic_count; ++phase) {
@@ -97,7 +103,8 @@ class execution {
       if (!wrong.empty()) return wrong;
     }
     for (const auto& rank : ranks_) {
-      const bool clean = std::all_of(rank.tensors.begin(), rank.tensors.end(), [](const held& each) { return each.intact(); });
+      const bool clean =
+          std::all_of(rank.tensors.begin(), rank.tensors.end(), [](const held& each) { return each.intact(); });
       if (!clean) return "memory outside of a shard has changed";
     }
     return "";
@@ -145,18 +152,23 @@ class execution {
   }
 
   void prepare(std::int32_t rank) {
-    auto& [tensors, with] = ranks_[static_cast<std::size_t>(rank)];
-    const auto add = [&tensors = tensors](const view& part, dtype kind) { return tensors.emplace_back(part, kind).seen; };
+    rank_state& here = ranks_[static_cast<std::size_t>(rank)];
+    call& with = here.with;
+    const auto add = [&here](const view& part, dtype kind) { return here.tensors.emplace_back(part, kind).seen; };
     for (int k = 0; k < op_.operand_count; ++k) {
       const index_list& list = op_.operands[static_cast<std::size_t>(k)];
       with.operand[k] = add(shape(list, operand_layout(k), rank), k == what_.integers ? dtype::i32 : type);
-      if (k == what_.integers) fill_integers(with.operand[k]);
-      else fill(with.operand[k], k, operand_layout(k).partial_sum(), rank);
+      if (k == what_.integers)
+        fill_integers(with.operand[k]);
+      else
+        fill(with.operand[k], k, operand_layout(k).partial_sum(), rank);
     }
     for (int k = 0; k < op_.result_count; ++k) {
       const index_list& list = op_.results[static_cast<std::size_t>(k)];
-      if (what_.op.in_place) with.result[k] = with.operand[what_.op.replaces[static_cast<std::size_t>(k)]];
-      else with.result[k] = add(shape(list, result_layout(k), rank), type);
+      if (what_.op.in_place)
+        with.result[k] = with.operand[what_.op.replaces[static_cast<std::size_t>(k)]];
+      else
+        with.result[k] = add(shape(list, result_layout(k), rank), type);
     }
     for (int k = 0; k < op_.statistic_count; ++k) {
       view part = shape(op_.rows, rows_layout(), rank);
@@ -204,7 +216,8 @@ class execution {
     for (std::int32_t other = 0; other < mesh_.ranks(); ++other) {
       const mesh_coordinates there = coordinates_of(mesh_, other);
       bool same = true;
-      for (std::size_t axis = 0; axis < max_mesh_rank; ++axis) same = same && (here[axis] == there[axis] || (over >> axis & 1));
+      for (std::size_t axis = 0; axis < max_mesh_rank; ++axis)
+        same = same && (here[axis] == there[axis] || (over >> axis & 1));
       if (same) group.push_back(other);
     }
     return group;
@@ -242,7 +255,8 @@ class execution {
       return "result " + std::to_string(k) + " does not lie where the operand lies that it replaces";
     }
     double largest = 1;  // a small sum of numbers around 1 is as exact as they are
-    for (std::int64_t i = 0; i < want.count(); ++i) largest = std::max(largest, std::abs(static_cast<double>(want.as<Element>()[i])));
+    for (std::int64_t i = 0; i < want.count(); ++i)
+      largest = std::max(largest, std::abs(static_cast<double>(want.as<Element>()[i])));
     std::vector<bool> made(static_cast<std::size_t>(want.count()));
     double worst = 0;
     bool close = true;
@@ -251,7 +265,8 @@ class execution {
       if (group.front() != rank) continue;
       for_each_index(box_of(ranks_[static_cast<std::size_t>(rank)].with.result[k]), [&](const place& at) {
         double sum = 0;
-        for (const std::int32_t member : group) sum += element<Element>(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
+        for (const std::int32_t member : group)
+          sum += element<Element>(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
         const Element& wanted = element<Element>(want, at);
         const double apart = std::abs(sum - static_cast<double>(wanted));
         worst = std::max(worst, apart);
@@ -259,9 +274,11 @@ class execution {
         made[static_cast<std::size_t>(&wanted - want.as<Element>())] = true;
       });
     }
-    if (std::find(made.begin(), made.end(), false) != made.end()) return "no rank has some element of result " + std::to_string(k);
+    if (std::find(made.begin(), made.end(), false) != made.end())
+      return "no rank has some element of result " + std::to_string(k);
     if (close) return "";
-    return "result " + std::to_string(k) + " is off by " + std::to_string(worst / largest) + " in " + std::string(name_of(type));
+    return "result " + std::to_string(k) + " is off by " + std::to_string(worst / largest) + " in " +
+           std::string(name_of(type));
   }
 
   const subject& what_;
@@ -277,7 +294,8 @@ inline std::string described(const signature& op) {
   std::string text(op.name);
   const auto add = [&text](const index_list& list) {
     text += " [";
-    for (int axis = 0; axis < list.count; ++axis) text += (axis > 0 ? " " : "") + std::to_string(list.at[static_cast<std::size_t>(axis)]);
+    for (int axis = 0; axis < list.count; ++axis)
+      text += (axis > 0 ? " " : "") + std::to_string(list.at[static_cast<std::size_t>(axis)]);
     text += "]";
   };
   for (int k = 0; k < op.operand_count; ++k) add(op.operands[static_cast<std::size_t>(k)]);
@@ -292,7 +310,9 @@ inline std::string described(const choice_table& choices, const mesh_shape& mesh
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
     const choice& row = choices.rows[how.row[axis]];
     text += std::to_string(mesh.size[axis]) + ": ";
-    text += row.kind == choice::whole ? "whole, " : row.kind == choice::split ? "split " + std::to_string(row.index) + ", " : "partial " + std::to_string(row.operands) + ", ";
+    text += row.kind == choice::whole   ? "whole, "
+            : row.kind == choice::split ? "split " + std::to_string(row.index) + ", "
+                                        : "partial " + std::to_string(row.operands) + ", ";
   }
   return text + "order " + std::to_string(how.order);
 }
@@ -324,7 +344,8 @@ inline verdict judge(const subject& what, std::size_t most, int rounds, std::uin
       for (int round = 0; round < rounds && wrong.empty(); ++round) wrong = fault(what, mesh, how, ++seed);
       ++made.tried;
       if (wrong.empty()) continue;
-      if (++made.broken == 1) made.first = described(what.op.op) + ", " + described(what.op.choices, mesh, how) + ": " + wrong;
+      if (++made.broken == 1)
+        made.first = described(what.op.op) + ", " + described(what.op.choices, mesh, how) + ": " + wrong;
     }
   }
   return made;

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "laws_operators.hpp"
-
 #include <meshloom/model/training.hpp>
+
+#include "laws_operators.hpp"
 
 namespace laws {
 namespace {
 
 using namespace meshloom::axis;
 
-constexpr sizes of_both{size<batch>{1}, size<seq>{1}, size<embed>{1}, size<heads>{1}, size<head>{1}, size<mlp>{1}, size<vocab>{1}};
+constexpr sizes of_both{size<batch>{1}, size<seq>{1}, size<embed>{1}, size<heads>{1},
+                        size<head>{1},  size<mlp>{1}, size<vocab>{1}};
 
 /// Every layer: attention, a hidden layer, norms, residuals, and a head tied to the embedding.
 auto transformer() {
   const auto attend = residual(meshloom::layer_norm<embed>{}, causal_attention<seq, embed, heads, head>{});
-  const auto think = residual(meshloom::layer_norm<embed>{}, linear<embed, mlp>{}, meshloom::gelu{}, linear<mlp, embed>{});
+  const auto think =
+      residual(meshloom::layer_norm<embed>{}, linear<embed, mlp>{}, meshloom::gelu{}, linear<mlp, embed>{});
   const auto model = embedding<vocab, embed>{.table = "tokens"} | positions<seq, embed>{} | repeat(2, attend | think) |
-                     linear_without_bias<embed, mlp>{} | meshloom::relu{} | linear<mlp, embed>{} | unembedding<embed, vocab>{.table = "tokens"};
-  return training{.model = model, .loss = meshloom::cross_entropy<vocab>{}, .optimizer = meshloom::adamw{}, .sizes = of_both};
+                     linear_without_bias<embed, mlp>{} | meshloom::relu{} | linear<mlp, embed>{} |
+                     unembedding<embed, vocab>{.table = "tokens"};
+  return training{
+      .model = model, .loss = meshloom::cross_entropy<vocab>{}, .optimizer = meshloom::adamw{}, .sizes = of_both};
 }
 
 template <int... Index>
@@ -32,8 +36,10 @@ void add_others(collector& into) {
   into.add<op::pointwise<op::add<x<0>, op::add<x<1>, x<2>>>, list<0, 1>, list<0, 1>, list<0, 1>, list<0, 1>>>();
   into.add<op::pointwise<op::subtract<x<0>, op::multiply<x<1>, x<2>>>, list<0, 1>, list<0, 1>, list<1>, list<0>>>();
   into.add<op::pointwise<op::divide<x<0>, x<1>>, list<0, 1>, list<0, 1>, list<1>>>();
-  into.add<op::pointwise<op::divide<op::one, op::add<op::one, op::exponential<op::negate<x<0>>>>>, list<0, 1>, list<0, 1>>>();
-  into.add<op::pointwise<op::multiply<op::sigmoid<x<0>>, op::hyperbolic_tangent<x<1>>>, list<0, 1, 2>, list<0, 1, 2>, list<1, 2>>>();
+  into.add<op::pointwise<op::divide<op::one, op::add<op::one, op::exponential<op::negate<x<0>>>>>, list<0, 1>,
+                         list<0, 1>>>();
+  into.add<op::pointwise<op::multiply<op::sigmoid<x<0>>, op::hyperbolic_tangent<x<1>>>, list<0, 1, 2>, list<0, 1, 2>,
+                         list<1, 2>>>();
   into.add<op::pointwise<op::gelu<op::add<x<0>, x<1>>>, list<1, 0>, list<0, 1>, list<0>>>();
   into.add<op::sum<list<0, 1, 2>, list<1>>>();
   into.add<op::sum<list<0, 1, 2>, list<2, 0>>>();

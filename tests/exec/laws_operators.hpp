@@ -32,7 +32,9 @@ class collector {
 
  private:
   template <class... Operator>
-  void add_all(operators<Operator...>) { ((*this)(operators<Operator>{}), ...); }
+  void add_all(operators<Operator...>) {
+    ((*this)(operators<Operator>{}), ...);
+  }
 
   static subject subject_of(const kernel_entry& single, const kernel_entry& twice) {
     subject made{.op = *single.op, .in_f32 = single.run, .in_f64 = twice.run};

@@ -14,13 +14,15 @@ namespace {
 
 constexpr meshloom::sgd subtract_gradient{.rate = 1};
 constexpr int classes = 5;
-constexpr sizes all_sizes{size<batch>{2}, size<seq>{3}, size<embed>{4}, size<heads>{2}, size<head>{3}, size<mlp>{5}, size<vocab>{classes}};
+constexpr sizes all_sizes{size<batch>{2}, size<seq>{3}, size<embed>{4},      size<heads>{2},
+                          size<head>{3},  size<mlp>{5}, size<vocab>{classes}};
 
 /// A run whose parameters can be set, so that the loss is a function of them.
 class loss_of_parameters {
  public:
   template <class Training>
-  explicit loss_of_parameters(const Training& task, const manual& how = {}) : run_(started(task, how)), batch_(run_.executed(), classes, 11) {
+  explicit loss_of_parameters(const Training& task, const manual& how = {})
+      : run_(started(task, how)), batch_(run_.executed(), classes, 11) {
     std::mt19937 dice(5);
     std::normal_distribution<double> number(0, 0.7);
     for (const std::string& name : run_.names()) {
@@ -56,7 +58,7 @@ class loss_of_parameters {
   std::size_t parameters() const { return values_.size(); }
 
  private:
-  /// Between a gradient and central differences, relative to the latter; both are 0 where the loss does not change.
+  /// Between a gradient and central differences, relative to the latter or, where the loss hardly changes, to 1e-4.
   double distance(std::vector<double>& values, const std::vector<double>& gradient) {
     double apart = 0, norm = 1e-8;
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -92,7 +94,8 @@ struct every_function {
   }
 };
 
-/// Weighs the positions of a sequence by a softmax that sees all of it, adds their plain sum, and forgets the positions.
+/// Weighs the positions of a sequence by a softmax that sees all of it, adds their plain sum, and forgets the
+/// positions.
 struct pooling {
   static constexpr std::string_view name = "pooling";
 
@@ -105,7 +108,8 @@ struct pooling {
 };
 
 auto hidden_layers() {
-  return training{.model = linear<embed, mlp>{} | every_function{} | layer_norm<mlp>{} | linear<mlp, embed>{} | meshloom::gelu{} | linear<embed, vocab>{},
+  return training{.model = linear<embed, mlp>{} | every_function{} | layer_norm<mlp>{} | linear<mlp, embed>{} |
+                           meshloom::gelu{} | linear<embed, vocab>{},
                   .loss = cross_entropy<vocab>{},
                   .optimizer = subtract_gradient,
                   .sizes = all_sizes,
@@ -117,8 +121,9 @@ auto hidden_layers() {
 auto transformer() {
   const auto attend = residual(layer_norm<embed>{}, causal_attention<seq, embed, heads, head>{});
   const auto think = residual(layer_norm<embed>{}, linear<embed, mlp>{}, meshloom::gelu{}, linear<mlp, embed>{});
-  return training{.model = embedding<vocab, embed>{.table = "tokens"} | positions<seq, embed>{} | repeat(2, attend | think) |
-                           layer_norm<embed>{} | unembedding<embed, vocab>{.table = "tokens"},
+  return training{.model = embedding<vocab, embed>{.table = "tokens"} | positions<seq, embed>{} |
+                           repeat(2, attend | think) | layer_norm<embed>{} |
+                           unembedding<embed, vocab>{.table = "tokens"},
                   .loss = cross_entropy<vocab>{},
                   .optimizer = subtract_gradient,
                   .sizes = all_sizes,

@@ -25,8 +25,10 @@ class batch_of_numbers {
       std::uniform_real_distribution<double> number(-1, 1);
       std::uniform_int_distribution<std::int32_t> integer(0, classes - 1);
       for (std::int64_t i = 0; i < count; ++i) {
-        if (each.type == dtype::i32) integers.push_back(integer(dice));
-        else numbers.push_back(number(dice));
+        if (each.type == dtype::i32)
+          integers.push_back(integer(dice));
+        else
+          numbers.push_back(number(dice));
       }
     }
   }
@@ -59,6 +61,18 @@ host_run started(const Training& task, const graph& whole, const manual& how) {
 template <class Training>
 host_run started(const Training& task, const manual& how = {}) {
   return started(task, trace(task), how);
+}
+
+/// What the model of `task` makes of its input: starts it, lets `change` write parameters, and runs it once.
+template <class Training, class Change>
+std::vector<double> output(const Training& task, port_data input, Change change) {
+  host_run run = started(task, trace_inference(task), {});
+  change(run);
+  std::int64_t count = 1;
+  for (const std::int64_t extent : run.executed().results[0].extents) count *= extent;
+  std::vector<double> made(static_cast<std::size_t>(count));
+  run.step({input}, {made.data()});
+  return made;
 }
 
 /// The losses of `steps` steps on one batch.

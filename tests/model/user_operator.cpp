@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // An operator of your own: what one writes, and what follows from it. The example is swish with a learned slope per
 // feature, y = x · σ(β·x), fused into one kernel; a pointwise expression computes the same and is the oracle.
-#include "../exec/laws_operators.hpp"
 #include "trial.hpp"
+
+#include "../exec/laws_operators.hpp"
 
 #include <doctest/doctest.h>
 
@@ -34,7 +35,9 @@ struct swish_gradient {
     static constexpr std::int64_t columns = 256;  // of one task: no two tasks write one element
 
     template <class Element>
-    MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return (with.operand[2].extent[0] + columns - 1) / columns; }
+    MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+      return (with.operand[2].extent[0] + columns - 1) / columns;
+    }
 
     template <class Element, class Team>
     MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -71,7 +74,9 @@ struct swish {
 
   struct kernel {
     template <class Element>
-    MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+    MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+      return row_count(with.operand[0]);
+    }
 
     template <class Element, class Team>
     MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -95,14 +100,17 @@ struct swish_layer {
   template <class Row, class Feature>
   auto operator()(auto& scope, const tensor<Row, Feature>& x) const {
     const auto beta = scope.template parameter<Feature>("beta", {initial::constant, 1});
-    if constexpr (Fused) return tensor<Row, Feature>{scope.template emit<swish>(axes<Row, Feature>{}, {}, x, beta)[0]};
-    else return evaluate(scope, x * sigmoid_of(x * beta));
+    if constexpr (Fused)
+      return tensor<Row, Feature>{scope.template emit<swish>(axes<Row, Feature>{}, {}, x, beta)[0]};
+    else
+      return evaluate(scope, x * sigmoid_of(x * beta));
   }
 };
 
 template <bool Fused>
 auto classifier() {
-  return training{.model = linear<feature, axis::mlp>{.deviation = 0.5} | swish_layer<Fused>{} | linear<axis::mlp, label>{.deviation = 0.5},
+  return training{.model = linear<feature, axis::mlp>{.deviation = 0.5} | swish_layer<Fused>{} |
+                           linear<axis::mlp, label>{.deviation = 0.5},
                   .loss = cross_entropy<label>{},
                   .optimizer = adamw{.rate = 0.05},
                   .sizes = sizes{size<batch>{12}, size<feature>{6}, size<axis::mlp>{7}, size<label>{5}},
@@ -114,7 +122,8 @@ auto classifier() {
 constexpr int classes = 5, steps = 12;
 
 bool same(const std::vector<double>& left, const std::vector<double>& right) {
-  return std::equal(left.begin(), left.end(), right.begin(), right.end(), [](double a, double b) { return std::abs(a - b) < 1e-11 * std::abs(a); });
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [](double a, double b) { return std::abs(a - b) < 1e-11 * std::abs(a); });
 }
 
 }  // namespace
@@ -144,5 +153,6 @@ TEST_CASE("a user's operator learns the same under every plan") {
     CHECK(same(whole, losses(classifier<true>(), zero(3, ranks), steps, classes)));
     CHECK(same(whole, losses(classifier<true>(), split_all<axis::mlp, mesh::tensor>(ranks), steps, classes)));
   }
-  CHECK(same(whole, losses(classifier<true>(), data_parallel(2) & split_all<axis::mlp, mesh::tensor>(2), steps, classes)));
+  CHECK(same(whole,
+             losses(classifier<true>(), data_parallel(2) & split_all<axis::mlp, mesh::tensor>(2), steps, classes)));
 }

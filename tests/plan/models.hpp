@@ -21,8 +21,8 @@ struct shape {
 };
 
 inline auto sizes_of(const shape& of) {
-  return ml::sizes{ml::size<batch>{of.samples}, ml::size<seq>{6}, ml::size<embed>{of.width}, ml::size<heads>{4},
-                   ml::size<head>{3}, ml::size<mlp>{16}, ml::size<vocab>{10}};
+  return ml::sizes{ml::size<batch>{of.samples}, ml::size<seq>{6},  ml::size<embed>{of.width}, ml::size<heads>{4},
+                   ml::size<head>{3},           ml::size<mlp>{16}, ml::size<vocab>{10}};
 }
 
 inline auto attention() {
@@ -35,28 +35,35 @@ inline auto perceptron() {
 
 template <class Model>
 auto token_training(const Model& model, const shape& of = {}) {
-  return ml::training{.model = model, .loss = ml::cross_entropy<vocab>{}, .optimizer = ml::adamw{}, .sizes = sizes_of(of)};
+  return ml::training{
+      .model = model, .loss = ml::cross_entropy<vocab>{}, .optimizer = ml::adamw{}, .sizes = sizes_of(of)};
 }
 
 /// A GPT with a head of its own: layers + 5 blocks.
 inline ml::graph gpt(const shape& of = {}) {
   return ml::trace(token_training(ml::embedding<vocab, embed>{} | ml::positions<seq, embed>{} |
                                       ml::repeat(of.layers, attention() | perceptron()) | ml::layer_norm<embed>{} |
-                                      ml::linear<embed, vocab>{}, of));
+                                      ml::linear<embed, vocab>{},
+                                  of));
 }
 
 /// A GPT whose head is its embedding: the table "tokens" is read by the first stage and by the last.
 inline ml::graph tied(const shape& of = {}) {
   return ml::trace(token_training(ml::embedding<vocab, embed>{.table = "tokens"} | ml::positions<seq, embed>{} |
                                       ml::repeat(of.layers, attention() | perceptron()) | ml::layer_norm<embed>{} |
-                                      ml::unembedding<embed, vocab>{.table = "tokens"}, of));
+                                      ml::unembedding<embed, vocab>{.table = "tokens"},
+                                  of));
 }
 
 /// A residual perceptron on vectors, trained by SGD: layers + 3 blocks.
 inline ml::graph vectors(const shape& of = {}) {
   const auto model = ml::layer_norm<embed>{} | ml::repeat(of.layers, perceptron()) | ml::linear<embed, vocab>{};
-  return ml::trace(ml::training{.model = model, .loss = ml::cross_entropy<vocab>{}, .optimizer = ml::sgd{}, .sizes = sizes_of(of),
-                                .input = ml::tensor<batch, embed>{}, .target = ml::integers<batch>{}});
+  return ml::trace(ml::training{.model = model,
+                                .loss = ml::cross_entropy<vocab>{},
+                                .optimizer = ml::sgd{},
+                                .sizes = sizes_of(of),
+                                .input = ml::tensor<batch, embed>{},
+                                .target = ml::integers<batch>{}});
 }
 
 struct named_graph {
@@ -88,13 +95,15 @@ inline std::vector<std::string> products(std::int32_t ranks) {
   return texts;
 }
 
-inline ml::problem posed(const ml::graph& whole, const std::string& preset, std::int32_t ranks, std::int32_t micro_batches = 1) {
+inline ml::problem posed(const ml::graph& whole, const std::string& preset, std::int32_t ranks,
+                         std::int32_t micro_batches = 1) {
   ml::manual asked = ml::parse_manual(preset, ranks).value();
   asked.micro_batches = micro_batches;
   return ml::formulate(whole, ml::local(ranks), asked);
 }
 
-inline ml::plan planned(const ml::graph& whole, const std::string& preset, std::int32_t ranks, std::int32_t micro_batches = 1) {
+inline ml::plan planned(const ml::graph& whole, const std::string& preset, std::int32_t ranks,
+                        std::int32_t micro_batches = 1) {
   return ml::solve(posed(whole, preset, ranks, micro_batches)).value();
 }
 

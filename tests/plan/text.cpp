@@ -24,8 +24,11 @@ std::size_t draw(random_bits& bits, std::size_t count) { return static_cast<std:
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines{""};
   for (const char letter : text) {
-    if (letter == '\n') lines.push_back("");
-    else lines.back() += letter;
+    if (letter == '\n') {
+      lines.push_back("");
+    } else {
+      lines.back() += letter;
+    }
   }
   lines.pop_back();
   return lines;
@@ -65,7 +68,8 @@ std::uint8_t first_order_like(const ml::choice_table& table, int mesh_rank, cons
 }
 
 void draw_mesh(ml::stage_plan& stage, random_bits& bits) {
-  const std::vector<std::string> names{"data", "tensor", "my axis", "a>b@c", "100%=#1", "\xc3\xa9tage", "whole", "none", "order"};
+  const std::vector<std::string> names{"data",         "tensor", "my axis", "a>b@c", "100%=#1",
+                                       "\xc3\xa9tage", "whole",  "none",    "order"};
   const std::size_t first = draw(bits, names.size());
   stage.mesh.rank = static_cast<std::int32_t>(draw(bits, ml::max_mesh_rank + 1));
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis) {
@@ -78,14 +82,16 @@ ml::strategy draw_strategy(const ml::choice_table& table, int mesh_rank, random_
   ml::strategy how;
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh_rank); ++axis) {
     const bool again = axis > 0 && draw(bits, 2) == 0;  // two mesh axes on one index
-    how.row[axis] = again ? how.row[draw(bits, axis)] : static_cast<std::uint8_t>(draw(bits, static_cast<std::size_t>(table.count)));
+    how.row[axis] = again ? how.row[draw(bits, axis)]
+                          : static_cast<std::uint8_t>(draw(bits, static_cast<std::size_t>(table.count)));
   }
   how.order = static_cast<std::uint8_t>(draw(bits, ml::cut_orders.size()));
   how.order = first_order_like(table, mesh_rank, how);
   return how;
 }
 
-ml::parameter_plan draw_parameter(const ml::graph& whole, const ml::parameter& each, const ml::mesh_shape& mesh, random_bits& bits) {
+ml::parameter_plan draw_parameter(const ml::graph& whole, const ml::parameter& each, const ml::mesh_shape& mesh,
+                                  random_bits& bits) {
   const int rank = static_cast<int>(whole.values[each.value].axes.size());
   const auto shardings = ml::all_specs(rank, mesh, false), specs = ml::all_specs(rank, mesh, true);
   ml::parameter_plan kept{true, shardings[draw(bits, shardings.size())], shardings[draw(bits, shardings.size())], {}};
@@ -93,7 +99,8 @@ ml::parameter_plan draw_parameter(const ml::graph& whole, const ml::parameter& e
   return kept;
 }
 
-ml::stage_plan random_stage(const ml::graph& whole, random_bits& bits, std::int32_t first_block, std::int32_t end_block) {
+ml::stage_plan random_stage(const ml::graph& whole, random_bits& bits, std::int32_t first_block,
+                            std::int32_t end_block) {
   ml::stage_plan stage;
   stage.first_block = first_block;
   stage.end_block = end_block;
@@ -114,12 +121,17 @@ ml::stage_plan random_stage(const ml::graph& whole, random_bits& bits, std::int3
 /// Any plan that `check` accepts, however bad: random cuts, meshes, strategies and specs.
 ml::plan random_plan(const ml::graph& whole, random_bits& bits) {
   const auto blocks = static_cast<std::int32_t>(ml::blocks_of(whole).size());
-  ml::plan made{.model = ml::hash_of(whole), .sizes = whole.sizes, .ranks = 0, .micro_batches = draw(bits, 2) == 0 ? 1 : 8,
-                .schedule = static_cast<ml::schedule_kind>(draw(bits, 3)), .stages = {},
+  ml::plan made{.model = ml::hash_of(whole),
+                .sizes = whole.sizes,
+                .ranks = 0,
+                .micro_batches = draw(bits, 2) == 0 ? 1 : 8,
+                .schedule = static_cast<ml::schedule_kind>(draw(bits, 3)),
+                .stages = {},
                 .predicted = {static_cast<std::int64_t>(bits() >> (1 + draw(bits, 62)))},
                 .bound = {static_cast<std::int64_t>(draw(bits, 2) * (bits() >> (1 + draw(bits, 62))))}};
   for (std::int32_t first = 0; first < blocks;) {
-    const auto end = static_cast<std::int32_t>(static_cast<std::size_t>(first) + 1 + draw(bits, static_cast<std::size_t>(blocks - first)));
+    const auto end = static_cast<std::int32_t>(static_cast<std::size_t>(first) + 1 +
+                                               draw(bits, static_cast<std::size_t>(blocks - first)));
     ml::stage_plan stage = random_stage(whole, bits, first, end);
     stage.first_rank = made.ranks;
     made.ranks += stage.mesh.ranks();
@@ -191,13 +203,15 @@ TEST_CASE("a plan reads as people would say it") {
   made.predicted = {12'345'678'901};
   made.stages[ml::stage_id{0}].recompute[1] = true;
   const std::string text = ml::to_text(graph, made);
-  CHECK(text.starts_with("meshloom plan 1\nmodel " + ml::hex_word(ml::hash_of(graph)) +
-                         "\nsizes batch=24 embed=12 mlp=16 vocab=10\nranks 8\nmicro_batches 4\nschedule 1f1b\n"
-                         "predicted 12345678901  # picoseconds: 12.3 ms\nbound 0  # nothing is proven\n\nstage 0\n  ranks 0+4\n"
-                         "  mesh data=2 tensor=2\n  blocks layer_norm .. repeat[0]\n  recompute only repeat[0]\n"));
+  CHECK(text.starts_with(
+      "meshloom plan 1\nmodel " + ml::hex_word(ml::hash_of(graph)) +
+      "\nsizes batch=24 embed=12 mlp=16 vocab=10\nranks 8\nmicro_batches 4\nschedule 1f1b\n"
+      "predicted 12345678901  # picoseconds: 12.3 ms\nbound 0  # nothing is proven\n\nstage 0\n  ranks 0+4\n"
+      "  mesh data=2 tensor=2\n  blocks layer_norm .. repeat[0]\n  recompute only repeat[0]\n"));
   const auto has_line = [&](const std::string& line) { return text.find("\n  " + line + "\n") != std::string::npos; };
-  CHECK(has_line("parameter repeat.linear.weight: stored split(mlp@tensor); state split(embed@data, mlp@tensor); "
-                 "accumulated split(embed@data, mlp@tensor)"));
+  CHECK(
+      has_line("parameter repeat.linear.weight: stored split(mlp@tensor); state split(embed@data, mlp@tensor); "
+               "accumulated split(embed@data, mlp@tensor)"));
   CHECK(has_line("operator repeat.linear.dot: split batch | split mlp"));
   CHECK(has_line("operator loss.sum: split batch | split batch | order data>tensor"));
   CHECK(has_line("ranks 4+4"));
@@ -208,7 +222,8 @@ TEST_CASE("spaces, comments, empty lines, foreign line ends and the order of ope
   const ml::graph& graph = models::all()[1].graph;
   std::string text;
   std::vector<std::string> lines = lines_of(sample_text());
-  const auto first = std::find_if(lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("  parameter"); });
+  const auto first =
+      std::find_if(lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("  parameter"); });
   const auto end = std::find(first, lines.end(), "");
   std::reverse(first, end);
   for (const std::string& line : lines) text += "\t " + line + "   # a comment\r\n\n";
@@ -221,10 +236,13 @@ TEST_CASE("what is not this plan's head is refused with its line and a cure") {
   const std::string& text = sample_text();
   const std::string here = ml::hex_word(sample_plan().model);
   CHECK(refusal_of("") == "plan, line 0: this is no plan; a plan begins with the line 'meshloom plan 1'");
-  CHECK(refusal_of("{\"plan\": 1}\n") == "plan, line 1: this is no plan; a plan begins with the line 'meshloom plan 1'");
-  CHECK(refusal_of(with(text, "plan 1", "plan 2")) == "plan, line 1: this is 'plan 2', and only 'plan 1' can be read; solve again");
+  CHECK(refusal_of("{\"plan\": 1}\n") ==
+        "plan, line 1: this is no plan; a plan begins with the line 'meshloom plan 1'");
+  CHECK(refusal_of(with(text, "plan 1", "plan 2")) ==
+        "plan, line 1: this is 'plan 2', and only 'plan 1' can be read; solve again");
   CHECK(refusal_of(with(text, here, "0123456789abcdef")) ==
-        "plan, line 2: the plan belongs to another model, '0123456789abcdef'; this one is '" + here + "', solve again for it");
+        "plan, line 2: the plan belongs to another model, '0123456789abcdef'; this one is '" + here +
+            "', solve again for it");
   CHECK(refusal_of(with(text, "batch=24", "batch=32")) ==
         "plan, line 3: the plan is for batch=32, but the model has batch=24; solve again for these sizes");
   CHECK(refusal_of(with(text, "batch=24", "btach=24")) == "plan, line 3: the model has no axis 'btach'; remove it");
@@ -232,34 +250,50 @@ TEST_CASE("what is not this plan's head is refused with its line and a cure") {
   CHECK(refusal_of(with(text, " seq=6", "")) == "plan, line 3: axis 'seq' has no size; add it");
   CHECK(refusal_of(with(text, "batch=24", "batch=99999999999999999999")) ==
         "plan, line 3: '99999999999999999999' does not do; write a whole number from 0 to 9223372036854775807");
-  CHECK(refusal_of(with(text, "batch=24", "batch")) == "plan, line 3: '' does not do; write a whole number from 0 to 9223372036854775807");
-  CHECK(refusal_of(with(text, "ranks 8", "ranks 4")) == "plan, line 4: the plan is for 4 ranks, but there are 8; solve again for them");
-  CHECK(refusal_of(with(text, "ranks 8", "ranks 8589934592")) == "plan, line 4: '8589934592' does not do; write a whole number from 1 to 2147483647");
-  CHECK(refusal_of(with(text, "micro_batches 4", "micro_batches 4.5")) == "plan, line 5: '4.5' does not do; write a whole number from 1 to 2147483647");
-  CHECK(refusal_of(with(text, "micro_batches 4", "micro_batches 0")) == "plan, line 5: '0' does not do; write a whole number from 1 to 2147483647");
-  CHECK(refusal_of(with(text, "1f1b", "zigzag")) == "plan, line 6: there is no schedule 'zigzag'; write forward, gpipe or 1f1b");
-  CHECK(refusal_of(with(text, "predicted ", "predicted -")).ends_with("' does not do; write a whole number from 0 to 9223372036854775807"));
+  CHECK(refusal_of(with(text, "batch=24", "batch")) ==
+        "plan, line 3: '' does not do; write a whole number from 0 to 9223372036854775807");
+  CHECK(refusal_of(with(text, "ranks 8", "ranks 4")) ==
+        "plan, line 4: the plan is for 4 ranks, but there are 8; solve again for them");
+  CHECK(refusal_of(with(text, "ranks 8", "ranks 8589934592")) ==
+        "plan, line 4: '8589934592' does not do; write a whole number from 1 to 2147483647");
+  CHECK(refusal_of(with(text, "micro_batches 4", "micro_batches 4.5")) ==
+        "plan, line 5: '4.5' does not do; write a whole number from 1 to 2147483647");
+  CHECK(refusal_of(with(text, "micro_batches 4", "micro_batches 0")) ==
+        "plan, line 5: '0' does not do; write a whole number from 1 to 2147483647");
+  CHECK(refusal_of(with(text, "1f1b", "zigzag")) ==
+        "plan, line 6: there is no schedule 'zigzag'; write forward, gpipe or 1f1b");
+  CHECK(refusal_of(with(text, "predicted ", "predicted -"))
+            .ends_with("' does not do; write a whole number from 0 to 9223372036854775807"));
   CHECK(refusal_of(with(text, "bound 0", "schedule gpipe")) ==
         "plan, line 8: expected 'bound', found 'schedule'; keep the lines of a written plan, in their order");
 }
 
 TEST_CASE("a stage that is not one is refused with its line and a cure") {
   const std::string& text = sample_text();
-  CHECK(refusal_of(with(text, "stage 0", "stage 1")) == "plan, line 10: expected 'stage 0', found 'stage 1'; number stages from 0");
-  CHECK(refusal_of(with(text, "0+4", "0-3")) == "plan, line 11: '0-3' are no ranks; write the first and how many, as in 0+4");
+  CHECK(refusal_of(with(text, "stage 0", "stage 1")) ==
+        "plan, line 10: expected 'stage 0', found 'stage 1'; number stages from 0");
+  CHECK(refusal_of(with(text, "0+4", "0-3")) ==
+        "plan, line 11: '0-3' are no ranks; write the first and how many, as in 0+4");
   CHECK(refusal_of(with(text, "0+4", "0+9")) == "plan, line 11: '9' does not do; write a whole number from 1 to 8");
   CHECK(refusal_of(with(text, "0+4", "8+1")) == "plan, line 11: '8' does not do; write a whole number from 0 to 7");
   CHECK(refusal_of(with(text, "0+4", "0+2")) == "plan, line 12: '2' does not do; write a whole number from 1 to 1");
-  CHECK(refusal_of(with(text, "0+4", "0+5")) == "plan, line 12: the mesh has 4 ranks, but the stage has 5; make them equal");
+  CHECK(refusal_of(with(text, "0+4", "0+5")) ==
+        "plan, line 12: the mesh has 4 ranks, but the stage has 5; make them equal");
   CHECK(refusal_of(with(text, "0+4", "1+4")) == "plan: rank 0 is in no stage; correct the text, or solve again");
   CHECK(refusal_of(with(text, "4+4", "0+4")) == "plan: rank 0 is in two stages; correct the text, or solve again");
-  CHECK(refusal_of(with(text, "data=2 tensor=2", "data=2 tensor")) == "plan, line 12: 'tensor' is no mesh axis; write none, or name=size, as in data=4");
-  CHECK(refusal_of(with(text, "data=2 tensor=2", "da(ta=2 tensor=2")) == "plan, line 12: 'da(ta=2' is no mesh axis; write none, or name=size, as in data=4");
-  CHECK(refusal_of(with(text, "data=2 tensor=2", "data=2 data=2")) == "plan, line 12: mesh axis data is given twice; remove one");
-  CHECK(refusal_of(with(text, "data=2 tensor=2", "data=1 tensor=1 a=1 b=4")) == "plan, line 12: a mesh has at most 3 axes; remove the rest");
-  CHECK(refusal_of(with(text, "  mesh", "  mash")) == "plan, line 12: expected 'mesh', found 'mash'; keep the lines of a written plan, in their order");
+  CHECK(refusal_of(with(text, "data=2 tensor=2", "data=2 tensor")) ==
+        "plan, line 12: 'tensor' is no mesh axis; write none, or name=size, as in data=4");
+  CHECK(refusal_of(with(text, "data=2 tensor=2", "da(ta=2 tensor=2")) ==
+        "plan, line 12: 'da(ta=2' is no mesh axis; write none, or name=size, as in data=4");
+  CHECK(refusal_of(with(text, "data=2 tensor=2", "data=2 data=2")) ==
+        "plan, line 12: mesh axis data is given twice; remove one");
+  CHECK(refusal_of(with(text, "data=2 tensor=2", "data=1 tensor=1 a=1 b=4")) ==
+        "plan, line 12: a mesh has at most 3 axes; remove the rest");
+  CHECK(refusal_of(with(text, "  mesh", "  mash")) ==
+        "plan, line 12: expected 'mesh', found 'mash'; keep the lines of a written plan, in their order");
   CHECK(refusal_of(with(text, "blocks embedding .. ", "blocks embedding to ")) ==
-        "plan, line 13: 'embedding to repeat[1]' are no blocks; write the first and the last, as in embedding .. repeat[3]");
+        "plan, line 13: 'embedding to repeat[1]' are no blocks; write the first and the last, as in embedding .. "
+        "repeat[3]");
   CHECK(refusal_of(with(text, "blocks embedding", "blocks imbedding")) ==
         "plan, line 13: there is no block 'imbedding' from embedding to loss; name one of these");
   CHECK(refusal_of(with(text, "embedding .. repeat[1]", "repeat[1] .. embedding")) ==
@@ -285,11 +319,16 @@ TEST_CASE("a parameter that is not kept so is refused with its line and a cure")
         at + "the model has no parameter 'position.weight'; remove the line");
   CHECK(refusal_of(with(text, "parameter positions.weight", "parameter layer_norm.gain")) ==
         at + "stage 0 does not read parameter 'layer_norm.gain'; remove the line");
-  CHECK(refusal_of(with(text, line, line + "\n  parameter " + line)) == "plan, line 17: stage 0 has two lines for parameter 'positions.weight'; remove one");
-  CHECK(refusal_of(with(text, line, "positions.weight: stored whole; state whole")) ==
-        at + "parameter 'positions.weight' has 2 parts; write stored, state and 1 times accumulated, with ; between them");
-  CHECK(refusal_of(with(text, line, "positions.weight")) ==
-        at + "parameter 'positions.weight' has 1 parts; write stored, state and 1 times accumulated, with ; between them");
+  CHECK(refusal_of(with(text, line, line + "\n  parameter " + line)) ==
+        "plan, line 17: stage 0 has two lines for parameter 'positions.weight'; remove one");
+  CHECK(
+      refusal_of(with(text, line, "positions.weight: stored whole; state whole")) ==
+      at +
+          "parameter 'positions.weight' has 2 parts; write stored, state and 1 times accumulated, with ; between them");
+  CHECK(
+      refusal_of(with(text, line, "positions.weight")) ==
+      at +
+          "parameter 'positions.weight' has 1 parts; write stored, state and 1 times accumulated, with ; between them");
   CHECK(refusal_of(with(text, line, "positions.weight: kept whole; state whole; accumulated whole")) ==
         at + "expected 'stored …', found 'kept whole'; write a spec after it");
   CHECK(refusal_of(with(text, line, "positions.weight: stored split(heads@data); state whole; accumulated whole")) ==
@@ -297,33 +336,45 @@ TEST_CASE("a parameter that is not kept so is refused with its line and a cure")
   CHECK(refusal_of(with(text, line, "positions.weight: stored whole; state split(seq@dat); accumulated whole")) ==
         at + "state \"split(seq@dat)\", column 11: \"dat\" is no axis of the mesh; write one of data, tensor");
   CHECK(refusal_of(with(text, line, "positions.weight: stored partial(sum@data); state whole; accumulated whole")) ==
-        "plan: parameter positions.weight: stored or updated in a layout that is no sharding of it; correct the text, or solve again");
+        "plan: parameter positions.weight: stored or updated in a layout that is no sharding of it; correct the text, "
+        "or solve again");
   CHECK(refusal_of(with(text, "  parameter " + line + "\n", ""))
-            .find("stage 0 reads parameter 'positions.weight', which has no line before this one; add it") != std::string::npos);
+            .find("stage 0 reads parameter 'positions.weight', which has no line before this one; add it") !=
+        std::string::npos);
 }
 
 TEST_CASE("an operator that cannot run so is refused with its line and a cure") {
   const std::string& text = sample_text();
   const auto lines = lines_of(text);
-  const auto found = std::find_if(lines.begin(), lines.end(), [](const auto& each) { return each.starts_with("  operator positions.pointwise:"); });
+  const auto found = std::find_if(lines.begin(), lines.end(),
+                                  [](const auto& each) { return each.starts_with("  operator positions.pointwise:"); });
   REQUIRE(found != lines.end());
   const std::string line = found->substr(std::string("  operator ").size());
-  const std::string at = "plan, line " + std::to_string(found - lines.begin() + 1) + ": ", rows = "'; write whole or split batch or split seq or split embed or partial 0,1";
-  CHECK(refusal_of(with(text, line, "position.pointwise: split batch | whole")) == at + "the model has no operator 'position.pointwise'; remove the line");
-  CHECK(refusal_of(with(text, line, "loss.sum: split batch | whole")) == at + "stage 0 does not run operator 'loss.sum'; remove the line");
-  CHECK(refusal_of(with(text, line, "embedding.lookup: whole | whole")) == at + "stage 0 has two lines for operator 'embedding.lookup'; remove one");
+  const std::string at = "plan, line " + std::to_string(found - lines.begin() + 1) + ": ",
+                    rows = "'; write whole or split batch or split seq or split embed or partial 0,1";
+  CHECK(refusal_of(with(text, line, "position.pointwise: split batch | whole")) ==
+        at + "the model has no operator 'position.pointwise'; remove the line");
+  CHECK(refusal_of(with(text, line, "loss.sum: split batch | whole")) ==
+        at + "stage 0 does not run operator 'loss.sum'; remove the line");
+  CHECK(refusal_of(with(text, line, "embedding.lookup: whole | whole")) ==
+        at + "stage 0 has two lines for operator 'embedding.lookup'; remove one");
   CHECK(refusal_of(with(text, "  operator " + line + "\n", ""))
             .ends_with("stage 0 runs operator 'positions.pointwise', which has no line before this one; add it"));
   CHECK(refusal_of(with(text, line, "positions.pointwise: split batch")) ==
-        at + "operator 'positions.pointwise' has 1 strategies, but the mesh has 2 axes; write one for each, with | between them");
-  CHECK(refusal_of(with(text, line, "positions.pointwise: split heads | whole")) == at + "operator 'positions.pointwise' has no strategy 'split heads" + rows);
-  CHECK(refusal_of(with(text, line, "positions.pointwise: whole | partial 0")) == at + "operator 'positions.pointwise' has no strategy 'partial 0" + rows);
+        at + "operator 'positions.pointwise' has 1 strategies, but the mesh has 2 axes; write one for each, with | "
+             "between them");
+  CHECK(refusal_of(with(text, line, "positions.pointwise: split heads | whole")) ==
+        at + "operator 'positions.pointwise' has no strategy 'split heads" + rows);
+  CHECK(refusal_of(with(text, line, "positions.pointwise: whole | partial 0")) ==
+        at + "operator 'positions.pointwise' has no strategy 'partial 0" + rows);
   CHECK(refusal_of(with(text, line, "positions.pointwise: split seq | split seq")) ==
-        at + "operator 'positions.pointwise': two mesh axes split one axis; say at the end of the line which cuts first, as in 'order data>tensor'");
+        at + "operator 'positions.pointwise': two mesh axes split one axis; say at the end of the line which cuts "
+             "first, as in 'order data>tensor'");
   CHECK(refusal_of(with(text, line, "positions.pointwise: split seq | whole | order data>tensor")) ==
         at + "operator 'positions.pointwise': no two mesh axes split one axis; remove 'order data>tensor'");
   CHECK(refusal_of(with(text, line, "positions.pointwise: split seq | split seq | order data>expert")) ==
-        at + "operator 'positions.pointwise': two mesh axes split one axis; say at the end of the line which cuts first, as in 'order data>tensor'");
+        at + "operator 'positions.pointwise': two mesh axes split one axis; say at the end of the line which cuts "
+             "first, as in 'order data>tensor'");
   CHECK(refusal_of(with(text, line, "positions.pointwise: split seq | split seq | order tensor>data")) == "accepted");
 }
 
@@ -339,11 +390,13 @@ TEST_CASE("a plan for one rank has whole operators and no mesh") {
 
 TEST_CASE("no truncated text is a plan") {
   const std::string& text = sample_text();
-  for (std::size_t length = 0; length + 1 < text.size(); length += length < 600 ? 1 : 41) {  // the last line end may lack
+  for (std::size_t length = 0; length + 1 < text.size();
+       length += length < 600 ? 1 : 41) {  // the last line end may lack
     const std::string sentence = refusal_of(text.substr(0, length));
     CHECK(sentence.starts_with("plan, line "));
   }
-  CHECK(refusal_of(text.substr(0, text.size() - 4)).ends_with("the text stops here, where 'end' or 'stage' should follow; get the missing part"));
+  CHECK(refusal_of(text.substr(0, text.size() - 4))
+            .ends_with("the text stops here, where 'end' or 'stage' should follow; get the missing part"));
 }
 
 TEST_CASE("2000 mutated texts are refused or are plans that check accepts") {
@@ -354,10 +407,18 @@ TEST_CASE("2000 mutated texts are refused or are plans that check accepts") {
     const std::size_t one = draw(bits, lines.size()), other = draw(bits, lines.size());
     std::string text;
     switch (draw(bits, 5)) {
-      case 0: lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(one)); break;
-      case 1: lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(other), lines[one]); break;
-      case 2: std::swap(lines[one], lines[other]); break;
-      case 3: text = text_of(lines).substr(0, draw(bits, sample_text().size())); break;
+      case 0:
+        lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(one));
+        break;
+      case 1:
+        lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(other), lines[one]);
+        break;
+      case 2:
+        std::swap(lines[one], lines[other]);
+        break;
+      case 3:
+        text = text_of(lines).substr(0, draw(bits, sample_text().size()));
+        break;
       default:
         text = text_of(lines);
         for (std::size_t flips = 1 + draw(bits, 3); flips > 0; --flips) {
@@ -374,9 +435,10 @@ TEST_CASE("2000 mutated texts are refused or are plans that check accepts") {
     }
     ++accepted;
     CHECK(ml::check(models::all()[1].graph, read.value()).empty());
-    CHECK(ml::from_text(ml::to_text(models::all()[1].graph, read.value()), models::all()[1].graph, 8).value() == read.value());
+    CHECK(ml::from_text(ml::to_text(models::all()[1].graph, read.value()), models::all()[1].graph, 8).value() ==
+          read.value());
   }
-  CHECK(accepted > 50);   // swapped operators, flipped comments
+  CHECK(accepted > 50);  // swapped operators, flipped comments
   CHECK(accepted < 1500);
 }
 
@@ -386,38 +448,45 @@ TEST_CASE("names of any letters survive, ambiguous ones are refused") {
                                                     ml::linear<ml::axis::embed, ml::axis::vocab>{}));
   const ml::plan made = models::planned(odd, "data=2,tensor=2", 4);
   const std::string text = ml::to_text(odd, made);
-  CHECK(text.find("operator a\\20b\\7cc\\3ad\\23e\\3bf\\3d\\5c2.linear.dot: split batch | split mlp\n") != std::string::npos);
+  CHECK(text.find("operator a\\20b\\7cc\\3ad\\23e\\3bf\\3d\\5c2.linear.dot: split batch | split mlp\n") !=
+        std::string::npos);
   CHECK(ml::from_text(text, odd, 4).value() == made);
 
   ml::graph twice = odd;
   twice.nodes[ml::node_id{1}].name = twice.nodes[ml::node_id{0}].name;
   CHECK(ml::from_text(text, twice, 4).error() == "plan: the model has two of operator embedding.lookup; rename one");
-  CHECK_THROWS_WITH_AS(ml::to_text(twice, made), "to_text: the model has two of operator embedding.lookup; rename one", ml::error);
+  CHECK_THROWS_WITH_AS(ml::to_text(twice, made), "to_text: the model has two of operator embedding.lookup; rename one",
+                       ml::error);
   ml::graph square = odd;
   square.nodes[ml::node_id{0}].indices[1] = square.nodes[ml::node_id{0}].indices[0];
-  CHECK(ml::from_text(text, square, 4).error() == "plan: operator embedding.lookup has two axes named batch; rename one");
+  CHECK(ml::from_text(text, square, 4).error() ==
+        "plan: operator embedding.lookup has two axes named batch; rename one");
 }
 
 TEST_CASE("only plans that check accepts are written") {
   ml::plan broken = sample_plan();
   broken.micro_batches = 5;
   CHECK_THROWS_WITH_AS(ml::to_text(models::all()[1].graph, broken),
-                       "to_text: 5 micro-batches do not divide a batch of 24; write only a plan that check accepts", ml::error);
+                       "to_text: 5 micro-batches do not divide a batch of 24; write only a plan that check accepts",
+                       ml::error);
 }
 
 TEST_CASE("plans are kept in files, and errors name the path") {
   namespace files = std::filesystem;
   const ml::graph& graph = models::all()[1].graph;
-  const files::path folder = files::temp_directory_path() / ("meshloom_plans_" + std::to_string(std::random_device{}()));
+  const files::path folder =
+      files::temp_directory_path() / ("meshloom_plans_" + std::to_string(std::random_device{}()));
   files::create_directory(folder);
   const std::string path = (folder / "gpt.plan").string(), nowhere = (folder / "none" / "gpt.plan").string();
   ml::save_plan(path, graph, sample_plan());
   CHECK(ml::load_plan(path, graph, 8).value() == sample_plan());
-  CHECK(ml::load_plan(path, graph, 4).error() == path + ": plan, line 4: the plan is for 8 ranks, but there are 4; solve again for them");
+  CHECK(ml::load_plan(path, graph, 4).error() ==
+        path + ": plan, line 4: the plan is for 8 ranks, but there are 4; solve again for them");
   CHECK(ml::load_plan(nowhere, graph, 8).error() == nowhere + ": cannot be read; check the path");
   CHECK(ml::load_plan(folder.string(), graph, 8).error().starts_with(folder.string() + ": "));
-  CHECK_THROWS_WITH_AS(ml::save_plan(nowhere, graph, sample_plan()),
-                       ("save_plan: " + nowhere + " cannot be written; check that its folder exists and has room").c_str(), ml::error);
+  CHECK_THROWS_WITH_AS(
+      ml::save_plan(nowhere, graph, sample_plan()),
+      ("save_plan: " + nowhere + " cannot be written; check that its folder exists and has room").c_str(), ml::error);
   std::ofstream(path) << sample_text().substr(0, 700);
   CHECK(ml::load_plan(path, graph, 8).error().starts_with(path + ": plan, line "));
   files::remove_all(folder);

@@ -41,7 +41,9 @@ TEST_CASE("the rows of every operator differ in their words") {
   for (const auto& [name, graph] : models::all()) {
     for (const ml::node& at : graph.nodes) {
       std::set<std::string> rows;
-      for (int row = 0; row < at.op->choices.count; ++row) rows.insert(ml::describe_row(graph, at, at.op->choices.rows[static_cast<std::size_t>(row)]));
+      for (int row = 0; row < at.op->choices.count; ++row) {
+        rows.insert(ml::describe_row(graph, at, at.op->choices.rows[static_cast<std::size_t>(row)]));
+      }
       CHECK_MESSAGE(rows.size() == static_cast<std::size_t>(at.op->choices.count), at.name);
     }
   }
@@ -64,7 +66,9 @@ TEST_CASE("the strategies of a table differ in rows or in the words of their ord
     // No order of the same rows says anything else.
     const auto known = said;
     for (const auto& [row, words] : known) {
-      for (std::uint8_t order = 0; order < ml::cut_orders.size(); ++order) said.insert({row, ml::describe_order(at, stage, {row, order})});
+      for (std::uint8_t order = 0; order < ml::cut_orders.size(); ++order) {
+        said.insert({row, ml::describe_order(at, stage, {row, order})});
+      }
     }
     CHECK(said == known);
   }

@@ -24,11 +24,14 @@ const ml::program& whole() {
 }
 
 instruction& operator_named(ml::program& p, int stage, pass which, std::string_view name) {
-  return programs::find(body_of(p, stage, which), [name](const instruction& at) { return at.kind == instruction::compute && at.op->op.name == name; });
+  return programs::find(body_of(p, stage, which), [name](const instruction& at) {
+    return at.kind == instruction::compute && at.op->op.name == name;
+  });
 }
 
 instruction& moved(ml::program& p, int stage, pass which, collective how) {
-  return programs::find(body_of(p, stage, which), [how](const instruction& at) { return at.kind == instruction::reshard && at.how == how; });
+  return programs::find(body_of(p, stage, which),
+                        [how](const instruction& at) { return at.kind == instruction::reshard && at.how == how; });
 }
 
 instruction& first(ml::program& p, int stage, pass which, instruction::kind_type kind) {
@@ -38,95 +41,221 @@ instruction& first(ml::program& p, int stage, pass which, instruction::kind_type
 ml::buffer& buffer_at(ml::program& p, int stage, buffer_id id) { return stage_of(p, stage).buffers[id]; }
 
 /// Lays a buffer out anew along one mesh axis.
-void lay(ml::buffer& what, int mesh_axis, placement on) { what.layout = what.layout.without(mesh_axis).with(mesh_axis, on); }
+void lay(ml::buffer& what, int mesh_axis, placement on) {
+  what.layout = what.layout.without(mesh_axis).with(mesh_axis, on);
+}
 
 }  // namespace
 
 TEST_CASE("operands and results match the signature") {
-  rejects(whole(), [](auto& p) { operator_named(p, 0, pass::forward, "dot").operands.pop_back(); }, "has 1 operands and 1 results, its signature has 2 and 1");
-  rejects(whole(), [](auto& p) { operator_named(p, 0, pass::forward, "layer_norm").results.pop_back(); }, "its signature has 3 and 3");
-  rejects(whole(), [](auto& p) { instruction& at = operator_named(p, 0, pass::forward, "dot"); std::swap(at.operands[0], at.operands[1]); }, "axes where the operator has");
-  rejects(whole(), [](auto& p) { buffer_at(p, 0, operator_named(p, 0, pass::forward, "dot").operands[0]).global[0] += 1; }, "elements along an axis of");
-  rejects(whole(), [](auto& p) { buffer_at(p, 0, operator_named(p, 0, pass::forward, "dot").results[0]).type = ml::dtype::i32; }, "is of type i32 in a program of f32");
-  rejects(whole(), [](auto& p) { instruction& at = operator_named(p, 0, pass::update, "adamw"); std::swap(at.results[1], at.results[2]); }, "does not write result 1 in place");
-  rejects(whole(), [](auto& p) { operator_named(p, 0, pass::backward, "causal_softmax").adds = true; }, "");
+  rejects(
+      whole(), [](auto& p) { operator_named(p, 0, pass::forward, "dot").operands.pop_back(); },
+      "has 1 operands and 1 results, its signature has 2 and 1");
+  rejects(
+      whole(), [](auto& p) { operator_named(p, 0, pass::forward, "layer_norm").results.pop_back(); },
+      "its signature has 3 and 3");
+  rejects(
+      whole(),
+      [](auto& p) {
+        instruction& at = operator_named(p, 0, pass::forward, "layer_norm");
+        std::swap(at.operands[0], at.operands[1]);
+      },
+      "has 1 axes where the operator has 3");
+  rejects(
+      whole(), [](auto& p) { buffer_at(p, 0, operator_named(p, 0, pass::forward, "dot").operands[0]).global[0] += 1; },
+      "elements along an axis of");
+  rejects(
+      whole(),
+      [](auto& p) { buffer_at(p, 0, operator_named(p, 0, pass::forward, "dot").results[0]).type = ml::dtype::i32; },
+      "is of type i32 in a program of f32");
+  rejects(
+      whole(),
+      [](auto& p) {
+        instruction& at = operator_named(p, 0, pass::update, "adamw");
+        std::swap(at.results[1], at.results[2]);
+      },
+      "does not write result 1 in place");
+  rejects(
+      whole(), [](auto& p) { operator_named(p, 0, pass::backward, "softmax_gradient").adds = true; },
+      "adds to its results, which softmax_gradient cannot");
+  rejects(
+      whole(), [](auto& p) { operator_named(p, 0, pass::forward, "dot").adds = true; },
+      "adds to its results outside of backward");
 }
 
 TEST_CASE("layouts are rows of the operator's table") {
-  rejects(whole(), [](auto& p) { lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "causal_softmax").results[0]), 0, {}); },
-          "is cut along axis 0 in another way than its neighbours");
-  rejects(whole(), [](auto& p) { lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "layer_norm").operands[0]), 1, {placement::partial_sum, -1}); },
-          "is a pending sum along mesh axis tensor, in which layer_norm is not linear");
-  rejects(whole(), [](auto& p) { lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "layer_norm").results[1]), 1, {placement::partial_sum, -1}); },
-          "no row of the table of layer_norm explains the layouts of its operands and results along mesh axis tensor");
-  rejects(whole(), [](auto& p) {  // an axis split by both mesh axes, in another order in the result
-    ml::stage_program& stage = stage_of(p, 0);
-    const auto [from, to] = [&] { instruction& at = operator_named(p, 0, pass::forward, "causal_softmax"); return std::pair(at.operands[0], at.results[0]); }();
-    stage.buffers[from].layout = ml::spec{}.with(0, {placement::split, 0}).with(1, {placement::split, 0});
-    stage.buffers[to].layout = ml::spec{}.with(1, {placement::split, 0}).with(0, {placement::split, 0});
-  }, "is cut along axis 0 in another way than its neighbours");
+  rejects(
+      whole(),
+      [](auto& p) { lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "causal_softmax").results[0]), 0, {}); },
+      "is cut along axis 0 in another way than its neighbours");
+  rejects(
+      whole(),
+      [](auto& p) {
+        lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "layer_norm").operands[0]), 1,
+            {placement::partial_sum, -1});
+      },
+      "is a pending sum along mesh axis tensor, in which layer_norm is not linear");
+  rejects(
+      whole(),
+      [](auto& p) {
+        lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "layer_norm").results[1]), 1,
+            {placement::partial_sum, -1});
+      },
+      "no row of the table of layer_norm explains the layouts of its operands and results along mesh axis tensor");
+  rejects(
+      whole(),
+      [](auto& p) {  // an axis split by both mesh axes, in another order in the result
+        ml::stage_program& stage = stage_of(p, 0);
+        const auto [from, to] = [&] {
+          instruction& at = operator_named(p, 0, pass::forward, "causal_softmax");
+          return std::pair(at.operands[0], at.results[0]);
+        }();
+        stage.buffers[from].layout = ml::spec{}.with(0, {placement::split, 0}).with(1, {placement::split, 0});
+        stage.buffers[to].layout = ml::spec{}.with(1, {placement::split, 0}).with(0, {placement::split, 0});
+      },
+      "is cut along axis 0 in another way than its neighbours");
 }
 
 TEST_CASE("statistics are exchanged where something splits them, and only there") {
-  const auto cross_entropy = [](ml::program& p) -> instruction& { return operator_named(p, 1, pass::forward, "cross_entropy"); };
+  const auto cross_entropy = [](ml::program& p) -> instruction& {
+    return operator_named(p, 1, pass::forward, "cross_entropy");
+  };
   const auto body = [](ml::program& p) -> std::vector<instruction>& { return body_of(p, 1, pass::forward); };
-  const auto exchange = [](ml::program& p) -> instruction& { return first(p, 1, pass::forward, instruction::exchange); };
-  rejects(whole(), [&](auto& p) { body(p).erase(body(p).begin() + (&exchange(p) - body(p).data())); },
-          "statistic 0 is not exchanged over mesh axis tensor, which splits it");
-  rejects(whole(), [&](auto& p) { exchange(p).mesh_axis = 0; }, "is not the exchange of statistic 0 that the operator asks for");
-  rejects(whole(), [&](auto& p) { exchange(p).combine = ml::reduction::sum; }, "is not the exchange of statistic 0 that the operator asks for");
-  rejects(whole(), [&](auto& p) { exchange(p).exchanged = {cross_entropy(p).exchanged[1]}; }, "is not the exchange of statistic 0");
-  rejects(whole(), [&](auto& p) { const instruction again = exchange(p); body(p).push_back(again); }, "exchanges statistics that no operator asks for");
-  rejects(whole(), [&](auto& p) { cross_entropy(p).phase = 1; }, "begins at phase 1");
-  rejects(whole(), [&](auto& p) { std::erase_if(body(p), [](const instruction& at) { return at.phase == 2; }); }, "phase 2 is missing");
-  rejects(whole(), [&](auto& p) { cross_entropy(p).exchanged.clear(); }, "keeps 0 statistics where the split of its axes asks for 2");
-  rejects(whole(), [&](auto& p) { lay(buffer_at(p, 1, cross_entropy(p).exchanged[1]), 1, {placement::split, 0}); }, "keeps statistic 1 in");
-  rejects(whole(), [&](auto& p) {  // nothing splits what this layer norm sums over
-    instruction& at = operator_named(p, 1, pass::forward, "layer_norm");
-    at.exchanged = {at.results[1], at.results[2]};
-  }, "keeps 2 statistics where the split of its axes asks for 0");
+  const auto exchange = [](ml::program& p) -> instruction& {
+    return first(p, 1, pass::forward, instruction::exchange);
+  };
+  rejects(
+      whole(), [&](auto& p) { body(p).erase(body(p).begin() + (&exchange(p) - body(p).data())); },
+      "statistic 0 is not exchanged over mesh axis tensor, which splits it");
+  rejects(
+      whole(), [&](auto& p) { exchange(p).mesh_axis = 0; },
+      "is not the exchange of statistic 0 that the operator asks for");
+  rejects(
+      whole(), [&](auto& p) { exchange(p).combine = ml::reduction::sum; },
+      "is not the exchange of statistic 0 that the operator asks for");
+  rejects(
+      whole(), [&](auto& p) { exchange(p).exchanged = {cross_entropy(p).exchanged[1]}; },
+      "is not the exchange of statistic 0");
+  rejects(
+      whole(),
+      [&](auto& p) {
+        const instruction again = exchange(p);
+        body(p).push_back(again);
+      },
+      "exchanges statistics that no operator asks for");
+  rejects(
+      whole(), [&](auto& p) { cross_entropy(p).phase = 1; }, "begins at phase 1");
+  rejects(
+      whole(), [&](auto& p) { std::erase_if(body(p), [](const instruction& at) { return at.phase == 2; }); },
+      "phase 2 is missing");
+  rejects(
+      whole(), [&](auto& p) { cross_entropy(p).exchanged.clear(); },
+      "keeps 0 statistics where the split of its axes asks for 2");
+  rejects(
+      whole(),
+      [&](auto& p) {
+        lay(buffer_at(p, 1, cross_entropy(p).exchanged[1]), 1, {placement::split, 0});
+      },
+      "keeps statistic 1 in");
+  rejects(
+      whole(),
+      [&](auto& p) {  // nothing splits what this layer norm sums over
+        instruction& at = operator_named(p, 1, pass::forward, "layer_norm");
+        at.exchanged = {at.results[1], at.results[2]};
+      },
+      "keeps 2 statistics where the split of its axes asks for 0");
 }
 
 TEST_CASE("reshards are their collective, along their mesh axis") {
-  const auto reduce = [](ml::program& p) -> instruction& { return moved(p, 0, pass::forward, collective::all_reduce); };
-  rejects(whole(), [&](auto& p) { reduce(p).mesh_axis = 2; }, "its group lies along mesh axis 2 of 2");
-  rejects(whole(), [&](auto& p) { reduce(p).mesh_axis = 0; }, "all_reduce along mesh axis data: changes the layout on another mesh axis");
-  rejects(whole(), [&](auto& p) { reduce(p).how = collective::reduce_scatter; }, "does not lead from the layout of its operand to that of its result");
-  rejects(whole(), [&](auto& p) { reduce(p).how = collective::broadcast; }, "does not lead from the layout of its operand to that of its result");
-  rejects(whole(), [&](auto& p) { reduce(p).combine = ml::reduction::max; }, "combines by another reduction than is pending");
-  rejects(whole(), [&](auto& p) { reduce(p).results = reduce(p).operands; }, "which is not the same tensor in a place of its own");
-  rejects(whole(), [&](auto& p) { buffer_at(p, 0, reduce(p).results[0]).global[1] += 1; }, "which is not the same tensor in a place of its own");
-  rejects(whole(), [&](auto& p) { reduce(p).operands.push_back(reduce(p).operands[0]); }, "moves 2 values to 1");
-  rejects(whole(), [&](auto& p) {  // undoes the outer of two cuts
-    instruction& at = reduce(p);
-    buffer_at(p, 0, at.operands[0]).layout = ml::spec{}.with(1, {placement::split, 0}).with(0, {placement::split, 0});
-    buffer_at(p, 0, at.results[0]).layout = ml::spec{}.with(0, {placement::split, 0});
-    at.how = collective::all_gather;
-  }, "undoes a cut that is not the innermost");
+  const auto reduce = [](ml::program& p) -> instruction& { return moved(p, 0, pass::update, collective::all_reduce); };
+  rejects(
+      whole(), [&](auto& p) { reduce(p).mesh_axis = 2; }, "its group lies along mesh axis 2 of 2");
+  rejects(
+      whole(), [&](auto& p) { reduce(p).mesh_axis = 1; },
+      "all_reduce along mesh axis tensor: changes the layout on another mesh axis");
+  rejects(
+      whole(), [&](auto& p) { reduce(p).how = collective::reduce_scatter; },
+      "does not lead from the layout of its operand to that of its result");
+  rejects(
+      whole(), [&](auto& p) { reduce(p).how = collective::broadcast; },
+      "does not lead from the layout of its operand to that of its result");
+  rejects(
+      whole(), [&](auto& p) { reduce(p).combine = ml::reduction::max; },
+      "combines by another reduction than is pending");
+  rejects(
+      whole(), [&](auto& p) { reduce(p).results = reduce(p).operands; },
+      "which is not the same tensor in a place of its own");
+  rejects(
+      whole(), [&](auto& p) { buffer_at(p, 0, reduce(p).results[0]).global[1] += 1; },
+      "which is not the same tensor in a place of its own");
+  rejects(
+      whole(), [&](auto& p) { reduce(p).operands.push_back(reduce(p).operands[0]); }, "moves 2 values to 1");
+  rejects(
+      whole(),
+      [&](auto& p) {  // undoes the outer of two cuts
+        instruction& at = reduce(p);
+        buffer_at(p, 0, at.operands[0]).layout =
+            ml::spec{}.with(0, {placement::split, 0}).with(1, {placement::split, 0});
+        buffer_at(p, 0, at.results[0]).layout = ml::spec{}.with(1, {placement::split, 0});
+        at.how = collective::all_gather;
+      },
+      "undoes a cut that is not the innermost");
 }
 
 TEST_CASE("sums, inputs and results keep shape, type and layout") {
-  rejects(whole(), [](auto& p) { lay(buffer_at(p, 1, first(p, 1, pass::forward, instruction::accumulate).results[0]), 1, {placement::partial_sum, -1}); },
-          "which has another shape, type or layout");
-  rejects(whole(), [](auto& p) { const instruction sum = first(p, 0, pass::backward, instruction::accumulate); body_of(p, 0, pass::update).push_back(sum); }, "sums micro-batches in update");
-  rejects(whole(), [](auto& p) { p.inputs[0].extents[1] += 1; }, "has another shape or type than one micro-batch of port input");
-  rejects(whole(), [](auto& p) { p.inputs[1].type = ml::dtype::f32; }, "has another shape or type than one micro-batch of port target");
-  rejects(whole(), [](auto& p) { lay(buffer_at(p, 0, first(p, 0, pass::forward, instruction::load).results[0]), 1, {placement::partial_sum, -1}); },
-          "holds a pending reduction of port input");
-  rejects(whole(), [](auto& p) { p.results[0].extents = {2}; }, "does not lie whole, in its shape and type, on every rank of its stage");
-  rejects(whole(), [](auto& p) { lay(stage_of(p, 1).buffers[p.results[0].buffer], 0, {placement::partial_sum, -1}); }, "does not lie whole");
+  rejects(
+      whole(),
+      [](auto& p) { lay(buffer_at(p, 1, first(p, 1, pass::forward, instruction::accumulate).results[0]), 1, {}); },
+      "which has another shape, type or layout");
+  rejects(
+      whole(),
+      [](auto& p) {
+        const instruction sum = first(p, 1, pass::forward, instruction::accumulate);
+        body_of(p, 1, pass::update).push_back(sum);
+      },
+      "sums micro-batches in update");
+  rejects(
+      whole(), [](auto& p) { p.inputs[0].extents[1] += 1; },
+      "has another shape or type than one micro-batch of port input");
+  rejects(
+      whole(), [](auto& p) { p.inputs[1].type = ml::dtype::f32; },
+      "has another shape or type than one micro-batch of port target");
+  rejects(
+      whole(),
+      [](auto& p) {
+        lay(buffer_at(p, 0, first(p, 0, pass::forward, instruction::load).results[0]), 1, {placement::partial_sum, -1});
+      },
+      "holds a pending reduction of port input");
+  rejects(
+      whole(), [](auto& p) { p.results[0].extents = {2}; },
+      "does not lie whole, in its shape and type, on every rank of its stage");
+  rejects(
+      whole(),
+      [](auto& p) {
+        lay(stage_of(p, 1).buffers[p.results[0].buffer], 0, {placement::partial_sum, -1});
+      },
+      "does not lie whole");
 }
 
 TEST_CASE("messages carry one tensor, and shared parameters start alike") {
-  rejects(whole(), [](auto& p) { stage_of(p, p.transfers[0].route.to_stage).buffers[p.transfers[0].to].global[0] += 1; }, "which is another tensor");
-  rejects(whole(), [](auto& p) { lay(stage_of(p, p.transfers[0].route.from_stage).buffers[p.transfers[0].from], 1, {placement::partial_sum, -1}); },
-          "sends or receives a pending sum");
+  rejects(
+      whole(), [](auto& p) { stage_of(p, p.transfers[0].route.to_stage).buffers[p.transfers[0].to].global[0] += 1; },
+      "which is another tensor");
+  rejects(
+      whole(),
+      [](auto& p) {
+        lay(stage_of(p, p.transfers[0].route.from_stage).buffers[p.transfers[0].from], 1, {placement::partial_sum, -1});
+      },
+      "sends or receives a pending sum");
   const auto table = [](ml::program& p) -> ml::kept_value& {
     auto& kept = stage_of(p, 1).kept_values;
-    const auto found = std::find_if(kept.begin(), kept.end(), [](const ml::kept_value& each) { return each.name == "tokens"; });
+    const auto found =
+        std::find_if(kept.begin(), kept.end(), [](const ml::kept_value& each) { return each.name == "tokens"; });
     REQUIRE(found != kept.end());
     return *found;
   };
-  rejects(whole(), [&](auto& p) { ++table(p).number; }, "parameter tokens: does not start alike");
-  rejects(whole(), [&](auto& p) { table(p).start.value *= 2; }, "parameter tokens: does not start alike");
+  rejects(
+      whole(), [&](auto& p) { ++table(p).number; }, "parameter tokens: does not start alike");
+  rejects(
+      whole(), [&](auto& p) { table(p).start.value *= 2; }, "parameter tokens: does not start alike");
 }

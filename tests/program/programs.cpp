@@ -20,11 +20,12 @@ auto training_of_gpt() {
   const auto model = ml::embedding<vocab, embed>{.table = "tokens"} | ml::positions<seq, embed>{} |
                      ml::repeat(6, attend | think) | ml::layer_norm<embed>{} |
                      ml::unembedding<embed, vocab>{.table = "tokens"};
-  return ml::training{.model = model,
-                      .loss = ml::cross_entropy<vocab>{},
-                      .optimizer = ml::adamw{},
-                      .sizes = ml::sizes{ml::size<batch>{divisible}, ml::size<seq>{16}, ml::size<embed>{32},
-                                         ml::size<heads>{4}, ml::size<head>{8}, ml::size<mlp>{64}, ml::size<vocab>{50}}};
+  return ml::training{
+      .model = model,
+      .loss = ml::cross_entropy<vocab>{},
+      .optimizer = ml::adamw{},
+      .sizes = ml::sizes{ml::size<batch>{divisible}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<heads>{4},
+                         ml::size<head>{8}, ml::size<mlp>{64}, ml::size<vocab>{50}}};
 }
 
 }  // namespace
@@ -53,7 +54,8 @@ void rejects(ml::program whole, const std::function<void(ml::program&)>& plant, 
   REQUIRE(ml::check(whole).empty());
   plant(whole);
   const auto faults = ml::check(whole);
-  const auto found = std::find_if(faults.begin(), faults.end(), [&](const std::string& fault) { return fault.find(sentence) != std::string::npos; });
+  const auto found = std::find_if(faults.begin(), faults.end(),
+                                  [&](const std::string& fault) { return fault.find(sentence) != std::string::npos; });
   CHECK_MESSAGE(found != faults.end(), (faults.empty() ? "no fault was found" : faults.front()));
 }
 
@@ -66,6 +68,13 @@ std::vector<ml::step>& steps_of(ml::program& whole, int stage) {
 ml::instruction& find(std::vector<ml::instruction>& body, const std::function<bool(const ml::instruction&)>& wanted) {
   const auto found = std::find_if(body.begin(), body.end(), wanted);
   REQUIRE(found != body.end());
+  return *found;
+}
+
+ml::transfer& message(ml::program& whole, const ml::message& route) {
+  const auto found = std::find_if(whole.transfers.begin(), whole.transfers.end(),
+                                  [&](const ml::transfer& each) { return each.route == route; });
+  REQUIRE(found != whole.transfers.end());
   return *found;
 }
 

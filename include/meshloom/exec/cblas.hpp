@@ -24,9 +24,9 @@ concept has_openblas_threads = requires(Number threads, Nothing... nothing) {
 
 }  // namespace detail
 
-/// For its lifetime the library runs on the calling thread alone: ranks are our threads, and a second pool under each of
-/// them is slower than one. OpenBLAS only, and process-wide there, so make one before the ranks' threads start. Any other
-/// CBLAS is left as it is: use its sequential build, or set its threads by its own means.
+/// For its lifetime the library runs on the calling thread alone: ranks are our threads, and a second pool under each
+/// of them is slower than one. OpenBLAS only, and process-wide there, so make one before the ranks' threads start. Any
+/// other CBLAS is left as it is: use its sequential build, or set its threads by its own means.
 template <class Number = int>
 class single_threaded_blas {
  public:
@@ -53,8 +53,8 @@ class cblas {
   /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
   template <class Element>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c, std::int64_t row_c,
-            std::int64_t column_c) {
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
+            std::int64_t row_c, std::int64_t column_c) {
     if (m == 0 || n == 0) return;
     const matrix left = matrix_of(m, k, row_a, column_a), right = matrix_of(k, n, row_b, column_b);
     const matrix result = matrix_of(m, n, row_c, column_c);
@@ -62,8 +62,10 @@ class cblas {
       return own_.gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
     }
     const Element beta = accumulate ? 1 : 0;
-    if (result.transposed) multiply(n, m, k, b, flipped(right), a, flipped(left), beta, c, result.leading);
-    else multiply(m, n, k, a, left, b, right, beta, c, result.leading);
+    if (result.transposed)
+      multiply(n, m, k, b, flipped(right), a, flipped(left), beta, c, result.leading);
+    else
+      multiply(m, n, k, a, left, b, right, beta, c, result.leading);
   }
 
  private:
@@ -91,11 +93,11 @@ class cblas {
     const auto how = [](matrix shape) { return shape.transposed ? CblasTrans : CblasNoTrans; };
     const int rows = static_cast<int>(m), columns = static_cast<int>(n), depth = static_cast<int>(k);
     if constexpr (std::is_same_v<Element, float>) {
-      cblas_sgemm(CblasRowMajor, how(left), how(right), rows, columns, depth, 1, a, left.leading, b, right.leading, beta, c,
-                  leading);
+      cblas_sgemm(CblasRowMajor, how(left), how(right), rows, columns, depth, 1, a, left.leading, b, right.leading,
+                  beta, c, leading);
     } else {
-      cblas_dgemm(CblasRowMajor, how(left), how(right), rows, columns, depth, 1, a, left.leading, b, right.leading, beta, c,
-                  leading);
+      cblas_dgemm(CblasRowMajor, how(left), how(right), rows, columns, depth, 1, a, left.leading, b, right.leading,
+                  beta, c, leading);
     }
   }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The row kernels as CUDA kernels. In one .cu file of the program the line
 //     template struct meshloom::cuda_kernels<meshloom::operators<…>>;
-// instantiates a __global__ function for every row kernel of the list and both element types; other files may declare it
-// `extern template` and stay plain host C++. Contractions are left out: they are the vendor library's.
-// Law: block n of a launch runs task n of the call, the same code that the host runs.
+// instantiates a __global__ function for every row kernel of the list and both element types; other files may declare
+// it `extern template` and stay plain host C++. Contractions are left out: they are the vendor library's. Law: block n
+// of a launch runs task n of the call, the same code that the host runs.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -56,7 +56,8 @@ cuda_kernel find_one(const record& op, dtype type) {
   if constexpr (is_contraction<Operator>) {
     return nullptr;
   } else {
-    static_assert(has_kernel<Operator>, "meshloom: cuda_kernels: an operator of the list has no kernel: specialise "
+    static_assert(has_kernel<Operator>,
+                  "meshloom: cuda_kernels: an operator of the list has no kernel: specialise "
                   "meshloom::kernel_of for it, or give it a nested type `kernel`");
     if (&op != &record_of<Operator>) return nullptr;
     return type == dtype::f64 ? &enqueue<kernel_of<Operator>, double> : &enqueue<kernel_of<Operator>, float>;

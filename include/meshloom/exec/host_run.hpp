@@ -30,7 +30,8 @@ class host_run {
   host_run& operator=(const host_run&) = delete;
 
   /// Runs the program once. `inputs` are the ports in order: dense arrays of the whole batch. `outputs` receive the
-  /// results that are not summed. Throws meshloom::error if an input has the wrong size or type, or if a rank failed.
+  /// results that are not summed. Throws meshloom::error if an input has the wrong size or type, if memory for a result
+  /// is missing, or if a rank failed.
   step_result step(std::initializer_list<port_data> inputs, std::initializer_list<void*> outputs = {});
 
   /// The whole of a parameter or optimizer state, by name, gathered from its shards; in f64 whatever its precision.
@@ -38,6 +39,8 @@ class host_run {
   /// Sets it on every rank.
   void write(std::string_view name, std::span<const double> values);
   std::vector<std::string> names() const;
+  /// One rank's shard of it, where it lies; `data` is null if the rank has none. Not while a step runs.
+  view shard(std::string_view name, std::int32_t rank) const;
 
   const program& executed() const { return program_; }
   /// Bytes of the arena of each rank.
@@ -54,7 +57,9 @@ class host_run {
   void serve(std::int32_t rank);
   void command_all(command what);
   void fail(std::int32_t rank, const std::string& why);
-  view find(std::string_view name, std::int32_t rank) const;
+  void take_inputs(std::initializer_list<port_data> inputs);
+  void take_outputs(std::initializer_list<void*> outputs);
+  double loss() const;
 
   program program_;
   kernel_table kernels_;

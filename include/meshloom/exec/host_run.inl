@@ -94,41 +94,57 @@ MESHLOOM_INLINE void host_run::command_all(command what) {
 MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inputs,
                                            std::initializer_list<void*> outputs) {
   if (!failure_.empty()) throw error("the run has stopped: " + failure_);
+  take_inputs(inputs);
+  take_outputs(outputs);
+  const auto begin = std::chrono::steady_clock::now();
+  command_all(command::step);
+  ++steps_;
+  return {.loss = loss(), .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+}
+
+MESHLOOM_INLINE void host_run::take_inputs(std::initializer_list<port_data> inputs) {
   if (inputs.size() != inputs_.size()) {
     throw error("step: the program reads " + std::to_string(inputs_.size()) + " inputs, " +
                 std::to_string(inputs.size()) + " were given");
   }
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
   for (std::size_t k = 0; k < inputs_.size(); ++k) {
+    const port& wanted = program_.inputs[k];
     std::int64_t count = 1;
-    for (const std::int64_t extent : program_.inputs[k].extents) count *= extent;
-    if (inputs_[k].data == nullptr || inputs_[k].count != count || inputs_[k].type != program_.inputs[k].type) {
-      throw error("step: input '" + program_.inputs[k].name + "' must have " + std::to_string(count) + " elements of " +
-                  std::string(name_of(program_.inputs[k].type)) + ", " + std::to_string(inputs_[k].count) + " of " +
+    for (const std::int64_t extent : wanted.extents) count *= extent;
+    if (inputs_[k].count != count || inputs_[k].type != wanted.type) {
+      throw error("step: input '" + wanted.name + "' must have " + std::to_string(count) + " elements of " +
+                  std::string(name_of(wanted.type)) + ", " + std::to_string(inputs_[k].count) + " of " +
                   std::string(name_of(inputs_[k].type)) + " were given");
     }
+    if (inputs_[k].data == nullptr) throw error("step: input '" + wanted.name + "' is a null pointer");
   }
+}
+
+MESHLOOM_INLINE void host_run::take_outputs(std::initializer_list<void*> outputs) {
   std::size_t next = 0;
   for (std::size_t k = 0; k < outputs_.size(); ++k) {
     if (program_.results[k].batch_axis < 0) continue;
-    if (next == outputs.size())
+    if (next == outputs.size() || outputs.begin()[next] == nullptr) {
       throw error("step: result '" + program_.results[k].name +
                   "' needs memory to be stored in; pass one pointer per such result");
+    }
     outputs_[k] = outputs.begin()[next++];
   }
-  const auto begin = std::chrono::steady_clock::now();
-  command_all(command::step);
-  ++steps_;
-  step_result made{.loss = 0,
-                   .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+  if (next != outputs.size()) {
+    throw error("step: the program stores " + std::to_string(next) + " results, memory for " +
+                std::to_string(outputs.size()) + " was given; a loss is returned, not stored");
+  }
+}
+
+MESHLOOM_INLINE double host_run::loss() const {
   for (const port& each : program_.results) {
     if (each.batch_axis >= 0) continue;
     const auto rank = static_cast<std::size_t>(program_.stages[each.stage].first_rank);
     const view whole = ranks_[rank]->fixed_view(each.buffer);
-    made.loss = whole.type == dtype::f64 ? *whole.as<double>() : static_cast<double>(*whole.as<float>());
-    break;
+    return whole.type == dtype::f64 ? *whole.as<double>() : static_cast<double>(*whole.as<float>());
   }
-  return made;
+  return 0;
 }
 
 MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const {
@@ -170,6 +186,10 @@ MESHLOOM_INLINE void host_run::write(std::string_view name, std::span<const doub
     scatter(shard.type == dtype::f64 ? static_cast<const void*>(values.data()) : single.data(), shard);
   }
   if (!found) throw error("write: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
+}
+
+MESHLOOM_INLINE view host_run::shard(std::string_view name, std::int32_t rank) const {
+  return ranks_[static_cast<std::size_t>(rank)]->find(name);
 }
 
 MESHLOOM_INLINE std::vector<std::string> host_run::names() const {

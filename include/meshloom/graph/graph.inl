@@ -2,7 +2,6 @@
 #include <meshloom/graph/graph.hpp>
 
 #include <algorithm>
-#include <bit>
 
 namespace meshloom {
 
@@ -47,8 +46,9 @@ class graph_check {
     std::vector<std::string> names;
     const auto exists = [&](axis_id axis) { return whole_.sizes.holds(axis); };
     for (const value& each : whole_.values) {
-      if (!std::all_of(each.axes.begin(), each.axes.end(), exists))
+      if (!std::all_of(each.axes.begin(), each.axes.end(), exists)) {
         fault("value " + each.name + ": has an axis that does not exist");
+      }
     }
     for (const region& each : whole_.regions) {
       names.push_back("region " + each.name);
@@ -58,14 +58,16 @@ class graph_check {
       names.push_back("node " + each.name);
       if (each.op == nullptr) fault("node " + each.name + ": has no operator");
       if (!whole_.regions.holds(each.region)) fault("node " + each.name + ": is in no region");
-      if (!std::all_of(each.indices.begin(), each.indices.end(), exists))
+      if (!std::all_of(each.indices.begin(), each.indices.end(), exists)) {
         fault("node " + each.name + ": an index stands for no axis");
+      }
     }
     for (const parameter& each : whole_.parameters) {
-      if (!whole_.values.holds(each.value))
+      if (!whole_.values.holds(each.value)) {
         fault("the graph: a parameter does not exist");
-      else
+      } else {
         names.push_back("parameter " + whole_.values[each.value].name);
+      }
     }
     std::sort(names.begin(), names.end());
     const auto twice = std::adjacent_find(names.begin(), names.end());
@@ -99,8 +101,9 @@ class graph_check {
       fault("region " + here.name + ": a copy's result has another shape than its input");
       return false;
     }
-    if (!is_made(flow.outer_in))
+    if (!is_made(flow.outer_in)) {
       fault("region " + here.name + ": starts before " + whole_.values[flow.outer_in].name + " is made");
+    }
     made_[index_of(flow.body_in)] = true;
     return true;
   }
@@ -111,12 +114,14 @@ class graph_check {
     const bool counted = at.operands.size() == static_cast<std::size_t>(op.operand_count) &&
                          at.results.size() == static_cast<std::size_t>(op.result_count) &&
                          at.indices.size() == static_cast<std::size_t>(op.index_count);
-    if (!counted)
+    if (!counted) {
       return fault("node " + at.name + ": operands, results or indices do not match the signature of " +
                    std::string(op.name));
+    }
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
-      if (has_shape(at, op.operands[k], at.operands[k], "operand"))
+      if (has_shape(at, op.operands[k], at.operands[k], "operand")) {
         check_read(at, whole_.values[at.operands[k]], is_made(at.operands[k]));
+      }
     }
     for (std::size_t k = 0; k < at.results.size(); ++k) {
       if (has_shape(at, op.results[k], at.results[k], "result")) check_made(id, at.results[k]);
@@ -132,9 +137,10 @@ class graph_check {
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis) {
       wanted.push_back(whole_.sizes[at.indices[static_cast<std::size_t>(list.at[axis])]].extent);
     }
-    if (extents(id) != wanted)
+    if (extents(id) != wanted) {
       fault("node " + at.name + ": " + side + " " + whole_.values[id].name +
             " has another shape than the operator needs");
+    }
     return true;
   }
 
@@ -152,8 +158,9 @@ class graph_check {
     const value& what = whole_.values[result];
     if (is_made(result)) fault("value " + what.name + ": has two producers");
     if (what.producer != id) fault("value " + what.name + ": names another producer than " + whole_.nodes[id].name);
-    if (what.region != whole_.nodes[id].region)
+    if (what.region != whole_.nodes[id].region) {
       fault("value " + what.name + ": is in another region than " + whole_.nodes[id].name);
+    }
     made_[index_of(result)] = true;
   }
 
@@ -163,10 +170,12 @@ class graph_check {
     const auto like_it = [&](value_id id) {
       return whole_.values.holds(id) && is_made(id) && extents(id) == extents(each.value);
     };
-    if (!std::all_of(each.gradients.begin(), each.gradients.end(), like_it))
+    if (!std::all_of(each.gradients.begin(), each.gradients.end(), like_it)) {
       fault("parameter " + entry.name + ": a gradient is not made or has another shape");
-    if (!std::all_of(each.states.begin(), each.states.end(), like_it))
+    }
+    if (!std::all_of(each.states.begin(), each.states.end(), like_it)) {
       fault("parameter " + entry.name + ": a state does not exist or has another shape");
+    }
   }
 
   const graph& whole_;
@@ -192,7 +201,6 @@ MESHLOOM_INLINE std::uint64_t hash_of(const graph& whole) {
   for (const node& at : whole.nodes) {
     mix(at.name);
     mix(at.op->op.name);
-    mix(std::to_string(std::bit_cast<std::uint64_t>(at.op->flops_per_point)));
     for (const value_id id : at.operands) mix_value(id);
     for (const value_id id : at.results) mix_value(id);
     for (const axis_id axis : at.indices) mix(whole.sizes[axis].name);

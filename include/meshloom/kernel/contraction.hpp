@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A contraction of named axes as matrix products: `op::dot` says which indices meet, `plan_contraction` finds the largest
-// matrix product in them and loops over the rest, and a vendor's (or our own) arithmetic does the work.
-// Law: every pair of elements that meets is multiplied once; a contraction over no elements gives 0.
+// A contraction of named axes as matrix products: `op::dot` says which indices meet, `plan_contraction` finds the
+// largest matrix product in them and loops over the rest, and a vendor's (or our own) arithmetic does the work. Law:
+// every pair of elements that meets is multiplied once; a contraction over no elements gives 0.
 #pragma once
 
 #include <meshloom/kernel/call.hpp>
@@ -67,16 +67,19 @@ namespace detail {
 constexpr void merge_loops(contraction_nest& nest, std::int64_t contraction_loop::*step) {
   auto* const begin = nest.loops.data();
   for (int at = 1; at < nest.count; ++at) {  // by insertion: constexpr, stable, a handful of loops
-    for (int here = at; here > 0 && begin[here - 1].*step < begin[here].*step; --here) std::swap(begin[here - 1], begin[here]);
+    for (int here = at; here > 0 && begin[here - 1].*step < begin[here].*step; --here)
+      std::swap(begin[here - 1], begin[here]);
   }
   int kept = 0;
   for (int at = 0; at < nest.count; ++at) {
     const contraction_loop loop = begin[at];
     contraction_loop* const last = kept > 0 ? begin + kept - 1 : nullptr;
-    const bool joins = last != nullptr && last->left == loop.left * loop.extent && last->right == loop.right * loop.extent &&
-                       last->result == loop.result * loop.extent;
-    if (joins) *last = {last->extent * loop.extent, loop.left, loop.right, loop.result};
-    else begin[kept++] = loop;
+    const bool joins = last != nullptr && last->left == loop.left * loop.extent &&
+                       last->right == loop.right * loop.extent && last->result == loop.result * loop.extent;
+    if (joins)
+      *last = {last->extent * loop.extent, loop.left, loop.right, loop.result};
+    else
+      begin[kept++] = loop;
   }
   nest.count = kept;
 }
@@ -94,7 +97,8 @@ constexpr contraction_loop take_longest(contraction_nest& nest) {
 }
 
 constexpr void append(contraction_nest& nest, const contraction_nest& more) {
-  for (int at = 0; at < more.count; ++at) nest.loops[static_cast<std::size_t>(nest.count++)] = more.loops[static_cast<std::size_t>(at)];
+  for (int at = 0; at < more.count; ++at)
+    nest.loops[static_cast<std::size_t>(nest.count++)] = more.loops[static_cast<std::size_t>(at)];
 }
 
 }  // namespace detail
@@ -139,10 +143,9 @@ void contract(Arithmetic& how, const contraction& plan, const call& with) {
     bool accumulate = with.accumulate;
     for (std::int64_t sum = 0; sum < sums || sum == 0; ++sum) {
       const contraction_loop in = sums == 0 ? contraction_loop{} : plan.inner.offset(sum);
-      how.template gemm<Element>(plan.m.extent, plan.n.extent, sums == 0 ? 0 : plan.k.extent,
-                                 left + at.left + in.left, plan.m.left, plan.k.left,
-                                 right + at.right + in.right, plan.k.right, plan.n.right, accumulate,
-                                 result + at.result, plan.m.result, plan.n.result);
+      how.template gemm<Element>(plan.m.extent, plan.n.extent, sums == 0 ? 0 : plan.k.extent, left + at.left + in.left,
+                                 plan.m.left, plan.k.left, right + at.right + in.right, plan.k.right, plan.n.right,
+                                 accumulate, result + at.result, plan.m.result, plan.n.result);
       accumulate = true;
     }
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cross-entropy of logits against integer targets, and its gradient: a team per row.
-// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row, phase
-// 1 its sum of exponentials and the target's logit (0 unless this shard holds it), and phase 2 the results.
+// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row,
+// phase 1 its sum of exponentials and the target's logit (0 unless this shard holds it), and phase 2 the results.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -12,7 +12,9 @@ namespace meshloom {
 
 struct cross_entropy_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.operand[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -22,49 +24,42 @@ struct cross_entropy_kernel {
     const std::int64_t n = shard.extent[classes];
     const Element* const logit = row.template in<const Element>(shard);
     const bool whole = with.phase == all_phases;
-    constexpr Element base2 = static_cast<Element>(math::log2_of_e);
 
-    const std::int64_t ahead = team.ahead(n);
-    Element top;
-    if (whole || with.phase == 0) {
-      top = team.template reduce<Element>(n, math::float_format<Element>::lowest, maximum{},
-                                          [=](std::int64_t i) { return logit[i]; });
-      if (!whole) {
-        if (team.leader()) *row.template in<Element>(with.exchanged[0]) = top;
-        return;
-      }
-    } else {
-      top = *row.template in<const Element>(with.exchanged[0]);
-    }
+    const auto value = [=](std::int64_t i) { return logit[i]; };
+    const Element top = whole || with.phase == 0
+                            ? team.template reduce<Element>(n, math::float_format<Element>::lowest, maximum{}, value)
+                            : *row.template in<const Element>(with.exchanged[0]);
+    if (with.phase == 0) return store(team, row.template in<Element>(with.exchanged[0]), top);
+
     Element sum, chosen;
     if (whole || with.phase == 1) {
-      const Element top2 = top * base2;
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return math::exp2(logit[i] * base2 - top2); },
-                                          [=](std::int64_t i) { team.fetch(logit + ahead + i); });
+      const std::int64_t ahead = team.ahead(n);
+      constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
+      sum = team.template reduce<Element>(
+          n, 0, addition{}, [=](std::int64_t i) { return math::exp2((logit[i] - top) * log2_of_e); },
+          [=](std::int64_t i) { team.fetch(logit + ahead + i); });
       const std::int64_t target = *row.template in<const std::int32_t>(with.operand[1]) - shard.origin[classes];
       chosen = target >= 0 && target < n ? logit[target] : Element(0);
     } else {
-      const Element* const exchanged = row.template in<const Element>(with.exchanged[1]);
-      sum = exchanged[0];
-      chosen = exchanged[1];
+      sum = row.template in<const Element>(with.exchanged[1])[0];
+      chosen = row.template in<const Element>(with.exchanged[1])[1];
     }
-    if (!team.leader()) return;
     if (with.phase == 1) {
-      Element* const exchanged = row.template in<Element>(with.exchanged[1]);
-      exchanged[0] = sum;
-      exchanged[1] = chosen;
-      return;
+      store(team, row.template in<Element>(with.exchanged[1]), sum);
+      return store(team, row.template in<Element>(with.exchanged[1]) + 1, chosen);
     }
     const Element logsum = top + math::log(sum);
-    *row.template in<Element>(with.result[0]) = logsum - chosen;
-    *row.template in<Element>(with.result[1]) = logsum;
+    store(team, row.template in<Element>(with.result[0]), logsum - chosen);
+    store(team, row.template in<Element>(with.result[1]), logsum);
   }
 };
 
 /// dlogits = dloss · (softmax(logits) − onehot(target)).
 struct cross_entropy_gradient_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[1]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.operand[1]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -78,12 +73,13 @@ struct cross_entropy_gradient_kernel {
     const Element logsum = *row.template in<const Element>(with.operand[3]);
     Element* const dlogit = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
-    constexpr Element base2 = static_cast<Element>(math::log2_of_e);
-    const Element logsum2 = logsum * base2;
-    team.for_each(n, [=](std::int64_t i) { dlogit[i] = slope * math::exp2(logit[i] * base2 - logsum2); }, [=](std::int64_t i) {
-      team.fetch(logit + ahead + i);
-      team.fetch(dlogit + ahead + i);
-    });
+    constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
+    team.for_each(
+        n, [=](std::int64_t i) { dlogit[i] = slope * math::exp2((logit[i] - logsum) * log2_of_e); },
+        [=](std::int64_t i) {
+          team.fetch(logit + ahead + i);
+          team.fetch(dlogit + ahead + i);
+        });
     team.sync();
     if (team.leader() && target >= 0 && target < n) dlogit[target] -= slope;
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plain arithmetic: our own blocked, packed and register-tiled matrix product. It needs nothing installed, and is the
-// oracle of the vendors' ones.
-// Law: any strides, also 0; sizes may be 0; no heap traffic after construction.
+// The plain arithmetic: our own blocked, packed and register-tiled matrix product. It needs nothing installed, and is
+// the oracle of the vendors' ones. Law: any strides, also 0; sizes may be 0; no heap traffic after construction.
 // Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008).
 #pragma once
 
@@ -17,8 +16,8 @@ class plain {
   /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
   template <class Element>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c, std::int64_t row_c,
-            std::int64_t column_c) {
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
+            std::int64_t row_c, std::int64_t column_c) {
     if (row_c == 1 && column_c != 1) {  // cᵀ = bᵀ·aᵀ has contiguous rows
       std::swap(m, n);
       std::swap(a, b);
@@ -35,15 +34,17 @@ class plain {
         for (std::int64_t i = 0; i < m; i += block_rows) {
           const std::int64_t tall = least(block_rows, m - i);
           pack<tile_rows>(tall, deep, a + i * row_a + depth * column_a, row_a, column_a, packed_left<Element>());
-          multiply_block<Element>(tall, wide, deep, accumulate || depth > 0, c + i * row_c + j * column_c, row_c, column_c);
+          multiply_block<Element>(tall, wide, deep, accumulate || depth > 0, c + i * row_c + j * column_c, row_c,
+                                  column_c);
         }
       }
     }
   }
 
  private:
-  // A tile of the result is kept in registers: 4 × 24 numbers are 12 registers of AVX2 (of 16), 3 more hold the row of b.
-  // Columns are more than 16, because g++ 12 unrolls loops of up to 16 rounds before it vectorises and then fails to.
+  // A tile of the result is kept in registers: 4 × 24 numbers are 12 registers of AVX2 (of 16), 3 more hold the row of
+  // b. Columns are more than 16, because g++ 12 unrolls loops of up to 16 rounds before it vectorises and then fails
+  // to.
   static constexpr std::int64_t tile_rows = 4, tile_columns = 24;
   // A block of a (with its depth) stays in the second-level cache, a tile column of b in the first.
   static constexpr std::int64_t block_rows = 128, block_columns = 480, block_depth = 256;
@@ -56,9 +57,13 @@ class plain {
   static constexpr std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
   template <class Element>
-  Element* packed_left() { return reinterpret_cast<Element*>(packed_.data()); }
+  Element* packed_left() {
+    return reinterpret_cast<Element*>(packed_.data());
+  }
   template <class Element>
-  Element* packed_right() { return packed_left<Element>() + block_rows * block_depth; }
+  Element* packed_right() {
+    return packed_left<Element>() + block_rows * block_depth;
+  }
 
   template <class Element>
   static void clear(std::int64_t m, std::int64_t n, Element* c, std::int64_t row_c, std::int64_t column_c) {
@@ -69,8 +74,8 @@ class plain {
 
   /// Copies `count` lines of `deep` elements into strips of `Width` lines, depth outermost; missing lines are zeros.
   template <std::int64_t Width, class Element>
-  static void pack(std::int64_t count, std::int64_t deep, const Element* from, std::int64_t step, std::int64_t depth_step,
-                   Element* to) {
+  static void pack(std::int64_t count, std::int64_t deep, const Element* from, std::int64_t step,
+                   std::int64_t depth_step, Element* to) {
     for (std::int64_t first = 0; first < count; first += Width, to += Width * deep) {
       const Element* const strip = from + first * step;
       const std::int64_t here = least(Width, count - first);
@@ -81,7 +86,8 @@ class plain {
         continue;
       }
       for (std::int64_t i = 0; i < Width; ++i) {
-        for (std::int64_t p = 0; p < deep; ++p) to[p * Width + i] = i < here ? strip[i * step + p * depth_step] : Element(0);
+        for (std::int64_t p = 0; p < deep; ++p)
+          to[p * Width + i] = i < here ? strip[i * step + p * depth_step] : Element(0);
       }
     }
   }
@@ -94,14 +100,15 @@ class plain {
       for (std::int64_t i = 0; i < tall; i += tile_rows) {
         Element tile[tile_rows][tile_columns];
         multiply_tile(deep, packed_left<Element>() + i * deep, packed_right<Element>() + j * deep, tile);
-        store_tile(tile, least(tile_rows, tall - i), least(tile_columns, wide - j), add, c + i * row_c + j * column_c, row_c,
-                   column_c);
+        store_tile(tile, least(tile_rows, tall - i), least(tile_columns, wide - j), add, c + i * row_c + j * column_c,
+                   row_c, column_c);
       }
     }
   }
 
   template <class Element>
-  static void multiply_tile(std::int64_t deep, const Element* a, const Element* b, Element (&tile)[tile_rows][tile_columns]) {
+  static void multiply_tile(std::int64_t deep, const Element* a, const Element* b,
+                            Element (&tile)[tile_rows][tile_columns]) {
     Element sum[tile_rows][tile_columns] = {};
     for (std::int64_t p = 0; p < deep; ++p, a += tile_rows, b += tile_columns) {
       for (std::int64_t i = 0; i < tile_rows; ++i) {
@@ -114,8 +121,8 @@ class plain {
   }
 
   template <class Element>
-  static void store_tile(const Element (&tile)[tile_rows][tile_columns], std::int64_t rows, std::int64_t columns, bool add,
-                         Element* c, std::int64_t row_c, std::int64_t column_c) {
+  static void store_tile(const Element (&tile)[tile_rows][tile_columns], std::int64_t rows, std::int64_t columns,
+                         bool add, Element* c, std::int64_t row_c, std::int64_t column_c) {
     for (std::int64_t i = 0; i < rows; ++i) {
       for (std::int64_t j = 0; j < columns; ++j) {
         Element& to = c[i * row_c + j * column_c];

@@ -12,7 +12,9 @@ namespace meshloom {
 
 struct layer_norm_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.operand[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -22,45 +24,38 @@ struct layer_norm_kernel {
     const Element count = static_cast<Element>(shard.global[shard.rank - 1]);
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.phase == all_phases;
-
-    Element* const y = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
 
-    Element sum, squares;
-    if (whole || with.phase == 0) {
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; });
-      if (!whole) return store(team, row.template in<Element>(with.exchanged[0]), sum);
-    } else {
-      sum = *row.template in<const Element>(with.exchanged[0]);
-    }
+    const Element sum = whole || with.phase == 0
+                            ? team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; })
+                            : *row.template in<const Element>(with.exchanged[0]);
+    if (with.phase == 0) return store(team, row.template in<Element>(with.exchanged[0]), sum);
     const Element mean = sum / count;
-    if (whole || with.phase == 1) {
-      squares = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); },
-                                              [=](std::int64_t i) { team.fetch(x + ahead + i); });
-      if (!whole) return store(team, row.template in<Element>(with.exchanged[1]), squares);
-    } else {
-      squares = *row.template in<const Element>(with.exchanged[1]);
-    }
+
+    const auto square = [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); };
+    const auto fetch_x = [=](std::int64_t i) { team.fetch(x + ahead + i); };
+    const Element squares = whole || with.phase == 1 ? team.template reduce<Element>(n, 0, addition{}, square, fetch_x)
+                                                     : *row.template in<const Element>(with.exchanged[1]);
+    if (with.phase == 1) return store(team, row.template in<Element>(with.exchanged[1]), squares);
     const Element rstd = Element(1) / math::sqrt(squares / count + static_cast<Element>(with.attribute[0]));
+
     const Element* const gain = with.operand[1].as<const Element>();
     const Element* const bias = with.operand[2].as<const Element>();
-    team.for_each(n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; },
-                  [=](std::int64_t i) { team.fetch(y + ahead + i); });
+    Element* const y = row.template in<Element>(with.result[0]);
+    team.for_each(
+        n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; },
+        [=](std::int64_t i) { team.fetch(y + ahead + i); });
     store(team, row.template in<Element>(with.result[1]), mean);
     store(team, row.template in<Element>(with.result[2]), rstd);
-  }
-
- private:
-  template <class Element, class Team>
-  MESHLOOM_DEVICE static void store(Team team, Element* to, Element value) {
-    if (team.leader()) *to = value;
   }
 };
 
 /// dx = rstd · (g − (Σ g + x̂ · Σ g·x̂) / count), where g = dy · gain and x̂ = (x − mean) · rstd.
 struct layer_norm_gradient_input_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.operand[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -79,10 +74,12 @@ struct layer_norm_gradient_input_kernel {
 
     Element sum, product;
     if (with.phase == all_phases || with.phase == 0) {
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; },
-                                          [=](std::int64_t i) { team.fetch(x + ahead + i); });
-      product = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i] * (x[i] - mean); },
-                                              [=](std::int64_t i) { team.fetch(dy + ahead + i); });
+      sum = team.template reduce<Element>(
+          n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; },
+          [=](std::int64_t i) { team.fetch(x + ahead + i); });
+      product = team.template reduce<Element>(
+          n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i] * (x[i] - mean); },
+          [=](std::int64_t i) { team.fetch(dy + ahead + i); });
       product *= rstd;
     } else {
       const Element* const exchanged = row.template in<const Element>(with.exchanged[0]);
@@ -95,8 +92,9 @@ struct layer_norm_gradient_input_kernel {
       return;
     }
     const Element shift = sum * share, slope = product * share * rstd;
-    team.for_each(n, [=](std::int64_t i) { dx[i] = rstd * (dy[i] * gain[i] - shift - (x[i] - mean) * slope); },
-                  [=](std::int64_t i) { team.fetch(dx + ahead + i); });
+    team.for_each(
+        n, [=](std::int64_t i) { dx[i] = rstd * (dy[i] * gain[i] - shift - (x[i] - mean) * slope); },
+        [=](std::int64_t i) { team.fetch(dx + ahead + i); });
   }
 };
 
@@ -105,7 +103,9 @@ struct layer_norm_gradient_weights_kernel {
   static constexpr std::int64_t columns = 1024;  ///< of one task
 
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return (with.result[0].extent[0] + columns - 1) / columns; }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return (with.result[0].extent[0] + columns - 1) / columns;
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {

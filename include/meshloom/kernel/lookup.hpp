@@ -12,7 +12,9 @@ namespace meshloom {
 /// A team per integer.
 struct lookup_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.result[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.result[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -35,7 +37,9 @@ struct lookup_gradient_kernel {
   static constexpr std::int64_t columns = 1024;
 
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return (with.result[0].extent[1] + columns - 1) / columns; }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return (with.result[0].extent[1] + columns - 1) / columns;
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {

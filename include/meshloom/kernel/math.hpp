@@ -3,7 +3,8 @@
 // functions are opaque calls, and even std::sqrt hides a branch for errno.
 // Law: the stated error, in units in the last place (ulp) of the exact result, holds over the whole range unless said
 // otherwise; NaN stays NaN; no function traps or branches.
-// Source: argument reductions after Cephes and fdlibm; polynomials are our own Chebyshev fits, those of log are fdlibm's.
+// Source: argument reductions after Cephes and fdlibm; polynomials are our own Chebyshev fits, those of log are
+// fdlibm's.
 #pragma once
 
 #include <meshloom/base/config.hpp>
@@ -47,14 +48,20 @@ inline constexpr bool is_single = sizeof(Element) == 4;
 
 /// c₀ + x·(c₁ + x·(c₂ + …)).
 template <class Element>
-MESHLOOM_DEVICE constexpr Element horner(Element, Element last) { return last; }
+MESHLOOM_DEVICE constexpr Element horner(Element, Element last) {
+  return last;
+}
 template <class Element, class... Rest>
-MESHLOOM_DEVICE constexpr Element horner(Element x, Element first, Rest... rest) { return first + x * horner(x, rest...); }
+MESHLOOM_DEVICE constexpr Element horner(Element x, Element first, Rest... rest) {
+  return first + x * horner(x, rest...);
+}
 
 /// The smaller of two whole numbers. The unary plus makes rvalues, which g++ sees as a minimum from the start; of
 /// lvalues it makes control flow.
 template <class Whole>
-MESHLOOM_DEVICE constexpr Whole least(Whole a, Whole b) { return +a < +b ? +a : +b; }
+MESHLOOM_DEVICE constexpr Whole least(Whole a, Whole b) {
+  return +a < +b ? +a : +b;
+}
 
 /// 2ⁿ for a whole number n whose power is normal.
 template <class Element>
@@ -63,10 +70,11 @@ MESHLOOM_DEVICE constexpr Element power_of_two(int n) {
   return __builtin_bit_cast(Element, static_cast<typename format::bits>(n + format::bias) << format::mantissa_bits);
 }
 
-/// 1.5·2^mantissa + bias - 1: in its sum with x, n - 1 + bias is in the low bits, where n is the whole number nearest x.
+/// 1.5·2^mantissa + bias - 1: in its sum with x, n - 1 + bias is in the low bits, where n is the whole number nearest
+/// x.
 template <class Element>
-inline constexpr Element rounding_magic =
-    Element(1.5) * power_of_two<Element>(float_format<Element>::mantissa_bits) + Element(float_format<Element>::bias - 1);
+inline constexpr Element rounding_magic = Element(1.5) * power_of_two<Element>(float_format<Element>::mantissa_bits) +
+                                          Element(float_format<Element>::bias - 1);
 
 /// 2^(n-1) of the n in such a sum, or 0 where that is not normal.
 template <class Element>
@@ -86,8 +94,10 @@ struct split_exponent {
     const Element shifted = x * Element(1.44269504088896341) + magic;
     const Element n = shifted - magic;
     scale = scale_in(shifted);
-    if constexpr (is_single<Element>) rest = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-    else rest = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    if constexpr (is_single<Element>)
+      rest = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    else
+      rest = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
   }
 };
 
@@ -96,13 +106,17 @@ struct split_exponent {
 /// |x|, and |size| with the sign of another number.
 template <class Element>
 MESHLOOM_DEVICE constexpr Element magnitude(Element x) {
-  if constexpr (detail::is_single<Element>) return __builtin_fabsf(x);
-  else return __builtin_fabs(x);
+  if constexpr (detail::is_single<Element>)
+    return __builtin_fabsf(x);
+  else
+    return __builtin_fabs(x);
 }
 template <class Element>
 MESHLOOM_DEVICE constexpr Element with_sign_of(Element sign, Element size) {
-  if constexpr (detail::is_single<Element>) return __builtin_copysignf(size, sign);
-  else return __builtin_copysign(size, sign);
+  if constexpr (detail::is_single<Element>)
+    return __builtin_copysignf(size, sign);
+  else
+    return __builtin_copysign(size, sign);
 }
 
 /// `chosen` if the condition holds, else `other`, by masking: a ternary is control flow to g++, which then specialises
@@ -159,16 +173,17 @@ MESHLOOM_DEVICE constexpr Element tanh(Element x) {
   if constexpr (detail::is_single<Element>) {
     tail = r + r * r * detail::horner(r, 0.5f, 0.166665768f, 0.0416665544f, 0.00836320297f, 0.00139262135f);
   } else {
-    tail = r + r * r * detail::horner(r, 0.5, 0.16666666666666671, 0.0416666666666666698, 0.00833333333332611205,
-                                      0.00138888888888837318, 0.000198412698749012592, 0.0000248015873256053228,
-                                      2.75572552979696444e-6, 2.75572735701021397e-7, 2.51052595384484934e-8,
-                                      2.0914717341716376e-9);
+    tail = r + r * r *
+                   detail::horner(r, 0.5, 0.16666666666666671, 0.0416666666666666698, 0.00833333333332611205,
+                                  0.00138888888888837318, 0.000198412698749012592, 0.0000248015873256053228,
+                                  2.75572552979696444e-6, 2.75572735701021397e-7, 2.51052595384484934e-8,
+                                  2.0914717341716376e-9);
   }
   const Element below = scale * tail + (scale - Element(1));  // e^(-2|x|) - 1, exact to the last bits near 0
   return with_sign_of(x, -below / (Element(2) + below));
 }
 
-/// 2^x, error <= 3 ulp; 0 at -126 (double: -1022) and below. Cheaper than e^x: what only needs an exponential of some
+/// 2^x, error <= 4 ulp; 0 at -126 (double: -1022) and below. Cheaper than e^x: what only needs an exponential of some
 /// base, or can multiply its argument into another constant, should take this one.
 template <class Element>
 MESHLOOM_DEVICE constexpr Element exp2(Element x) {
@@ -191,7 +206,9 @@ MESHLOOM_DEVICE constexpr Element exp2(Element x) {
 
 /// 1 / (1 + e^-x), error <= 4 ulp where the result is normal.
 template <class Element>
-MESHLOOM_DEVICE constexpr Element sigmoid(Element x) { return Element(1) / (Element(1) + exp(-x)); }
+MESHLOOM_DEVICE constexpr Element sigmoid(Element x) {
+  return Element(1) / (Element(1) + exp(-x));
+}
 
 /// The natural logarithm, error <= 2 ulp; -infinity at 0, NaN below.
 template <class Element>
@@ -237,18 +254,19 @@ MESHLOOM_DEVICE constexpr Element erf(Element x) {
     near = detail::horner(square, 1.12837916584835095f, -0.37612626666720331f, 0.112835947151602177f,
                           -0.0268542120106264124f, 0.00518908742343397399f, -0.000801686428716586953f,
                           0.0000787587506268548834f);
-    scaled = detail::horner(t, 0.000537095817776063689f, 0.274476618047740607f, 0.326460598441123738f,
-                            0.11305564562086766f, 0.386186258743323182f, -0.0433860383815338332f, -0.0580902074289692043f);
+    scaled =
+        detail::horner(t, 0.000537095817776063689f, 0.274476618047740607f, 0.326460598441123738f, 0.11305564562086766f,
+                       0.386186258743323182f, -0.0433860383815338332f, -0.0580902074289692043f);
   } else {
     near = detail::horner(square, 1.12837916709551257, -0.376126389031835404, 0.112837916709450063,
                           -0.0268661706432377704, 0.00522397760711642273, -0.000854832597538969208,
                           0.000120552949048397079, -0.0000149247369074196603, 1.64474247033173624e-6,
                           -1.62084838018717059e-7, 1.37200645467776856e-8, -7.79589882700214224e-10);
-    scaled = detail::horner(t, 1.20534331095473619e-7, 0.282090088722532832, 0.282179773442475113, 0.245890245505058495,
-                            0.183481029398671118, 0.0441794310621778682, 0.158673085376998466, -0.565679402565048514,
-                            1.14935727609462586, -2.12616179682921038, 2.74851877227836147, -2.23919910800058267,
-                            1.08247747235354241, -0.254443678328595119, -0.000644332041411578535,
-                            0.00928241234479700848);
+    scaled =
+        detail::horner(t, 1.20534331095473619e-7, 0.282090088722532832, 0.282179773442475113, 0.245890245505058495,
+                       0.183481029398671118, 0.0441794310621778682, 0.158673085376998466, -0.565679402565048514,
+                       1.14935727609462586, -2.12616179682921038, 2.74851877227836147, -2.23919910800058267,
+                       1.08247747235354241, -0.254443678328595119, -0.000644332041411578535, 0.00928241234479700848);
   }
   const Element far = Element(1) - exp(-square) * scaled;
   return with_sign_of(x, choose(a < Element(1), a * near, far));
@@ -265,7 +283,8 @@ MESHLOOM_DEVICE constexpr Element sqrt(Element x) {
   const Element lifted = choose(subnormal, x * detail::power_of_two<Element>(2 * format::mantissa_bits), x);
   Element inverse = __builtin_bit_cast(Element, static_cast<bits>(guess - (__builtin_bit_cast(bits, lifted) >> 1)));
   const Element half = Element(0.5) * lifted;
-  for (int round = 0; round < (detail::is_single<Element> ? 3 : 4); ++round) {  // Newton, then one correction of the root
+  for (int round = 0; round < (detail::is_single<Element> ? 3 : 4);
+       ++round) {  // Newton, then one correction of the root
     inverse = inverse * (Element(1.5) - half * inverse * inverse);
   }
   const Element root = lifted * inverse;

@@ -13,7 +13,8 @@ namespace meshloom {
 
 namespace math {
 
-/// The share of x that gelu keeps is 1 / (1 + e^-2u), u = √(2/π)·(x + 0.044715·x³), that is 1 / (1 + 2^(x·(c₁ + c₃·x²))).
+/// The share of x that gelu keeps is 1 / (1 + e^-2u) with u = √(2/π)·(x + 0.044715·x³), that is 1 / (1 + 2^(x·c₁ +
+/// x³·c₃)).
 inline constexpr double gelu_linear = -1.5957691216057308 * log2_of_e, gelu_cubic = 0.044715 * gelu_linear;
 
 /// x·Φ(x) in its tanh approximation.
@@ -43,7 +44,9 @@ struct element_source {
   Element attribute[max_attributes];
 
   template <int I>
-  MESHLOOM_DEVICE Element operand(std::int64_t i) const { return data[I][Stride == 1 ? i : i * stride[I]]; }
+  MESHLOOM_DEVICE Element operand(std::int64_t i) const {
+    return data[I][Stride == 1 ? i : i * stride[I]];
+  }
 };
 
 /// The value of an expression at element i. Specialise it, beside dependence_of and derivative_of, for a new function.
@@ -55,85 +58,137 @@ namespace detail {
 template <class Value>
 struct unary_evaluation {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element inner(const Source& x, std::int64_t i) { return evaluation<Value>::at(x, i); }
+  MESHLOOM_DEVICE static typename Source::element inner(const Source& x, std::int64_t i) {
+    return evaluation<Value>::at(x, i);
+  }
 };
 
 template <class Left, class Right>
 struct binary_evaluation {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element left(const Source& x, std::int64_t i) { return evaluation<Left>::at(x, i); }
+  MESHLOOM_DEVICE static typename Source::element left(const Source& x, std::int64_t i) {
+    return evaluation<Left>::at(x, i);
+  }
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element right(const Source& x, std::int64_t i) { return evaluation<Right>::at(x, i); }
+  MESHLOOM_DEVICE static typename Source::element right(const Source& x, std::int64_t i) {
+    return evaluation<Right>::at(x, i);
+  }
 };
 
 }  // namespace detail
 
-template <int I> struct evaluation<op::operand<I>> {
+template <int I>
+struct evaluation<op::operand<I>> {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t i) { return x.template operand<I>(i); }
+  MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t i) {
+    return x.template operand<I>(i);
+  }
 };
-template <int I> struct evaluation<op::attribute<I>> {
+template <int I>
+struct evaluation<op::attribute<I>> {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t) { return x.attribute[I]; }
+  MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t) {
+    return x.attribute[I];
+  }
 };
-template <> struct evaluation<op::zero> {
+template <>
+struct evaluation<op::zero> {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element at(const Source&, std::int64_t) { return 0; }
+  MESHLOOM_DEVICE static typename Source::element at(const Source&, std::int64_t) {
+    return 0;
+  }
 };
-template <> struct evaluation<op::one> {
+template <>
+struct evaluation<op::one> {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element at(const Source&, std::int64_t) { return 1; }
+  MESHLOOM_DEVICE static typename Source::element at(const Source&, std::int64_t) {
+    return 1;
+  }
 };
-template <class L, class R> struct evaluation<op::add<L, R>> : detail::binary_evaluation<L, R> {
+template <class L, class R>
+struct evaluation<op::add<L, R>> : detail::binary_evaluation<L, R> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return evaluation::left(x, i) + evaluation::right(x, i); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return evaluation::left(x, i) + evaluation::right(x, i);
+  }
 };
-template <class L, class R> struct evaluation<op::subtract<L, R>> : detail::binary_evaluation<L, R> {
+template <class L, class R>
+struct evaluation<op::subtract<L, R>> : detail::binary_evaluation<L, R> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return evaluation::left(x, i) - evaluation::right(x, i); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return evaluation::left(x, i) - evaluation::right(x, i);
+  }
 };
-template <class L, class R> struct evaluation<op::multiply<L, R>> : detail::binary_evaluation<L, R> {
+template <class L, class R>
+struct evaluation<op::multiply<L, R>> : detail::binary_evaluation<L, R> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return evaluation::left(x, i) * evaluation::right(x, i); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return evaluation::left(x, i) * evaluation::right(x, i);
+  }
 };
-template <class L, class R> struct evaluation<op::divide<L, R>> : detail::binary_evaluation<L, R> {
+template <class L, class R>
+struct evaluation<op::divide<L, R>> : detail::binary_evaluation<L, R> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return evaluation::left(x, i) / evaluation::right(x, i); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return evaluation::left(x, i) / evaluation::right(x, i);
+  }
 };
-template <class V> struct evaluation<op::negate<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::negate<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return -evaluation::inner(x, i); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return -evaluation::inner(x, i);
+  }
 };
-template <class V> struct evaluation<op::exponential<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::exponential<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return math::exp(evaluation::inner(x, i)); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::exp(evaluation::inner(x, i));
+  }
 };
-template <class V> struct evaluation<op::hyperbolic_tangent<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::hyperbolic_tangent<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return math::tanh(evaluation::inner(x, i)); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::tanh(evaluation::inner(x, i));
+  }
 };
-template <class V> struct evaluation<op::sigmoid<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::sigmoid<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return math::sigmoid(evaluation::inner(x, i)); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::sigmoid(evaluation::inner(x, i));
+  }
 };
-template <class V> struct evaluation<op::relu<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::relu<V>> : detail::unary_evaluation<V> {
   template <class Source>
   MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t i) {
     const typename Source::element value = evaluation::inner(x, i);
     return value < 0 ? 0 : value;  // NaN stays NaN
   }
 };
-template <class V> struct evaluation<op::step<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::step<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t i) { return evaluation::inner(x, i) > 0 ? 1 : 0; }
+  MESHLOOM_DEVICE static typename Source::element at(const Source& x, std::int64_t i) {
+    return evaluation::inner(x, i) > 0 ? 1 : 0;
+  }
 };
-template <class V> struct evaluation<op::gelu<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::gelu<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return math::gelu(evaluation::inner(x, i)); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::gelu(evaluation::inner(x, i));
+  }
 };
-template <class V> struct evaluation<op::gelu_slope<V>> : detail::unary_evaluation<V> {
+template <class V>
+struct evaluation<op::gelu_slope<V>> : detail::unary_evaluation<V> {
   template <class Source>
-  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) { return math::gelu_slope(evaluation::inner(x, i)); }
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::gelu_slope(evaluation::inner(x, i));
+  }
 };
 
 /// Evaluates `Expression` for views that all have the same extents and at least one axis. A task is a part of a row.
@@ -174,8 +229,9 @@ struct pointwise_kernel {
  private:
   /// SIMD lanes want neighbours: operands with another stride than 1 are first copied to a block of their own.
   template <class Element, class Team>
-  MESHLOOM_DEVICE static void run_in_blocks(Team team, std::int64_t count, const element_source<Element, Operands, 0>& x,
-                                            Element* out, std::int64_t step) {
+  MESHLOOM_DEVICE static void run_in_blocks(Team team, std::int64_t count,
+                                            const element_source<Element, Operands, 0>& x, Element* out,
+                                            std::int64_t step) {
     const std::int64_t ahead = team.ahead(task);
     Element copied[Operands + 1][block];
     element_source<Element, Operands, 1> dense;
@@ -189,10 +245,12 @@ struct pointwise_kernel {
         for (std::int64_t i = 0; i < n; ++i) copied[k][i] = from[i * x.stride[k]];
       }
       Element* const into = step == 1 ? out + begin : copied[Operands];
-      team.for_each(n, [&](std::int64_t i) { into[i] = evaluation<Expression>::at(dense, i); }, [&](std::int64_t i) {
-        for (int k = 0; k < Operands; ++k) team.fetch(dense.data[k] + (x.stride[k] == 1 ? ahead : 0) + i);
-        team.fetch(into + (step == 1 ? ahead : 0) + i);
-      });
+      team.for_each(
+          n, [&](std::int64_t i) { into[i] = evaluation<Expression>::at(dense, i); },
+          [&](std::int64_t i) {
+            for (int k = 0; k < Operands; ++k) team.fetch(dense.data[k] + (x.stride[k] == 1 ? ahead : 0) + i);
+            team.fetch(into + (step == 1 ? ahead : 0) + i);
+          });
       if (step == 1) continue;
       for (std::int64_t i = 0; i < n; ++i) out[(begin + i) * step] = into[i];
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every operator again, obviously right: loops over its index space in double precision, whatever the strides and types.
-// It shares no code with the kernels and is the oracle of their tests. Law: it computes whole tensors (`all_phases`).
+// Every operator again, obviously right: loops over its index space in double precision, whatever the strides and
+// types. It shares no code with the kernels and is the oracle of their tests. Law: it computes whole tensors
+// (`all_phases`).
 #pragma once
 
 #include <meshloom/kernel/call.hpp>
@@ -35,8 +36,10 @@ struct space {
     const double before = may_accumulate && with.accumulate ? result(which, at) : 0;
     const view& shard = with.result[which];
     const std::int64_t offset = place(shard, axes(op.results, which), at);
-    if (shard.type == dtype::f64) shard.as<double>()[offset] = before + value;
-    else shard.as<float>()[offset] = static_cast<float>(before + value);
+    if (shard.type == dtype::f64)
+      shard.as<double>()[offset] = before + value;
+    else
+      shard.as<float>()[offset] = static_cast<float>(before + value);
   }
 
   /// The length of an index, from any view that has it.
@@ -82,7 +85,9 @@ struct space {
 
  private:
   template <class Lists>
-  static const index_list& axes(const Lists& lists, int which) { return lists[static_cast<std::size_t>(which)]; }
+  static const index_list& axes(const Lists& lists, int which) {
+    return lists[static_cast<std::size_t>(which)];
+  }
 
   static std::int64_t place(const view& shard, const index_list& list, const point& at) {
     std::int64_t offset = 0;
@@ -95,62 +100,79 @@ struct space {
   static double read(const view& shard, const index_list& list, const point& at) {
     const std::int64_t offset = place(shard, list, at);
     if (shard.type == dtype::i32) return shard.as<const std::int32_t>()[offset];
-    return shard.type == dtype::f64 ? shard.as<const double>()[offset] : static_cast<double>(shard.as<const float>()[offset]);
+    return shard.type == dtype::f64 ? shard.as<const double>()[offset]
+                                    : static_cast<double>(shard.as<const float>()[offset]);
   }
 };
 
 /// The value of a pointwise expression.
 template <class Expression>
 struct value_of;
-template <int I> struct value_of<op::operand<I>> {
+template <int I>
+struct value_of<op::operand<I>> {
   static double at(const double* x, const double*) { return x[I]; }
 };
-template <int I> struct value_of<op::attribute<I>> {
+template <int I>
+struct value_of<op::attribute<I>> {
   static double at(const double*, const double* a) { return a[I]; }
 };
-template <> struct value_of<op::zero> {
+template <>
+struct value_of<op::zero> {
   static double at(const double*, const double*) { return 0; }
 };
-template <> struct value_of<op::one> {
+template <>
+struct value_of<op::one> {
   static double at(const double*, const double*) { return 1; }
 };
-template <class L, class R> struct value_of<op::add<L, R>> {
+template <class L, class R>
+struct value_of<op::add<L, R>> {
   static double at(const double* x, const double* a) { return value_of<L>::at(x, a) + value_of<R>::at(x, a); }
 };
-template <class L, class R> struct value_of<op::subtract<L, R>> {
+template <class L, class R>
+struct value_of<op::subtract<L, R>> {
   static double at(const double* x, const double* a) { return value_of<L>::at(x, a) - value_of<R>::at(x, a); }
 };
-template <class L, class R> struct value_of<op::multiply<L, R>> {
+template <class L, class R>
+struct value_of<op::multiply<L, R>> {
   static double at(const double* x, const double* a) { return value_of<L>::at(x, a) * value_of<R>::at(x, a); }
 };
-template <class L, class R> struct value_of<op::divide<L, R>> {
+template <class L, class R>
+struct value_of<op::divide<L, R>> {
   static double at(const double* x, const double* a) { return value_of<L>::at(x, a) / value_of<R>::at(x, a); }
 };
-template <class V> struct value_of<op::negate<V>> {
+template <class V>
+struct value_of<op::negate<V>> {
   static double at(const double* x, const double* a) { return -value_of<V>::at(x, a); }
 };
-template <class V> struct value_of<op::exponential<V>> {
+template <class V>
+struct value_of<op::exponential<V>> {
   static double at(const double* x, const double* a) { return std::exp(value_of<V>::at(x, a)); }
 };
-template <class V> struct value_of<op::hyperbolic_tangent<V>> {
+template <class V>
+struct value_of<op::hyperbolic_tangent<V>> {
   static double at(const double* x, const double* a) { return std::tanh(value_of<V>::at(x, a)); }
 };
-template <class V> struct value_of<op::sigmoid<V>> {
+template <class V>
+struct value_of<op::sigmoid<V>> {
   static double at(const double* x, const double* a) { return 1 / (1 + std::exp(-value_of<V>::at(x, a))); }
 };
-template <class V> struct value_of<op::relu<V>> {
+template <class V>
+struct value_of<op::relu<V>> {
   static double at(const double* x, const double* a) { return std::max(0.0, value_of<V>::at(x, a)); }
 };
-template <class V> struct value_of<op::step<V>> {
+template <class V>
+struct value_of<op::step<V>> {
   static double at(const double* x, const double* a) { return value_of<V>::at(x, a) > 0 ? 1 : 0; }
 };
-template <class V> struct value_of<op::gelu<V>> {
+template <class V>
+struct value_of<op::gelu<V>> {
   static double at(const double* x, const double* a) {
     const double v = value_of<V>::at(x, a);
     return 0.5 * v * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (v + 0.044715 * v * v * v)));
   }
 };
-template <class V> struct value_of<op::gelu_slope<V>> {
+template <class V>
+struct value_of<op::gelu_slope<V>> {
   static double at(const double* x, const double* a) {
     const double v = value_of<V>::at(x, a), root = std::sqrt(2 / 3.14159265358979323846);
     const double t = std::tanh(root * (v + 0.044715 * v * v * v));
@@ -182,9 +204,8 @@ template <class Operand, class Result>
 struct rule<op::sum<Operand, Result>> {
   static void run(const space& s) {
     point at{};
-    s.over(Result::list, at, [&] {
-      s.write(0, at, s.attribute(0) * s.sum(s.contracted(), at, [&] { return s.operand(0, at); }), true);
-    });
+    s.over(Result::list, at,
+           [&] { s.write(0, at, s.attribute(0) * s.sum(s.contracted(), at, [&] { return s.operand(0, at); }), true); });
   }
 };
 
@@ -213,7 +234,8 @@ struct rule<op::pointwise_gradient<Expression, Result, Operand...>> {
   }
 };
 template <class Expression, class Result, class... Operand>
-struct rule<op::pointwise<Expression, Result, Operand...>> : rule<op::pointwise_gradient<Expression, Result, Operand...>> {};
+struct rule<op::pointwise<Expression, Result, Operand...>>
+    : rule<op::pointwise_gradient<Expression, Result, Operand...>> {};
 
 template <int Rank>
 struct rule<op::lookup<Rank>> {
@@ -248,7 +270,8 @@ struct rule<op::layer_norm<Rank>> {
       const double mean = s.sum(o::last::list, at, [&] { return s.operand(0, at); }) / count;
       const double variance = s.sum(o::last::list, at, [&] { return std::pow(s.operand(0, at) - mean, 2); }) / count;
       const double rstd = 1 / std::sqrt(variance + s.attribute(0));
-      s.over(o::last::list, at, [&] { s.write(0, at, (s.operand(0, at) - mean) * rstd * s.operand(1, at) + s.operand(2, at)); });
+      s.over(o::last::list, at,
+             [&] { s.write(0, at, (s.operand(0, at) - mean) * rstd * s.operand(1, at) + s.operand(2, at)); });
       s.write(1, at, mean);
       s.write(2, at, rstd);
     });
@@ -292,8 +315,10 @@ struct rule<op::softmax<Rank, Causal>> {
     const view& x = s.with.operand[0];
     point at{};
     const auto seen = [&] {
-      if constexpr (!Causal) return true;
-      else return x.origin[Rank - 1] + at[Rank - 1] <= x.origin[Rank - 2] + at[Rank - 2];
+      if constexpr (!Causal)
+        return true;
+      else
+        return x.origin[Rank - 1] + at[Rank - 1] <= x.origin[Rank - 2] + at[Rank - 2];
     };
     s.over(o::rows::list, at, [&] {
       double top = -std::numeric_limits<double>::infinity();
@@ -351,7 +376,8 @@ struct rule<op::sgd<Rank>> {
   static void run(const space& s) {
     point at{};
     s.over(op::sgd<Rank>::list::list, at, [&] {
-      const double p = s.operand(0, at), velocity = s.attribute(1) * s.operand(2, at) + s.operand(1, at) + s.attribute(2) * p;
+      const double p = s.operand(0, at),
+                   velocity = s.attribute(1) * s.operand(2, at) + s.operand(1, at) + s.attribute(2) * p;
       s.write(0, at, p - s.attribute(0) * velocity);
       s.write(1, at, velocity);
     });
@@ -361,11 +387,13 @@ struct rule<op::sgd<Rank>> {
 template <int Rank>
 struct rule<op::adamw<Rank>> {
   static void run(const space& s) {
-    const double rate = s.attribute(0), beta1 = s.attribute(1), beta2 = s.attribute(2), steps = static_cast<double>(s.with.step + 1);
+    const double rate = s.attribute(0), beta1 = s.attribute(1), beta2 = s.attribute(2),
+                 steps = static_cast<double>(s.with.step + 1);
     point at{};
     s.over(op::adamw<Rank>::list::list, at, [&] {
       const double p = s.operand(0, at) * (1 - rate * s.attribute(4)), g = s.operand(1, at);
-      const double first = beta1 * s.operand(2, at) + (1 - beta1) * g, second = beta2 * s.operand(3, at) + (1 - beta2) * g * g;
+      const double first = beta1 * s.operand(2, at) + (1 - beta1) * g,
+                   second = beta2 * s.operand(3, at) + (1 - beta2) * g * g;
       const double size = std::sqrt(second / (1 - std::pow(beta2, steps))) + s.attribute(3);
       s.write(0, at, p - rate * (first / (1 - std::pow(beta1, steps))) / size);
       s.write(1, at, first);

@@ -36,4 +36,10 @@ struct row_index {
   }
 };
 
+/// Writes what all members of the team know.
+template <class Element, class Team>
+MESHLOOM_DEVICE void store(Team team, Element* to, Element value) {
+  if (team.leader()) *to = value;
+}
+
 }  // namespace meshloom

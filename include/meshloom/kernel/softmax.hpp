@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Softmax of scale·x over the last axis, optionally causal, and its gradient: a team per row.
-// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row, phase
-// 1 its sum of exponentials, and phase 2 the results. Masked elements are 0 and cost no arithmetic.
+// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row,
+// phase 1 its sum of exponentials, and phase 2 the results. Masked elements are 0 and cost no arithmetic.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -13,7 +13,9 @@ namespace meshloom {
 template <bool Causal>
 struct softmax_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.operand[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -24,28 +26,26 @@ struct softmax_kernel {
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.phase == all_phases;
 
-    Element* const y = row.template in<Element>(with.result[0]);
-    const std::int64_t ahead = team.ahead(n);
+    const auto scaled = [=](std::int64_t i) { return scale * x[i]; };
+    const Element top = whole || with.phase == 0 ? team.template reduce<Element>(
+                                                       seen, math::float_format<Element>::lowest, maximum{}, scaled)
+                                                 : *row.template in<const Element>(with.exchanged[0]);
+    if (with.phase == 0) return store(team, row.template in<Element>(with.exchanged[0]), top);
 
-    Element top;
-    if (whole || with.phase == 0) {
-      top = team.template reduce<Element>(seen, math::float_format<Element>::lowest, maximum{},
-                                          [=](std::int64_t i) { return scale * x[i]; });
-      if (!whole) return store(team, row.template in<Element>(with.exchanged[0]), top);
-    } else {
-      top = *row.template in<const Element>(with.exchanged[0]);
-    }
     constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
-    const Element scale2 = scale * log2_of_e, top2 = top * log2_of_e;
-    const auto exponential = [=](std::int64_t i) { return math::exp2(x[i] * scale2 - top2); };
+    const auto exponential = [=](std::int64_t i) { return math::exp2((scale * x[i] - top) * log2_of_e); };
     if (with.phase == 1) {
       const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
       return store(team, row.template in<Element>(with.exchanged[1]), sum);
     }
-    team.for_each(seen, [=](std::int64_t i) { y[i] = exponential(i); }, [=](std::int64_t i) {
-      team.fetch(x + ahead + i);
-      team.fetch(y + ahead + i);
-    });
+    Element* const y = row.template in<Element>(with.result[0]);
+    const std::int64_t ahead = team.ahead(n);
+    team.for_each(
+        seen, [=](std::int64_t i) { y[i] = exponential(i); },
+        [=](std::int64_t i) {
+          team.fetch(x + ahead + i);
+          team.fetch(y + ahead + i);
+        });
     team.for_each(n - seen, [=](std::int64_t i) { y[seen + i] = 0; });
     team.sync();
     const Element sum = whole ? team.template reduce<Element>(seen, 0, addition{}, [=](std::int64_t i) { return y[i]; })
@@ -63,17 +63,14 @@ struct softmax_kernel {
     const std::int64_t seen = query + 1 - shard.origin[keys];
     return seen < 0 ? 0 : seen < shard.extent[keys] ? seen : shard.extent[keys];
   }
-
-  template <class Element, class Team>
-  MESHLOOM_DEVICE static void store(Team team, Element* to, Element value) {
-    if (team.leader()) *to = value;
-  }
 };
 
 /// dx = scale · y · (dy − Σ dy·y); masked elements have y = 0 and get 0.
 struct softmax_gradient_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return row_count(with.operand[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return row_count(with.operand[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -87,8 +84,8 @@ struct softmax_gradient_kernel {
     const std::int64_t ahead = team.ahead(n);
     Element sum;
     if (with.phase == all_phases || with.phase == 0) {
-      sum = team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; },
-                                          [=](std::int64_t i) { team.fetch(dx + i); });
+      sum = team.template reduce<Element>(
+          n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; }, [=](std::int64_t i) { team.fetch(dx + i); });
     } else {
       sum = *row.template in<const Element>(with.exchanged[0]);
     }
@@ -96,10 +93,12 @@ struct softmax_gradient_kernel {
       if (team.leader()) *row.template in<Element>(with.exchanged[0]) = sum;
       return;
     }
-    team.for_each(n, [=](std::int64_t i) { dx[i] = scale * y[i] * (dy[i] - sum); }, [=](std::int64_t i) {
-      team.fetch(dy + ahead + i);
-      team.fetch(y + ahead + i);
-    });
+    team.for_each(
+        n, [=](std::int64_t i) { dx[i] = scale * y[i] * (dy[i] - sum); },
+        [=](std::int64_t i) {
+          team.fetch(dy + ahead + i);
+          team.fetch(y + ahead + i);
+        });
   }
 };
 

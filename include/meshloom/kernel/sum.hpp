@@ -22,8 +22,10 @@ struct sum_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
-    if (keeps_columns(with)) add_rows<Element>(team, which, with);
-    else reduce_row<Element>(team, which, with);
+    if (keeps_columns(with))
+      add_rows<Element>(team, which, with);
+    else
+      reduce_row<Element>(team, which, with);
   }
 
  private:
@@ -70,7 +72,9 @@ struct sum_kernel {
       const Element* const added = block + offset(x, kept, x.rank, at);
       const std::int64_t ahead = x.stride[x.rank - 1];
       if (from == 1 && to == 1) {
-        team.for_each(n, [=](std::int64_t i) { sum[i] += scale * added[i]; }, [=](std::int64_t i) { team.fetch(added + ahead + i); });
+        team.for_each(
+            n, [=](std::int64_t i) { sum[i] += scale * added[i]; },
+            [=](std::int64_t i) { team.fetch(added + ahead + i); });
         continue;
       }
       team.for_each(n, [=](std::int64_t i) { sum[i * to] += scale * added[i * from]; });
@@ -88,8 +92,10 @@ struct sum_kernel {
     Element sum = 0;
     for (std::int64_t at = 0; at < rows; ++at) {
       const Element* const row = block + offset(x, y.rank, last, at);
-      sum += step == 1 ? team.template reduce<Element>(x.extent[last], 0, addition{}, [=](std::int64_t i) { return row[i]; })
-                       : team.template reduce<Element>(x.extent[last], 0, addition{}, [=](std::int64_t i) { return row[i * step]; });
+      sum += step == 1
+                 ? team.template reduce<Element>(x.extent[last], 0, addition{}, [=](std::int64_t i) { return row[i]; })
+                 : team.template reduce<Element>(x.extent[last], 0, addition{},
+                                                 [=](std::int64_t i) { return row[i * step]; });
     }
     if (!team.leader()) return;
     Element* const to = y.as<Element>() + offset(y, 0, y.rank, which);

@@ -22,12 +22,16 @@ inline constexpr int is_written<const Element> = 0;
 
 struct addition {
   template <class Element>
-  MESHLOOM_DEVICE Element operator()(Element a, Element b) const { return a + b; }
+  MESHLOOM_DEVICE Element operator()(Element a, Element b) const {
+    return a + b;
+  }
 };
 
 struct maximum {
   template <class Element>
-  MESHLOOM_DEVICE Element operator()(Element a, Element b) const { return a < b ? b : a; }
+  MESHLOOM_DEVICE Element operator()(Element a, Element b) const {
+    return a < b ? b : a;
+  }
 };
 
 /// The loop has nothing to do besides.
@@ -50,8 +54,12 @@ struct host_team {
   /// Fetches `lanes` elements that will be read, or (where not const) written. May reach beyond the end of a tensor.
   template <class Element>
   MESHLOOM_DEVICE void fetch(Element* data) const {
+#if !defined(__CUDACC__)
     constexpr std::int64_t line = 64 / sizeof(Element);
     for (std::int64_t i = 0; i < lanes; i += line) __builtin_prefetch(data + i, detail::is_written<Element>);
+#else
+    static_cast<void>(data);  // nvcc knows no prefetch in a function for both sides
+#endif
   }
 
   /// f(0), …, f(n-1). `meanwhile(i)` before each `lanes` of them may fetch what is needed later: loops with much
@@ -66,11 +74,14 @@ struct host_team {
     each(begin, n, f);
   }
   template <class Function>
-  MESHLOOM_DEVICE void for_each(std::int64_t n, Function f) const { each(0, n, f); }
+  MESHLOOM_DEVICE void for_each(std::int64_t n, Function f) const {
+    each(0, n, f);
+  }
 
   /// f(0) ∘ … ∘ f(n-1) ∘ initial, in an order that depends on n alone; `meanwhile` as above.
   template <class Element, class Combine, class Function, class Meanwhile = no_work>
-  MESHLOOM_DEVICE Element reduce(std::int64_t n, Element initial, Combine combine, Function f, Meanwhile meanwhile = {}) const {
+  MESHLOOM_DEVICE Element reduce(std::int64_t n, Element initial, Combine combine, Function f,
+                                 Meanwhile meanwhile = {}) const {
     Element part[lanes];
     for (int lane = 0; lane < lanes; ++lane) part[lane] = initial;
     std::int64_t i = 0;
@@ -97,8 +108,10 @@ struct host_team {
   template <int Half, class Element, class Combine>
   MESHLOOM_DEVICE static Element fold(Element* part, Combine combine) {
     for (int lane = 0; lane < Half; ++lane) part[lane] = combine(part[lane], part[lane + Half]);
-    if constexpr (Half == 1) return part[0];
-    else return fold<Half / 2>(part, combine);
+    if constexpr (Half == 1)
+      return part[0];
+    else
+      return fold<Half / 2>(part, combine);
   }
 };
 

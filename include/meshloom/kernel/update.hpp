@@ -16,7 +16,8 @@ struct stretch {
   static constexpr std::int64_t length = 8192;
   std::int64_t first, count;
 
-  MESHLOOM_DEVICE stretch(const view& tensor, std::int64_t which) : first(which * length), count(tensor.count() - first) {
+  MESHLOOM_DEVICE stretch(const view& tensor, std::int64_t which)
+      : first(which * length), count(tensor.count() - first) {
     if (count > length) count = length;
   }
   MESHLOOM_DEVICE static std::int64_t number_of(const view& tensor) { return (tensor.count() + length - 1) / length; }
@@ -35,7 +36,9 @@ MESHLOOM_DEVICE constexpr double power(double base, std::uint64_t exponent) {
 
 struct sgd_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return detail::stretch::number_of(with.result[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return detail::stretch::number_of(with.result[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
@@ -55,7 +58,9 @@ struct sgd_kernel {
 
 struct adamw_kernel {
   template <class Element>
-  MESHLOOM_DEVICE static std::int64_t teams(const call& with) { return detail::stretch::number_of(with.result[0]); }
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return detail::stretch::number_of(with.result[0]);
+  }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {

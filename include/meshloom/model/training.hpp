@@ -48,22 +48,21 @@ axis_id micro_axis(graph_builder& into, const auto& sizes, axes<Axis>) {
 
 /// Sum of the losses of all rows, divided by their number in the whole batch.
 template <class Scope, class... Row>
-tensor<> mean_loss(Scope& within, tensor<Row...> losses) {
+tensor<> mean(Scope& within, tensor<Row...> losses) {
   const double rows = (1.0 * ... * static_cast<double>(within.template size_of<Row>()));
   return sum<Row...>(within, losses, 1 / rows);
 }
 
-/// One loss per row.
 template <class Scope, class Loss, class Output, class Target>
-auto losses(Scope& within, const Loss& loss, const Output& output, const Target& target) {
+tensor<> mean_loss(Scope& within, const Loss& loss, const Output& output, const Target& target) {
   constexpr bool takes_it = std::is_invocable_v<const Loss&, Scope&, const Output&, const Target&>;
   static_assert(takes_it,
                 "meshloom: training: .loss cannot be called as loss(scope, output of the model, target); use "
                 "cross_entropy, or give yours that operator()");
   if constexpr (takes_it)
-    return loss(within, output, target);
+    return mean(within, evaluate(within, loss(within, output, target)));
   else
-    return tensor<>{};
+    return {};
 }
 
 }  // namespace detail
@@ -84,12 +83,9 @@ graph_builder trace_forward(const Training& task, bool with_loss, Visitor& visit
   if (with_loss) {
     auto target = task.target;
     target.id = detail::add_input(into, task.sizes, "target", target);
-    into.made.results = {top.region("loss",
-                                    [&](auto& inside) {
-                                      return detail::mean_loss(inside,
-                                                               detail::losses(inside, task.loss, output, target));
-                                    })
-                             .id};
+    const auto loss =
+        top.region("loss", [&](auto& inside) { return detail::mean_loss(inside, task.loss, output, target); });
+    into.made.results = {loss.id};
   }
   return into;
 }

@@ -51,8 +51,7 @@ struct strategy {
 inline constexpr std::array<std::array<std::int8_t, 3>, 6> cut_orders{
     {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}};
 
-namespace detail {
-
+/// What one mesh axis does to an operand, under one choice.
 constexpr placement operand_placement(const signature& op, int operand, const choice& row) {
   const auto& axes = op.operands[static_cast<std::size_t>(operand)];
   if (row.kind == choice::linear && (row.operands >> operand & 1)) return {placement::partial_sum, -1};
@@ -62,6 +61,7 @@ constexpr placement operand_placement(const signature& op, int operand, const ch
   return {};
 }
 
+/// What one mesh axis does to a result.
 constexpr placement result_placement(const signature& op, int result, const choice& row) {
   const auto& axes = op.results[static_cast<std::size_t>(result)];
   if (row.kind == choice::linear) return {placement::partial_sum, -1};
@@ -71,8 +71,6 @@ constexpr placement result_placement(const signature& op, int result, const choi
   return pending ? placement{placement::partial_sum, -1} : placement{};
 }
 
-}  // namespace detail
-
 /// The spec that operand `operand` must have under `how`.
 constexpr spec operand_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how,
                             int operand) {
@@ -80,7 +78,7 @@ constexpr spec operand_spec(const signature& op, const choice_table& table, int 
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank) continue;
     layout =
-        layout.with(axis, detail::operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+        layout.with(axis, operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
   }
   return layout;
 }
@@ -92,7 +90,7 @@ constexpr spec result_spec(const signature& op, const choice_table& table, int m
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank) continue;
     layout =
-        layout.with(axis, detail::result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+        layout.with(axis, result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
   }
   return layout;
 }

@@ -45,13 +45,16 @@ inline bool holds_part_of(const stage_plan& stage, const graph& whole, region_id
   return first < stage.end_block && stage.first_block < first + whole.regions[area].count;
 }
 
-inline bool is_operand(const node& at, value_id id) { return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end(); }
+inline bool is_operand(const node& at, value_id id) {
+  return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
+}
 
 }  // namespace detail
 
 MESHLOOM_INLINE bool reads(const graph& whole, const stage_plan& stage, const parameter& which) {
   return std::any_of(whole.nodes.begin(), whole.nodes.end(), [&](const node& at) {
-    return at.when != phase::update && detail::is_operand(at, which.value) && detail::holds_part_of(stage, whole, at.region);
+    return at.when != phase::update && detail::is_operand(at, which.value) &&
+           detail::holds_part_of(stage, whole, at.region);
   });
 }
 
@@ -59,9 +62,9 @@ MESHLOOM_INLINE bool runs(const graph& whole, const stage_plan& stage, node_id i
   const node& at = whole.nodes[id];
   if (at.when != phase::update) return detail::holds_part_of(stage, whole, at.region);
   return std::any_of(whole.parameters.begin(), whole.parameters.end(), [&](const parameter& each) {
-    const bool its_update = detail::is_operand(at, each.value) || std::any_of(each.gradients.begin(), each.gradients.end(), [&](value_id gradient) {
-      return detail::is_operand(at, gradient);
-    });
+    const bool its_update = detail::is_operand(at, each.value) ||
+                            std::any_of(each.gradients.begin(), each.gradients.end(),
+                                        [&](value_id gradient) { return detail::is_operand(at, gradient); });
     return its_update && reads(whole, stage, each);
   });
 }
@@ -83,14 +86,18 @@ namespace detail {
 /// What is wrong with the mesh of one stage; empty if nothing is.
 inline std::string mesh_fault(const stage_plan& stage, std::int32_t ranks) {
   const mesh_shape& mesh = stage.mesh;
-  if (mesh.rank < 0 || mesh.rank > max_mesh_rank) return "its mesh has " + std::to_string(mesh.rank) + " axes; a mesh has 0 to " + std::to_string(max_mesh_rank);
+  if (mesh.rank < 0 || mesh.rank > max_mesh_rank) {
+    return "its mesh has " + std::to_string(mesh.rank) + " axes; a mesh has 0 to " + std::to_string(max_mesh_rank);
+  }
   const auto& names = stage.mesh_axes;
   if (names.size() != static_cast<std::size_t>(mesh.rank)) return "its mesh axes are not named once each";
   std::int64_t product = 1;
   for (std::size_t axis = 0; axis < names.size(); ++axis) {
     if (names[axis].empty()) return "a mesh axis has no name";
     if (std::count(names.begin(), names.end(), names[axis]) > 1) return "two mesh axes are named " + names[axis];
-    if (mesh.size[axis] < 1) return "mesh axis " + names[axis] + " has size " + std::to_string(mesh.size[axis]) + "; give it 1 or more";
+    if (mesh.size[axis] < 1) {
+      return "mesh axis " + names[axis] + " has size " + std::to_string(mesh.size[axis]) + "; give it 1 or more";
+    }
     product *= mesh.size[axis];
     if (product > ranks) return "its mesh has more ranks than the plan, which has " + std::to_string(ranks);
   }
@@ -99,11 +106,16 @@ inline std::string mesh_fault(const stage_plan& stage, std::int32_t ranks) {
 
 inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
   std::vector<std::pair<std::int64_t, std::int64_t>> runs_of_ranks;
-  for (const stage_plan& stage : made.stages) runs_of_ranks.push_back({stage.first_rank, std::int64_t{stage.first_rank} + stage.mesh.ranks()});
+  for (const stage_plan& stage : made.stages) {
+    runs_of_ranks.push_back({stage.first_rank, std::int64_t{stage.first_rank} + stage.mesh.ranks()});
+  }
   std::sort(runs_of_ranks.begin(), runs_of_ranks.end());
   std::int64_t next = 0;
   for (const auto& [first, end] : runs_of_ranks) {
-    if (first < 0 || end > made.ranks) return faults.push_back("a stage uses ranks " + std::to_string(first) + " to " + std::to_string(end - 1) + " of " + std::to_string(made.ranks));
+    if (first < 0 || end > made.ranks) {
+      return faults.push_back("a stage uses ranks " + std::to_string(first) + " to " + std::to_string(end - 1) +
+                              " of " + std::to_string(made.ranks));
+    }
     if (first > next) faults.push_back("rank " + std::to_string(next) + " is in no stage");
     if (first < next) faults.push_back("rank " + std::to_string(first) + " is in two stages");
     next = std::max(next, end);
@@ -114,20 +126,26 @@ inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
 inline void check_blocks(const graph& whole, const plan& made, std::vector<std::string>& faults) {
   std::int32_t next = 0;
   for (const stage_plan& stage : made.stages) {
-    if (stage.first_block != next || stage.end_block <= stage.first_block) return faults.push_back("stages do not follow each other block by block");
+    if (stage.first_block != next || stage.end_block <= stage.first_block) {
+      return faults.push_back("stages do not follow each other block by block");
+    }
     if (stage.recompute.size() != static_cast<std::size_t>(stage.end_block - stage.first_block)) {
       faults.push_back("a stage: recompute is not said once per block");
     }
     next = stage.end_block;
   }
-  if (next != static_cast<std::int32_t>(blocks_of(whole).size())) faults.push_back("stages do not cover the model's blocks");
+  if (next != static_cast<std::int32_t>(blocks_of(whole).size())) {
+    faults.push_back("stages do not cover the model's blocks");
+  }
 }
 
 inline bool fits(const spec& layout, const mesh_shape& mesh, std::size_t tensor_rank) {
   std::uint8_t seen = static_cast<std::uint8_t>(layout.partial_sum() | layout.partial_max());
   if (layout.partial_sum() & layout.partial_max()) return false;
   for (const cut& c : layout.cuts()) {
-    if (c.mesh_axis < 0 || c.mesh_axis >= mesh.rank || c.axis < 0 || static_cast<std::size_t>(c.axis) >= tensor_rank) return false;
+    if (c.mesh_axis < 0 || c.mesh_axis >= mesh.rank || c.axis < 0 || static_cast<std::size_t>(c.axis) >= tensor_rank) {
+      return false;
+    }
     if (seen >> c.mesh_axis & 1) return false;
     seen = static_cast<std::uint8_t>(seen | 1 << c.mesh_axis);
   }
@@ -135,7 +153,9 @@ inline bool fits(const spec& layout, const mesh_shape& mesh, std::size_t tensor_
 }
 
 inline void check_parameters(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults) {
-  if (stage.parameters.size() != whole.parameters.size()) return faults.push_back("a stage: parameters are not said once each");
+  if (stage.parameters.size() != whole.parameters.size()) {
+    return faults.push_back("a stage: parameters are not said once each");
+  }
   for (std::size_t p = 0; p < stage.parameters.size(); ++p) {
     const value& entry = whole.values[whole.parameters[p].value];
     const parameter_plan& kept = stage.parameters[p];
@@ -144,12 +164,17 @@ inline void check_parameters(const graph& whole, const stage_plan& stage, std::v
     if (!wanted && kept.used) faults.push_back("parameter " + entry.name + ": a stage keeps it but does not read it");
     if (!kept.used) continue;
     const std::size_t rank = entry.axes.size();
-    if (!fits(kept.stored, stage.mesh, rank) || !fits(kept.state, stage.mesh, rank) || kept.stored.has_partial() || kept.state.has_partial()) {
+    if (!fits(kept.stored, stage.mesh, rank) || !fits(kept.state, stage.mesh, rank) || kept.stored.has_partial() ||
+        kept.state.has_partial()) {
       faults.push_back("parameter " + entry.name + ": stored or updated in a layout that is no sharding of it");
     }
-    if (kept.accumulated.size() != whole.parameters[p].gradients.size()) faults.push_back("parameter " + entry.name + ": a gradient has no accumulator");
+    if (kept.accumulated.size() != whole.parameters[p].gradients.size()) {
+      faults.push_back("parameter " + entry.name + ": a gradient has no accumulator");
+    }
     for (const spec& layout : kept.accumulated) {
-      if (!fits(layout, stage.mesh, rank)) faults.push_back("parameter " + entry.name + ": accumulated in a layout that does not fit the mesh");
+      if (!fits(layout, stage.mesh, rank)) {
+        faults.push_back("parameter " + entry.name + ": accumulated in a layout that does not fit the mesh");
+      }
     }
   }
 }
@@ -165,7 +190,9 @@ inline bool is_first_order(const choice_table& choices, int mesh_rank, const str
 }
 
 inline void check_strategies(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults) {
-  if (stage.strategies.size() != whole.nodes.size()) return faults.push_back("a stage: strategies are not said once per operator");
+  if (stage.strategies.size() != whole.nodes.size()) {
+    return faults.push_back("a stage: strategies are not said once per operator");
+  }
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const node& at = whole.nodes[static_cast<node_id>(n)];
     const strategy& how = stage.strategies[static_cast<node_id>(n)];
@@ -189,8 +216,10 @@ MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& m
   if (made.sizes != whole.sizes) faults.push_back("the plan belongs to other sizes");
   const std::int64_t batch = whole.sizes[whole.micro_batched].extent;
   if (made.micro_batches < 1 || batch % made.micro_batches != 0) {
-    faults.push_back(std::to_string(made.micro_batches) + " micro-batches do not divide a batch of " + std::to_string(batch));
+    faults.push_back(std::to_string(made.micro_batches) + " micro-batches do not divide a batch of " +
+                     std::to_string(batch));
   }
+  if (made.predicted.count < 0 || made.bound.count < 0) faults.push_back("a time of the plan is negative");
   for (const stage_plan& stage : made.stages) {
     const std::string fault = detail::mesh_fault(stage, made.ranks);
     if (!fault.empty()) faults.push_back("a stage: " + fault);

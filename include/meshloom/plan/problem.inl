@@ -94,9 +94,10 @@ inline void check_batch(const problem& posed, std::vector<std::string>& faults) 
                      std::to_string(parts) + " micro-batches do not divide; choose a divisor");
   }
   std::int64_t split = 1;
-  for (const axis_rule& rule : posed.constraints.rules) {
-    if (rule.axis != batch.name) continue;
-    for (const mesh_axis_size& axis : posed.constraints.mesh) split *= axis.name == rule.mesh_axis ? axis.size : 1;
+  for (const mesh_axis_size& axis : posed.constraints.mesh) {
+    const auto& rules = posed.constraints.rules;
+    const auto splits_batch = [&](const axis_rule& rule) { return rule.axis == batch.name && rule.mesh_axis == axis.name; };
+    if (std::any_of(rules.begin(), rules.end(), splits_batch)) split *= axis.size;
   }
   if (batch.extent < split) {
     faults.push_back("axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, fewer than the " +

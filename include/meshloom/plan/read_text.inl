@@ -29,7 +29,8 @@ inline std::string quoted(std::string_view text) { return "'" + std::string(text
 /// Reads a plan line by line and stops at the first fault.
 class plan_reader {
  public:
-  plan_reader(std::string_view text, const graph& whole, std::int32_t ranks) : rest_(text), whole_(whole), ranks_(ranks) {
+  plan_reader(std::string_view text, const graph& whole, std::int32_t ranks)
+      : rest_(text), whole_(whole), ranks_(ranks) {
     for (const axis_size& axis : whole.sizes) axes_.push_back(word_of(axis.name));
     for (const block& each : blocks_of(whole)) blocks_.push_back(word_of(name_of(whole, each)));
     for (const parameter& each : whole.parameters) parameters_.push_back(word_of(whole.values[each.value].name));
@@ -49,9 +50,9 @@ class plan_reader {
  private:
   using word_table = std::vector<std::string>;
 
-  // --- lines -----------------------------------------------------------------------------------------------------------
+  // --- lines
 
-  /// Moves to the next line that says something: a key, and what follows it. A comment goes from # to the end of a line.
+  /// Moves to the next line that says something: a key, and what follows it. A comment is what follows a #.
   void next_line() {
     for (key_ = {}; key_.empty() && !rest_.empty(); ++line_) {
       const std::size_t end = std::min(rest_.find('\n'), rest_.size());
@@ -59,7 +60,7 @@ class plan_reader {
       rest_.remove_prefix(std::min(end + 1, rest_.size()));
       if (text.ends_with('\r')) text.remove_suffix(1);
       text = parts_of(text, "#").front();
-      key_ = text.substr(0, text.find(' '));
+      key_ = text.substr(0, text.find_first_of(" \t"));
       said_ = parts_of(text.substr(key_.size()), "\n").front();
     }
   }
@@ -73,14 +74,16 @@ class plan_reader {
     if (key_ == key) return true;
     const std::string wanted = quoted(key) + (other.empty() ? "" : " or " + quoted(other));
     if (key_.empty()) return fail("the text stops here, where " + wanted + " should follow; get the missing part");
-    return fail("expected " + wanted + ", found " + quoted(key_) + "; keep the lines of a written plan, in their order");
+    return fail("expected " + wanted + ", found " + quoted(key_) +
+                "; keep the lines of a written plan, in their order");
   }
 
   bool read_number(std::string_view word, std::int64_t lowest, std::int64_t highest, std::int64_t& number) {
     const auto [end, fault] = std::from_chars(word.data(), word.data() + word.size(), number);
     const bool read = fault == std::errc{} && end == word.data() + word.size();
     if (read && number >= lowest && number <= highest) return true;
-    return fail(quoted(word) + " does not do; write a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest));
+    return fail(quoted(word) + " does not do; write a whole number from " + std::to_string(lowest) + " to " +
+                std::to_string(highest));
   }
 
   /// The line `key number`.
@@ -95,18 +98,20 @@ class plan_reader {
 
   /// The number of a word among words [first, end), or `end`.
   static std::size_t find_word(const word_table& words, std::string_view word, std::size_t first, std::size_t end) {
-    const auto from = words.begin() + static_cast<std::ptrdiff_t>(first), to = words.begin() + static_cast<std::ptrdiff_t>(end);
-    return static_cast<std::size_t>(std::find(from, to, word) - words.begin());
+    while (first < end && words[first] != word) ++first;
+    return first;
   }
 
-  // --- the head --------------------------------------------------------------------------------------------------------
+  // --- the head
 
   bool read_version() {
     const std::string wanted = "plan " + std::to_string(plan::version);
     if (key_ != "meshloom" || !said_.starts_with("plan ")) {
       return fail("this is no plan; a plan begins with the line 'meshloom " + wanted + "'");
     }
-    if (said_ != wanted) return fail("this is " + quoted(said_) + ", and only " + quoted(wanted) + " can be read; solve again");
+    if (said_ != wanted) {
+      return fail("this is " + quoted(said_) + ", and only " + quoted(wanted) + " can be read; solve again");
+    }
     next_line();
     return true;
   }
@@ -116,7 +121,8 @@ class plan_reader {
     made_.model = hash_of(whole_);
     const std::string here = hex_word(made_.model);
     if (said_ != here) {
-      return fail("the plan belongs to another model, " + quoted(said_) + "; this one is " + quoted(here) + ", solve again for it");
+      return fail("the plan belongs to another model, " + quoted(said_) + "; this one is " + quoted(here) +
+                  ", solve again for it");
     }
     next_line();
     return true;
@@ -145,15 +151,16 @@ class plan_reader {
     std::int64_t extent = 0;
     if (!read_number(word, 0, std::numeric_limits<std::int64_t>::max(), extent)) return false;
     if (extent == here) return true;
-    return fail("the plan is for " + axes_[axis] + "=" + std::to_string(extent) + ", but the model has " + axes_[axis] + "=" +
-                std::to_string(here) + "; solve again for these sizes");
+    return fail("the plan is for " + axes_[axis] + "=" + std::to_string(extent) + ", but the model has " + axes_[axis] +
+                "=" + std::to_string(here) + "; solve again for these sizes");
   }
 
   bool read_totals() {
     std::int64_t ranks = 0;
     if (!key_is("ranks") || !read_number(said_, 1, std::numeric_limits<std::int32_t>::max(), ranks)) return false;
     if (ranks != ranks_) {
-      return fail("the plan is for " + std::to_string(ranks) + " ranks, but there are " + std::to_string(ranks_) + "; solve again for them");
+      return fail("the plan is for " + std::to_string(ranks) + " ranks, but there are " + std::to_string(ranks_) +
+                  "; solve again for them");
     }
     made_.ranks = ranks_;
     next_line();
@@ -171,11 +178,13 @@ class plan_reader {
     return key_.empty() || fail("the text goes on after its end; remove what follows");
   }
 
-  // --- stages ----------------------------------------------------------------------------------------------------------
+  // --- stages
 
   bool read_stage() {
     const std::string number = std::to_string(made_.stages.size());
-    if (said_ != number) return fail("expected 'stage " + number + "', found 'stage " + std::string(said_) + "'; number stages from 0");
+    if (said_ != number) {
+      return fail("expected 'stage " + number + "', found 'stage " + std::string(said_) + "'; number stages from 0");
+    }
     name_ = "stage " + number;
     stage_ = {};
     stage_.strategies = table<node_id, strategy>(operators_.size());
@@ -186,8 +195,8 @@ class plan_reader {
     for (; key_ == "parameter" || key_ == "operator"; next_line()) {
       if (!(key_ == "parameter" ? read_parameter() : read_operator())) return false;
     }
-    if (key_ != "stage" && !key_is("end", "stage")) return false;
-    if (!all_said()) return false;
+    const bool ended = key_ == "stage" || key_is("end", "stage");
+    if (!ended || !all_said()) return false;
     made_.stages.add(std::move(stage_));
     return true;
   }
@@ -203,8 +212,8 @@ class plan_reader {
     if (!key_is("mesh")) return false;
     if (said_ != "none" && !read_mesh(count)) return false;
     if (stage_.mesh.ranks() != count) {
-      return fail("the mesh has " + std::to_string(stage_.mesh.ranks()) + " ranks, but the stage has " + std::to_string(count) +
-                  "; make them equal");
+      return fail("the mesh has " + std::to_string(stage_.mesh.ranks()) + " ranks, but the stage has " +
+                  std::to_string(count) + "; make them equal");
     }
     next_line();
     return true;
@@ -214,10 +223,16 @@ class plan_reader {
     for (const std::string_view part : parts_of(said_, " ")) {
       const std::size_t equals = std::min(part.find('='), part.size());
       const auto name = name_of_word(part.substr(0, equals));
-      if (!name || equals == part.size()) return fail(quoted(part) + " is no mesh axis; write none, or name=size, as in data=4");
-      if (stage_.mesh.rank == max_mesh_rank) return fail("a mesh has at most " + std::to_string(max_mesh_rank) + " axes; remove the rest");
+      if (!name || equals == part.size()) {
+        return fail(quoted(part) + " is no mesh axis; write none, or name=size, as in data=4");
+      }
+      if (stage_.mesh.rank == max_mesh_rank) {
+        return fail("a mesh has at most " + std::to_string(max_mesh_rank) + " axes; remove the rest");
+      }
       auto& names = stage_.mesh_axes;
-      if (std::find(names.begin(), names.end(), *name) != names.end()) return fail("mesh axis " + *name + " is given twice; remove one");
+      if (std::find(names.begin(), names.end(), *name) != names.end()) {
+        return fail("mesh axis " + *name + " is given twice; remove one");
+      }
       std::int64_t size = 0;
       if (!read_number(part.substr(equals + 1), 1, ranks, size)) return false;
       ranks /= size;
@@ -229,15 +244,21 @@ class plan_reader {
 
   bool read_block(std::string_view word, std::size_t first, std::size_t end, std::size_t& number) {
     number = find_word(blocks_, word, first, end);
-    return number < end || fail("there is no block " + quoted(word) + " from " + blocks_[first] + " to " + blocks_[end - 1] + "; name one of these");
+    if (number < end) return true;
+    const std::string these = first < end ? " from " + blocks_[first] + " to " + blocks_[end - 1] : "";
+    return fail("there is no block " + quoted(word) + these + "; name one of these");
   }
 
   bool read_blocks() {
     if (!key_is("blocks")) return false;
     const auto parts = parts_of(said_, " .. ");
     std::size_t first = 0, last = 0;
-    if (parts.size() != 2) return fail(quoted(said_) + " are no blocks; write the first and the last, as in embedding .. repeat[3]");
-    if (!read_block(parts[0], 0, blocks_.size(), first) || !read_block(parts[1], first, blocks_.size(), last)) return false;
+    if (parts.size() != 2) {
+      return fail(quoted(said_) + " are no blocks; write the first and the last, as in embedding .. repeat[3]");
+    }
+    if (!read_block(parts[0], 0, blocks_.size(), first) || !read_block(parts[1], first, blocks_.size(), last)) {
+      return false;
+    }
     stage_.first_block = static_cast<std::int32_t>(first);
     stage_.end_block = static_cast<std::int32_t>(last + 1);
     next_line();
@@ -263,7 +284,7 @@ class plan_reader {
     return true;
   }
 
-  // --- parameters ------------------------------------------------------------------------------------------------------
+  // --- parameters
 
   /// What comes before the colon of a line.
   std::string_view subject() const { return said_.substr(0, said_.find(':')); }
@@ -273,7 +294,9 @@ class plan_reader {
     const std::size_t p = find_word(parameters_, subject(), 0, parameters_.size());
     const std::string name = "parameter " + quoted(subject());
     if (p == parameters_.size()) return fail("the model has no " + name + "; remove the line");
-    if (!reads(whole_, stage_, whole_.parameters[p])) return fail(name_ + " does not read " + name + "; remove the line");
+    if (!reads(whole_, stage_, whole_.parameters[p])) {
+      return fail(name_ + " does not read " + name + "; remove the line");
+    }
     parameter_plan& kept = stage_.parameters[p];
     if (kept.used) return fail(name_ + " has two lines for " + name + "; remove one");
     kept.used = true;
@@ -291,15 +314,18 @@ class plan_reader {
   }
 
   bool read_spec(std::size_t p, std::string_view key, std::string_view text, spec& layout) {
-    if (!text.starts_with(key)) return fail("expected '" + std::string(key) + "…', found " + quoted(text) + "; write a spec after it");
-    const word_list axes = words_of_axes(whole_, whole_.values[whole_.parameters[p].value].axes), mesh_axes = words_of_mesh(stage_);
+    if (!text.starts_with(key)) {
+      return fail("expected '" + std::string(key) + "…', found " + quoted(text) + "; write a spec after it");
+    }
+    const word_list axes = words_of_axes(whole_, whole_.values[whole_.parameters[p].value].axes);
+    const word_list mesh_axes = words_of_mesh(stage_);
     const result<spec> read = parse_spec(text.substr(key.size()), axes.views(), mesh_axes.views());
     if (!read) return fail(std::string(key) + read.error().substr(read.error().find('"')));
     layout = read.value();
     return true;
   }
 
-  // --- operators -------------------------------------------------------------------------------------------------------
+  // --- operators
 
   bool read_operator() {
     const std::size_t n = find_word(operators_, subject(), 0, operators_.size());
@@ -317,8 +343,8 @@ class plan_reader {
     }
     const auto rank = static_cast<std::size_t>(stage_.mesh.rank);
     if (parts.size() != std::max(rank, std::size_t{1})) {
-      return fail(name + " has " + std::to_string(parts.size()) + " strategies, but the mesh has " + std::to_string(rank) +
-                  " axes; write one for each, with | between them");
+      return fail(name + " has " + std::to_string(parts.size()) + " strategies, but the mesh has " +
+                  std::to_string(rank) + " axes; write one for each, with | between them");
     }
     strategy& how = stage_.strategies[id];
     for (std::size_t axis = 0; axis < parts.size(); ++axis) {
@@ -334,7 +360,8 @@ class plan_reader {
       rows.push_back(describe_row(whole_, at, at.op->choices.rows[row]));
       if (rows.back() == text) return true;
     }
-    return fail("operator " + quoted(word_of(at.name)) + " has no strategy " + quoted(text) + "; write " + joined(rows, " or "));
+    return fail("operator " + quoted(word_of(at.name)) + " has no strategy " + quoted(text) + "; write " +
+                joined(rows, " or "));
   }
 
   bool read_order(const node& at, std::string_view text, strategy& how) {
@@ -345,7 +372,8 @@ class plan_reader {
     }
     const std::string name = "operator " + quoted(word_of(at.name));
     if (orders.front().empty()) return fail(name + ": no two mesh axes split one axis; remove " + quoted(text));
-    return fail(name + ": two mesh axes split one axis; say at the end of the line which cuts first, as in '" + orders.front() + "'");
+    return fail(name + ": two mesh axes split one axis; say at the end of the line which cuts first, as in '" +
+                orders.front() + "'");
   }
 
   /// What the stage keeps and runs has a line each.
@@ -371,7 +399,7 @@ class plan_reader {
   std::string fault_;
   plan made_;
   stage_plan stage_;
-  std::string name_;       ///< of the stage
+  std::string name_;  ///< of the stage
   std::vector<bool> said_operators_;
 };
 

@@ -72,7 +72,9 @@ inline std::string stage_text(const graph& whole, const stage_plan& stage) {
 }
 
 inline std::string head_text(const plan& made) {
-  const auto said = [](picoseconds time) { return std::to_string(time.count) + "  # picoseconds: " + describe_time(time); };
+  const auto said = [](picoseconds time) {
+    return std::to_string(time.count) + "  # picoseconds: " + describe_time(time);
+  };
   std::string text = "meshloom plan " + std::to_string(plan::version);
   text += "\nmodel " + hex_word(made.model) + "\nsizes";
   for (const axis_size& axis : made.sizes) text += " " + word_of(axis.name) + "=" + std::to_string(axis.extent);

@@ -13,7 +13,8 @@
 
 namespace meshloom {
 
-/// A name as one word: letters, digits, . _ - [ ] and all beyond ASCII stay; any other byte becomes \ and two hex digits.
+/// A name as one word: letters, digits, . _ - [ ] and all beyond ASCII stay; any other byte becomes \ and two hex
+/// digits.
 std::string word_of(std::string_view name);
 
 /// The name that has this word, if one does.

@@ -22,8 +22,11 @@ MESHLOOM_INLINE std::string word_of(std::string_view name) {
   std::string word;
   for (const char letter : name) {
     const auto byte = static_cast<unsigned char>(letter);
-    if (detail::stays_in_word(letter)) word += letter;
-    else word += {'\\', detail::hex_digits[byte / 16], detail::hex_digits[byte % 16]};
+    if (detail::stays_in_word(letter)) {
+      word += letter;
+    } else {
+      word += {'\\', detail::hex_digits[byte / 16], detail::hex_digits[byte % 16]};
+    }
   }
   return word;
 }
@@ -47,7 +50,9 @@ MESHLOOM_INLINE std::optional<std::string> name_of_word(std::string_view word) {
 
 MESHLOOM_INLINE std::string hex_word(std::uint64_t number) {
   std::string word(16, '0');
-  for (auto digit = word.rbegin(); digit != word.rend(); ++digit, number /= 16) *digit = detail::hex_digits[number % 16];
+  for (auto digit = word.rbegin(); digit != word.rend(); ++digit, number /= 16) {
+    *digit = detail::hex_digits[number % 16];
+  }
   return word;
 }
 

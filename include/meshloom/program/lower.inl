@@ -15,7 +15,8 @@ inline port port_of(const graph& whole, value_id id) {
   return made;
 }
 
-/// The steps of every stage, folded into loops; slots for the micro-batches in flight and for messages that land early.
+/// The steps of every stage, folded into loops; slots for the micro-batches in flight and for messages that land before
+/// their forward. One that lands before its backward finds the slot that its forward has taken.
 inline void schedule_stages(const plan& made, bool trains, program& whole) {
   const auto stages = static_cast<int>(made.stages.size());
   std::vector<std::vector<task>> tasks;
@@ -31,8 +32,8 @@ inline void schedule_stages(const plan& made, bool trains, program& whole) {
     stage.slots = slots_in_flight(kind, stages, s, made.micro_batches);
     int early = 0;
     for (std::size_t t = 0; t < routes.size(); ++t) {
-      if (routes[t].to_stage == s)
-        early = std::max(early, landing_slots(order, routes, static_cast<std::int32_t>(t)) - 1);
+      if (routes[t].to_stage != s || routes[t].to != pass::forward) continue;
+      early = std::max(early, landing_slots(order, routes, static_cast<std::int32_t>(t)) - 1);
     }
     stage.slots = std::min(stage.slots + early, made.micro_batches);
   }

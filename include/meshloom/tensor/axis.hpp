@@ -98,6 +98,12 @@ inline constexpr bool has_axis = false;
 template <class... Member, class Axis>
 inline constexpr bool has_axis<axes<Member...>, Axis> = (std::is_same_v<Member, Axis> || ...);
 
+/// True if no axis of `List` comes twice.
+template <class List>
+inline constexpr bool all_distinct = true;
+template <class First, class... Rest>
+inline constexpr bool all_distinct<axes<First, Rest...>> = !has_axis<axes<Rest...>, First> && all_distinct<axes<Rest...>>;
+
 /// The position of `Axis` in `List`, or -1.
 template <class Axis, class... Member>
 constexpr int position_in(axes<Member...>) {

@@ -52,7 +52,7 @@ struct sizes {
 
  private:
   static constexpr bool distinct_names() {
-    const std::array<std::string_view, sizeof...(Axis)> names{name_of<Axis>()...};
+    const std::array<std::string_view, 2 * sizeof...(Axis)> names{name_of<Axis>()..., name_of<keys<Axis>>()...};
     for (std::size_t a = 0; a < names.size(); ++a) {
       for (std::size_t b = a + 1; b < names.size(); ++b) {
         if (names[a] == names[b]) return false;

@@ -11,6 +11,8 @@ namespace meshloom {
 /// A floating-point tensor with the given axes, row-major. Its element type is the training's precision.
 template <class... Axis>
 struct tensor {
+  static_assert(all_distinct<axes<Axis...>>,
+                "meshloom: tensor: one axis comes twice; give the second an axis of its own, or read it as keys<axis>");
   using axes_type = axes<Axis...>;
   value_id id = value_id::none;
 };

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/exec/simulate.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+namespace detail {
+
+/// Bytes of the largest shard of a buffer: that of the first member.
+inline bytes largest_shard_of(const stage_program& stage, buffer_id id) {
+  const view shard = shard_view(stage, stage.buffers[id], 0);
+  return {shard.count() * size_of(shard.type)};
+}
+
+/// Memory read and written: an operator's operands and results, as the planner counts them; what is loaded or stored on
+/// both sides; a sum and its summand, and the sum again.
+inline bytes moved_by(const stage_program& stage, const instruction& what) {
+  bytes read, written;
+  for (const buffer_id id : what.operands) read += largest_shard_of(stage, id);
+  for (const buffer_id id : what.results) written += largest_shard_of(stage, id);
+  if (what.kind == instruction::load) read = written;
+  if (what.kind == instruction::store) written = read;
+  if (what.kind == instruction::accumulate) read += written;
+  if (what.kind == instruction::reshard) read = written;  // a slice reads the part it keeps
+  return read + written;
+}
+
+/// Points of the operator's index space that the largest shards leave to one rank.
+inline double local_points(const stage_program& stage, const instruction& what) {
+  std::array<std::int64_t, max_indices> extents{};
+  const auto see = [&](const index_list& axes, buffer_id id) {
+    const view shard = shard_view(stage, stage.buffers[id], 0);
+    for (int axis = 0; axis < axes.count; ++axis) {
+      extents[static_cast<std::size_t>(axes.at[static_cast<std::size_t>(axis)])] = shard.extent[axis];
+    }
+  };
+  for (std::size_t k = 0; k < what.operands.size(); ++k) see(what.op->op.operands[k], what.operands[k]);
+  for (std::size_t k = 0; k < what.results.size(); ++k) see(what.op->op.results[k], what.results[k]);
+  double points = 1;
+  for (int index = 0; index < what.op->op.index_count; ++index) {
+    points *= static_cast<double>(extents[static_cast<std::size_t>(index)]);
+  }
+  return points;
+}
+
+/// Prices of the instructions of a stage, per pass.
+using body_prices = std::array<std::vector<picoseconds>, pass_count>;
+
+/// A stage on its way through its steps.
+struct stage_walk {
+  std::vector<step> steps;
+  std::size_t at = 0;
+  picoseconds now, busy;
+  body_prices prices;
+  std::vector<event> events;  ///< of one rank
+
+  bool over() const { return at == steps.size(); }
+};
+
+inline stage_walk start_walk(const stage_program& stage, const cluster& machine) {
+  stage_walk walk;
+  walk.steps = expand(stage.schedule);
+  const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
+  for (std::size_t body = 0; body < stage.bodies.size(); ++body) {
+    for (const instruction& each : stage.bodies[body]) {
+      walk.prices[body].push_back(price(stage, each, machine.device, links));
+    }
+  }
+  return walk;
+}
+
+inline void walk_body(stage_walk& walk) {
+  const step& now = walk.steps[walk.at++];
+  std::int32_t number = 0;
+  for (const picoseconds time : walk.prices[static_cast<std::size_t>(now.index)]) {
+    walk.events.push_back({0, step::run, now.index, now.micro_batch, number++, walk.now, walk.now + time});
+    walk.now += time;
+    walk.busy += time;
+  }
+}
+
+/// Both stages leave the message when it has crossed; each came to it at its own time.
+inline void walk_message(stage_walk& from, stage_walk& to, picoseconds time) {
+  const picoseconds end = std::max(from.now, to.now) + time;
+  for (stage_walk* each : {&from, &to}) {
+    const step& now = each->steps[each->at++];
+    each->events.push_back({0, now.kind, now.index, now.micro_batch, 0, each->now, end});
+    each->now = end;
+  }
+}
+
+/// Goes on with a stage until it ends or waits; true if it moved.
+inline bool advance(const program& whole, std::vector<stage_walk>& walks, std::size_t s,
+                    const std::vector<picoseconds>& messages) {
+  const std::size_t before = walks[s].at;
+  while (!walks[s].over()) {
+    const step now = walks[s].steps[walks[s].at];
+    if (now.kind == step::run) {
+      walk_body(walks[s]);
+      continue;
+    }
+    const auto number = static_cast<std::size_t>(now.index);
+    stage_walk& from = walks[static_cast<std::size_t>(whole.transfers[number].route.from_stage)];
+    stage_walk& to = walks[static_cast<std::size_t>(whole.transfers[number].route.to_stage)];
+    const auto stands_at = [&](const stage_walk& walk, step::kind_type kind) {
+      return !walk.over() && walk.steps[walk.at] == step{kind, now.index, now.micro_batch};
+    };
+    if (!stands_at(from, step::send) || !stands_at(to, step::receive)) break;
+    walk_message(from, to, messages[number]);
+  }
+  return walks[s].at != before;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE bytes bytes_of_collective(const stage_program& stage, const instruction& what) {
+  if (what.kind == instruction::exchange) return detail::largest_shard_of(stage, what.exchanged[0]);
+  const bytes from = detail::largest_shard_of(stage, what.operands[0]),
+              to = detail::largest_shard_of(stage, what.results[0]);
+  const std::int64_t ranks = stage.mesh.size[static_cast<std::size_t>(what.mesh_axis)];
+  switch (what.how) {
+    case collective::all_gather:
+      return from * ranks;
+    case collective::reduce_scatter:
+      return to * ranks;
+    case collective::all_to_all:
+      return std::max(from, to) * ranks;
+    default:
+      return from;
+  }
+}
+
+MESHLOOM_INLINE bytes bytes_of_message(const program& whole, const transfer& moved) {
+  const stage_program& from = whole.stages[static_cast<stage_id>(moved.route.from_stage)];
+  const stage_program& to = whole.stages[static_cast<stage_id>(moved.route.to_stage)];
+  return std::max(detail::largest_shard_of(from, moved.from), detail::largest_shard_of(to, moved.to));
+}
+
+MESHLOOM_INLINE picoseconds price(const stage_program& stage, const instruction& what, const device& on,
+                                  const mesh_links& links) {
+  const double moving =
+      static_cast<double>(detail::moved_by(stage, what).count) / static_cast<double>(on.bytes_per_second);
+  if (what.kind == instruction::compute) {
+    const double computing = detail::local_points(stage, what) * what.op->flops_per_point / on.flops_per_second;
+    const int phases = what.phase < 0 ? 1 : what.op->op.statistic_count + 1;
+    return from_seconds(std::max(computing, moving) / phases) + on.launch;
+  }
+  const bool collects =
+      what.kind == instruction::exchange || (what.kind == instruction::reshard && what.how != collective::slice);
+  if (!collects) return from_seconds(moving) + on.launch;
+  const auto axis = static_cast<std::size_t>(what.mesh_axis);
+  return price(what.how, stage.mesh.size[axis], bytes_of_collective(stage, what), links.axis[axis]);
+}
+
+MESHLOOM_INLINE picoseconds price(const program& whole, const transfer& moved, const cluster& machine) {
+  const stage_program& from = whole.stages[static_cast<stage_id>(moved.route.from_stage)];
+  const stage_program& to = whole.stages[static_cast<stage_id>(moved.route.to_stage)];
+  const std::int32_t low = std::min(from.first_rank, to.first_rank);
+  const std::int32_t high = std::max(from.first_rank + from.mesh.ranks(), to.first_rank + to.mesh.ranks()) - 1;
+  link over = machine.within_host;
+  if (machine.host_of(low) != machine.host_of(high)) {
+    over = machine.between_hosts;
+    over.bytes_per_second =
+        std::max<std::int64_t>(over.bytes_per_second / std::min(to.mesh.ranks(), machine.devices_per_host), 1);
+  }
+  return transfer_price(bytes_of_message(whole, moved), over);
+}
+
+MESHLOOM_INLINE simulation simulate(const program& whole, const cluster& machine) {
+  if (machine.ranks() < whole.ranks) {
+    throw error("simulate: the program runs on " + std::to_string(whole.ranks) + " ranks, the cluster has " +
+                std::to_string(machine.ranks()));
+  }
+  std::vector<detail::stage_walk> walks;
+  for (const stage_program& stage : whole.stages) walks.push_back(detail::start_walk(stage, machine));
+  std::vector<picoseconds> messages;
+  for (const transfer& each : whole.transfers) messages.push_back(price(whole, each, machine));
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (std::size_t s = 0; s < walks.size(); ++s) moved = detail::advance(whole, walks, s, messages) || moved;
+  }
+  simulation made;
+  for (std::size_t s = 0; s < walks.size(); ++s) {
+    const stage_program& stage = whole.stages[static_cast<stage_id>(s)];
+    if (!walks[s].over()) throw error("simulate: the stages wait for each other; check(program) says where");
+    made.step = std::max(made.step, walks[s].now);
+    made.busy_per_stage.push_back(walks[s].busy);
+    for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member) {
+      for (event each : walks[s].events) {
+        each.rank = stage.first_rank + member;
+        made.events.push_back(each);
+      }
+    }
+  }
+  return made;
+}
+
+}  // namespace meshloom

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every row kernel of the library as a CUDA kernel, in both element types: this file must compile. Where there is a
+// device, each kernel's results equal those of the host; without one the program says so and exits with 77 (skipped).
+#include <meshloom/exec/cuda_kernels.cuh>
+#include <meshloom/kernel/kernels.hpp>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+using namespace meshloom;
+
+using x = op::operand<0>;
+using y = op::operand<1>;
+using matrix = at<0, 1>;
+
+using gelu = op::pointwise<op::gelu<op::add<x, y>>, matrix, matrix, at<1>>;
+using gelu_slope = op::pointwise_gradient<op::multiply<op::gelu_slope<x>, y>, matrix, matrix, matrix>;
+using functions = op::pointwise<op::divide<op::add<op::exponential<op::negate<x>>, op::hyperbolic_tangent<y>>,
+                                           op::add<op::sigmoid<x>, op::relu<op::subtract<y, op::attribute<0>>>>>,
+                                matrix, at<1>, matrix>;
+using steps = op::pointwise_gradient<op::multiply<op::step<x>, op::one>, matrix, matrix>;
+using row_sum = op::sum<matrix, at<0>>;
+using column_sum = op::sum<matrix, at<1>>;
+using total = op::sum<matrix, at<>>;
+using spread = op::broadcast<at<1>, matrix>;
+
+}  // namespace
+
+using all_kernels =
+    meshloom::operators<gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
+                        op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>,
+                        op::layer_norm_gradient_weights<2>, op::softmax<2, false>, op::softmax<2, true>,
+                        op::softmax_gradient<2>, op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>,
+                        op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>>;
+
+template struct meshloom::cuda_kernels<all_kernels>;
+
+namespace {
+
+constexpr std::int64_t extents[] = {37, 531, 5};  // of the indices 0, 1, 2
+
+/// The memory of one view, on both sides.
+struct buffer {
+  std::vector<double> host;
+  void* device = nullptr;
+
+  explicit buffer(view& seen) : host(static_cast<std::size_t>(seen.count()) + 1) {
+    cudaMalloc(&device, host.size() * sizeof(double));
+    seen.data = host.data();
+  }
+  ~buffer() { cudaFree(device); }
+  buffer(buffer&& other) noexcept : host(std::move(other.host)), device(other.device) { other.device = nullptr; }
+};
+
+template <class Element>
+view dense(const index_list& axes, dtype type) {
+  view made;
+  made.type = type;
+  made.rank = axes.count;
+  for (int axis = 0; axis < axes.count; ++axis) {
+    made.extent[axis] = made.global[axis] = extents[axes.at[static_cast<std::size_t>(axis)]];
+  }
+  make_dense(made);
+  return made;
+}
+
+/// Runs one operator on host and device with the same numbers; true if the results agree.
+template <class Operator, class Element>
+bool agrees(int integers, std::initializer_list<double> attributes) {
+  const signature& op = Operator::signature;
+  call with;
+  std::vector<buffer> buffers;
+  buffers.reserve(max_operands + max_results);
+  std::copy(attributes.begin(), attributes.end(), with.attribute);
+  for (int k = 0; k < op.operand_count; ++k) {
+    view& seen = with.operand[k] =
+        dense<Element>(op.operands[static_cast<std::size_t>(k)], k == integers ? dtype::i32 : dtype_of<Element>);
+    buffers.emplace_back(seen);
+    for (std::int64_t at = 0; at < seen.count(); ++at) {
+      if (k == integers)
+        seen.as<std::int32_t>()[at] = static_cast<std::int32_t>(at * 3 % 5);
+      else
+        seen.as<Element>()[at] =
+            static_cast<Element>(0.1 + uniform(1, static_cast<std::uint64_t>(k), static_cast<std::uint64_t>(at)));
+    }
+  }
+  for (int k = 0; k < op.result_count; ++k) {
+    with.result[k] = dense<Element>(op.results[static_cast<std::size_t>(k)], dtype_of<Element>);
+    if constexpr (requires { Operator::replaces; })
+      with.result[k].data = with.operand[Operator::replaces[static_cast<std::size_t>(k)]].data;
+    else
+      buffers.emplace_back(with.result[k]);
+  }
+
+  call there = with;
+  const auto move = [&](view& seen) {
+    for (const buffer& each : buffers) {
+      if (seen.data != each.host.data()) continue;
+      cudaMemcpy(each.device, each.host.data(), each.host.size() * sizeof(double), cudaMemcpyHostToDevice);
+      seen.data = each.device;
+      return;
+    }
+  };
+  for (int k = 0; k < op.operand_count; ++k) move(there.operand[k]);
+  for (int k = 0; k < op.result_count; ++k) move(there.result[k]);
+  const cuda_kernel kernel = cuda_kernels<all_kernels>::find(record_of<Operator>, dtype_of<Element>);
+  if (kernel == nullptr || kernel(there, nullptr) != cudaSuccess || cudaDeviceSynchronize() != cudaSuccess)
+    return false;
+
+  run_on_host<kernel_of<Operator>, Element>(with);
+  for (int k = 0; k < op.result_count; ++k) {
+    std::vector<Element> made(static_cast<std::size_t>(with.result[k].count()));
+    cudaMemcpy(made.data(), there.result[k].data, made.size() * sizeof(Element), cudaMemcpyDeviceToHost);
+    for (std::size_t at = 0; at < made.size(); ++at) {
+      const double expected = static_cast<double>(with.result[k].as<Element>()[at]);
+      if (!(std::abs(static_cast<double>(made[at]) - expected) <= 1e-4 * (1 + std::abs(expected)))) return false;
+    }
+  }
+  return true;
+}
+
+template <class Operator>
+int failures(const char* name, int integers = -1, std::initializer_list<double> attributes = {1.0}) {
+  const bool single = agrees<Operator, float>(integers, attributes),
+             twice = agrees<Operator, double>(integers, attributes);
+  std::printf("%s: f32 %s, f64 %s\n", name, single ? "agrees" : "DIFFERS", twice ? "agrees" : "DIFFERS");
+  return !single + !twice;
+}
+
+}  // namespace
+
+int main() {
+  int devices = 0;
+  const cudaError_t found = cudaGetDeviceCount(&devices);
+  if (found != cudaSuccess || devices == 0) {
+    std::printf("skipped: no CUDA device (%s)\n", cudaGetErrorString(found));
+    return 77;
+  }
+  const int wrong = failures<gelu>("gelu") + failures<gelu_slope>("gelu_slope") + failures<functions>("functions") +
+                    failures<steps>("steps") + failures<row_sum>("row_sum") + failures<column_sum>("column_sum") +
+                    failures<total>("total") + failures<spread>("spread") + failures<op::fill>("fill") +
+                    failures<op::lookup<1>>("lookup", 0) + failures<op::lookup_gradient<1>>("lookup_gradient", 0) +
+                    failures<op::layer_norm<2>>("layer_norm", -1, {1e-5}) +
+                    failures<op::layer_norm_gradient_input<2>>("layer_norm_gradient_input") +
+                    failures<op::layer_norm_gradient_weights<2>>("layer_norm_gradient_weights") +
+                    failures<op::softmax<2, false>>("softmax") + failures<op::softmax<2, true>>("causal_softmax") +
+                    failures<op::softmax_gradient<2>>("softmax_gradient") +
+                    failures<op::cross_entropy<1>>("cross_entropy", 1) +
+                    failures<op::cross_entropy_gradient<1>>("cross_entropy_gradient", 2) +
+                    failures<op::sgd<2>>("sgd", -1, {0.1, 0.9, 0.01}) +
+                    failures<op::adamw<2>>("adamw", -1, {1e-2, 0.9, 0.999, 1e-8, 0.1});
+  return wrong == 0 ? 0 : 1;
+}

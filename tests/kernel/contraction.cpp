@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "law.hpp"
+
+#include <doctest/doctest.h>
+
+namespace {
+
+using meshloom::at;
+using meshloom::op::dot;
+
+/// The arithmetic of the textbook.
+struct textbook {
+  template <class Element>
+  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
+            std::int64_t row_c, std::int64_t column_c) {
+    for (std::int64_t i = 0; i < m; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        Element sum = accumulate ? c[i * row_c + j * column_c] : Element(0);
+        for (std::int64_t p = 0; p < k; ++p) sum += a[i * row_a + p * column_a] * b[p * row_b + j * column_b];
+        c[i * row_c + j * column_c] = sum;
+      }
+    }
+  }
+};
+
+/// Never adds to what is there.
+struct overwriting : textbook {
+  template <class Element, class... Rest>
+  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool, Element* c, std::int64_t row_c,
+            std::int64_t column_c) {
+    textbook::gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, false, c, row_c, column_c);
+  }
+};
+
+template <class Operator, class Element, class Arithmetic>
+bool dot_holds(const law::trial& how) {
+  Arithmetic arithmetic;
+  return law::checker<Operator, Element>{how}.holds([&](const meshloom::call& with) {
+    meshloom::contract<Element>(arithmetic, meshloom::plan_contraction(Operator::signature, with), with);
+  });
+}
+
+template <class Operator>
+void check_dot() {
+  for (int round = 0; round < 10; ++round) {
+    law::trial how = law::lengths(Operator::signature.index_count);
+    how.accumulate = round % 2 == 1;
+    CHECK(dot_holds<Operator, float, textbook>(how));
+    CHECK(dot_holds<Operator, double, meshloom::plain>(how));
+  }
+}
+
+template <class Operator>
+void check_with_gradients() {
+  check_dot<Operator>();
+}
+
+/// The plan of a contraction of dense tensors.
+template <class Left, class Right, class Result>
+meshloom::contraction planned(const law::trial& how) {
+  meshloom::call with;
+  with.operand[0] = law::make_tensor(Left::list, how, meshloom::dtype::f32).seen;
+  with.operand[1] = law::make_tensor(Right::list, how, meshloom::dtype::f32).seen;
+  with.result[0] = law::make_tensor(Result::list, how, meshloom::dtype::f32).seen;
+  return meshloom::plan_contraction(dot<Left, Right, Result>::signature, with);
+}
+
+}  // namespace
+
+TEST_CASE("contractions of all patterns equal the reference, whole and on uneven shards") {
+  check_dot<dot<at<0, 1>, at<1, 2>, at<0, 2>>>();                    // matrix product
+  check_dot<dot<at<1, 0>, at<2, 1>, at<2, 0>>>();                    // all transposed
+  check_dot<dot<at<0, 1>, at<1>, at<0>>>();                          // matrix by vector
+  check_dot<dot<at<0>, at<0>, at<>>>();                              // inner product
+  check_dot<dot<at<0>, at<1>, at<0, 1>>>();                          // outer product
+  check_dot<dot<at<0, 1>, at<0, 1>, at<0, 1>>>();                    // all batch
+  check_dot<dot<at<0, 1, 2>, at<2, 3>, at<0, 1, 3>>>();              // linear layer
+  check_dot<dot<at<0, 1, 2>, at<0, 1, 3>, at<2, 3>>>();              // its weights' gradient
+  check_dot<dot<at<0, 1, 2, 3>, at<0, 4, 2, 3>, at<0, 2, 1, 4>>>();  // queries by keys, heads inside
+  check_dot<dot<at<0, 1, 2, 3>, at<0, 3, 1, 4>, at<0, 2, 1, 4>>>();  // shares by values
+  check_dot<dot<at<0, 1, 2>, at<3, 1, 2>, at<0, 3>>>();              // two indices summed
+  check_dot<dot<at<0, 1, 2>, at<2, 1, 3>, at<0, 3>>>();              // two that do not merge
+  check_dot<dot<at<0, 1>, at<2>, at<0, 2>>>();                       // an index of one operand alone is summed
+}
+
+TEST_CASE("indices that lie together become one matrix product") {
+  const law::trial how{.extent = {4, 8, 16, 3, 5}};
+  const auto linear = planned<at<0, 1, 2>, at<2, 3, 4>, at<0, 1, 3, 4>>(how);
+  CHECK(linear.m.extent == 32);
+  CHECK(linear.n.extent == 15);
+  CHECK(linear.k.extent == 16);
+  CHECK(linear.outer.rounds() == 1);
+  CHECK(linear.inner.rounds() == 1);
+
+  const law::trial attention{.extent = {2, 64, 3, 16, 65}};  // batch, query, head, feature, key
+  const auto scores = planned<at<0, 1, 2, 3>, at<0, 4, 2, 3>, at<0, 2, 1, 4>>(attention);
+  CHECK(scores.m.extent == 64);
+  CHECK(scores.n.extent == 65);
+  CHECK(scores.k.extent == 16);
+  CHECK(scores.k.left == 1);
+  CHECK(scores.outer.rounds() == 6);
+}
+
+TEST_CASE("a contraction over no elements is 0, or leaves what it adds to") {
+  for (const bool accumulate : {false, true}) {
+    law::trial how{.extent = {3, 0, 4}, .accumulate = accumulate};
+    CHECK(dot_holds<dot<at<0, 1>, at<1, 2>, at<0, 2>>, float, meshloom::plain>(how));
+    how.extent = {3, 2, 0, 2};
+    CHECK(dot_holds<dot<at<0, 1, 2>, at<2, 1, 3>, at<0, 3>>, float, meshloom::plain>(how));
+  }
+}
+
+TEST_CASE("the law rejects an arithmetic that does not accumulate") {
+  const law::trial how{.extent = {3, 4, 5}, .accumulate = true};
+  using product = dot<at<0, 1>, at<1, 2>, at<0, 2>>;
+  CHECK(dot_holds<product, float, textbook>(how));
+  CHECK_FALSE(dot_holds<product, float, overwriting>(how));
+}

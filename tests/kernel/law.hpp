@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// The law of kernels as a checker: on random tensors an operator's kernel equals its reference, and so does every split
+// of every index into shards of any sizes, also empty, with partial sums added and statistics exchanged between phases.
+#pragma once
+
+#include <meshloom/kernel/kernels.hpp>
+
+#include <random>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+namespace law {
+
+using namespace meshloom;
+
+inline std::mt19937_64 dice{20240607};
+
+inline std::int64_t pick(std::int64_t low, std::int64_t high) {
+  return std::uniform_int_distribution<std::int64_t>(low, high)(dice);
+}
+
+/// An operator's call to be: the length of each index, and what its values are.
+struct trial {
+  std::array<std::int64_t, max_indices> extent{};
+  attribute_list attributes{};
+  int integers = -1;           ///< the operand of integers, if any
+  int range = -1;              ///< the index whose values they are
+  std::uint32_t positive = 0;  ///< operands (bit mask) that are not negative
+  std::uint64_t step = 0;
+  bool accumulate = false;
+};
+
+/// A shard with its memory; 8 bytes per element serve every type.
+struct tensor {
+  std::vector<double> memory;
+  view seen;
+
+  double get(std::int64_t at) const {
+    if (seen.type == dtype::i32) return seen.as<std::int32_t>()[at];
+    return seen.type == dtype::f64 ? seen.as<double>()[at] : static_cast<double>(seen.as<float>()[at]);
+  }
+  void set(std::int64_t at, double value) {
+    if (seen.type == dtype::i32)
+      seen.as<std::int32_t>()[at] = static_cast<std::int32_t>(value);
+    else if (seen.type == dtype::f64)
+      seen.as<double>()[at] = value;
+    else
+      seen.as<float>()[at] = static_cast<float>(value);
+  }
+
+  tensor() = default;
+  tensor(tensor&&) = default;
+  tensor& operator=(tensor&&) = default;
+  tensor(const tensor& other) : memory(other.memory), seen(other.seen) { seen.data = memory.data(); }
+  tensor& operator=(const tensor& other) { return *this = tensor(other); }
+};
+
+/// An empty dense tensor; `part` says how much of one index this shard has.
+inline tensor make_tensor(const index_list& axes, const trial& how, dtype type, int split = -1, interval part = {}) {
+  tensor made;
+  made.seen.type = type;
+  for (int axis = 0; axis < axes.count; ++axis) {
+    const int index = axes.at[static_cast<std::size_t>(axis)];
+    const std::int64_t whole = how.extent[static_cast<std::size_t>(index)];
+    made.seen.global[axis] = whole;
+    made.seen.extent[axis] = index == split ? part.extent : whole;
+    made.seen.origin[axis] = index == split ? part.origin : 0;
+  }
+  made.seen.rank = axes.count;
+  make_dense(made.seen);
+  made.memory.resize(static_cast<std::size_t>(made.seen.count()) + 1);
+  made.seen.data = made.memory.data();
+  return made;
+}
+
+/// Calls f(element of the shard, element of the whole) for every element of a shard.
+template <class Function>
+void match(const view& shard, Function f) {
+  for (std::int64_t at = 0; at < shard.count(); ++at) {
+    std::int64_t rest = at, whole = 0, step = 1;
+    for (int axis = shard.rank - 1; axis >= 0; --axis) {
+      whole += (shard.origin[axis] + rest % shard.extent[axis]) * step;
+      rest /= shard.extent[axis];
+      step *= shard.global[axis];
+    }
+    f(at, whole);
+  }
+}
+
+/// All tensors of one call, whole or one shard of it.
+struct case_of_call {
+  std::vector<tensor> operands, results, statistics;
+  call with;
+
+  void connect(const trial& how, std::span<const std::int8_t> replaces) {
+    for (std::size_t k = 0; k < operands.size(); ++k) with.operand[k] = operands[k].seen;
+    for (std::size_t k = 0; k < results.size(); ++k) {
+      if (!replaces.empty()) results[k] = operands[static_cast<std::size_t>(replaces[k])];
+      with.result[k] = replaces.empty() ? results[k].seen : operands[static_cast<std::size_t>(replaces[k])].seen;
+    }
+    for (std::size_t k = 0; k < statistics.size(); ++k) with.exchanged[k] = statistics[k].seen;
+    std::copy(how.attributes.begin(), how.attributes.end(), with.attribute);
+    with.step = how.step;
+    with.accumulate = how.accumulate;
+  }
+
+  /// The element of result k after the call.
+  double result(std::size_t k, std::int64_t at) const {
+    const view& made = with.result[k];
+    return made.type == dtype::f64 ? made.as<double>()[at] : static_cast<double>(made.as<float>()[at]);
+  }
+};
+
+template <class Operator, class Element>
+struct checker {
+  static constexpr const signature& op = Operator::signature;
+  static constexpr dtype type = dtype_of<Element>;
+  static constexpr double tolerance = type == dtype::f64 ? 1e-11 : 1e-4;
+  trial how;
+
+  static std::span<const std::int8_t> replaces() {
+    if constexpr (requires { Operator::replaces; })
+      return Operator::replaces;
+    else
+      return {};
+  }
+
+  static bool close(double value, double expected) {
+    return std::abs(value - expected) <= tolerance * (1 + std::abs(expected));
+  }
+
+  /// Whole tensors of random values.
+  case_of_call whole() const {
+    case_of_call made;
+    std::normal_distribution<double> normal;
+    for (int k = 0; k < op.operand_count; ++k) {
+      made.operands.push_back(
+          make_tensor(op.operands[static_cast<std::size_t>(k)], how, k == how.integers ? dtype::i32 : type));
+      tensor& values = made.operands.back();
+      for (std::int64_t at = 0; at < values.seen.count(); ++at) {
+        const double value = normal(dice);
+        const std::int64_t top = how.range < 0 ? 0 : how.extent[static_cast<std::size_t>(how.range)];
+        values.set(at, k == how.integers       ? static_cast<double>(pick(0, top > 0 ? top - 1 : 0))
+                       : how.positive >> k & 1 ? std::abs(value) + 0.1
+                                               : value);
+      }
+    }
+    for (int k = 0; k < op.result_count; ++k) {
+      made.results.push_back(make_tensor(op.results[static_cast<std::size_t>(k)], how, type));
+      for (std::int64_t at = 0; at < made.results.back().seen.count(); ++at) made.results.back().set(at, normal(dice));
+    }
+    made.connect(how, replaces());
+    return made;
+  }
+
+  /// The shard of a whole call that has `part` of index `split`.
+  case_of_call shard_of(const case_of_call& from, int split, interval part, bool first) const {
+    case_of_call made;
+    const auto cut = [&](const index_list& axes, const tensor& source) {
+      tensor piece = make_tensor(axes, how, source.seen.type, split, part);
+      match(piece.seen, [&](std::int64_t at, std::int64_t whole) { piece.set(at, source.get(whole)); });
+      return piece;
+    };
+    for (std::size_t k = 0; k < from.operands.size(); ++k)
+      made.operands.push_back(cut(op.operands[k], from.operands[k]));
+    for (std::size_t k = 0; k < from.results.size(); ++k) {
+      made.results.push_back(cut(op.results[k], from.results[k]));
+      // What is accumulated into is a partial sum too: the first shard has all of it.
+      if (how.accumulate && op.results[k].find(split) < 0 && !first) {
+        for (std::int64_t at = 0; at < made.results.back().seen.count(); ++at) made.results.back().set(at, 0);
+      }
+    }
+    for (int k = 0; k < op.statistic_count; ++k) {
+      index_list axes = op.rows;
+      trial wide = how;
+      axes.at[static_cast<std::size_t>(axes.count++)] = max_indices - 1;
+      wide.extent[max_indices - 1] = op.statistics[static_cast<std::size_t>(k)].values;
+      made.statistics.push_back(make_tensor(axes, wide, type, split, part));
+    }
+    made.connect(how, replaces());
+    return made;
+  }
+
+  /// Runs all phases on all shards, exchanging statistics between them.
+  template <class Apply>
+  static void run_phases(std::vector<case_of_call>& shards, Apply apply) {
+    for (std::int32_t phase = 0; phase <= op.statistic_count; ++phase) {
+      for (case_of_call& shard : shards) {
+        shard.with.phase = phase;
+        apply(shard.with);
+      }
+      if (phase < op.statistic_count) exchange(shards, static_cast<std::size_t>(phase));
+    }
+  }
+
+  static void exchange(std::vector<case_of_call>& shards, std::size_t k) {
+    const bool largest = op.statistics[k].combine == reduction::max;
+    for (std::int64_t at = 0; at < shards[0].statistics[k].seen.count(); ++at) {
+      double all = shards[0].statistics[k].get(at);
+      for (const case_of_call& shard : shards) {
+        const double one = shard.statistics[k].get(at);
+        if (&shard != &shards[0]) all = largest ? std::max(all, one) : all + one;
+      }
+      for (case_of_call& shard : shards) shard.statistics[k].set(at, all);
+    }
+  }
+
+  static bool same_results(const case_of_call& made, const case_of_call& expected) {
+    for (std::size_t k = 0; k < made.results.size(); ++k) {
+      for (std::int64_t at = 0; at < made.results[k].seen.count(); ++at) {
+        if (!close(made.result(k, at), expected.result(k, at))) return false;
+      }
+    }
+    return true;
+  }
+
+  /// True if the shards' results, put or added together, are the expected whole.
+  static bool same_results(const std::vector<case_of_call>& shards, int split, const case_of_call& expected) {
+    const bool statistic = op.roles[static_cast<std::size_t>(split)] == role::statistic;
+    for (std::size_t k = 0; k < expected.results.size(); ++k) {
+      std::vector<double> sum(static_cast<std::size_t>(expected.results[k].seen.count()));
+      const bool added = op.results[k].find(split) < 0 && !statistic;
+      bool same = true;
+      for (const case_of_call& shard : shards) {
+        match(shard.with.result[k], [&](std::int64_t at, std::int64_t whole) {
+          sum[static_cast<std::size_t>(whole)] += shard.result(k, at);
+          same = same && (added || close(shard.result(k, at), expected.result(k, whole)));
+        });
+      }
+      for (std::size_t at = 0; added && at < sum.size(); ++at) {
+        same = same && close(sum[at], expected.result(k, static_cast<std::int64_t>(at)));
+      }
+      if (!same) return false;
+    }
+    return true;
+  }
+
+  /// True if `apply` of whole tensors, and of every split of every index in two and three, equals the reference.
+  template <class Apply>
+  bool holds(Apply apply) const {
+    case_of_call given = whole();
+    case_of_call expected = given;
+    expected.connect(how, replaces());
+    reference::run<Operator>(expected.with);
+    for (int split = 0; split < op.index_count; ++split) {
+      for (int parts = 2; parts <= 3; ++parts) {
+        std::vector<case_of_call> shards;
+        const std::int64_t extent = how.extent[static_cast<std::size_t>(split)];
+        std::int64_t begin = 0;
+        for (int part = 0; part < parts; ++part) {
+          const std::int64_t end = part + 1 == parts ? extent : pick(begin, extent);
+          shards.push_back(shard_of(given, split, {begin, end - begin}, part == 0));
+          begin = end;
+        }
+        if (op.roles[static_cast<std::size_t>(split)] == role::statistic)
+          run_phases(shards, apply);
+        else
+          for (case_of_call& shard : shards) apply(shard.with);
+        if (!same_results(shards, split, expected)) return false;
+      }
+    }
+    apply(given.with);
+    return same_results(given, expected);
+  }
+};
+
+/// True if the kernel of an operator obeys the law in this trial.
+template <class Operator, class Element, class Kernel = kernel_of<Operator>>
+bool holds(const trial& how) {
+  return checker<Operator, Element>{how}.holds([](const call& with) { run_on_host<Kernel, Element>(with); });
+}
+
+/// Random lengths of the first `count` indices: often 0, 1 or just beyond a vector, `low` or more.
+inline trial lengths(int count, std::int64_t low = 0) {
+  trial how;
+  std::int64_t budget = 4000;
+  for (int index = count - 1; index >= 0; --index) {
+    static constexpr std::int64_t usual[] = {0, 1, 2, 3, 5, 8, 17, 64, 70, 131};
+    const std::int64_t wanted = std::max(low, usual[pick(0, 9)]);
+    how.extent[static_cast<std::size_t>(index)] = std::min(wanted, budget);
+    budget = std::max<std::int64_t>(low > 0 ? 1 : 0, budget / std::max<std::int64_t>(1, wanted));
+  }
+  return how;
+}
+
+}  // namespace law

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "law.hpp"
+
+#include <doctest/doctest.h>
+
+namespace {
+
+template <int Rank, class Element>
+void check_updates() {
+  for (int round = 0; round < 20; ++round) {
+    law::trial how = law::lengths(Rank);
+    how.attributes = {0.1, 0.9, 0.01};
+    CHECK(law::holds<meshloom::op::sgd<Rank>, Element>(how));
+    how = law::lengths(Rank);
+    how.attributes = {1e-2, 0.9, 0.999, 1e-8, 0.1};
+    how.positive = 1u << 3;
+    how.step = static_cast<std::uint64_t>(round * round);
+    CHECK(law::holds<meshloom::op::adamw<Rank>, Element>(how));
+  }
+}
+
+/// Counts steps from 0, so that the first correction divides by 0.
+struct late : meshloom::adamw_kernel {
+  template <class Element, class Team>
+  static void run(Team team, std::int64_t which, meshloom::call with) {
+    with.step -= 1;
+    adamw_kernel::run<Element>(team, which, with);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("updates in place equal the reference, split in any way") {
+  check_updates<1, float>();
+  check_updates<2, double>();
+  check_updates<3, float>();
+}
+
+TEST_CASE("an update longer than one task") {
+  law::trial how{.extent = {20001}, .attributes = {1e-2, 0.9, 0.999, 1e-8, 0.1}, .positive = 1u << 3};
+  CHECK(law::holds<meshloom::op::adamw<1>, float>(how));
+}
+
+// torch 1.13: p = 1, g = 0.5, AdamW(lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01). By hand, first step:
+// p·(1 − 0.001) = 0.999, both corrections undo the decay of the moments, so the step is 0.1·0.5/0.5.
+TEST_CASE("the first step of AdamW is the rate, whatever the gradient") {
+  double p = 1, g = 0.5, m = 0, v = 0;
+  meshloom::call with;
+  const auto see = [](double* data) {
+    return meshloom::view{
+        .data = data, .extent = {1}, .stride = {1}, .global = {1}, .rank = 1, .type = meshloom::dtype::f64};
+  };
+  with.operand[0] = with.result[0] = see(&p);
+  with.operand[1] = see(&g);
+  with.operand[2] = with.result[1] = see(&m);
+  with.operand[3] = with.result[2] = see(&v);
+  with.attribute[0] = 0.1, with.attribute[1] = 0.9, with.attribute[2] = 0.999, with.attribute[3] = 1e-8,
+  with.attribute[4] = 0.01;
+  meshloom::run_on_host<meshloom::adamw_kernel, double>(with);
+  CHECK(p == doctest::Approx(0.899).epsilon(1e-7));
+  CHECK(m == doctest::Approx(0.05));
+  CHECK(v == doctest::Approx(0.00025));
+}
+
+TEST_CASE("the law rejects an AdamW that counts steps from 0") {
+  const law::trial how{.extent = {9}, .attributes = {1e-2, 0.9, 0.999, 1e-8, 0.1}, .positive = 1u << 3, .step = 3};
+  CHECK(law::holds<meshloom::op::adamw<1>, float>(how));
+  CHECK_FALSE(law::holds<meshloom::op::adamw<1>, float, late>(how));
+}

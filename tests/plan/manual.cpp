@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// plan/manual.hpp: presets, their products, and the words for them.
+#include <meshloom/plan/manual.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace ml = meshloom;
+
+namespace {
+
+/// A manual plan as one comparable value.
+auto said(const ml::manual& asked) {
+  std::string text;
+  for (const auto& each : asked.mesh) text += each.name + "=" + std::to_string(each.size) + " ";
+  for (const auto& each : asked.rules) text += each.axis + "@" + each.mesh_axis + " ";
+  for (const auto& each : asked.zero) text += "zero" + std::to_string(each.level) + "@" + each.mesh_axis + " ";
+  for (const auto& each : asked.pins) text += each.path + ":" + each.axis + "@" + each.mesh_axis + " ";
+  for (const auto cut : asked.cuts) text += "|" + std::to_string(cut) + " ";
+  return text + std::to_string(asked.stages) + "x" + std::to_string(asked.micro_batches) + " " +
+         std::string(ml::name_of(asked.schedule));
+}
+
+std::string parsed(std::string_view text, std::int32_t ranks) {
+  const auto read = ml::parse_manual(text, ranks);
+  return read ? said(read.value()) : read.error();
+}
+
+}  // namespace
+
+TEST_CASE("presets say what their papers say") {
+  CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 1x1 1f1b");
+  CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 1x1 1f1b");
+  CHECK(said(ml::megatron(2)) == "tensor=2 heads@tensor mlp@tensor vocab@tensor 1x1 1f1b");
+  CHECK(said(ml::pipeline(3)) == "3x1 1f1b");
+  CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe)) == "3x1 gpipe");
+  CHECK(said(ml::stage(5)) == "|5 2x1 1f1b");
+  CHECK(said(ml::pin_result<ml::axis::seq, ml::mesh::tensor>("a.dot")) == "a.dot:seq@tensor 1x1 1f1b");
+  CHECK(said(ml::split_all<ml::axis::seq, ml::mesh::expert>(2)) == "expert=2 seq@expert 1x1 1f1b");
+}
+
+TEST_CASE("a product has the constraints of both") {
+  CHECK(said(ml::data_parallel(2) & ml::megatron(2)) ==
+        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor 1x1 1f1b");
+  CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x1 1f1b");
+  CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe) & ml::data_parallel(2)) == "data=2 batch@data 3x1 gpipe");
+  CHECK(said(ml::data_parallel(2) & ml::pipeline(3, ml::schedule_kind::gpipe)) == "data=2 batch@data 3x1 gpipe");
+  CHECK(said(ml::data_parallel(2) & ml::data_parallel(2)) == "data=2 batch@data batch@data 1x1 1f1b");
+  CHECK(said(ml::data_parallel(2) & ml::data_parallel(3)) ==
+        "data=2 data=3 batch@data batch@data 1x1 1f1b");  // check(problem) objects
+  ml::manual parts = ml::pipeline(2);
+  parts.micro_batches = 8;
+  CHECK((ml::megatron(2) & parts).micro_batches == 8);
+  const std::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3), ml::pipeline(2),
+                                        ml::stage(4)};
+  for (const ml::manual& a : presets) {
+    CHECK(said(a & ml::manual{}) == said(a));
+    for (const ml::manual& b : presets) {
+      for (const ml::manual& c : presets) CHECK(said((a & b) & c) == said(a & (b & c)));
+    }
+  }
+}
+
+TEST_CASE("ranks are the product of stages and mesh axes, and never overflow") {
+  CHECK(ml::manual{}.ranks() == 1);
+  CHECK((ml::data_parallel(2) & ml::megatron(3) & ml::pipeline(4)).ranks() == 24);
+  CHECK(ml::data_parallel(0).ranks() == 0);
+  CHECK((ml::data_parallel(INT32_MAX) & ml::megatron(INT32_MAX) & ml::pipeline(INT32_MAX)).ranks() == INT32_MAX);
+}
+
+TEST_CASE("one word takes all ranks, a product says its own") {
+  CHECK(parsed("data", 4) == said(ml::data_parallel(4)));
+  CHECK(parsed("zero1", 4) == said(ml::zero(1, 4)));
+  CHECK(parsed("zero2", 4) == said(ml::zero(2, 4)));
+  CHECK(parsed("zero3", 4) == said(ml::zero(3, 4)));
+  CHECK(parsed("tensor", 4) == said(ml::megatron(4)));
+  CHECK(parsed("pipeline", 4) == said(ml::pipeline(4)));
+  CHECK(parsed("gpipe", 4) == said(ml::pipeline(4, ml::schedule_kind::gpipe)));
+  CHECK(parsed("tensor=4", 4) == said(ml::megatron(4)));
+  CHECK(parsed("data=2,tensor=2,pipeline=2", 8) == said(ml::data_parallel(2) & ml::megatron(2) & ml::pipeline(2)));
+}
+
+TEST_CASE("words that say nothing are refused with a cure") {
+  const std::string presets =
+      "no such preset; use data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2";
+  CHECK(parsed("", 4) == "plan '': " + presets);
+  CHECK(parsed("magic", 4) == "plan 'magic': " + presets);
+  CHECK(parsed("zero4", 4) == "plan 'zero4': " + presets);
+  CHECK(parsed("data=2,magic=2", 4) == "plan 'magic': " + presets);
+  for (const std::string part :
+       {"data=", "data=x", "data=2x", "data=0", "data=-2", "data=99999999999", "data=2.5", "=", "data= 2"}) {
+    CHECK(parsed(part, 4) == "plan '" + part + "': expected preset=ranks, like tensor=2");
+  }
+  for (const std::string text : {"data=4,", ",data=4", "data=2,,tensor=2"}) {
+    CHECK(parsed(text, 4) == "plan '': expected preset=ranks, like tensor=2");
+  }
+  CHECK(parsed("data=4,tensor", 4) == "plan 'tensor': expected preset=ranks, like tensor=2");
+  CHECK(parsed("data=2,tensor=2", 8) == "the plan uses 4 ranks, but there are 8; make the product of its numbers 8");
+  CHECK(parsed("data=2000000000,tensor=2000000000", 4) ==
+        "the plan uses 2147483647 ranks, but there are 4; make the product of its numbers 4");
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// plan/problem.hpp: `check` accepts what can be planned and names every planted fault with its cure; `solve` says the
+// first of them.
+#include <meshloom/plan/problem.hpp>
+
+#include "models.hpp"
+
+#include <doctest/doctest.h>
+
+namespace ml = meshloom;
+
+namespace {
+
+using sentences = std::vector<std::string>;
+
+sentences faults_of(const ml::manual& asked, std::int32_t ranks) {
+  const ml::problem posed = ml::formulate(models::all()[0].graph, ml::local(ranks), asked);
+  const sentences faults = ml::check(posed);
+  const auto made = ml::solve(posed);
+  CHECK(static_cast<bool>(made) == faults.empty());
+  if (!faults.empty()) CHECK(made.error() == faults.front());
+  return faults;
+}
+
+ml::manual with_pin(const ml::path_pin& bound) {
+  ml::manual asked = ml::megatron(2);
+  asked.pins = {bound};
+  return asked;
+}
+
+}  // namespace
+
+TEST_CASE("presets and their products can be planned") {
+  for (const std::int32_t ranks : {1, 2, 4, 8}) {
+    for (const std::string& preset : models::products(ranks)) {
+      CHECK(ml::check(models::posed(models::all()[0].graph, preset, ranks)).empty());
+    }
+  }
+}
+
+TEST_CASE("a mesh that the cluster does not have is named") {
+  CHECK(
+      faults_of(ml::data_parallel(4), 8) ==
+      sentences{"the plan uses 4 ranks, but the cluster has 8; make the product of stages and mesh axes equal to it"});
+  CHECK(
+      faults_of(ml::pipeline(0), 1) ==
+      sentences{"the plan uses 0 ranks, but the cluster has 1; make the product of stages and mesh axes equal to it"});
+  CHECK(models::says(faults_of(ml::data_parallel(0), 1), "mesh axis data has size 0; give it 1 or more"));
+  CHECK(models::says(faults_of(ml::data_parallel(-4), 4), "mesh axis data has size -4; give it 1 or more"));
+  CHECK(faults_of(ml::data_parallel(2) & ml::data_parallel(4), 8) ==
+        sentences{"mesh axis data is given two sizes, 2 and 4; presets that share a mesh axis must agree on its size"});
+  ml::manual deep{.mesh = {{"a", 2}, {"b", 2}, {"c", 2}, {"d", 2}}};
+  CHECK(faults_of(deep, 16) == sentences{"the plan has 4 mesh axes; a mesh has at most 3"});
+  CHECK(faults_of({.mesh = {{"", 2}}}, 2) == sentences{"a mesh axis has no name; give it one"});
+}
+
+TEST_CASE("a mesh axis of one rank takes no part") {
+  const ml::problem posed = ml::formulate(models::all()[0].graph, ml::local(2), ml::zero(2, 1) & ml::megatron(2));
+  CHECK(ml::check(posed).empty());
+  REQUIRE(posed.constraints.mesh.size() == 1);
+  CHECK(posed.constraints.mesh[0].name == "tensor");
+  CHECK(posed.constraints.zero.empty());
+}
+
+TEST_CASE("constraints about what does not exist are named") {
+  const std::string no_mesh_axis =
+      "a constraint names mesh axis 'expert', which the plan does not have; add it with a size";
+  CHECK(faults_of({.mesh = {{"data", 2}}, .rules = {{"batch", "expert"}}}, 2) == sentences{no_mesh_axis});
+  CHECK(faults_of({.mesh = {{"data", 2}}, .zero = {{"expert", 1}}}, 2) == sentences{no_mesh_axis});
+  CHECK(faults_of(with_pin({"positions.pointwise", "expert", "seq"}), 2) == sentences{no_mesh_axis});
+  CHECK(faults_of(ml::zero(4, 2), 2) == sentences{"zero: level 4 does not exist; use 1, 2 or 3"});
+  CHECK(faults_of(ml::zero(-1, 2), 2) == sentences{"zero: level -1 does not exist; use 1, 2 or 3"});
+  CHECK(faults_of(with_pin({"position.pointwise", "tensor", "seq"}), 2) ==
+        sentences{"pin: the model has no operator 'position.pointwise'; its operators are named in the printed plan"});
+  CHECK(faults_of(with_pin({"positions.pointwise", "tensor", "sequence"}), 2) ==
+        sentences{"pin: the model has no axis 'sequence'"});
+  CHECK(faults_of(with_pin({"positions.weight.adamw", "tensor", "seq"}), 2) ==
+        sentences{"pin: operator 'positions.weight.adamw' is an update, which computes where the optimizer's state "
+                  "lies; pin an operator of a layer"});
+  CHECK(faults_of(with_pin({"positions.pointwise", "tensor", "seq"}), 2).empty());
+  CHECK(faults_of(with_pin({"positions.pointwise", "tensor", ""}), 2).empty());
+}
+
+TEST_CASE("a batch that cannot be cut so is named") {
+  ml::manual asked = ml::data_parallel(2);
+  for (const std::int32_t parts : {5, 48, 0, -1}) {
+    asked.micro_batches = parts;
+    CHECK(faults_of(asked, 2) == sentences{"axis batch has 24 elements, which " + std::to_string(parts) +
+                                           " micro-batches do not divide; choose a divisor"});
+  }
+  asked.micro_batches = 24;
+  CHECK(faults_of(asked, 2).empty());
+  CHECK(faults_of(ml::data_parallel(24), 24).empty());
+  CHECK(faults_of(ml::data_parallel(25), 25) == sentences{"axis batch has 24 elements, fewer than the 25 ranks that "
+                                                          "split it; enlarge the batch or use fewer ranks for it"});
+  CHECK(faults_of(ml::data_parallel(12) & ml::zero(1, 12), 12).empty());  // one rule, said twice
+  const ml::manual twice = ml::data_parallel(5) & ml::split_all<ml::axis::batch, ml::mesh::expert>(5);
+  CHECK(faults_of(twice, 25) == sentences{"axis batch has 24 elements, fewer than the 25 ranks that split it; enlarge "
+                                          "the batch or use fewer ranks for it"});
+}
+
+TEST_CASE("stages that the model cannot be cut into are named") {
+  CHECK(faults_of(ml::pipeline(9), 9).empty());  // 4 layers, embedding, positions, norm, head, loss
+  CHECK(faults_of(ml::pipeline(10), 10) ==
+        sentences{"the plan has 10 stages, but the model can be cut into at most 9"});
+  CHECK(faults_of(ml::stage(3) & ml::stage(8), 3).empty());
+  for (const std::int32_t block : {0, -1, 9, 100}) {
+    CHECK(faults_of(ml::stage(block), 2) == sentences{"stage: a cut in front of block " + std::to_string(block) +
+                                                      " is not possible; cuts rise between 1 and 8"});
+  }
+  CHECK(faults_of(ml::stage(3) & ml::stage(3), 3) ==
+        sentences{"stage: a cut in front of block 3 is not possible; cuts rise between 1 and 8"});
+  CHECK(faults_of(ml::stage(3) & ml::pipeline(3), 3) ==
+        sentences{"the plan has 3 stages but names 1 cuts; name one fewer than stages"});
+}
