@@ -12,7 +12,7 @@ constexpr double rule = 0.1;
 constexpr ml::sgd rule{.rate = 0.1};
 #endif
 
-constexpr ml::sizes sizes{ml::size<batch>{8}, ml::size<embed>{32}, ml::size<vocab>{50}};
+constexpr ml::sizes all_sizes{ml::size<batch>{8}, ml::size<embed>{32}, ml::size<vocab>{50}};
 constexpr ml::training task{
-    .model = ml::linear<embed, vocab>{}, .loss = ml::cross_entropy<vocab>{}, .optimizer = rule, .sizes = sizes};
+    .model = ml::linear<embed, vocab>{}, .loss = ml::cross_entropy<vocab>{}, .optimizer = rule, .sizes = all_sizes};
 static_assert(task.sizes.get<batch>() == 8);

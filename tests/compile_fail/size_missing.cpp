@@ -7,10 +7,10 @@ namespace ml = meshloom;
 using namespace ml::axis;
 
 #if defined(MESHLOOM_MUST_FAIL)
-constexpr ml::sizes sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}};
+constexpr ml::sizes all_sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}};
 #else
-constexpr ml::sizes sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50},
-                          ml::size<mlp>{64}};
+constexpr ml::sizes all_sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50},
+                              ml::size<mlp>{64}};
 #endif
 
 ml::graph trace_it() {
@@ -18,5 +18,5 @@ ml::graph trace_it() {
       ml::training{.model = ml::embedding<vocab, embed>{} | ml::linear<embed, mlp>{} | ml::linear<mlp, vocab>{},
                    .loss = ml::cross_entropy<vocab>{},
                    .optimizer = ml::sgd{},
-                   .sizes = sizes});
+                   .sizes = all_sizes});
 }

@@ -13,10 +13,10 @@ using target = ml::integers<batch, seq>;
 #endif
 
 ml::graph trace_it() {
-  return ml::trace(ml::training{
-      .model = ml::embedding<vocab, embed>{} | ml::linear<embed, vocab>{},
-      .loss = ml::cross_entropy<vocab>{},
-      .optimizer = ml::sgd{},
-      .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}},
-      .target = target{}});
+  return ml::trace(
+      ml::training{.model = ml::embedding<vocab, embed>{} | ml::linear<embed, vocab>{},
+                   .loss = ml::cross_entropy<vocab>{},
+                   .optimizer = ml::sgd{},
+                   .sizes = ml::sizes{ml::size<batch>{8}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<vocab>{50}},
+                   .target = target{}});
 }

@@ -5,6 +5,7 @@
 #include <meshloom/exec/simulate.hpp>
 #include <meshloom/plan/solve.hpp>
 #include <meshloom/program/lower.hpp>
+#include <meshloom/sharding/reshard.hpp>
 
 #include <doctest/doctest.h>
 
@@ -133,6 +134,31 @@ TEST_CASE("on one rank the operators take the time that was planned") {
     CHECK(paper.step > made.predicted);
     CHECK(paper.busy_per_stage == std::vector{paper.step});
   }
+}
+
+TEST_CASE("a reshard of one step takes the time that was planned") {
+  const ml::cluster machine = ml::local(8);
+  int compared = 0;
+  for (const char* plan : {"data=2,tensor=4", "zero3=8", "zero2=2,tensor=2,pipeline=2"}) {
+    const ml::program whole = lower_plan(ml::trace(training_of(24, 20)), machine, plan, 2).whole;
+    for (const ml::stage_program& stage : whole.stages) {
+      const ml::mesh_links links = ml::links_of(machine, stage.mesh, stage.first_rank);
+      for (const auto& body : stage.bodies) {
+        for (const ml::instruction& at : body) {
+          if (at.kind != ml::instruction::redistribute || at.how == ml::collective::slice) continue;
+          const ml::buffer& from = stage.buffers[at.operands[0]];
+          const ml::buffer& to = stage.buffers[at.results[0]];
+          const std::span extents(from.global.data(), static_cast<std::size_t>(from.rank));
+          const auto path = ml::reshard(from.layout, to.layout, extents, {ml::size_of(from.type)}, stage.mesh, links);
+          REQUIRE(path.possible);
+          if (path.steps.size() != 1) continue;
+          CHECK(ml::price(stage, at, machine.device, links) == path.time);
+          ++compared;
+        }
+      }
+    }
+  }
+  CHECK(compared > 100);
 }
 
 TEST_CASE("ranks make a compute-bound model faster, and no more than they are") {

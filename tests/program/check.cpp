@@ -135,13 +135,13 @@ const mutation_kind kinds[] = {
     {"another mesh axis",
      [](mutation& m) {
        auto at = m.some_place(m.some_body(m.some_stage()));
-       const bool grouped = at->kind == ml::instruction::exchange || at->kind == ml::instruction::reshard;
+       const bool grouped = at->kind == ml::instruction::exchange || at->kind == ml::instruction::redistribute;
        return grouped && m.set(at->mesh_axis, static_cast<std::int8_t>(m.below(3)));
      }},
     {"another collective",
      [](mutation& m) {
        auto at = m.some_place(m.some_body(m.some_stage()));
-       return at->kind == ml::instruction::reshard && m.set(at->how, static_cast<ml::collective>(m.below(6)));
+       return at->kind == ml::instruction::redistribute && m.set(at->how, static_cast<ml::collective>(m.below(6)));
      }},
     {"another operator",
      [](mutation& m) {

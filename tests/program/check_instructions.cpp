@@ -31,7 +31,7 @@ instruction& operator_named(ml::program& p, int stage, pass which, std::string_v
 
 instruction& moved(ml::program& p, int stage, pass which, collective how) {
   return programs::find(body_of(p, stage, which),
-                        [how](const instruction& at) { return at.kind == instruction::reshard && at.how == how; });
+                        [how](const instruction& at) { return at.kind == instruction::redistribute && at.how == how; });
 }
 
 instruction& first(ml::program& p, int stage, pass which, instruction::kind_type kind) {

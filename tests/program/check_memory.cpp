@@ -143,7 +143,7 @@ TEST_CASE("nothing is read before it is written, or written twice") {
       whole(), [](auto& p) { drop(body_of(p, 0, pass::backward), first(p, pass::backward, instruction::accumulate)); },
       "before it is written");
   rejects(
-      whole(), [](auto& p) { drop(body_of(p, 0, pass::backward), first(p, pass::backward, instruction::reshard)); },
+      whole(), [](auto& p) { drop(body_of(p, 0, pass::backward), first(p, pass::backward, instruction::redistribute)); },
       "before it is written");
   rejects(
       whole(),
@@ -191,7 +191,7 @@ TEST_CASE("sums are complete when they are read, and set by one instruction") {
         const buffer_id sum = first(p, pass::backward, instruction::accumulate).results[0];
         auto& body = body_of(p, 0, pass::backward);
         body.push_back(
-            {.kind = instruction::reshard, .name = "early", .operands = {sum}, .results = {sum}, .mesh_axis = 0});
+            {.kind = instruction::redistribute, .name = "early", .operands = {sum}, .results = {sum}, .mesh_axis = 0});
       },
       "before the sum over micro-batches is complete");
   rejects(

@@ -40,18 +40,25 @@ struct wiring {
 /// For every receiver of a transfer, one sender per distinct shard that it needs; replicas share the load.
 wiring wire(const program& whole);
 
+/// What all ranks of a step share: the caller's memory per port, and how many steps came before.
+struct host_step {
+  shared_memory* communicator = nullptr;
+  std::span<const port_data> inputs;
+  std::span<void* const> outputs;
+  std::uint64_t number = 0;
+};
+
 class host_rank {
  public:
   /// `shared` (may be null) already holds the parameters: a second program reads them where they are.
-  host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank,
+  host_rank(const program& whole, const kernel_table& kernels, const wiring& wires, std::int32_t rank, void* arithmetic,
             const host_rank* shared);
 
   /// Fills parameters and states with their initial numbers.
   void initialise(std::uint64_t seed);
 
-  /// Runs the rank's schedule once. `inputs` and `outputs` are per port.
-  void run(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
-           std::span<void* const> outputs, std::uint64_t step);
+  /// Runs the rank's schedule once.
+  void run(const host_step& now);
 
   /// This rank's shard of a kept value; `data` is null if the rank does not have it.
   view find(std::string_view name) const;
@@ -62,7 +69,7 @@ class host_rank {
 
   std::vector<event> events;  ///< of the last step, if `record`
   bool record = false;
-  std::string where;  ///< the instruction running, for errors
+  const std::string* where = nullptr;  ///< the name of the instruction running, for errors
 
  private:
   struct place {
@@ -79,18 +86,19 @@ class host_rank {
   void prepare(const kernel_table& kernels);
   view view_of(buffer_id id) const { return shard_view(stage_, stage_.buffers[id], member_); }
   place place_of(buffer_id id) const;
-  void run_body(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
-                std::span<void* const> outputs, pass which, std::int32_t micro_batch);
-  void execute(prepared& now, shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
-               std::span<void* const> outputs, std::int32_t micro_batch);
+  void run_body(const host_step& now, pass which, std::int32_t micro_batch);
+  void execute(const host_step& now, prepared& next, std::int32_t micro_batch);
+  void collect(const host_step& now, prepared& next, const view& from, const view& to);
+  void place_views(prepared& next, std::int32_t micro_batch) const;
   void pass_messages(shared_memory& communicator, const step& what);
   view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;
   bool is_first_replica(const spec& layout) const;
-  picoseconds now() const;
+  picoseconds clock() const;
 
   const program& whole_;
   const wiring& wires_;
   std::int32_t rank_;
+  void* arithmetic_;
   const stage_program& stage_;
   std::int32_t member_;
   bytes arena_size_;
@@ -98,7 +106,6 @@ class host_rank {
   std::vector<std::byte*> shared_base_;  ///< per buffer, where another rank object keeps it; null: in this arena
   std::array<std::vector<prepared>, pass_count> bodies_;
   std::vector<step> order_;
-  std::uint64_t step_ = 0;
   std::int64_t epoch_ = 0;
 };
 

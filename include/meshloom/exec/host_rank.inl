@@ -15,9 +15,8 @@ inline std::byte* allocate_arena(std::int64_t size) {
 }
 inline void free_arena(std::byte* memory) { ::operator delete[](memory, std::align_val_t{arena_alignment}); }
 
-/// to += from, or to = from if `first`; both are shards of equal shape.
 template <class Element>
-void add_shard(const view& from, const view& to, bool first) {
+void add_elements(const view& from, const view& to, bool first) {
   const Element* __restrict source = from.as<Element>();
   Element* __restrict target = to.as<Element>();
   const std::int64_t count = to.count();
@@ -26,6 +25,12 @@ void add_shard(const view& from, const view& to, bool first) {
   } else {
     for (std::int64_t at = 0; at < count; ++at) target[at] += source[at];
   }
+}
+
+/// to += from, or to = from if `first`; both are shards of equal shape.
+inline void add_shard(const view& from, const view& to, bool first) {
+  if (to.type == dtype::f64) return add_elements<double>(from, to, first);
+  return add_elements<float>(from, to, first);
 }
 
 /// The groups of one stage: along each mesh axis, the ranks that differ in that coordinate only.
@@ -107,10 +112,11 @@ MESHLOOM_INLINE wiring wire(const program& whole) {
 }
 
 MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& kernels, const wiring& wires,
-                                     std::int32_t rank, const host_rank* shared)
+                                     std::int32_t rank, void* arithmetic, const host_rank* shared)
     : whole_(whole),
       wires_(wires),
       rank_(rank),
+      arithmetic_(arithmetic),
       stage_(whole.stages[stage_of_rank(whole, rank)]),
       member_(rank - stage_.first_rank),
       arena_size_(stage_.peak()),
@@ -130,7 +136,6 @@ MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& k
   for (const step& each : order_)
     most += each.kind == step::run ? bodies_[static_cast<std::size_t>(each.index)].size() : 1;
   events.reserve(most);
-  where.reserve(256);
 }
 
 MESHLOOM_INLINE host_rank::place host_rank::place_of(buffer_id id) const {
@@ -198,92 +203,80 @@ MESHLOOM_INLINE view host_rank::find(std::string_view name) const {
   return {};
 }
 
-MESHLOOM_INLINE picoseconds host_rank::now() const {
+MESHLOOM_INLINE picoseconds host_rank::clock() const {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   return {(std::chrono::duration_cast<std::chrono::nanoseconds>(since).count() - epoch_) * 1000};
 }
 
-MESHLOOM_INLINE void host_rank::run(shared_memory& communicator, void* arithmetic, std::span<const port_data> inputs,
-                                    std::span<void* const> outputs, std::uint64_t step) {
-  step_ = step;
+MESHLOOM_INLINE void host_rank::run(const host_step& now) {
   events.clear();
   epoch_ = 0;
-  epoch_ = now().count / 1000;
-  for (const meshloom::step& each : order_) {
-    if (each.kind == meshloom::step::run)
-      run_body(communicator, arithmetic, inputs, outputs, static_cast<pass>(each.index), each.micro_batch);
-    else
-      pass_messages(communicator, each);
+  epoch_ = clock().count / 1000;
+  for (const step& each : order_) {
+    if (each.kind == step::run) {
+      run_body(now, static_cast<pass>(each.index), each.micro_batch);
+    } else {
+      pass_messages(*now.communicator, each);
+    }
   }
 }
 
-MESHLOOM_INLINE void host_rank::run_body(shared_memory& communicator, void* arithmetic,
-                                         std::span<const port_data> inputs, std::span<void* const> outputs, pass which,
-                                         std::int32_t micro_batch) {
+MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::int32_t micro_batch) {
   auto& body = bodies_[static_cast<std::size_t>(which)];
   for (std::size_t at = 0; at < body.size(); ++at) {
-    const picoseconds begin = record ? now() : picoseconds{};
-    where.assign(body[at].what->name, 0, std::min<std::size_t>(body[at].what->name.size(), 255));
-    execute(body[at], communicator, arithmetic, inputs, outputs, micro_batch);
-    if (record)
-      events.push_back({rank_, meshloom::step::run, static_cast<std::int32_t>(which), micro_batch,
-                        static_cast<std::int32_t>(at), begin, now()});
+    const picoseconds begin = record ? clock() : picoseconds{};
+    where = &body[at].what->name;
+    execute(now, body[at], micro_batch);
+    if (!record) continue;
+    events.push_back({rank_, step::run, static_cast<std::int32_t>(which), micro_batch, static_cast<std::int32_t>(at),
+                      begin, clock()});
   }
 }
 
-MESHLOOM_INLINE void host_rank::execute(prepared& now, shared_memory& communicator, void* arithmetic,
-                                        std::span<const port_data> inputs, std::span<void* const> outputs,
-                                        std::int32_t micro_batch) {
-  const instruction& what = *now.what;
-  call& with = now.with;
+/// Points the views of an instruction to the slot of a micro-batch.
+MESHLOOM_INLINE void host_rank::place_views(prepared& next, std::int32_t micro_batch) const {
   const std::int64_t slot = micro_batch % stage_.slots;
   std::size_t at = 0;
-  const auto patch = [&](view* views, std::size_t count) {
-    for (std::size_t k = 0; k < count; ++k, ++at)
-      views[k].data = now.places[at].base + now.places[at].slot_stride * slot;
+  const auto point = [&](view* views, std::size_t count) {
+    for (std::size_t k = 0; k < count; ++k, ++at) {
+      views[k].data = next.places[at].base + next.places[at].slot_stride * slot;
+    }
   };
-  patch(with.operand, what.operands.size());
-  patch(with.result, what.results.size());
-  patch(with.exchanged, what.exchanged.size());
-  const auto group = [&](const auto& of) {
-    return of[static_cast<std::size_t>(rank_)][static_cast<std::size_t>(what.mesh_axis)];
-  };
+  point(next.with.operand, next.what->operands.size());
+  point(next.with.result, next.what->results.size());
+  point(next.with.exchanged, next.what->exchanged.size());
+}
+
+MESHLOOM_INLINE void host_rank::collect(const host_step& now, prepared& next, const view& from, const view& to) {
+  const auto rank = static_cast<std::size_t>(rank_), axis = static_cast<std::size_t>(next.what->mesh_axis);
+  now.communicator->redistribute(wires_.group_of[rank][axis], wires_.member_of[rank][axis], next.what->how,
+                                 next.what->combine, from, to);
+}
+
+MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, std::int32_t micro_batch) {
+  const instruction& what = *next.what;
+  call& with = next.with;
+  const auto port = static_cast<std::size_t>(what.port);
+  place_views(next, micro_batch);
   switch (what.kind) {
     case instruction::compute:
-      with.step = step_;
+      with.step = now.number;
       with.micro_batch = static_cast<std::uint64_t>(micro_batch);
       with.accumulate = what.adds && micro_batch > 0;
-      now.kernel(with, arithmetic);
-      break;
+      return next.kernel(with, arithmetic_);
     case instruction::exchange:
-      communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine,
-                                with.exchanged[0], with.exchanged[0]);
-      break;
-    case instruction::reshard:
-      if (what.how == collective::slice)
-        copy_overlap(with.operand[0], with.result[0]);
-      else
-        communicator.redistribute(group(wires_.group_of), group(wires_.member_of), what.how, what.combine,
-                                  with.operand[0], with.result[0]);
-      break;
-    case instruction::load: {
-      const auto port = static_cast<std::size_t>(what.port);
-      copy_overlap(micro_batch_of(whole_.inputs[port], const_cast<void*>(inputs[port].data), micro_batch),
-                   with.result[0]);
-      break;
-    }
+      return collect(now, next, with.exchanged[0], with.exchanged[0]);
+    case instruction::redistribute:
+      if (what.how == collective::slice) return copy_overlap(with.operand[0], with.result[0]);
+      return collect(now, next, with.operand[0], with.result[0]);
+    case instruction::load:
+      return copy_overlap(micro_batch_of(whole_.inputs[port], const_cast<void*>(now.inputs[port].data), micro_batch),
+                          with.result[0]);
     case instruction::accumulate:
-      if (with.result[0].type == dtype::f64)
-        detail::add_shard<double>(with.operand[0], with.result[0], micro_batch == 0);
-      else
-        detail::add_shard<float>(with.operand[0], with.result[0], micro_batch == 0);
-      break;
-    case instruction::store: {
-      const auto port = static_cast<std::size_t>(what.port);
-      const bool own = is_first_replica(stage_.buffers[what.operands[0]].layout);
-      if (own) copy_overlap(with.operand[0], micro_batch_of(whole_.results[port], outputs[port], micro_batch));
-      break;
-    }
+      return detail::add_shard(with.operand[0], with.result[0], micro_batch == 0);
+    case instruction::store:
+      if (!is_first_replica(stage_.buffers[what.operands[0]].layout)) return;
+      return copy_overlap(with.operand[0], micro_batch_of(whole_.results[port], now.outputs[port], micro_batch));
   }
 }
 
@@ -292,8 +285,8 @@ MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const
   const bool sends = what.kind == step::send;
   const transfer& moved = whole_.transfers[number];
   const buffer_id id = sends ? moved.from : moved.to;
-  const picoseconds begin = record ? now() : picoseconds{};
-  where.assign(moved.name, 0, std::min<std::size_t>(moved.name.size(), 255));
+  const picoseconds begin = record ? clock() : picoseconds{};
+  where = &moved.name;
   const place at = place_of(id);
   view shard = view_of(id);
   shard.data = at.base + at.slot_stride * (what.micro_batch % stage_.slots);
@@ -304,7 +297,7 @@ MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const
     else
       communicator.receive(each, shard);
   }
-  if (record) events.push_back({rank_, what.kind, what.index, what.micro_batch, 0, begin, now()});
+  if (record) events.push_back({rank_, what.kind, what.index, what.micro_batch, 0, begin, clock()});
 }
 
 MESHLOOM_INLINE view host_rank::micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const {

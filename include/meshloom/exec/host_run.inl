@@ -22,8 +22,8 @@ MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmeti
   for (std::int32_t rank = 0; rank < program_.ranks; ++rank) {
     const host_rank* shared =
         parameters == nullptr ? nullptr : parameters->ranks_[static_cast<std::size_t>(rank)].get();
-    ranks_.push_back(std::make_unique<host_rank>(program_, kernels_, wires_, rank, shared));
     arithmetic_.push_back(arithmetic());
+    ranks_.push_back(std::make_unique<host_rank>(program_, kernels_, wires_, rank, arithmetic_.back().get(), shared));
   }
   for (std::int32_t rank = 0; rank < program_.ranks; ++rank) threads_.emplace_back([this, rank] { serve(rank); });
   if (parameters == nullptr) command_all(command::initialise);
@@ -54,7 +54,7 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
       if (what == command::initialise)
         own.initialise(seed_);
       else
-        own.run(communicator_, arithmetic_[static_cast<std::size_t>(rank)].get(), inputs_, outputs_, steps_);
+        own.run({&communicator_, inputs_, outputs_, steps_});
     } catch (const stopped&) {  // the rank that failed says why
     } catch (const std::exception& why) {
       fail(rank, why.what());
@@ -72,8 +72,9 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
 MESHLOOM_INLINE void host_run::fail(std::int32_t rank, const std::string& why) {
   {
     const std::lock_guard lock(door_);
-    if (failure_.empty())
-      failure_ = "rank " + std::to_string(rank) + ", at " + ranks_[static_cast<std::size_t>(rank)]->where + ": " + why;
+    const std::string* where = ranks_[static_cast<std::size_t>(rank)]->where;
+    const std::string place = where == nullptr ? "the start" : *where;
+    if (failure_.empty()) failure_ = "rank " + std::to_string(rank) + ", at " + place + ": " + why;
   }
   communicator_.stop();
 }

@@ -21,7 +21,7 @@ inline bytes moved_by(const stage_program& stage, const instruction& what) {
   if (what.kind == instruction::load) read = written;
   if (what.kind == instruction::store) written = read;
   if (what.kind == instruction::accumulate) read += written;
-  if (what.kind == instruction::reshard) read = written;  // a slice reads the part it keeps
+  if (what.kind == instruction::redistribute) read = written;  // a slice reads the part it keeps
   return read + written;
 }
 
@@ -146,7 +146,7 @@ MESHLOOM_INLINE picoseconds price(const stage_program& stage, const instruction&
     return from_seconds(std::max(computing, moving) / phases) + on.launch;
   }
   const bool collects =
-      what.kind == instruction::exchange || (what.kind == instruction::reshard && what.how != collective::slice);
+      what.kind == instruction::exchange || (what.kind == instruction::redistribute && what.how != collective::slice);
   if (!collects) return from_seconds(moving) + on.launch;
   const auto axis = static_cast<std::size_t>(what.mesh_axis);
   return price(what.how, stage.mesh.size[axis], bytes_of_collective(stage, what), links.axis[axis]);

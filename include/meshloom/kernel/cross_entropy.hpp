@@ -29,7 +29,7 @@ struct cross_entropy_kernel {
     const Element top = whole || with.phase == 0
                             ? team.template reduce<Element>(n, math::float_format<Element>::lowest, maximum{}, value)
                             : *row.template in<const Element>(with.exchanged[0]);
-    if (with.phase == 0) return store(team, row.template in<Element>(with.exchanged[0]), top);
+    if (with.phase == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
 
     Element sum, chosen;
     if (whole || with.phase == 1) {
@@ -45,12 +45,12 @@ struct cross_entropy_kernel {
       chosen = row.template in<const Element>(with.exchanged[1])[1];
     }
     if (with.phase == 1) {
-      store(team, row.template in<Element>(with.exchanged[1]), sum);
-      return store(team, row.template in<Element>(with.exchanged[1]) + 1, chosen);
+      write_once(team, row.template in<Element>(with.exchanged[1]), sum);
+      return write_once(team, row.template in<Element>(with.exchanged[1]) + 1, chosen);
     }
     const Element logsum = top + math::log(sum);
-    store(team, row.template in<Element>(with.result[0]), logsum - chosen);
-    store(team, row.template in<Element>(with.result[1]), logsum);
+    write_once(team, row.template in<Element>(with.result[0]), logsum - chosen);
+    write_once(team, row.template in<Element>(with.result[1]), logsum);
   }
 };
 

@@ -29,14 +29,14 @@ struct layer_norm_kernel {
     const Element sum = whole || with.phase == 0
                             ? team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; })
                             : *row.template in<const Element>(with.exchanged[0]);
-    if (with.phase == 0) return store(team, row.template in<Element>(with.exchanged[0]), sum);
+    if (with.phase == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), sum);
     const Element mean = sum / count;
 
     const auto square = [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); };
     const auto fetch_x = [=](std::int64_t i) { team.fetch(x + ahead + i); };
     const Element squares = whole || with.phase == 1 ? team.template reduce<Element>(n, 0, addition{}, square, fetch_x)
                                                      : *row.template in<const Element>(with.exchanged[1]);
-    if (with.phase == 1) return store(team, row.template in<Element>(with.exchanged[1]), squares);
+    if (with.phase == 1) return write_once(team, row.template in<Element>(with.exchanged[1]), squares);
     const Element rstd = Element(1) / math::sqrt(squares / count + static_cast<Element>(with.attribute[0]));
 
     const Element* const gain = with.operand[1].as<const Element>();
@@ -45,8 +45,8 @@ struct layer_norm_kernel {
     team.for_each(
         n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; },
         [=](std::int64_t i) { team.fetch(y + ahead + i); });
-    store(team, row.template in<Element>(with.result[1]), mean);
-    store(team, row.template in<Element>(with.result[2]), rstd);
+    write_once(team, row.template in<Element>(with.result[1]), mean);
+    write_once(team, row.template in<Element>(with.result[2]), rstd);
   }
 };
 

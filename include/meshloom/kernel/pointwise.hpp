@@ -13,8 +13,7 @@ namespace meshloom {
 
 namespace math {
 
-/// The share of x that gelu keeps is 1 / (1 + e^-2u) with u = √(2/π)·(x + 0.044715·x³), that is 1 / (1 + 2^(x·c₁ +
-/// x³·c₃)).
+/// Of x, gelu keeps the share 1 / (1 + e^-2u) with u = √(2/π)·(x + 0.044715·x³), that is 1 / (1 + 2^(c₁·x + c₃·x³)).
 inline constexpr double gelu_linear = -1.5957691216057308 * log2_of_e, gelu_cubic = 0.044715 * gelu_linear;
 
 /// x·Φ(x) in its tanh approximation.

@@ -38,7 +38,7 @@ struct row_index {
 
 /// Writes what all members of the team know.
 template <class Element, class Team>
-MESHLOOM_DEVICE void store(Team team, Element* to, Element value) {
+MESHLOOM_DEVICE void write_once(Team team, Element* to, Element value) {
   if (team.leader()) *to = value;
 }
 

@@ -30,13 +30,13 @@ struct softmax_kernel {
     const Element top = whole || with.phase == 0 ? team.template reduce<Element>(
                                                        seen, math::float_format<Element>::lowest, maximum{}, scaled)
                                                  : *row.template in<const Element>(with.exchanged[0]);
-    if (with.phase == 0) return store(team, row.template in<Element>(with.exchanged[0]), top);
+    if (with.phase == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
 
     constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
     const auto exponential = [=](std::int64_t i) { return math::exp2((scale * x[i] - top) * log2_of_e); };
     if (with.phase == 1) {
       const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
-      return store(team, row.template in<Element>(with.exchanged[1]), sum);
+      return write_once(team, row.template in<Element>(with.exchanged[1]), sum);
     }
     Element* const y = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);

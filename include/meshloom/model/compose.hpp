@@ -5,7 +5,7 @@
 
 #include <meshloom/model/layers.hpp>
 
-#include <tuple>
+#include <utility>
 
 namespace meshloom {
 
@@ -69,24 +69,44 @@ auto call_layer(Scope& within, const Layer& layer, const Input& x) {
   }
 }
 
+namespace detail {
+
+/// A layer at its place in a chain. Chains that begin alike share these types: a tuple would instantiate its own for
+/// every `|` of a long model.
+template <std::size_t Place, class Layer>
+struct layer_slot {
+  Layer layer;
+};
+
+template <std::size_t Place, class Layer>
+constexpr const Layer& layer_at(const layer_slot<Place, Layer>& slot) {
+  return slot.layer;
+}
+
+template <class Places, class... Layer>
+struct layer_slots;
+template <std::size_t... Place, class... Layer>
+struct layer_slots<std::index_sequence<Place...>, Layer...> : layer_slot<Place, Layer>... {};
+
+}  // namespace detail
+
 /// Layers one after the other. At the top of a model each becomes a region of its own: a place where a pipeline can be
 /// cut.
 template <class... Layer>
 struct sequential {
   static constexpr std::string_view name = "sequential";
   static constexpr bool opens_regions = true;
-  std::tuple<Layer...> layers;
+  detail::layer_slots<std::index_sequence_for<Layer...>, Layer...> layers;
 
   auto operator()(auto& scope, const auto& x) const { return call<0>(scope, x); }
 
  private:
-  template <std::size_t Which>
+  template <std::size_t Place>
   auto call(auto& scope, const auto& x) const {
-    if constexpr (Which == sizeof...(Layer)) {
+    if constexpr (Place == sizeof...(Layer)) {
       return x;
     } else {
-      const auto& layer = std::get<Which>(layers);
-      return call<Which + 1>(scope, call_layer(scope, layer, x));
+      return call<Place + 1>(scope, call_layer(scope, detail::layer_at<Place>(layers), x));
     }
   }
 };
@@ -94,17 +114,33 @@ struct sequential {
 namespace detail {
 
 template <class Layer>
-constexpr auto as_tuple(const Layer& layer) {
-  return std::tuple<Layer>(layer);
+constexpr auto as_chain(const Layer& layer) {
+  return sequential<Layer>{{{layer}}};
 }
 template <class... Layer>
-constexpr auto as_tuple(const sequential<Layer...>& chain) {
-  return chain.layers;
+constexpr auto as_chain(const sequential<Layer...>& chain) {
+  return chain;
 }
 
-template <class... Layer>
-constexpr auto chain(const std::tuple<Layer...>& layers) {
-  return sequential<Layer...>{layers};
+template <class... First, std::size_t... I, class... Second, std::size_t... J>
+constexpr auto link(const sequential<First...>& first, std::index_sequence<I...>, const sequential<Second...>& second,
+                    std::index_sequence<J...>) {
+  return sequential<First..., Second...>{{{layer_at<I>(first.layers)}..., {layer_at<J>(second.layers)}...}};
+}
+
+/// Both chains as one.
+template <class... First, class... Second>
+constexpr auto link(const sequential<First...>& first, const sequential<Second...>& second) {
+  return link(first, std::index_sequence_for<First...>{}, second, std::index_sequence_for<Second...>{});
+}
+
+template <class Only>
+constexpr auto link_all(const Only& only) {
+  return only;
+}
+template <class First, class Second, class... Rest>
+constexpr auto link_all(const First& first, const Second& second, const Rest&... rest) {
+  return link_all(link(first, second), rest...);
 }
 
 }  // namespace detail
@@ -116,7 +152,7 @@ constexpr auto operator|(const First& first, const Second& second) {
   static_assert(named_layer<First> && named_layer<Second>,
                 "meshloom: first | second: one of the two is not a layer with a name; give its type a "
                 "`static constexpr std::string_view name`");
-  return detail::chain(std::tuple_cat(detail::as_tuple(first), detail::as_tuple(second)));
+  return detail::link(detail::as_chain(first), detail::as_chain(second));
 }
 
 /// x + body(x).
@@ -133,7 +169,7 @@ struct residual_layer {
 
 template <class... Layer>
 constexpr auto residual(const Layer&... layer) {
-  const auto body = detail::chain(std::tuple_cat(detail::as_tuple(layer)...));
+  const auto body = detail::link_all(detail::as_chain(layer)...);
   return residual_layer<std::remove_const_t<decltype(body)>>{body};
 }
 

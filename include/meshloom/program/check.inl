@@ -94,7 +94,7 @@ class reference_referee {
     }
     if (at.kind > instruction::store) fault(here(), ": is no kind of instruction");
     if (at.kind == instruction::compute && at.op == nullptr) fault(here(), ": computes no operator");
-    const bool grouped = at.kind == instruction::exchange || at.kind == instruction::reshard;
+    const bool grouped = at.kind == instruction::exchange || at.kind == instruction::redistribute;
     if (grouped && (at.mesh_axis < 0 || at.mesh_axis >= stage.mesh.rank)) {
       fault(here(), ": its group lies along mesh axis ", at.mesh_axis, " of ", stage.mesh.rank);
     }

@@ -267,7 +267,7 @@ class instruction_referee {
       fault(at, "exchanges statistics that no operator asks for");
     } else if (at.operands.size() != operands || at.results.size() != results || !at.exchanged.empty()) {
       fault(at, "moves ", at.operands.size(), " values to ", at.results.size());
-    } else if (at.kind == instruction::reshard) {
+    } else if (at.kind == instruction::redistribute) {
       fault(at, check_reshard(at));
     } else if (at.kind == instruction::load) {
       fault(at, check_port(whole_.inputs[static_cast<std::size_t>(at.port)], at.results[0]));
@@ -391,8 +391,10 @@ inline void check_starts(const program& whole, std::vector<std::string>& faults)
   for (const stage_program& stage : whole.stages) {
     for (const kept_value& each : stage.kept_values) all.emplace_back(&stage, &each);
   }
-  std::stable_sort(all.begin(), all.end(),
-                   [](const auto& a, const auto& b) { return a.second->name < b.second->name; });
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return a.second->name != b.second->name ? a.second->name < b.second->name
+                                            : a.first->first_rank < b.first->first_rank;
+  });
   for (std::size_t k = 1; k < all.size(); ++k) {
     const kept_value& a = *all[k - 1].second;
     const kept_value& b = *all[k].second;

@@ -108,7 +108,8 @@ class memory_referee {
 
   /// Buffers enter in the order of time; those alive lie apart, so only neighbours can be in the way.
   void check_apart(std::vector<alive> lives, const std::string& where) {
-    std::stable_sort(lives.begin(), lives.end(), [](const alive& a, const alive& b) { return a.begin < b.begin; });
+    std::sort(lives.begin(), lives.end(),
+              [](const alive& a, const alive& b) { return a.begin != b.begin ? a.begin < b.begin : a.id < b.id; });
     std::map<std::int64_t, alive> placed;  // by offset
     for (const alive& next : lives) {
       const buffer& what = stage_.buffers[next.id];

@@ -78,7 +78,7 @@ MESHLOOM_INLINE buffer_id form_maker::need(const instance& what, const spec& lay
 
 MESHLOOM_INLINE buffer_id form_maker::emit_reshard(const instance& what, buffer_id from, const reshard_step& step,
                                                    buffer_id to) {
-  body().push_back({.kind = instruction::reshard,
+  body().push_back({.kind = instruction::redistribute,
                     .name = name_of_instance(what),
                     .operands = {from},
                     .results = {to},

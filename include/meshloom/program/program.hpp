@@ -31,12 +31,12 @@ inline constexpr std::int64_t arena_alignment = 64;
 
 struct instruction {
   enum kind_type : std::uint8_t {
-    compute,     ///< runs a kernel: one phase, or all, of `op`
-    exchange,    ///< reduces statistics over one mesh axis, in place: `exchanged`
-    reshard,     ///< one collective (or slice) along one mesh axis: operand 0 → result 0
-    load,        ///< this micro-batch's shard of input `port` → result 0
-    accumulate,  ///< result 0 += operand 0; on the first micro-batch, result 0 = operand 0
-    store,       ///< operand 0 → this micro-batch's part of the caller's output `port`
+    compute,       ///< runs a kernel: one phase, or all, of `op`
+    exchange,      ///< reduces statistics over one mesh axis, in place: `exchanged`
+    redistribute,  ///< one collective (or slice) along one mesh axis: operand 0 → result 0
+    load,          ///< this micro-batch's shard of input `port` → result 0
+    accumulate,    ///< result 0 += operand 0; on the first micro-batch, result 0 = operand 0
+    store,         ///< operand 0 → this micro-batch's part of the caller's output `port`
   } kind = compute;
   std::string name = {};  ///< of the node, or of the value moved
   const record* op = nullptr;

@@ -149,7 +149,7 @@ inline std::vector<traffic> traffic_of(const program& lowered, const cluster& ma
     for (const pass now : all_passes) {
       for (const instruction& at : body_of(stage, now)) {
         const bool moves =
-            at.kind == instruction::exchange || (at.kind == instruction::reshard && at.how != collective::slice);
+            at.kind == instruction::exchange || (at.kind == instruction::redistribute && at.how != collective::slice);
         if (!moves) continue;
         const std::string what = without_copies(at.name) + (at.kind == instruction::exchange ? " (statistics)" : "");
         count(all, {std::string(name_of(at.how)), stage.mesh_axes[static_cast<std::size_t>(at.mesh_axis)], what,
@@ -290,7 +290,7 @@ MESHLOOM_INLINE text_table time_table(const program& lowered, const cluster& mac
     for (const event& each : paper.events) {
       if (each.rank != stage.first_rank || each.kind != step::run) continue;
       const instruction& at = body_of(stage, static_cast<pass>(each.index))[static_cast<std::size_t>(each.instruction)];
-      if (at.kind == instruction::exchange || (at.kind == instruction::reshard && at.how != collective::slice)) {
+      if (at.kind == instruction::exchange || (at.kind == instruction::redistribute && at.how != collective::slice)) {
         collectives += each.end - each.begin;
       }
     }
