@@ -11,9 +11,10 @@
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define TEST_SANITIZED
 #endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED
 #endif
-#if defined(__GLIBC__) && !defined(TEST_STATIC) && !defined(TEST_SANITIZED) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(TEST_STATIC) && !defined(TEST_SANITIZED)
 #define TEST_COUNTS_ALLOCATIONS
 #endif
 

@@ -16,9 +16,24 @@
 #include <string>
 #include <vector>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED
+#endif
+
 namespace runs {
 
 namespace ml = meshloom;
+
+/// A program watched by a sanitizer is slow: it tries fewer plans.
+#ifdef TEST_SANITIZED
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
 
 /// A plan as it is asked for: "zero2=2,tensor=2", its ranks and its micro-batches.
 struct request {
