@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "allocations.hpp"
 
+#include "sanitized.hpp"
+
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <new>
 
 // A static program has one malloc, which cannot be replaced and called; a sanitizer replaces it itself.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define TEST_SANITIZED
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TEST_SANITIZED
-#endif
 #if defined(__GLIBC__) && !defined(TEST_STATIC) && !defined(TEST_SANITIZED)
 #define TEST_COUNTS_ALLOCATIONS
 #endif

@@ -143,17 +143,4 @@ class comparison {
   std::map<int, outcome> alone_;
 };
 
-constexpr int micro_batch_counts[] = {1, 2, 4};
-
-/// Calls `visit(plan, ranks)` for every plan on 1, 2, 3, 4 and 8 ranks; under a sanitizer for every seventh.
-template <class Visit>
-void for_each_plan(const Visit& visit) {
-  int turn = 0;
-  for (const int ranks : {1, 2, 3, 4, 8}) {
-    for (const std::string& text : plans_of(ranks)) {
-      if (!sanitized || turn++ % 7 == 0) visit(text, ranks);
-    }
-  }
-}
-
 }  // namespace runs

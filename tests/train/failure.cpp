@@ -55,7 +55,8 @@ std::function<void(const ml::call&)> trap;
 template <int Rank>
 struct tripwire {
   using list = typename ml::op::first<Rank>::list;
-  static constexpr auto signature = ml::describe("tripwire").operands<list>().template results<list>().linear_in(1).made;
+  static constexpr auto signature =
+      ml::describe("tripwire").operands<list>().template results<list>().linear_in(1).made;
   using gradient = ml::operators<tripwire>;
 
   static void differentiate(ml::differentiation& d) {
@@ -64,7 +65,9 @@ struct tripwire {
 
   struct kernel {
     template <class Element>
-    static std::int64_t teams(const ml::call&) { return 1; }
+    static std::int64_t teams(const ml::call&) {
+      return 1;
+    }
 
     template <class Element, class Team>
     static void run(Team team, std::int64_t, const ml::call& with) {
@@ -79,7 +82,9 @@ struct tripwire {
 struct tripwire_layer {
   static constexpr std::string_view name = "wire";
 
-  auto operator()(auto& scope, const ml::pointwise_value auto& value) const { return emit(scope, evaluate(scope, value)); }
+  auto operator()(auto& scope, const ml::pointwise_value auto& value) const {
+    return emit(scope, evaluate(scope, value));
+  }
 
  private:
   template <class... Axis>
@@ -241,17 +246,22 @@ TEST_CASE("a step refuses inputs that it cannot use, and runs on") {
   const std::vector<std::int32_t> nothing;
   CHECK(error_of([&] { run.step({}); }) == "step: the program reads 2 inputs, 0 were given");
   CHECK(error_of([&] { run.step({batch.input}); }) == "step: the program reads 2 inputs, 1 were given");
-  CHECK(error_of([&] { run.step({batch.input, few}); }) ==
-        "step: input 'target' must have 64 elements of i32, 63 of i32 were given");
-  CHECK(error_of([&] { run.step({real, batch.target}); }) ==
-        "step: input 'input' must have 64 elements of i32, 64 of f32 were given");
-  CHECK(error_of([&] { run.step({nothing, batch.target}); }) ==
-        "step: input 'input' must have 64 elements of i32, 0 of i32 were given");
-  CHECK(error_of([&] { run.step({{nullptr, 64, ml::dtype::i32}, batch.target}); }) ==
-        "step: input 'input' is a null pointer");
+  CHECK(error_of([&] {
+          run.step({batch.input, few});
+        }) == "step: input 'target' must have 64 elements of i32, 63 of i32 were given");
+  CHECK(error_of([&] {
+          run.step({real, batch.target});
+        }) == "step: input 'input' must have 64 elements of i32, 64 of f32 were given");
+  CHECK(error_of([&] {
+          run.step({nothing, batch.target});
+        }) == "step: input 'input' must have 64 elements of i32, 0 of i32 were given");
+  CHECK(error_of([&] {
+          run.step({{nullptr, 64, ml::dtype::i32}, batch.target});
+        }) == "step: input 'input' is a null pointer");
   float unwanted = 0;
-  CHECK(error_of([&] { run.step({batch.input, batch.target}, {&unwanted}); }) ==
-        "step: the program stores 0 results, memory for 1 was given; a loss is returned, not stored");
+  CHECK(error_of([&] {
+          run.step({batch.input, batch.target}, {&unwanted});
+        }) == "step: the program stores 0 results, memory for 1 was given; a loss is returned, not stored");
   CHECK(run.steps() == 1);
   CHECK(runs::step(run, batch) < before);
 }
@@ -261,15 +271,17 @@ TEST_CASE("a step refuses to store a result nowhere") {
   const ml::graph whole = ml::trace(task), inference = ml::trace_inference(task);
   const ml::plan chosen = runs::plan_of(whole, {"tensor=2", 2, 1});
   auto run = ml::start(ml::host{}, ml::lower(whole, chosen, ml::local(2)), task);
-  auto reader = ml::start(ml::host{}, ml::lower(inference, ml::adapt(whole, chosen, inference), ml::local(2)), task, run);
+  auto reader =
+      ml::start(ml::host{}, ml::lower(inference, ml::adapt(whole, chosen, inference), ml::local(2)), task, run);
   const runs::sample batch = runs::draw(shape, 0);
   std::vector<float> logits(64 * 32, -1);
   const std::string missing = "step: result '" + reader.executed().results[0].name +
                               "' needs memory to be stored in; pass one pointer per such result";
   CHECK(error_of([&] { reader.step({batch.input}); }) == missing);
   CHECK(error_of([&] { reader.step({batch.input}, {nullptr}); }) == missing);
-  CHECK(error_of([&] { reader.step({batch.input, batch.target}, {logits.data()}); }) ==
-        "step: the program reads 1 inputs, 2 were given");
+  CHECK(error_of([&] {
+          reader.step({batch.input, batch.target}, {logits.data()});
+        }) == "step: the program reads 1 inputs, 2 were given");
   reader.step({batch.input}, {logits.data()});
   CHECK(std::count(logits.begin(), logits.end(), -1.0f) == 0);
 }
@@ -277,7 +289,8 @@ TEST_CASE("a step refuses to store a result nowhere") {
 TEST_CASE("names that a run does not have, and values that do not fit, are refused") {
   auto run = ml::start(ml::host{}, program_under({"data=2", 2, 1}), training());
   const std::vector<double> three(3);
-  CHECK(error_of([&] { run.read("nothing"); }) == "read: the run has no parameter or state 'nothing'; names() lists them");
+  CHECK(error_of([&] { run.read("nothing"); }) ==
+        "read: the run has no parameter or state 'nothing'; names() lists them");
   CHECK(error_of([&] { run.write("nothing", three); }) ==
         "write: the run has no parameter or state 'nothing'; names() lists them");
   CHECK(error_of([&] { run.write("linear.bias", three); }) == "write: linear.bias has 32 elements, 3 were given");

@@ -20,7 +20,8 @@ constexpr int steps = 8;
 const ml::gpt_shape shape = ml::find_gpt("gpt-tiny");
 
 const safetensors::file& record() {
-  static const auto file = safetensors::read((std::filesystem::path(__FILE__).parent_path() / "../data/gpt_tiny.safetensors").string());
+  static const auto file =
+      safetensors::read((std::filesystem::path(__FILE__).parent_path() / "../data/gpt_tiny.safetensors").string());
   return file;
 }
 
@@ -36,8 +37,8 @@ std::vector<runs::sample> batches() {
   return made;
 }
 
-/// A tensor of torch and the parameters of ours that it holds, one after the other along its first axis. A linear weight
-/// is (out, in) there and [in, out] here.
+/// A tensor of torch and the parameters of ours that it holds, one after the other along its first axis. A linear
+/// weight is (out, in) there and [in, out] here.
 struct pairing {
   std::string torch;
   std::vector<std::string> ours;
@@ -48,11 +49,13 @@ std::vector<pairing> pairings() {
   std::vector<pairing> made{{"wte.weight", {"embedding.table"}}, {"wpe.weight", {"positions.weight"}}};
   for (int layer = 0; layer < shape.layers; ++layer) {
     const std::string theirs = "h." + std::to_string(layer) + ".";
-    const std::string attend = "blocks[" + std::to_string(layer) + "].residual.", think = "blocks[" + std::to_string(layer) + "].residual_2.";
+    const std::string attend = "blocks[" + std::to_string(layer) + "].residual.",
+                      think = "blocks[" + std::to_string(layer) + "].residual_2.";
     const std::string heads = attend + "causal_attention.";
     made.push_back({theirs + "ln1.weight", {attend + "layer_norm.gain"}});
     made.push_back({theirs + "ln1.bias", {attend + "layer_norm.bias"}});
-    made.push_back({theirs + "attn.qkv.weight", {heads + "query.weight", heads + "key.weight", heads + "value.weight"}, true});
+    made.push_back(
+        {theirs + "attn.qkv.weight", {heads + "query.weight", heads + "key.weight", heads + "value.weight"}, true});
     made.push_back({theirs + "attn.qkv.bias", {heads + "query.bias", heads + "key.bias", heads + "value.bias"}});
     made.push_back({theirs + "attn.proj.weight", {heads + "output.weight"}, true});
     made.push_back({theirs + "attn.proj.bias", {heads + "output.bias"}});
@@ -78,7 +81,8 @@ void for_each_element(const pairing& pair, const Visit& visit) {
   for (std::size_t which = 0; which < pair.ours.size(); ++which) {
     for (std::size_t row = 0; row < rows; ++row) {
       for (std::size_t column = 0; column < columns; ++column) {
-        visit(which, pair.transposed ? column * rows + row : row * columns + column, (which * rows + row) * columns + column);
+        visit(which, pair.transposed ? column * rows + row : row * columns + column,
+              (which * rows + row) * columns + column);
       }
     }
   }
@@ -89,7 +93,8 @@ void load(ml::host_run& run) {
   for (const pairing& pair : pairings()) {
     const auto& theirs = record().at("w0." + pair.torch).values;
     std::vector<std::vector<double>> ours(pair.ours.size(), std::vector<double>(theirs.size() / pair.ours.size()));
-    for_each_element(pair, [&](std::size_t which, std::size_t here, std::size_t there) { ours[which][here] = theirs[there]; });
+    for_each_element(
+        pair, [&](std::size_t which, std::size_t here, std::size_t there) { ours[which][here] = theirs[there]; });
     for (std::size_t which = 0; which < ours.size(); ++which) run.write(pair.ours[which], ours[which]);
   }
 }
@@ -99,7 +104,8 @@ std::vector<double> as_torch(const ml::host_run& run, const pairing& pair, const
   std::vector<std::vector<double>> ours;
   for (const std::string& name : pair.ours) ours.push_back(run.read(name + suffix));
   std::vector<double> made(record().at("w0." + pair.torch).values.size());
-  for_each_element(pair, [&](std::size_t which, std::size_t here, std::size_t there) { made[there] = ours[which].at(here); });
+  for_each_element(pair,
+                   [&](std::size_t which, std::size_t here, std::size_t there) { made[there] = ours[which].at(here); });
   return made;
 }
 
@@ -121,8 +127,6 @@ double furthest(const ml::host_run& run, const std::string& prefix, const std::s
       theirs = without_key_bias(pair, theirs);
     }
     const double apart = runs::distance(ours, theirs);
-    CAPTURE(pair.torch);
-    CHECK(apart < 1);
     largest = std::max(largest, apart);
   }
   return largest;
@@ -134,17 +138,20 @@ const ml::sgd still{.rate = 0};  ///< its velocity after one step is the gradien
 
 template <class Precision, class Optimizer>
 auto training_of(const Optimizer& with) {
-  return ml::training{.model = ml::gpt(shape.layers), .loss = ml::cross_entropy<ml::axis::vocab>{}, .optimizer = with,
-                      .sizes = ml::gpt_sizes(shape), .precision = Precision{}};
+  return ml::training{.model = ml::gpt(shape.layers),
+                      .loss = ml::cross_entropy<ml::axis::vocab>{},
+                      .optimizer = with,
+                      .sizes = ml::gpt_sizes(shape),
+                      .precision = Precision{}};
 }
 
 const std::vector<runs::request>& requests() {
-  static const std::vector<runs::request> all{{"data=1", 1, 1},         {"data=1", 1, 2},
-                                              {"data=2", 2, 2},         {"tensor=2", 2, 1},
-                                              {"pipeline=2", 2, 4},     {"zero3=2", 2, 1},
-                                              {"gpipe=4", 4, 2},        {"tensor=3", 3, 1},
+  static const std::vector<runs::request> all{{"data=1", 1, 1},           {"data=1", 1, 2},
+                                              {"data=2", 2, 2},           {"tensor=2", 2, 1},
+                                              {"pipeline=2", 2, 4},       {"zero3=2", 2, 1},
+                                              {"gpipe=4", 4, 2},          {"tensor=3", 3, 1},
                                               {"zero1=2,tensor=2", 4, 1}, {"zero2=2,pipeline=2", 4, 2},
-                                              {"tensor=8", 8, 1},       {"data=2,tensor=2,pipeline=2", 8, 2}};
+                                              {"tensor=8", 8, 1},         {"data=2,tensor=2,pipeline=2", 8, 2}};
   return all;
 }
 
@@ -161,7 +168,9 @@ struct versus_torch {
     const ml::plan chosen = runs::plan_of(training, asked);
     auto run = ml::start(ml::host<Arithmetic>{}, ml::lower(training, chosen, ml::local(asked.ranks)), task);
     load(run);
-    auto reader = ml::start(ml::host<Arithmetic>{}, ml::lower(inference, ml::adapt(training, chosen, inference), ml::local(asked.ranks)), task, run);
+    auto reader =
+        ml::start(ml::host<Arithmetic>{},
+                  ml::lower(inference, ml::adapt(training, chosen, inference), ml::local(asked.ranks)), task, run);
     std::vector<Precision> made(static_cast<std::size_t>(shape.batch * shape.seq * shape.vocab));
     reader.step({batches()[0].input}, {made.data()});
     return runs::distance({made.begin(), made.end()}, record().at("logits0").values);
@@ -187,7 +196,8 @@ struct versus_torch {
     std::vector<double> losses;
     for (const runs::sample& each : batches()) losses.push_back(runs::step(run, each));
     const bool exact = std::is_same_v<Precision, double>;
-    return {runs::deviation(losses, record().at("loss." + name + (exact ? ".f64" : "")).values), furthest(run, "wN." + name + ".")};
+    return {runs::deviation(losses, record().at("loss." + name + (exact ? ".f64" : "")).values),
+            furthest(run, "wN." + name + ".")};
   }
 };
 
@@ -209,11 +219,13 @@ void check_all(const std::string& what, const tolerance& allowed) {
     CHECK(by_adamw.losses <= allowed.losses);
     CHECK(by_sgd.weights <= allowed.weights);
     CHECK(by_adamw.weights <= allowed.weights);
-    seen = {std::max(seen.logits, logits), std::max(seen.gradients, gradients), std::max({seen.losses, by_sgd.losses, by_adamw.losses}),
+    seen = {std::max(seen.logits, logits), std::max(seen.gradients, gradients),
+            std::max({seen.losses, by_sgd.losses, by_adamw.losses}),
             std::max({seen.weights, by_sgd.weights, by_adamw.weights})};
   }
-  MESSAGE(what << ", " << requests().size() << " plans: at most " << seen.logits << " from torch in logits, " << seen.gradients
-               << " in gradients, " << seen.losses << " in losses, " << seen.weights << " in weights after " << steps << " steps");
+  MESSAGE(what << ", " << requests().size() << " plans: at most " << seen.logits << " from torch in logits, "
+               << seen.gradients << " in gradients, " << seen.losses << " in losses, " << seen.weights
+               << " in weights after " << steps << " steps");
 }
 
 }  // namespace
@@ -231,3 +243,21 @@ TEST_CASE("a vendor's arithmetic in f32 trains as torch does in f32") {
   check_all<ml::cblas, float>("cblas, f32", {1e-5, 1e-5, 1e-5, 5e-5});
 }
 #endif
+
+TEST_CASE("one parameter in the place of another is found") {
+  const auto task = training_of<float>(still);
+  auto run = ml::start(ml::host{}, runs::program_of(ml::trace(task), {"data=1", 1, 1}), task);
+  load(run);
+  const std::string heads = "blocks[1].residual.causal_attention.";
+  const auto query = run.read(heads + "query.weight");
+  run.write(heads + "query.weight", run.read(heads + "key.weight"));
+  run.write(heads + "key.weight", query);
+  const double loss = runs::step(run, batches()[0]);
+  CHECK(runs::deviation({loss}, {record().at("loss.sgd").values[0]}) > 1e-5);
+  CHECK(furthest(run, "g0.", ".velocity") > 1e-3);
+}
+
+TEST_CASE("a record that is not there is refused") {
+  CHECK_THROWS_WITH_AS(safetensors::read("nowhere.safetensors"),
+                       "safetensors: nowhere.safetensors cannot be read or has no header", ml::error);
+}

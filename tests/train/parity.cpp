@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every preset and product of presets trains like one rank. Shards are uneven and empty on purpose: 3 ranks for 4 heads,
-// 8 for 4 heads and for 6 rows, 50 words over anything.
+// Every preset and product of presets trains like one rank. Shards are uneven and empty on purpose: 3 ranks for 4
+// heads, 8 for 4 heads and for 6 rows, 50 words over anything.
 #include "comparison.hpp"
 
 namespace {

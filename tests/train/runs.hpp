@@ -3,6 +3,8 @@
 // steps of it leave behind.
 #pragma once
 
+#include "sanitized.hpp"
+
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
 #include <meshloom/model/gpt.hpp>
@@ -16,24 +18,9 @@
 #include <string>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define TEST_SANITIZED
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TEST_SANITIZED
-#endif
-
 namespace runs {
 
 namespace ml = meshloom;
-
-/// A program watched by a sanitizer is slow: it tries fewer plans.
-#ifdef TEST_SANITIZED
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
 
 /// A plan as it is asked for: "zero2=2,tensor=2", its ranks and its micro-batches.
 struct request {
@@ -43,15 +30,18 @@ struct request {
 };
 
 inline std::string name_of(const request& asked) {
-  return asked.text + " on " + std::to_string(asked.ranks) + " ranks, " + std::to_string(asked.micro_batches) + " micro-batches";
+  return asked.text + " on " + std::to_string(asked.ranks) + " ranks, " + std::to_string(asked.micro_batches) +
+         " micro-batches";
 }
 
 namespace detail {
 
 /// "zero2=2,tensor=2", and where both mesh axes are there also "tensor=2,zero2=2": the last axis is the fastest.
 inline void add_products(std::vector<std::string>& texts, int data, int tensor, int pipeline) {
-  const std::vector<std::string> spreads = data == 1 ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "zero1", "zero2", "zero3"};
-  const std::vector<std::string> lines = pipeline == 1 ? std::vector<std::string>{"pipeline"} : std::vector<std::string>{"pipeline", "gpipe"};
+  const std::vector<std::string> spreads =
+      data == 1 ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "zero1", "zero2", "zero3"};
+  const std::vector<std::string> lines =
+      pipeline == 1 ? std::vector<std::string>{"pipeline"} : std::vector<std::string>{"pipeline", "gpipe"};
   for (const std::string& spread : spreads) {
     for (const std::string& line : lines) {
       std::string text = pipeline > 1 ? "," + line + "=" + std::to_string(pipeline) : "";
@@ -68,7 +58,8 @@ inline void add_products(std::vector<std::string>& texts, int data, int tensor, 
 
 /// Every preset on `ranks` ranks, and every product of them.
 inline std::vector<std::string> plans_of(int ranks) {
-  if (ranks == 1) return {"data=1", "zero1=1", "zero2=1", "zero3=1", "tensor=1", "pipeline=1", "gpipe=1", "zero3=1,tensor=1"};
+  if (ranks == 1)
+    return {"data=1", "zero1=1", "zero2=1", "zero3=1", "tensor=1", "pipeline=1", "gpipe=1", "zero3=1,tensor=1"};
   std::vector<std::string> texts;
   for (int data = ranks; data >= 1; --data) {
     if (ranks % data != 0) continue;
@@ -77,6 +68,19 @@ inline std::vector<std::string> plans_of(int ranks) {
     }
   }
   return texts;
+}
+
+constexpr int micro_batch_counts[] = {1, 2, 4};
+
+/// Calls `visit(plan, ranks)` for every plan on 1, 2, 3, 4 and 8 ranks; under a sanitizer for every seventh.
+template <class Visit>
+void for_each_plan(const Visit& visit) {
+  int turn = 0;
+  for (const int ranks : {1, 2, 3, 4, 8}) {
+    for (const std::string& text : plans_of(ranks)) {
+      if (!sanitized || turn++ % 7 == 0) visit(text, ranks);
+    }
+  }
 }
 
 inline ml::plan plan_of(const ml::graph& whole, const request& asked) {

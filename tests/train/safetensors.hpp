@@ -35,7 +35,9 @@ class cursor {
     return at_ < end_ && text_[at_] == wanted;
   }
   void take(char wanted) {
-    if (!next_is(wanted)) throw meshloom::error(std::string("safetensors: the header lacks a ") + wanted + " at byte " + std::to_string(at_));
+    if (!next_is(wanted))
+      throw meshloom::error(std::string("safetensors: the header lacks a ") + wanted + " at byte " +
+                            std::to_string(at_));
     ++at_;
   }
   std::string string() {
@@ -74,9 +76,12 @@ inline entry read_entry(cursor& header) {
   header.take('{');
   while (!header.next_is('}')) {
     const std::string key = header.string();
-    if (key == "shape") made.shape = header.numbers();
-    else if (key == "data_offsets") made.offsets = header.numbers();
-    else (key == "dtype" ? made.type : made.type.assign("metadata")) = header.string();
+    if (key == "shape")
+      made.shape = header.numbers();
+    else if (key == "data_offsets")
+      made.offsets = header.numbers();
+    else
+      (key == "dtype" ? made.type : made.type.assign("metadata")) = header.string();
   }
   header.take('}');
   return made;
@@ -91,7 +96,8 @@ std::vector<double> numbers(const char* from, std::size_t size) {
 
 inline tensor read_tensor(const std::string& name, const entry& what, const std::string& bytes, std::size_t data) {
   if (what.offsets.size() != 2) throw meshloom::error("safetensors: " + name + " has no data_offsets");
-  const std::size_t begin = data + static_cast<std::size_t>(what.offsets[0]), end = data + static_cast<std::size_t>(what.offsets[1]);
+  const std::size_t begin = data + static_cast<std::size_t>(what.offsets[0]),
+                    end = data + static_cast<std::size_t>(what.offsets[1]);
   if (begin > end || end > bytes.size()) throw meshloom::error("safetensors: " + name + " lies outside the file");
   const char* const from = bytes.data() + begin;
   if (what.type == "F32") return {what.shape, numbers<float>(from, end - begin)};
@@ -108,7 +114,8 @@ inline file read(const std::string& path) {
   const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
   std::uint64_t length = 0;
   if (bytes.size() > sizeof length) std::memcpy(&length, bytes.data(), sizeof length);
-  if (length == 0 || length > bytes.size() - sizeof length) throw meshloom::error("safetensors: " + path + " cannot be read or has no header");
+  if (length == 0 || length > bytes.size() - sizeof length)
+    throw meshloom::error("safetensors: " + path + " cannot be read or has no header");
   const std::size_t data = sizeof length + length;
   detail::cursor header(bytes, sizeof length, data);
   file made;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A head that is the embedding, transposed. Where a pipeline cuts between the two, each stage keeps a copy of the table:
-// gradients cross once per step, and the copies stay equal to the last bit.
+// A head that is the embedding, transposed. Where a pipeline cuts between the two, each stage keeps a copy of the
+// table: gradients cross once per step, and the copies stay equal to the last bit.
 #include "comparison.hpp"
 
 namespace {

@@ -275,9 +275,14 @@ MESHLOOM_INLINE void stage_lowering::send() {
     if (each.from != which_ || each.from_pass != make_.now) continue;
     const stage_plan& reader = made_.stages[each.to];
     spec layout = each.wanted;
-    if (!(reader.mesh == plan_.mesh)) layout = make_.without_partial(each.what);
-    transfer_of(each).from = make_.need(each.what, layout);
-    sent_[static_cast<std::size_t>(make_.now)].push_back(transfer_of(each).from);
+    if (!(reader.mesh == plan_.mesh) || layout.has_partial()) layout = make_.without_partial(each.what);
+    const buffer_id sent = make_.need(each.what, layout);
+    transfer_of(each).from = sent;
+    sent_[static_cast<std::size_t>(make_.now)].push_back(sent);
+    if (make_.now != pass::reduce) continue;
+    // The update of this stage reads the summed gradient as well: it stays, so that it is reduced once.
+    make_.out.buffers[sent].where = memory::fixed;
+    make_.forms.add(each.what, {layout, sent, pass::update, false});
   }
 }
 
