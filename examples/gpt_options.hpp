@@ -44,7 +44,8 @@ inline gpt_options read_options(int count, char** words) {
   const auto number = [&](auto& into, auto least) {
     const std::string_view name = words[at], text = value();
     const auto read = std::from_chars(text.data(), text.data() + text.size(), into);
-    if (read.ec != std::errc() || read.ptr != text.data() + text.size() || into < static_cast<decltype(+into)>(least)) {
+    if (read.ec != std::errc() || read.ptr != text.data() + text.size() ||
+        !(into >= static_cast<decltype(+into)>(least))) {
       throw meshloom::error("option " + std::string(name) + ": '" + std::string(text) +
                             "' is not possible; give a number of " + std::to_string(least) + " or more");
     }
@@ -92,6 +93,7 @@ inline gpt_options read_options(int count, char** words) {
     else
       throw meshloom::error("option " + std::string(name) + " is unknown; run gpt --help for the options");
   }
+  if (made.prompt.empty()) throw meshloom::error("option --prompt needs at least one byte to go on from");
   if (made.backend != "host" && made.backend != "simulate") {
     throw meshloom::error("backend '" + made.backend + "' is not in this binary; use host or simulate");
   }

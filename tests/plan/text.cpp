@@ -125,7 +125,7 @@ ml::plan random_plan(const ml::graph& whole, random_bits& bits) {
                 .sizes = whole.sizes,
                 .ranks = 0,
                 .micro_batches = draw(bits, 2) == 0 ? 1 : 8,
-                .schedule = static_cast<ml::schedule_kind>(draw(bits, 3)),
+                .schedule = draw(bits, 2) == 0 ? ml::schedule_kind::gpipe : ml::schedule_kind::one_f_one_b,
                 .stages = {},
                 .predicted = {static_cast<std::int64_t>(bits() >> (1 + draw(bits, 62)))},
                 .bound = {static_cast<std::int64_t>(draw(bits, 2) * (bits() >> (1 + draw(bits, 62))))}};
@@ -264,6 +264,7 @@ TEST_CASE("what is not this plan's head is refused with its line and a cure") {
         "plan, line 6: there is no schedule 'zigzag'; write forward, gpipe or 1f1b");
   CHECK(refusal_of(with(text, "predicted ", "predicted -"))
             .ends_with("' does not do; write a whole number from 0 to 9223372036854775807"));
+  CHECK(refusal_of(with(text, "schedule 1f1b", "schedule forward")).find("forward only") != std::string::npos);
   CHECK(refusal_of(with(text, "bound 0", "schedule gpipe")) ==
         "plan, line 8: expected 'bound', found 'schedule'; keep the lines of a written plan, in their order");
 }

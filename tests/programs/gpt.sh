@@ -43,6 +43,8 @@ grep -q '"traceEvents"' "$folder/trace" || fail "--trace writes no timeline"
 works simulating --backend simulate --ranks 8 --plan tensor=2,pipeline=4 --trace "$folder/simulated"
 grep -q "simulated:" "$folder/simulating" || fail "the simulator says nothing"
 
+works deep --ranks 6 --layers 1 --plan pipeline
+
 refuses "ranks" --ranks 3 --plan data=2,tensor=2
 refuses "no such preset" --ranks 2 --plan megatron
 refuses "stages" --ranks 64 --plan pipeline
@@ -59,6 +61,7 @@ refuses "bytes up to" --vocab 40
 refuses "unknown" --colour blue
 refuses "needs a value" --steps
 refuses "not possible" --ranks zero
+refuses "at least one byte" --prompt ""
 refuses "not in this binary" --backend cuda
 
 echo "gpt.sh: $failures failures"

@@ -123,10 +123,15 @@ inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
   if (next < made.ranks) faults.push_back("rank " + std::to_string(next) + " is in no stage");
 }
 
+inline bool trains(const graph& whole) {
+  return std::any_of(whole.nodes.begin(), whole.nodes.end(), [](const node& at) { return at.when != phase::forward; });
+}
+
 inline void check_blocks(const graph& whole, const plan& made, std::vector<std::string>& faults) {
   std::int32_t next = 0;
   for (const stage_plan& stage : made.stages) {
-    if (stage.first_block != next || stage.end_block <= stage.first_block) {
+    const std::int32_t least = trains(whole) ? 1 : 0;  // without a loss, the stage of the loss alone has nothing to do
+    if (stage.first_block != next || stage.end_block < stage.first_block + least) {
       return faults.push_back("stages do not follow each other block by block");
     }
     if (stage.recompute.size() != static_cast<std::size_t>(stage.end_block - stage.first_block)) {
@@ -218,6 +223,9 @@ MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& m
   if (made.micro_batches < 1 || batch % made.micro_batches != 0) {
     faults.push_back(std::to_string(made.micro_batches) + " micro-batches do not divide a batch of " +
                      std::to_string(batch));
+  }
+  if (detail::trains(whole) && made.schedule == schedule_kind::forward_only) {
+    faults.push_back("the plan runs forward only, but the model is trained; write schedule 1f1b or gpipe");
   }
   if (made.predicted.count < 0 || made.bound.count < 0) faults.push_back("a time of the plan is negative");
   for (const stage_plan& stage : made.stages) {

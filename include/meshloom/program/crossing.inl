@@ -49,6 +49,13 @@ void for_each_node(const graph& whole, const plan& made, const Visit& visit) {
     }
   }
 }
+inline spec without_pending(spec layout) {
+  for (int axis = 0; axis < max_mesh_rank; ++axis) {
+    if ((layout.partial_sum() | layout.partial_max()) >> axis & 1) layout = layout.without(axis);
+  }
+  return layout;
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const plan& made) {
@@ -68,8 +75,9 @@ MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const p
       if (known) continue;
       const pass to_pass = detail::pass_of(at.when);
       const pass from_pass = to_pass == pass::update ? pass::reduce : detail::pass_of(made_when);
-      found.push_back({what, from, stage, from_pass, made_when == phase::forward ? pass::forward : to_pass,
-                       operand_spec_in(whole, made.stages[stage], id, k)});
+      // A message carries whole or split values; what a reader wants pending it must find made pending in its stage.
+      const spec wanted = detail::without_pending(operand_spec_in(whole, made.stages[stage], id, k));
+      found.push_back({what, from, stage, from_pass, made_when == phase::forward ? pass::forward : to_pass, wanted});
     }
   });
   return found;

@@ -275,7 +275,7 @@ MESHLOOM_INLINE void stage_lowering::send() {
     if (each.from != which_ || each.from_pass != make_.now) continue;
     const stage_plan& reader = made_.stages[each.to];
     spec layout = each.wanted;
-    if (!(reader.mesh == plan_.mesh) || layout.has_partial()) layout = make_.without_partial(each.what);
+    if (!(reader.mesh == plan_.mesh)) layout = make_.without_partial(each.what);
     const buffer_id sent = make_.need(each.what, layout);
     transfer_of(each).from = sent;
     sent_[static_cast<std::size_t>(make_.now)].push_back(sent);
