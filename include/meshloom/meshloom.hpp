@@ -11,6 +11,7 @@
 #include <meshloom/cluster/presets.hpp>
 
 // How: manual plans, solved and saved.
+#include <meshloom/plan/adapt.hpp>
 #include <meshloom/plan/manual.hpp>
 #include <meshloom/plan/problem.hpp>
 #include <meshloom/plan/solve.hpp>

@@ -6,6 +6,7 @@
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/layer_norm.hpp>
+#include <meshloom/op/lookup.hpp>
 #include <meshloom/op/pointwise.hpp>
 #include <meshloom/op/softmax.hpp>
 #include <meshloom/op/update.hpp>

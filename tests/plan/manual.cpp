@@ -20,8 +20,9 @@ auto said(const ml::manual& asked) {
   for (const auto& each : asked.zero) text += "zero" + std::to_string(each.level) + "@" + each.mesh_axis + " ";
   for (const auto& each : asked.pins) text += each.path + ":" + each.axis + "@" + each.mesh_axis + " ";
   for (const auto cut : asked.cuts) text += "|" + std::to_string(cut) + " ";
-  return text + std::to_string(asked.stages) + "x" + std::to_string(asked.micro_batches) + " " +
-         std::string(ml::name_of(asked.schedule));
+  text += std::to_string(asked.stages) + "x" + std::to_string(asked.micro_batches);
+  for (const auto each : asked.schedules) text += " " + std::string(ml::name_of(each));
+  return text;
 }
 
 std::string parsed(std::string_view text, std::int32_t ranks) {
@@ -32,30 +33,36 @@ std::string parsed(std::string_view text, std::int32_t ranks) {
 }  // namespace
 
 TEST_CASE("presets say what their papers say") {
-  CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 1x1 1f1b");
-  CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 1x1 1f1b");
-  CHECK(said(ml::megatron(2)) == "tensor=2 heads@tensor mlp@tensor vocab@tensor 1x1 1f1b");
-  CHECK(said(ml::pipeline(3)) == "3x1 1f1b");
+  CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 1x1");
+  CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 1x1");
+  CHECK(said(ml::megatron(2)) == "tensor=2 heads@tensor mlp@tensor vocab@tensor 1x1");
+  CHECK(said(ml::pipeline(3)) == "3x1");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe)) == "3x1 gpipe");
-  CHECK(said(ml::stage(5)) == "|5 2x1 1f1b");
-  CHECK(said(ml::pin_result<ml::axis::seq, ml::mesh::tensor>("a.dot")) == "a.dot:seq@tensor 1x1 1f1b");
-  CHECK(said(ml::split_all<ml::axis::seq, ml::mesh::expert>(2)) == "expert=2 seq@expert 1x1 1f1b");
+  CHECK(said(ml::pipeline(3, ml::schedule_kind::one_f_one_b)) == "3x1 1f1b");
+  CHECK(said(ml::stage(5)) == "|5 2x1");
+  CHECK(said(ml::pin_result<ml::axis::seq, ml::mesh::tensor>("a.dot")) == "a.dot:seq@tensor 1x1");
+  CHECK(said(ml::split_all<ml::axis::seq, ml::mesh::expert>(2)) == "expert=2 seq@expert 1x1");
 }
 
 TEST_CASE("a product has the constraints of both") {
   CHECK(said(ml::data_parallel(2) & ml::megatron(2)) ==
-        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor 1x1 1f1b");
-  CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x1 1f1b");
+        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor 1x1");
+  CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x1");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe) & ml::data_parallel(2)) == "data=2 batch@data 3x1 gpipe");
   CHECK(said(ml::data_parallel(2) & ml::pipeline(3, ml::schedule_kind::gpipe)) == "data=2 batch@data 3x1 gpipe");
-  CHECK(said(ml::data_parallel(2) & ml::data_parallel(2)) == "data=2 batch@data batch@data 1x1 1f1b");
+  CHECK(said(ml::data_parallel(2) & ml::data_parallel(2)) == "data=2 batch@data batch@data 1x1");
   CHECK(said(ml::data_parallel(2) & ml::data_parallel(3)) ==
-        "data=2 data=3 batch@data batch@data 1x1 1f1b");  // check(problem) objects
+        "data=2 data=3 batch@data batch@data 1x1");  // check(problem) objects
+  const ml::manual gpipe = ml::pipeline(2, ml::schedule_kind::gpipe);
+  CHECK(said(gpipe & ml::stage(3)) == "|3 2x1 gpipe");  // who says no schedule does not change one
+  CHECK(said(ml::stage(3) & gpipe) == "|3 2x1 gpipe");
+  CHECK(said(gpipe & ml::pipeline(2) & gpipe) == "2x1 gpipe");
+  CHECK(said(gpipe & ml::pipeline(2, ml::schedule_kind::one_f_one_b)) == "2x1 gpipe 1f1b");  // check(problem) objects
   ml::manual parts = ml::pipeline(2);
   parts.micro_batches = 8;
   CHECK((ml::megatron(2) & parts).micro_batches == 8);
-  const std::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3), ml::pipeline(2),
-                                        ml::stage(4)};
+  const std::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3),
+                                        ml::pipeline(2),      ml::stage(4),   gpipe};
   for (const ml::manual& a : presets) {
     CHECK(said(a & ml::manual{}) == said(a));
     for (const ml::manual& b : presets) {

@@ -99,7 +99,7 @@ TEST_CASE("a batch that cannot be cut so is named") {
                                           "the batch or use fewer ranks for it"});
 }
 
-TEST_CASE("stages that the model cannot be cut into are named") {
+TEST_CASE("stages that the model cannot be cut into, and schedules that disagree, are named") {
   CHECK(faults_of(ml::pipeline(9), 9).empty());  // 4 layers, embedding, positions, norm, head, loss
   CHECK(faults_of(ml::pipeline(10), 10) ==
         sentences{"the plan has 10 stages, but the model can be cut into at most 9"});
@@ -110,6 +110,9 @@ TEST_CASE("stages that the model cannot be cut into are named") {
   }
   CHECK(faults_of(ml::stage(3) & ml::stage(3), 3) ==
         sentences{"stage: a cut in front of block 3 is not possible; cuts rise between 1 and 8"});
+  CHECK(faults_of(ml::pipeline(2, ml::schedule_kind::gpipe) & ml::stage(3), 2).empty());
+  CHECK(faults_of(ml::pipeline(2, ml::schedule_kind::gpipe) & ml::pipeline(2, ml::schedule_kind::one_f_one_b), 2) ==
+        sentences{"the plan asks for two schedules, gpipe and 1f1b; presets of one plan must agree on it"});
   CHECK(faults_of(ml::stage(3) & ml::pipeline(3), 3) ==
         sentences{"the plan has 3 stages but names 1 cuts; name one fewer than stages"});
 }

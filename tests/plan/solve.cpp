@@ -34,6 +34,24 @@ ml::spec result_of(const ml::graph& graph, const ml::stage_plan& stage, const st
   return ml::result_spec_in(graph, stage, models::node_named(graph, name), 0);
 }
 
+using placements = std::vector<ml::placement>;
+
+/// What mesh axis 0 does to a value, where it is made: one that is carried into the copies of a layer is made by its
+/// neighbours, in the last copy or the first by another than in the rest.
+placements placements_of(const ml::graph& graph, const ml::stage_plan& stage, ml::value_id id) {
+  const ml::region_id home = graph.values[id].region;
+  std::vector<ml::value_id> made;
+  for (std::int32_t copy = 0; copy < graph.regions[home].count; ++copy) {
+    const ml::value_id source = ml::resolve(graph, id, {home, copy}).value;
+    if (std::find(made.begin(), made.end(), source) == made.end()) made.push_back(source);
+  }
+  placements found;
+  for (const ml::value_id source : made) {
+    found.push_back(result_of(graph, stage, graph.nodes[graph.values[source].producer].name).on(0));
+  }
+  return found;
+}
+
 /// The operands that a mesh axis leaves as pending sums must be a set in which the operator says it is linear.
 void check_linear(const ml::node& at, const ml::stage_plan& stage, ml::node_id id, const ml::graph& graph) {
   const ml::signature& op = at.op->op;
@@ -333,6 +351,46 @@ TEST_CASE("a constraint in the model is obeyed by every plan") {
         "operator linear.pointwise has no strategy that meets its pins; remove one, or pin an axis it can split");
 }
 
+TEST_CASE("a gradient pinned in the model is obeyed, the result left alone") {
+  const auto planned = [](auto... constraint) {
+    const auto pinned = ml::pinned_gradient(ml::linear<embed, mlp>{}, constraint...);
+    const ml::graph graph = ml::trace(
+        models::token_training(ml::embedding<vocab, embed>{} | pinned | ml::gelu{} | ml::linear<mlp, vocab>{}));
+    const auto made = ml::solve(ml::formulate(graph, ml::local(2), {.mesh = {{"tensor", 2}}}));
+    REQUIRE_MESSAGE(made, made.error());
+    check_sound(graph, made.value());
+    const ml::value_id result = graph.nodes[models::node_named(graph, "linear.pointwise")].results[0];
+    return std::pair(placements_of(graph, only_stage(made.value()), result),
+                     placements_of(graph, only_stage(made.value()), graph.values[result].gradient));
+  };
+  const auto free = planned();
+  const auto by_mlp = planned(ml::split<mlp, ml::mesh::tensor>{}), by_seq = planned(ml::split<seq, ml::mesh::tensor>{});
+  CHECK(by_mlp.second == placements{split(2)});
+  CHECK(by_seq.second == placements{split(1)});
+  CHECK(planned(ml::whole<ml::mesh::tensor>{}).second == placements{whole});
+  CHECK((by_mlp.second != free.second || by_seq.second != free.second));
+}
+
+TEST_CASE("what is carried through a repeated layer is pinned where it is made") {
+  const auto planned = [](const auto& middle) {
+    const ml::graph graph = ml::trace(models::token_training(ml::embedding<vocab, embed>{} | middle |
+                                                             ml::layer_norm<embed>{} | ml::linear<embed, vocab>{}));
+    const auto made = ml::solve(ml::formulate(graph, ml::local(2), {.mesh = {{"tensor", 2}}}));
+    REQUIRE_MESSAGE(made, made.error());
+    check_sound(graph, made.value());
+    REQUIRE(graph.pins.size() == 1);
+    const ml::value_id bound = graph.pins[0].value;
+    return placements_of(graph, only_stage(made.value()),
+                         graph.pins[0].gradient ? graph.values[bound].gradient : bound);
+  };
+  constexpr ml::split<seq, ml::mesh::tensor> by_seq;
+  const auto block = models::perceptron();
+  CHECK(planned(ml::pinned(ml::repeat(3, block), by_seq)) == placements{split(1)});
+  CHECK(planned(ml::pinned_gradient(ml::repeat(3, block), by_seq)) == placements{split(1)});
+  CHECK(planned(ml::repeat(3, ml::pinned(block, by_seq))) == placements{split(1)});
+  CHECK(planned(ml::repeat(3, ml::pinned_gradient(block, by_seq))) == placements{split(1), split(1)});
+}
+
 TEST_CASE("a pinned gradient is obeyed") {
   ml::graph graph = gpt();
   const ml::node_id forward = models::node_named(graph, "repeat.residual_2.linear.dot");
@@ -347,6 +405,41 @@ TEST_CASE("a pinned gradient is obeyed") {
   }
 }
 
+TEST_CASE("a sum that must be done before a message, or in every micro-batch, is weighed as often as it is done") {
+  const auto two_products = [](std::int64_t samples, std::int64_t wide) {
+    return ml::trace(ml::training{
+        .model = ml::linear_without_bias<embed, mlp>{} | ml::linear_without_bias<mlp, vocab>{},
+        .loss = ml::cross_entropy<vocab>{},
+        .optimizer = ml::sgd{},
+        .sizes = ml::sizes{ml::size<batch>{samples}, ml::size<embed>{wide}, ml::size<mlp>{2}, ml::size<vocab>{2}},
+        .input = ml::tensor<batch, embed>{},
+        .target = ml::integers<batch>{}});
+  };
+  const auto placed = [](const ml::graph& graph, const ml::manual& asked, const std::string& path) {
+    const ml::plan made = ml::solve(ml::formulate(graph, ml::local(asked.ranks()), asked)).value();
+    return result_of(graph, made.stages[ml::stage_id{0}], path).on(0);
+  };
+  const ml::manual free{.mesh = {{"data", 2}}};
+
+  // Split by its long contracted axis, the first product moves the least; but its sums, read by the next stage, would
+  // have to be done before it is sent.
+  CHECK(placed(two_products(2, 4096), free & ml::stage(1), "linear.dot") != sum);
+
+  // Split by the batch, the gradient of its weight moves the least; but under ZeRO-2 its sums are done as often as
+  // there are micro-batches.
+  const auto gradient = [&](std::int32_t level, std::int32_t parts) {
+    const ml::graph graph = two_products(8192 * parts, 2);
+    ml::manual asked = free;
+    asked.micro_batches = parts;
+    asked.zero = {{"data", level}};
+    const ml::value_id slope = graph.values[graph.nodes[models::node_named(graph, "linear.dot")].results[0]].gradient;
+    asked.pins = {{graph.nodes[graph.values[slope].producer].name, "data", ""}};
+    return placed(graph, asked, graph.nodes[graph.values[graph.parameters[0].gradients[0]].producer].name);
+  };
+  CHECK(gradient(1, 8) == sum);
+  CHECK(gradient(2, 8) != sum);
+}
+
 TEST_CASE("more micro-batches cost no less, and the schedule is as asked") {
   std::int64_t before = 0;
   for (const std::int32_t parts : {1, 2, 4, 8}) {
@@ -357,4 +450,6 @@ TEST_CASE("more micro-batches cost no less, and the schedule is as asked") {
   }
   CHECK(models::planned(gpt(), "pipeline=2", 2).schedule == ml::schedule_kind::one_f_one_b);
   CHECK(models::planned(gpt(), "gpipe=2", 2).schedule == ml::schedule_kind::gpipe);
+  const ml::manual cut = ml::pipeline(2, ml::schedule_kind::gpipe) & ml::stage(3);
+  CHECK(ml::solve(ml::formulate(gpt(), ml::local(2), cut)).value().schedule == ml::schedule_kind::gpipe);
 }

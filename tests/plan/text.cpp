@@ -19,6 +19,8 @@ namespace {
 
 using random_bits = std::mt19937_64;
 
+constexpr ml::placement sum{ml::placement::partial_sum, -1};
+
 std::size_t draw(random_bits& bits, std::size_t count) { return static_cast<std::size_t>(bits() % count); }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -118,6 +120,73 @@ ml::stage_plan random_stage(const ml::graph& whole, random_bits& bits, std::int3
   return stage;
 }
 
+/// What a stage makes of an instance; whole, if it makes nothing of it.
+ml::spec made_as(const ml::graph& whole, const ml::stage_plan& stage, const ml::instance& what) {
+  const ml::value& entry = whole.values[what.value];
+  if (entry.kind != ml::value_kind::activation) return {};
+  const ml::node& maker = whole.nodes[entry.producer];
+  const std::int32_t number = ml::block_number(whole, ml::maker_of(whole, what));
+  const bool here = stage.first_block <= number && number < stage.end_block;
+  if (maker.when != ml::phase::update && !here) return {};
+  const auto which = std::find(maker.results.begin(), maker.results.end(), what.value) - maker.results.begin();
+  return ml::result_spec_in(whole, stage, entry.producer, static_cast<std::size_t>(which));
+}
+
+/// The mesh axes, as bits, over which an operand of a node is wanted as a pending sum but is not one.
+unsigned missing_sums(const ml::graph& whole, const ml::stage_plan& stage, ml::node_id id, std::size_t operand) {
+  const ml::node& at = whole.nodes[id];
+  unsigned pending = 7;
+  for (std::int32_t copy = 0; copy < whole.regions[at.region].count; ++copy) {
+    const ml::block here{at.region, copy};
+    const std::int32_t number = ml::block_number(whole, here);
+    const bool updates = at.when == ml::phase::update;
+    const bool runs =
+        updates ? ml::updates_in(whole, stage, at, here) : stage.first_block <= number && number < stage.end_block;
+    if (!runs) continue;
+    const ml::instance what = ml::resolve(whole, at.operands[operand], here);
+    ml::spec made = made_as(whole, stage, what);
+    for (std::size_t p = 0; updates && made.has_partial() && p < whole.parameters.size(); ++p) {
+      const auto& all = whole.parameters[p].gradients;
+      const auto which =
+          static_cast<std::size_t>(std::find(all.begin(), all.end(), at.operands[operand]) - all.begin());
+      if (which < all.size()) made = stage.parameters[p].accumulated[which];
+    }
+    pending &= made.partial_sum();
+  }
+  return ml::operand_spec_in(whole, stage, id, operand).partial_sum() & ~pending;
+}
+
+/// Has everything summed that nobody leaves pending; what is summed may be missing elsewhere, so again until all is.
+void settle(const ml::graph& whole, ml::stage_plan& stage) {
+  for (bool again = true; again;) {
+    again = false;
+    for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+      const auto id = static_cast<ml::node_id>(n);
+      ml::strategy& how = stage.strategies[id];
+      for (std::size_t k = 0; ml::runs(whole, stage, id) && k < whole.nodes[id].operands.size(); ++k) {
+        const unsigned missing = missing_sums(whole, stage, id, k);
+        for (std::size_t axis = 0; axis < how.row.size(); ++axis) {
+          if (missing >> axis & 1) how.row[axis] = 0;
+        }
+        again = again || missing != 0;
+      }
+      how.order = first_order_like(whole.nodes[id].op->choices, stage.mesh.rank, how);
+    }
+    for (std::size_t p = 0; p < whole.parameters.size(); ++p) {
+      for (std::size_t g = 0; g < stage.parameters[p].accumulated.size(); ++g) {
+        const ml::value_id id = whole.parameters[p].gradients[g];
+        const ml::spec made = made_as(whole, stage, ml::resolve(whole, id, {whole.values[id].region, 0}));
+        ml::spec& layout = stage.parameters[p].accumulated[g];
+        for (int axis = 0; axis < stage.mesh.rank; ++axis) {
+          if (layout.on(axis) != sum || made.on(axis) == sum) continue;
+          layout = layout.without(axis);
+          again = true;
+        }
+      }
+    }
+  }
+}
+
 /// Any plan that `check` accepts, however bad: random cuts, meshes, strategies and specs.
 ml::plan random_plan(const ml::graph& whole, random_bits& bits) {
   const auto blocks = static_cast<std::int32_t>(ml::blocks_of(whole).size());
@@ -133,6 +202,7 @@ ml::plan random_plan(const ml::graph& whole, random_bits& bits) {
     const auto end = static_cast<std::int32_t>(static_cast<std::size_t>(first) + 1 +
                                                draw(bits, static_cast<std::size_t>(blocks - first)));
     ml::stage_plan stage = random_stage(whole, bits, first, end);
+    settle(whole, stage);
     stage.first_rank = made.ranks;
     made.ranks += stage.mesh.ranks();
     made.stages.add(stage);

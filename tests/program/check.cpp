@@ -4,6 +4,7 @@
 #include "programs.hpp"
 
 #include <meshloom/cluster/presets.hpp>
+#include <meshloom/plan/adapt.hpp>
 #include <meshloom/plan/solve.hpp>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ struct mutation {
 
   int below(std::size_t count) { return static_cast<int>(random() % count); }
   ml::stage_program& some_stage() { return programs::stage_of(whole, below(whole.stages.size())); }
-  std::vector<ml::step>& some_steps() { return programs::steps_of(whole, below(whole.stages.size())); }
+  std::vector<ml::action>& some_actions() { return programs::actions_of(whole, below(whole.stages.size())); }
   std::vector<ml::instruction>& some_body(ml::stage_program& stage) {
     for (;;) {
       auto& body = stage.bodies[random() % stage.bodies.size()];
@@ -62,42 +63,42 @@ bool reads_result(const ml::instruction& first, const ml::instruction& second) {
 }
 
 const mutation_kind kinds[] = {
-    {"a step dropped",
+    {"an action dropped",
      [](mutation& m) {
-       auto& steps = m.some_steps();
-       steps.erase(m.some_place(steps));
+       auto& actions = m.some_actions();
+       actions.erase(m.some_place(actions));
        return true;
      }},
-    {"a step doubled",
+    {"an action doubled",
      [](mutation& m) {
-       auto& steps = m.some_steps();
-       const ml::step again = *m.some_place(steps);
-       steps.insert(m.some_place(steps), again);
+       auto& actions = m.some_actions();
+       const ml::action again = *m.some_place(actions);
+       actions.insert(m.some_place(actions), again);
        return true;
      }},
-    {"two neighbouring steps swapped",
+    {"two neighbouring actions swapped",
      [](mutation& m) {
-       auto& steps = m.some_steps();
-       const auto at = steps.begin() + m.below(steps.size() - 1);
+       auto& actions = m.some_actions();
+       const auto at = actions.begin() + m.below(actions.size() - 1);
        std::iter_swap(at, at + 1);
        return true;
      }},
-    {"two steps swapped",
+    {"two actions swapped",
      [](mutation& m) {
-       auto& steps = m.some_steps();
-       const auto a = m.some_place(steps), b = m.some_place(steps);
+       auto& actions = m.some_actions();
+       const auto a = m.some_place(actions), b = m.some_place(actions);
        std::iter_swap(a, b);
        return !(*a == *b);
      }},
-    {"a step of another micro-batch",
+    {"an action of another micro-batch",
      [](mutation& m) {
-       auto& steps = m.some_steps();
-       return m.set(m.some_place(steps)->micro_batch, m.below(4));
+       auto& actions = m.some_actions();
+       return m.set(m.some_place(actions)->micro_batch, m.below(4));
      }},
-    {"a step of another body or message",
+    {"an action of another body or message",
      [](mutation& m) {
-       auto& steps = m.some_steps();
-       return m.set(m.some_place(steps)->index, m.below(4));
+       auto& actions = m.some_actions();
+       return m.set(m.some_place(actions)->index, m.below(4));
      }},
     {"an instruction dropped",
      [](mutation& m) {
@@ -150,10 +151,10 @@ const mutation_kind kinds[] = {
        return at->kind == ml::instruction::compute && other->kind == ml::instruction::compute &&
               m.set(at->op, other->op);
      }},
-    {"another phase",
+    {"another part",
      [](mutation& m) {
        auto at = m.some_place(m.some_body(m.some_stage()));
-       return at->kind == ml::instruction::compute && m.set(at->phase, m.below(4) - 1);
+       return at->kind == ml::instruction::compute && m.set(at->part, m.below(4) - 1);
      }},
     {"adding or not",
      [](mutation& m) {
@@ -276,14 +277,15 @@ TEST_CASE("what names nothing is rejected") {
   rejects(
       whole, [&](auto& p) { p.transfers[0].to = ml::buffer_id::none; }, "has no buffer at its receiving end");
   rejects(
-      whole, [&](auto& p) { programs::steps_of(p, 0)[0].index = 4; }, "names body or message 4, which does not exist");
+      whole, [&](auto& p) { programs::actions_of(p, 0)[0].index = 4; },
+      "names body or message 4, which does not exist");
   rejects(
-      whole, [&](auto& p) { programs::steps_of(p, 0)[0].micro_batch = 2; }, "names micro-batch 2 of 2");
+      whole, [&](auto& p) { programs::actions_of(p, 0)[0].micro_batch = 2; }, "names micro-batch 2 of 2");
   rejects(
       whole, [&](auto& p) { p.results[0].buffer = ml::buffer_id::none; }, ": lies in a buffer that does not exist");
 }
 
-// What is not found leaves a program that is right by itself: two steps that do not depend on each other, a buffer in
+// What is not found leaves a program that is right by itself: two actions that do not depend on each other, a buffer in
 // another free place, an operand of the same shape and layout.
 TEST_CASE("single random changes are found") {
   constexpr int draws = 60;

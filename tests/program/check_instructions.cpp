@@ -144,10 +144,10 @@ TEST_CASE("statistics are exchanged where something splits them, and only there"
       },
       "exchanges statistics that no operator asks for");
   rejects(
-      whole(), [&](auto& p) { cross_entropy(p).phase = 1; }, "begins at phase 1");
+      whole(), [&](auto& p) { cross_entropy(p).part = 1; }, "begins at part 1");
   rejects(
-      whole(), [&](auto& p) { std::erase_if(body(p), [](const instruction& at) { return at.phase == 2; }); },
-      "phase 2 is missing");
+      whole(), [&](auto& p) { std::erase_if(body(p), [](const instruction& at) { return at.part == 2; }); },
+      "part 2 is missing");
   rejects(
       whole(), [&](auto& p) { cross_entropy(p).exchanged.clear(); },
       "keeps 0 statistics where the split of its axes asks for 2");
@@ -247,10 +247,10 @@ TEST_CASE("messages carry one tensor, and shared parameters start alike") {
         lay(stage_of(p, p.transfers[0].route.from_stage).buffers[p.transfers[0].from], 1, {placement::partial_sum, -1});
       },
       "sends or receives a pending sum");
-  const auto table = [](ml::program& p) -> ml::kept_value& {
-    auto& kept = stage_of(p, 1).kept_values;
+  const auto table = [](ml::program& p) -> ml::placed_value& {
+    auto& kept = stage_of(p, 1).placed_values;
     const auto found =
-        std::find_if(kept.begin(), kept.end(), [](const ml::kept_value& each) { return each.name == "tokens"; });
+        std::find_if(kept.begin(), kept.end(), [](const ml::placed_value& each) { return each.name == "tokens"; });
     REQUIRE(found != kept.end());
     return *found;
   };

@@ -210,13 +210,13 @@ TEST_CASE("the update changes every parameter, once, and nothing else does") {
       whole(), [](auto& p) { body_of(p, 0, pass::update).push_back(instruction(optimizer_step(p))); },
       "after it was updated");
   rejects(
-      whole(), [](auto& p) { body_of(p, 0, pass::forward).back().results = {stage_of(p, 0).kept_values[0].buffer}; },
+      whole(), [](auto& p) { body_of(p, 0, pass::forward).back().results = {stage_of(p, 0).placed_values[0].buffer}; },
       "which was written before");
   rejects(
-      whole(), [](auto& p) { stage_of(p, 0).kept_values[1].buffer = stage_of(p, 0).kept_values[0].buffer; },
+      whole(), [](auto& p) { stage_of(p, 0).placed_values[1].buffer = stage_of(p, 0).placed_values[0].buffer; },
       "shares its buffer with another");
   rejects(
-      whole(), [](auto& p) { stage_of(p, 0).kept_values[0].buffer = of_transients(p).results[0]; },
+      whole(), [](auto& p) { stage_of(p, 0).placed_values[0].buffer = of_transients(p).results[0]; },
       "does not lie in the fixed region");
 }
 
@@ -234,6 +234,6 @@ TEST_CASE("messages and results lie where they are looked for") {
       },
       ": sends buffer");
   rejects(
-      whole(), [](auto& p) { p.results[0].buffer = stage_of(p, 1).kept_values[0].buffer; },
+      whole(), [](auto& p) { p.results[0].buffer = stage_of(p, 1).placed_values[0].buffer; },
       "does not hold it at the end of the step");
 }

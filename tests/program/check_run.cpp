@@ -35,7 +35,7 @@ std::vector<double> numbers_after(const ml::program& whole, const Training& task
   return numbers;
 }
 
-/// Swaps two neighbouring steps or instructions, or moves a buffer of the transient region.
+/// Swaps two neighbouring actions or instructions, or moves a buffer of the transient region.
 void change(ml::program& whole, std::mt19937& random) {
   ml::stage_program& stage = whole.stages[static_cast<ml::stage_id>(random() % whole.stages.size())];
   const auto swap_neighbours = [&random](auto& list) {
@@ -45,9 +45,9 @@ void change(ml::program& whole, std::mt19937& random) {
   };
   const auto kind = random() % 3;
   if (kind == 0) {
-    auto steps = ml::expand(stage.schedule);
-    swap_neighbours(steps);
-    stage.schedule = {{1, steps}};
+    auto actions = ml::expand(stage.schedule);
+    swap_neighbours(actions);
+    stage.schedule = {{1, actions}};
   } else if (kind == 1) {
     swap_neighbours(stage.bodies[random() % stage.bodies.size()]);
   } else {

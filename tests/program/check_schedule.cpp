@@ -8,26 +8,28 @@
 namespace {
 
 namespace ml = meshloom;
+using ml::action;
 using ml::pass;
-using ml::step;
+using programs::actions_of;
 using programs::rejects;
 using programs::stage_of;
-using programs::steps_of;
-using step_list = std::vector<step>;
+using action_list = std::vector<action>;
 
-step run(pass what, std::int32_t micro_batch) { return {step::run, static_cast<std::int32_t>(what), micro_batch}; }
+action run(pass what, std::int32_t micro_batch) { return {action::run, static_cast<std::int32_t>(what), micro_batch}; }
 
-step_list::iterator place(step_list& steps, const step& wanted) {
-  const auto found = std::find(steps.begin(), steps.end(), wanted);
-  REQUIRE(found != steps.end());
+action_list::iterator place(action_list& actions, const action& wanted) {
+  const auto found = std::find(actions.begin(), actions.end(), wanted);
+  REQUIRE(found != actions.end());
   return found;
 }
 
-void swap_steps(step_list& steps, const step& a, const step& b) { std::iter_swap(place(steps, a), place(steps, b)); }
+void swap_actions(action_list& actions, const action& a, const action& b) {
+  std::iter_swap(place(actions, a), place(actions, b));
+}
 
-void move_behind(step_list& steps, const step& moved, const step& behind) {
-  steps.erase(place(steps, moved));
-  steps.insert(place(steps, behind) + 1, moved);
+void move_behind(action_list& actions, const action& moved, const action& behind) {
+  actions.erase(place(actions, moved));
+  actions.insert(place(actions, behind) + 1, moved);
 }
 
 std::int32_t number_of(ml::program whole, const ml::message& route) {
@@ -48,31 +50,31 @@ struct pipeline {
 TEST_CASE("tasks that are missing, doubled or out of order are found") {
   const ml::program whole = pipeline{}.whole;
   rejects(
-      whole, [](auto& p) { steps_of(p, 2).erase(place(steps_of(p, 2), run(pass::backward, 2))); },
+      whole, [](auto& p) { actions_of(p, 2).erase(place(actions_of(p, 2), run(pass::backward, 2))); },
       "stage 2: never runs backward of micro-batch 2");
   rejects(
-      whole, [](auto& p) { steps_of(p, 1).erase(place(steps_of(p, 1), run(pass::update, 0))); },
+      whole, [](auto& p) { actions_of(p, 1).erase(place(actions_of(p, 1), run(pass::update, 0))); },
       "stage 1: never runs update of micro-batch 0");
   rejects(
-      whole, [](auto& p) { steps_of(p, 0).push_back(run(pass::forward, 0)); },
+      whole, [](auto& p) { actions_of(p, 0).push_back(run(pass::forward, 0)); },
       "stage 0: forward of micro-batch 0 comes twice");
   rejects(
-      whole, [](auto& p) { steps_of(p, 0).push_back(run(pass::update, 3)); },
+      whole, [](auto& p) { actions_of(p, 0).push_back(run(pass::update, 3)); },
       "stage 0: runs update of micro-batch 3, but update runs once per step");
   rejects(
-      whole, [](auto& p) { swap_steps(steps_of(p, 2), run(pass::forward, 1), run(pass::backward, 1)); },
+      whole, [](auto& p) { swap_actions(actions_of(p, 2), run(pass::forward, 1), run(pass::backward, 1)); },
       "stage 2: runs backward of micro-batch 1 before forward of micro-batch 1");
   rejects(
-      whole, [](auto& p) { swap_steps(steps_of(p, 0), run(pass::forward, 1), run(pass::forward, 2)); },
+      whole, [](auto& p) { swap_actions(actions_of(p, 0), run(pass::forward, 1), run(pass::forward, 2)); },
       "stage 0: runs forward of micro-batch 2 before forward of micro-batch 1");
   rejects(
-      whole, [](auto& p) { swap_steps(steps_of(p, 1), run(pass::backward, 2), run(pass::backward, 3)); },
+      whole, [](auto& p) { swap_actions(actions_of(p, 1), run(pass::backward, 2), run(pass::backward, 3)); },
       "stage 1: runs backward of micro-batch 3 before backward of micro-batch 2");
   rejects(
-      whole, [](auto& p) { swap_steps(steps_of(p, 1), run(pass::reduce, 0), run(pass::update, 0)); },
+      whole, [](auto& p) { swap_actions(actions_of(p, 1), run(pass::reduce, 0), run(pass::update, 0)); },
       "stage 1: runs update of micro-batch 0 before reduce of micro-batch 0");
   rejects(
-      whole, [](auto& p) { swap_steps(steps_of(p, 1), run(pass::backward, 3), run(pass::reduce, 0)); },
+      whole, [](auto& p) { swap_actions(actions_of(p, 1), run(pass::backward, 3), run(pass::reduce, 0)); },
       "stage 1: runs reduce of micro-batch 0 before backward of micro-batch 3");
 }
 
@@ -82,55 +84,55 @@ TEST_CASE("messages without both ends, too early or too late are found") {
   rejects(
       whole,
       [&](auto& p) {
-        steps_of(p, 1).erase(place(steps_of(p, 1), {step::receive, down, 2}));
+        actions_of(p, 1).erase(place(actions_of(p, 1), {action::receive, down, 2}));
       },
       "the receive of " + named);
   rejects(
       whole,
       [&](auto& p) {
-        steps_of(p, 0).erase(place(steps_of(p, 0), {step::send, down, 2}));
+        actions_of(p, 0).erase(place(actions_of(p, 0), {action::send, down, 2}));
       },
       "the send of " + named);
   rejects(
       whole,
       [&](auto& p) {
-        std::erase(steps_of(p, 0), step{step::receive, up, 1});
+        std::erase(actions_of(p, 0), action{action::receive, up, 1});
       },
       "of micro-batch 1 is missing");
   rejects(
       whole,
       [&](auto& p) {
-        steps_of(p, 2).push_back({step::receive, down, 1});
+        actions_of(p, 2).push_back({action::receive, down, 1});
       },
       "is not its own");
   rejects(
       whole,
       [&](auto& p) {
-        steps_of(p, 0).push_back({step::send, across, 1});
+        actions_of(p, 0).push_back({action::send, across, 1});
       },
       "is one too many: there are 1");
   rejects(
       whole,
       [&](auto& p) {
-        swap_steps(steps_of(p, 0), run(pass::forward, 0), {step::send, down, 0});
+        swap_actions(actions_of(p, 0), run(pass::forward, 0), {action::send, down, 0});
       },
       "comes before forward of micro-batch 0 makes it");
   rejects(
       whole,
       [&](auto& p) {
-        move_behind(steps_of(p, 0), {step::send, down, 0}, run(pass::forward, 1));
+        move_behind(actions_of(p, 0), {action::send, down, 0}, run(pass::forward, 1));
       },
       "of micro-batch 0 comes after forward of micro-batch 1, which uses its memory again");
   rejects(
       whole,
       [&](auto& p) {
-        move_behind(steps_of(p, 1), {step::receive, down, 3}, run(pass::forward, 3));
+        move_behind(actions_of(p, 1), {action::receive, down, 3}, run(pass::forward, 3));
       },
       "comes after forward of micro-batch 3 reads it");
   rejects(
       whole,
       [&](auto& p) {
-        move_behind(steps_of(p, 0), {step::receive, back, 0}, run(pass::update, 0));
+        move_behind(actions_of(p, 0), {action::receive, back, 0}, run(pass::update, 0));
       },
       "comes after update of micro-batch 0 reads it");
 }
@@ -149,7 +151,7 @@ TEST_CASE("slots are as many as micro-batches in flight") {
   rejects(
       whole,
       [&](auto& p) {
-        move_behind(steps_of(p, 1), {step::receive, down, 2}, run(pass::forward, 1));
+        move_behind(actions_of(p, 1), {action::receive, down, 2}, run(pass::forward, 1));
       },
       "stage 1: with 2 slots, micro-batch 2 takes the slot of micro-batch 0");
 }
@@ -160,7 +162,7 @@ TEST_CASE("stages that wait for each other for ever are found, and named") {
   rejects(
       whole,
       [&](auto& p) {
-        swap_steps(steps_of(p, 0), {step::send, across, 0}, {step::receive, back, 0});
+        swap_actions(actions_of(p, 0), {action::send, across, 0}, {action::receive, back, 0});
       },
       "the stages wait for each other for ever: stage 0 stands at the ");
   // Both sides of the turn send first.
@@ -169,10 +171,10 @@ TEST_CASE("stages that wait for each other for ever are found, and named") {
   const std::int32_t other_way = number_of(crossing, {1, pass::reduce, 0, pass::update});
   ml::program turned = crossing;
   for (const int stage : {0, 1}) {
-    step_list& steps = steps_of(turned, stage);
-    const step sent{step::send, stage == 0 ? one_way : other_way, 0},
-        received{step::receive, stage == 0 ? other_way : one_way, 0};
-    if (place(steps, received) < place(steps, sent)) swap_steps(steps, sent, received);
+    action_list& actions = actions_of(turned, stage);
+    const action sent{action::send, stage == 0 ? one_way : other_way, 0},
+        received{action::receive, stage == 0 ? other_way : one_way, 0};
+    if (place(actions, received) < place(actions, sent)) swap_actions(actions, sent, received);
   }
   const auto faults = ml::check(turned);
   REQUIRE(faults.size() == 1);

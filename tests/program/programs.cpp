@@ -59,7 +59,7 @@ void rejects(ml::program whole, const std::function<void(ml::program&)>& plant, 
   CHECK_MESSAGE(found != faults.end(), (faults.empty() ? "no fault was found" : faults.front()));
 }
 
-std::vector<ml::step>& steps_of(ml::program& whole, int stage) {
+std::vector<ml::action>& actions_of(ml::program& whole, int stage) {
   auto& schedule = stage_of(whole, stage).schedule;
   schedule = {{1, ml::expand(schedule)}};
   return schedule.front().body;

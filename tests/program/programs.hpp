@@ -26,8 +26,8 @@ ml::program program_of(const std::string& plan, std::int32_t ranks, std::int32_t
 /// sentence.
 void rejects(ml::program whole, const std::function<void(ml::program&)>& plant, std::string_view sentence);
 
-/// The schedule of a stage as one list of steps, to be changed.
-std::vector<ml::step>& steps_of(ml::program& whole, int stage);
+/// The schedule of a stage as one list of actions, to be changed.
+std::vector<ml::action>& actions_of(ml::program& whole, int stage);
 
 inline ml::stage_program& stage_of(ml::program& whole, int stage) {
   return whole.stages[static_cast<ml::stage_id>(stage)];

@@ -129,9 +129,9 @@ TEST_CASE("traffic counts every collective and message of a step") {
       std::int64_t executed = 0;
       for (const ml::event& each : ml::simulate(all.whole, all.machine).events) {
         const ml::stage_program& stage = all.whole.stages[ml::stage_of_rank(all.whole, each.rank)];
-        if (each.rank != stage.first_rank || each.kind == ml::step::receive) continue;
+        if (each.rank != stage.first_rank || each.kind == ml::action::receive) continue;
         executed +=
-            each.kind == ml::step::send ||
+            each.kind == ml::action::send ||
                     collects(
                         stage.bodies[static_cast<std::size_t>(each.index)][static_cast<std::size_t>(each.instruction)])
                 ? 1
@@ -182,7 +182,7 @@ TEST_CASE("memory adds up to the arena") {
     for (std::size_t s = 0; s < rows.size(); ++s) {
       const ml::stage_program& stage = all.whole.stages[static_cast<ml::stage_id>(s)];
       bytes parameters, state;
-      for (const ml::kept_value& each : stage.kept_values) {
+      for (const ml::placed_value& each : stage.placed_values) {
         const bool moment = each.name.find(".moment") != std::string::npos;
         (moment ? state : parameters) += stage.buffers[each.buffer].size;
       }

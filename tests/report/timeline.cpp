@@ -133,8 +133,9 @@ ml::program some_program() {
   ml::stage_program first, second;
   first.mesh = {1, {2, 1, 1}};
   first.mesh_axes = {"da\"ta"};
-  first.bodies[0] = {{.kind = ml::instruction::load, .name = "in\\put\n"},
-                     {.kind = ml::instruction::redistribute, .name = "tab\tle \x01", .how = ml::collective::all_gather}};
+  first.bodies[0] = {
+      {.kind = ml::instruction::load, .name = "in\\put\n"},
+      {.kind = ml::instruction::redistribute, .name = "tab\tle \x01", .how = ml::collective::all_gather}};
   first.bodies[1] = {{.name = "größe"}};
   second.first_rank = 2;
   second.bodies[0] = {{.name = "{\"last\":[1,2]}"}};
@@ -148,9 +149,9 @@ std::vector<ml::event> random_events(std::mt19937& random, std::size_t count) {
   const auto below = [&random](int end) { return static_cast<std::int32_t>(random() % static_cast<unsigned>(end)); };
   std::vector<ml::event> events;
   while (events.size() < count) {
-    ml::event each{.rank = below(3), .kind = static_cast<ml::step::kind_type>(below(3)), .micro_batch = below(2)};
-    if (each.kind == ml::step::run && each.rank < 2) each.index = below(2);
-    if (each.kind == ml::step::run && each.rank < 2 && each.index == 0) each.instruction = below(2);
+    ml::event each{.rank = below(3), .kind = static_cast<ml::action::kind_type>(below(3)), .micro_batch = below(2)};
+    if (each.kind == ml::action::run && each.rank < 2) each.index = below(2);
+    if (each.kind == ml::action::run && each.rank < 2 && each.index == 0) each.instruction = below(2);
     each.begin = {static_cast<std::int64_t>(random()) * 1000 + below(1000)};
     each.end = each.begin + ml::picoseconds{below(2'000'000)};
     events.push_back(each);
@@ -186,7 +187,7 @@ TEST_CASE("every event is a slice of its rank, in its stage, with its times") {
     CHECK(entry["ts"].number() * 1e6 == doctest::Approx(static_cast<double>(each.begin.count)));
     CHECK(entry["dur"].number() * 1e6 == doctest::Approx(static_cast<double>((each.end - each.begin).count)));
     CHECK(entry["args"]["micro-batch"].number() == each.micro_batch);
-    const bool backward = each.kind == ml::step::receive || (each.kind == ml::step::run && each.index == 1);
+    const bool backward = each.kind == ml::action::receive || (each.kind == ml::action::run && each.index == 1);
     CHECK(entry["args"]["pass"].text() == (backward ? "backward" : "forward"));
   }
   CHECK(seen == events.size());
@@ -197,8 +198,8 @@ TEST_CASE("stages and ranks have names, instructions categories") {
   const std::vector<ml::event> events{{.rank = 0, .instruction = 0},
                                       {.rank = 0, .instruction = 1},
                                       {.rank = 2},
-                                      {.rank = 1, .kind = ml::step::send},
-                                      {.rank = 2, .kind = ml::step::receive}};
+                                      {.rank = 1, .kind = ml::action::send},
+                                      {.rank = 2, .kind = ml::action::receive}};
   const json trace = parsed(ml::chrome_trace(whole, events));
   std::vector<std::string> names, categories;
   for (const json& entry : trace["traceEvents"].list()) {

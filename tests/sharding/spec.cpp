@@ -24,6 +24,7 @@ static_assert(spec{}.with(0, split(1)).with(1, split(0)) == spec{}.with(1, split
 static_assert(spec{}.with(0, split(1)).with(1, split(1)) != spec{}.with(1, split(1)).with(0, split(1)));
 static_assert(spec{}.with(0, split(1)).with(1, sum).without(0) == spec{}.with(1, sum));
 static_assert(spec{}.with(0, sum) != spec{}.with(0, maximum) && spec{}.with(2, whole) == spec{});
+static_assert(spec{}.with(0, split(1)).with(1, sum).with(2, maximum).without_partial() == spec{}.with(0, split(1)));
 static_assert(spec{}.is_whole() && !spec{}.with(0, sum).is_whole() && !spec{}.with(0, split(0)).is_whole());
 static_assert(spec{}.with(2, split(0)).with(0, split(0)).innermost(0));
 static_assert(!spec{}.with(2, split(0)).with(0, split(0)).innermost(2));

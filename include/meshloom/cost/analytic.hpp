@@ -9,11 +9,13 @@
 
 namespace meshloom {
 
-/// The time of one node on the rank with the largest shard, its statistics' exchanges included.
+/// The time of one node on the rank with the largest shard. An operator with statistics runs in parts, one kernel
+/// each, with their exchanges between them.
 picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh, const strategy& how,
                   const device& on, const mesh_links& links);
 
-/// Sending the largest shard of a value from one stage to the next.
+/// One message between two ranks: the link's latency, and the time in which it carries `largest` bytes, the largest
+/// shard that any rank sends or receives.
 picoseconds transfer_price(bytes largest, const link& over);
 
 }  // namespace meshloom

@@ -62,12 +62,13 @@ MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, n
   const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
   picoseconds time = from_seconds(std::max(computing, moving)) + on.launch;
   const std::uint8_t exchanged = exchange_axes(at.op->op, at.op->choices, mesh.rank, how);
+  if (exchanged != 0) time += on.launch * at.op->op.statistic_count;  // a kernel per part
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
     if (!(exchanged >> axis & 1)) continue;
     const std::int64_t rows = detail::largest_rows(sizes, at, mesh, how);
     for (int k = 0; k < at.op->op.statistic_count; ++k) {
       const bytes size{rows * at.op->op.statistics[static_cast<std::size_t>(k)].values * size_of(whole.precision)};
-      time += price(collective::all_reduce, mesh.size[axis], size, links.axis[axis]) + on.launch;
+      time += price(collective::all_reduce, mesh.size[axis], size, links.axis[axis]);
     }
   }
   return time;

@@ -7,7 +7,6 @@
 
 #include <meshloom/graph/build.hpp>
 #include <meshloom/op/fill.hpp>
-#include <meshloom/op/lookup.hpp>
 #include <meshloom/op/pointwise.hpp>
 
 namespace meshloom {

@@ -10,6 +10,7 @@
 #include <meshloom/tensor/dtype.hpp>
 #include <meshloom/tensor/sizes.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -104,14 +105,19 @@ struct graph {
 /// The extent of each axis of a value, under a size table.
 std::vector<std::int64_t> extents_of(const size_table& sizes, const std::vector<axis_id>& axes);
 
-/// Which nodes run before which never changes; whoever reads a graph can rely on what this finds nothing wrong with:
-/// shapes and axes agree with signatures, one producer per value, operands exist before they are read, what a copy of a
-/// repeated region makes leaves it through a carry only, carries are complete, names are unique. Returns one sentence
-/// per fault; shares no code with `trace`.
+/// The parameter, by its number in `graph::parameters`, that a node of the update belongs to: it updates the parameter
+/// or adds gradients of it. Nothing for other nodes.
+std::optional<std::size_t> updated_by(const graph& whole, const node& at);
+
+/// One sentence per fault. Where there is none, whoever reads the graph can rely on this: axes, operators, regions and
+/// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
+/// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients and
+/// states have the shape of their parameter; results are made; names of regions, nodes and parameters are unique.
+/// Shares no code with `trace`.
 std::vector<std::string> check(const graph& whole);
 
-/// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators and what they
-/// read; not with sizes, nor with attributes, which sizes enter. The same under every compiler.
+/// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators, what they
+/// compute and read; not with sizes, nor with attributes, which sizes enter. The same under every compiler.
 std::uint64_t hash_of(const graph& whole);
 
 }  // namespace meshloom

@@ -12,6 +12,23 @@ MESHLOOM_INLINE std::vector<std::int64_t> extents_of(const size_table& sizes, co
   return extents;
 }
 
+MESHLOOM_INLINE std::optional<std::size_t> updated_by(const graph& whole, const node& at) {
+  if (at.when != phase::update) return std::nullopt;
+  const auto first_where = [&](const auto& is_its) -> std::optional<std::size_t> {
+    const auto found = std::find_if(whole.parameters.begin(), whole.parameters.end(), [&](const parameter& each) {
+      return std::any_of(at.operands.begin(), at.operands.end(), [&](value_id id) { return is_its(each, id); });
+    });
+    if (found == whole.parameters.end()) return std::nullopt;
+    return static_cast<std::size_t>(found - whole.parameters.begin());
+  };
+  // Two parameters may share a gradient, so what is read itself goes first.
+  const auto itself = first_where([](const parameter& each, value_id id) { return id == each.value; });
+  if (itself) return itself;
+  return first_where([](const parameter& each, value_id id) {
+    return std::find(each.gradients.begin(), each.gradients.end(), id) != each.gradients.end();
+  });
+}
+
 namespace detail {
 
 /// Checks a graph in the order in which it runs.
@@ -201,6 +218,7 @@ MESHLOOM_INLINE std::uint64_t hash_of(const graph& whole) {
   for (const node& at : whole.nodes) {
     mix(at.name);
     mix(at.op->op.name);
+    mix(std::to_string(at.op->variant));
     for (const value_id id : at.operands) mix_value(id);
     for (const value_id id : at.results) mix_value(id);
     for (const axis_id axis : at.indices) mix(whole.sizes[axis].name);

@@ -7,7 +7,9 @@
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/layer_norm.hpp>
+#include <meshloom/op/lookup.hpp>
 #include <meshloom/op/softmax.hpp>
+#include <meshloom/op/sum.hpp>
 
 namespace meshloom {
 

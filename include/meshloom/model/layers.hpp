@@ -5,7 +5,6 @@
 #pragma once
 
 #include <meshloom/model/functions.hpp>
-#include <meshloom/op/lookup.hpp>
 
 namespace meshloom {
 

@@ -4,7 +4,7 @@
 // and the target's logit, which only one shard holds.
 #pragma once
 
-#include <meshloom/op/lookup.hpp>
+#include <meshloom/op/record.hpp>
 
 namespace meshloom::op {
 

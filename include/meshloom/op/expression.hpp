@@ -4,25 +4,31 @@
 // Law: derivative<E, I> is ∂E/∂operand I; linear_in<E, mask> holds only if E is jointly linear in the masked operands.
 #pragma once
 
+#include <cstdint>
+
 namespace meshloom::op {
 
-template <int Index> struct operand {};    ///< the element of operand Index
-template <int Index> struct attribute {};  ///< the node's attribute Index
-struct zero {};
-struct one {};
+/// The tag of a function in `number_of`: no two share one, and none ever changes, since saved plans depend on them. A
+/// function of your own takes one from 1000 on.
+template <int Tag> struct tagged { static constexpr int tag = Tag; };
 
-template <class Left, class Right> struct add {};
-template <class Left, class Right> struct subtract {};
-template <class Left, class Right> struct multiply {};
-template <class Left, class Right> struct divide {};
-template <class Value> struct negate {};
-template <class Value> struct exponential {};
-template <class Value> struct hyperbolic_tangent {};
-template <class Value> struct sigmoid {};
-template <class Value> struct relu {};
-template <class Value> struct step {};        ///< 1 where the value is > 0, else 0: the slope of relu
-template <class Value> struct gelu {};        ///< tanh approximation (Hendrycks and Gimpel 2016)
-template <class Value> struct gelu_slope {};  ///< the derivative of gelu
+template <int Index> struct operand : tagged<1> {};    ///< the element of operand Index
+template <int Index> struct attribute : tagged<2> {};  ///< the node's attribute Index
+struct zero : tagged<3> {};
+struct one : tagged<4> {};
+
+template <class Left, class Right> struct add : tagged<5> {};
+template <class Left, class Right> struct subtract : tagged<6> {};
+template <class Left, class Right> struct multiply : tagged<7> {};
+template <class Left, class Right> struct divide : tagged<8> {};
+template <class Value> struct negate : tagged<9> {};
+template <class Value> struct exponential : tagged<10> {};
+template <class Value> struct hyperbolic_tangent : tagged<11> {};
+template <class Value> struct sigmoid : tagged<12> {};
+template <class Value> struct relu : tagged<13> {};
+template <class Value> struct step : tagged<14> {};        ///< 1 where the value is > 0, else 0: the slope of relu
+template <class Value> struct gelu : tagged<15> {};        ///< tanh approximation (Hendrycks and Gimpel 2016)
+template <class Value> struct gelu_slope : tagged<16> {};  ///< the derivative of gelu
 
 /// Sums and products without the terms that vanish.
 template <class L, class R> struct simple_add { using type = add<L, R>; };
@@ -110,5 +116,29 @@ template <class V> inline constexpr int cost_of<negate<V>> = 1 + cost_of<V>;
 template <template <class> class Function, class V> inline constexpr int cost_of<Function<V>> = 10 + cost_of<V>;
 template <template <class, class> class Function, class L, class R>
 inline constexpr int cost_of<Function<L, R>> = 1 + cost_of<L> + cost_of<R>;
+
+constexpr std::uint64_t mixed(std::uint64_t hash, std::uint64_t next) { return (hash ^ next) * 1099511628211u; }
+
+/// The tags of an expression, root first, into a hash (FNV-1a).
+template <class E> struct tags_of {
+  static constexpr std::uint64_t into(std::uint64_t hash) { return mixed(hash, E::tag); }
+};
+template <int I> struct tags_of<operand<I>> {
+  static constexpr std::uint64_t into(std::uint64_t hash) { return mixed(mixed(hash, operand<I>::tag), I); }
+};
+template <int I> struct tags_of<attribute<I>> {
+  static constexpr std::uint64_t into(std::uint64_t hash) { return mixed(mixed(hash, attribute<I>::tag), I); }
+};
+template <template <class> class Function, class V> struct tags_of<Function<V>> {
+  static constexpr std::uint64_t into(std::uint64_t hash) { return tags_of<V>::into(mixed(hash, Function<V>::tag)); }
+};
+template <template <class, class> class Function, class L, class R> struct tags_of<Function<L, R>> {
+  static constexpr std::uint64_t into(std::uint64_t hash) {
+    return tags_of<R>::into(tags_of<L>::into(mixed(hash, Function<L, R>::tag)));
+  }
+};
+
+/// A number that tells expressions apart, the same under every compiler.
+template <class E> inline constexpr std::uint64_t number_of = tags_of<E>::into(1469598103934665603u);
 
 }  // namespace meshloom::op

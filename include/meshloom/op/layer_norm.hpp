@@ -4,7 +4,7 @@
 // squares, so that no precision is lost to cancellation.
 #pragma once
 
-#include <meshloom/op/lookup.hpp>
+#include <meshloom/op/record.hpp>
 
 namespace meshloom::op {
 

@@ -5,28 +5,7 @@
 
 #include <meshloom/op/record.hpp>
 
-#include <utility>
-
 namespace meshloom::op {
-
-namespace detail {
-
-template <class Sequence>
-struct leading;
-template <int... I>
-struct leading<std::integer_sequence<int, I...>> {
-  using list = at<I...>;                                                                  // 0 … Rank-1
-  using row = at<sizeof...(I)>;                                                           // Rank
-  using with_row = at<I..., static_cast<int>(sizeof...(I))>;                              // 0 … Rank
-  using with_column = at<I..., static_cast<int>(sizeof...(I)) + 1>;                       // 0 … Rank-1, Rank+1
-  using matrix = at<static_cast<int>(sizeof...(I)), static_cast<int>(sizeof...(I)) + 1>;  // Rank, Rank+1
-};
-
-}  // namespace detail
-
-/// The first `Rank` indices and the lists built from them.
-template <int Rank>
-using first = detail::leading<std::make_integer_sequence<int, Rank>>;
 
 /// Operands: integers, dy. Result: the table's gradient.
 template <int Rank>

@@ -23,6 +23,7 @@ struct pointwise_gradient {
     }
     return made;
   }();
+  static constexpr std::uint64_t variant = number_of<Expression>;
   static constexpr double flops_per_point = cost_of<Expression>;
   using gradient = operators<>;
 };
@@ -30,6 +31,7 @@ struct pointwise_gradient {
 template <class Expression, class Result, class... Operand>
 struct pointwise {
   static constexpr auto signature = pointwise_gradient<Expression, Result, Operand...>::signature;
+  static constexpr std::uint64_t variant = number_of<Expression>;
   static constexpr double flops_per_point = cost_of<Expression>;
 
  private:

@@ -31,6 +31,7 @@ class differentiation;
 struct record {
   signature op;
   choice_table choices;
+  std::uint64_t variant = 0;   ///< tells apart operators whose signatures agree, like pointwise ones of two expressions
   double flops_per_point = 1;  ///< floating-point operations per point of the product of all its axes
   bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
   bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
@@ -80,6 +81,7 @@ namespace detail {
 template <class Operator>
 consteval record make_record() {
   record made{.op = Operator::signature, .choices = sharding_traits<Operator>::choices};
+  if constexpr (requires { Operator::variant; }) made.variant = Operator::variant;
   if constexpr (requires { Operator::flops_per_point; }) made.flops_per_point = Operator::flops_per_point;
   if constexpr (requires { Operator::accumulates; }) made.accumulates = Operator::accumulates;
   if constexpr (requires { Operator::replaces; }) {

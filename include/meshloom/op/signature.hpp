@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 namespace meshloom {
 
@@ -40,7 +41,7 @@ struct index_list {
   }
 };
 
-/// One exchange inside an operator: after phase k its shards reduce `values` numbers per element of `rows`.
+/// One exchange inside an operator: after part k its shards reduce `values` numbers per element of `rows`.
 struct statistic {
   reduction combine = reduction::sum;
   std::int8_t values = 1;
@@ -128,3 +129,26 @@ constexpr bool valid(const signature& op) {
 }
 
 }  // namespace meshloom
+
+namespace meshloom::op {
+
+namespace detail {
+
+template <class Sequence>
+struct leading;
+template <int... I>
+struct leading<std::integer_sequence<int, I...>> {
+  using list = at<I...>;                                                                  // 0 … Rank-1
+  using row = at<sizeof...(I)>;                                                           // Rank
+  using with_row = at<I..., static_cast<int>(sizeof...(I))>;                              // 0 … Rank
+  using with_column = at<I..., static_cast<int>(sizeof...(I)) + 1>;                       // 0 … Rank-1, Rank+1
+  using matrix = at<static_cast<int>(sizeof...(I)), static_cast<int>(sizeof...(I)) + 1>;  // Rank, Rank+1
+};
+
+}  // namespace detail
+
+/// The first `Rank` indices and the lists built from them.
+template <int Rank>
+using first = detail::leading<std::make_integer_sequence<int, Rank>>;
+
+}  // namespace meshloom::op

@@ -4,7 +4,7 @@
 // Law: where the last axis is split, shards exchange the maximum and then the sum of each row.
 #pragma once
 
-#include <meshloom/op/lookup.hpp>
+#include <meshloom/op/record.hpp>
 
 namespace meshloom::op {
 

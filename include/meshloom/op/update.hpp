@@ -3,7 +3,7 @@
 // and state may be split in any way, as long as it is the same way.
 #pragma once
 
-#include <meshloom/op/lookup.hpp>
+#include <meshloom/op/record.hpp>
 
 namespace meshloom::op {
 

@@ -47,12 +47,12 @@ struct manual {
   std::int32_t stages = 1;
   std::vector<std::int32_t> cuts = {};  ///< the first block of stages 1, 2, …; empty: cut evenly
   std::int32_t micro_batches = 1;
-  schedule_kind schedule = schedule_kind::one_f_one_b;
+  std::vector<schedule_kind> schedules = {};  ///< each that was asked for; none: 1F1B
 
   std::int32_t ranks() const;
 };
 
-/// Both sets of constraints. Sizes of a mesh axis named twice must agree (checked by `solve`).
+/// Both sets of constraints. Sizes of a mesh axis named twice must agree, and so must schedules (checked by `solve`).
 manual operator&(manual left, const manual& right);
 
 /// Splits an axis over a mesh axis of `ranks` ranks, everywhere.
@@ -71,8 +71,9 @@ manual zero(std::int32_t level, std::int32_t ranks);
 /// Heads, hidden units and vocabulary over mesh axis `tensor` (Megatron-LM, Shoeybi et al. 2019).
 manual megatron(std::int32_t ranks);
 
-/// `stages` pipeline stages.
-manual pipeline(std::int32_t stages, schedule_kind schedule = schedule_kind::one_f_one_b);
+/// `stages` pipeline stages; without a schedule, the one that the rest of the plan asks for.
+manual pipeline(std::int32_t stages);
+manual pipeline(std::int32_t stages, schedule_kind schedule);
 
 /// The cut in front of named blocks: `stage(3)` starts a stage at block 3. Combine several.
 manual stage(std::int32_t first_block);

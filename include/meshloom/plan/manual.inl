@@ -25,9 +25,11 @@ MESHLOOM_INLINE manual operator&(manual left, const manual& right) {
   left.pins.insert(left.pins.end(), right.pins.begin(), right.pins.end());
   left.cuts.insert(left.cuts.end(), right.cuts.begin(), right.cuts.end());
   std::sort(left.cuts.begin(), left.cuts.end());
-  const bool right_cuts = right.stages > 1;
   left.stages = std::max({left.stages, right.stages, static_cast<std::int32_t>(left.cuts.size()) + 1});
-  if (right_cuts) left.schedule = right.schedule;
+  for (const schedule_kind each : right.schedules) {
+    const auto known = std::find(left.schedules.begin(), left.schedules.end(), each);
+    if (known == left.schedules.end()) left.schedules.push_back(each);
+  }
   left.micro_batches = std::max(left.micro_batches, right.micro_batches);
   return left;
 }
@@ -45,8 +47,10 @@ MESHLOOM_INLINE manual megatron(std::int32_t ranks) {
          split_all<axis::vocab, mesh::tensor>(ranks);
 }
 
+MESHLOOM_INLINE manual pipeline(std::int32_t stages) { return {.stages = stages}; }
+
 MESHLOOM_INLINE manual pipeline(std::int32_t stages, schedule_kind schedule) {
-  return {.stages = stages, .schedule = schedule};
+  return {.stages = stages, .schedules = {schedule}};
 }
 
 MESHLOOM_INLINE manual stage(std::int32_t first_block) { return {.stages = 2, .cuts = {first_block}}; }

@@ -12,36 +12,36 @@ namespace meshloom {
 
 /// How one stage keeps one parameter.
 struct parameter_plan {
-  bool used = false;     ///< this stage reads the parameter
-  spec stored;           ///< between steps, and while it is used; gathered by each operator that needs more
-  spec state;            ///< the optimizer's state, and the update
+  bool used = false;              ///< this stage reads the parameter
+  spec stored;                    ///< between steps, and while it is used; gathered by each operator that needs more
+  spec state;                     ///< the optimizer's state, and the update
   std::vector<spec> accumulated;  ///< each gradient, summed over micro-batches; one per region that reads the parameter
   bool operator==(const parameter_plan&) const = default;
 };
 
 struct stage_plan {
-  std::int32_t first_rank = 0;           ///< the stage's ranks are contiguous
+  std::int32_t first_rank = 0;  ///< the stage's ranks are contiguous
   std::vector<std::string> mesh_axes;
   mesh_shape mesh;
-  std::int32_t first_block = 0;          ///< blocks [first_block, end_block) of `blocks_of(graph)`
+  std::int32_t first_block = 0;  ///< blocks [first_block, end_block) of `blocks_of(graph)`
   std::int32_t end_block = 0;
-  std::vector<bool> recompute;           ///< per block: drop its activations and compute them again in backward
-  table<node_id, strategy> strategies;   ///< per node; meaningful for nodes of the stage's blocks and parameters
-  std::vector<parameter_plan> parameters;///< in the order of `graph::parameters`
+  std::vector<bool> recompute;             ///< per block: drop its activations and compute them again in backward
+  table<node_id, strategy> strategies;     ///< per node; meaningful for nodes of the stage's blocks and parameters
+  std::vector<parameter_plan> parameters;  ///< in the order of `graph::parameters`
   bool operator==(const stage_plan&) const = default;
 };
 
 struct plan {
   static constexpr std::int32_t version = 1;
 
-  std::uint64_t model = 0;               ///< hash_of(graph)
+  std::uint64_t model = 0;  ///< hash_of(graph)
   size_table sizes;
   std::int32_t ranks = 1;
   std::int32_t micro_batches = 1;
   schedule_kind schedule = schedule_kind::one_f_one_b;
   table<stage_id, stage_plan> stages;
-  picoseconds predicted;                 ///< one step, under the cost model that made the plan
-  picoseconds bound;                     ///< no plan of the searched space is faster; 0: nothing was proven
+  picoseconds predicted;  ///< one step, under the cost model that made the plan
+  picoseconds bound;      ///< no plan of the searched space is faster; 0: nothing was proven
   bool operator==(const plan&) const = default;
 };
 
@@ -61,6 +61,9 @@ std::int32_t block_number(const graph& whole, const block& which);
 /// True if a forward or backward operator of the stage reads the parameter: then the stage keeps it.
 bool reads(const graph& whole, const stage_plan& stage, const parameter& which);
 
+/// True if a stage keeps the parameter that this node of the update belongs to, in this copy.
+bool updates_in(const graph& whole, const stage_plan& stage, const node& at, const block& here);
+
 /// True if the stage runs the node: it belongs to one of its blocks, or updates a parameter that the stage reads.
 bool runs(const graph& whole, const stage_plan& stage, node_id id);
 
@@ -69,8 +72,9 @@ bool runs(const graph& whole, const stage_plan& stage, node_id id);
 std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how);
 
 /// One sentence per fault: ranks used twice or not at all, blocks in no stage or two, strategies that are not in the
-/// operator's table, parameters kept by a stage that does not read them or in a spec that does not fit, micro-batches
-/// that do not divide the batch, another model or sizes. Shares no code with `solve`.
+/// operator's table, sums taken as pending that nobody leaves so, parameters kept by a stage that does not read them or
+/// in a spec that does not fit, micro-batches that do not divide the batch, another model or sizes. Shares no code with
+/// `solve`.
 std::vector<std::string> check(const graph& whole, const plan& made);
 
 }  // namespace meshloom

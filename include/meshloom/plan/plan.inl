@@ -45,28 +45,27 @@ inline bool holds_part_of(const stage_plan& stage, const graph& whole, region_id
   return first < stage.end_block && stage.first_block < first + whole.regions[area].count;
 }
 
-inline bool is_operand(const node& at, value_id id) {
-  return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
-}
-
 }  // namespace detail
 
 MESHLOOM_INLINE bool reads(const graph& whole, const stage_plan& stage, const parameter& which) {
   return std::any_of(whole.nodes.begin(), whole.nodes.end(), [&](const node& at) {
-    return at.when != phase::update && detail::is_operand(at, which.value) &&
-           detail::holds_part_of(stage, whole, at.region);
+    return at.when != phase::update && detail::holds_part_of(stage, whole, at.region) &&
+           std::find(at.operands.begin(), at.operands.end(), which.value) != at.operands.end();
   });
 }
 
 MESHLOOM_INLINE bool runs(const graph& whole, const stage_plan& stage, node_id id) {
   const node& at = whole.nodes[id];
   if (at.when != phase::update) return detail::holds_part_of(stage, whole, at.region);
-  return std::any_of(whole.parameters.begin(), whole.parameters.end(), [&](const parameter& each) {
-    const bool its_update = detail::is_operand(at, each.value) ||
-                            std::any_of(each.gradients.begin(), each.gradients.end(),
-                                        [&](value_id gradient) { return detail::is_operand(at, gradient); });
-    return its_update && reads(whole, stage, each);
-  });
+  const auto updated = updated_by(whole, at);
+  return updated && reads(whole, stage, whole.parameters[*updated]);
+}
+
+MESHLOOM_INLINE bool updates_in(const graph& whole, const stage_plan& stage, const node& at, const block& here) {
+  const auto updated = updated_by(whole, at);
+  if (!updated || !stage.parameters[*updated].used) return false;
+  const std::int32_t number = block_number(whole, here);
+  return !whole.regions[at.region].repeated || (number >= stage.first_block && number < stage.end_block);
 }
 
 MESHLOOM_INLINE std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how) {
@@ -213,6 +212,104 @@ inline void check_strategies(const graph& whole, const stage_plan& stage, std::v
   }
 }
 
+/// Whether every pending sum that something takes was left pending by whoever makes it.
+class pending_check {
+ public:
+  pending_check(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults)
+      : whole_(whole), stage_(stage), faults_(faults) {}
+
+  void run() {
+    const auto blocks = blocks_of(whole_);
+    for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+      const node& at = whole_.nodes[node_id(n)];
+      for (const block& here : blocks) {
+        if (here.region != at.region) continue;
+        const bool run_here = at.when == phase::update ? updates_in(whole_, stage_, at, here) : holds(here);
+        if (run_here && !check_operands(node_id(n), here)) break;
+      }
+    }
+    for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+      if (stage_.parameters[p].used) check_accumulators(p);
+    }
+  }
+
+ private:
+  bool holds(const block& here) const {
+    const std::int32_t number = block_number(whole_, here);
+    return number >= stage_.first_block && number < stage_.end_block;
+  }
+
+  /// The first mesh axis over which `wanted` pends and `made` does not; −1 if there is none.
+  static int unmade(const spec& wanted, const spec& made) {
+    for (int axis = 0; axis < max_mesh_rank; ++axis) {
+      const bool pends = (wanted.partial_sum() | wanted.partial_max()) >> axis & 1;
+      if (pends && wanted.on(axis) != made.on(axis)) return axis;
+    }
+    return -1;
+  }
+
+  /// What the stage makes of an instance; whole if it comes from elsewhere, for nothing comes pending.
+  spec made(const instance& what) const {
+    const value& entry = whole_.values[what.value];
+    if (entry.kind != value_kind::activation) return {};
+    const node& maker = whole_.nodes[entry.producer];
+    if (maker.when != phase::update && !holds(maker_of(whole_, what))) return {};
+    const auto which = std::find(maker.results.begin(), maker.results.end(), what.value) - maker.results.begin();
+    return result_spec_in(whole_, stage_, entry.producer, static_cast<std::size_t>(which));
+  }
+
+  /// What an update in block `here` finds: gradients as they were accumulated.
+  spec summed(const instance& what, const block& here) const {
+    for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+      const parameter& each = whole_.parameters[p];
+      for (std::size_t g = 0; g < each.gradients.size() && stage_.parameters[p].used; ++g) {
+        const bool is_it = resolve(whole_, each.gradients[g], here) == what;
+        if (is_it && holds(maker_of(whole_, what))) return stage_.parameters[p].accumulated[g];
+      }
+    }
+    return made(what);
+  }
+
+  bool check_operands(node_id id, const block& here) {
+    const node& at = whole_.nodes[id];
+    for (std::size_t k = 0; k < at.operands.size(); ++k) {
+      const spec wanted = operand_spec_in(whole_, stage_, id, k);
+      if (!wanted.has_partial()) continue;
+      const instance what = resolve(whole_, at.operands[k], here);
+      const int axis = unmade(wanted, at.when == phase::update ? summed(what, here) : made(what));
+      if (axis < 0) continue;
+      faults_.push_back("operator " + at.name + ": takes " + whole_.values[what.value].name +
+                        " as a pending sum over " + name_of_axis(axis) +
+                        ", which nothing in its stage leaves so; change its strategy, or that of "
+                        "the operator that makes the operand");
+      return false;
+    }
+    return true;
+  }
+
+  void check_accumulators(std::size_t p) {
+    const parameter& each = whole_.parameters[p];
+    const region_id home = whole_.values[each.value].region;
+    for (std::size_t g = 0; g < each.gradients.size(); ++g) {
+      for (std::int32_t copy = 0; copy < whole_.regions[home].count; ++copy) {
+        const instance what = resolve(whole_, each.gradients[g], {home, copy});
+        const int axis = unmade(stage_.parameters[p].accumulated[g], made(what));
+        if (axis < 0 || !holds(maker_of(whole_, what))) continue;
+        faults_.push_back("parameter " + whole_.values[each.value].name +
+                          ": a gradient is accumulated as a pending sum over " + name_of_axis(axis) +
+                          ", but not made as one; accumulate it as it is made");
+        return;
+      }
+    }
+  }
+
+  std::string name_of_axis(int axis) const { return "mesh axis " + stage_.mesh_axes[static_cast<std::size_t>(axis)]; }
+
+  const graph& whole_;
+  const stage_plan& stage_;
+  std::vector<std::string>& faults_;
+};
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& made) {
@@ -240,6 +337,8 @@ MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& m
     detail::check_parameters(whole, stage, faults);
     detail::check_strategies(whole, stage, faults);
   }
+  if (!faults.empty()) return faults;
+  for (const stage_plan& stage : made.stages) detail::pending_check(whole, stage, faults).run();
   return faults;
 }
 

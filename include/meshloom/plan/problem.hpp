@@ -19,7 +19,8 @@ struct problem {
 problem formulate(graph whole, cluster machine, manual constraints);
 
 /// One sentence per fault, each with its cure: ranks that do not match, mesh axes of two sizes, unknown axes or paths,
-/// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks.
+/// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks,
+/// two schedules.
 std::vector<std::string> check(const problem& posed);
 
 }  // namespace meshloom

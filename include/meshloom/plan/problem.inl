@@ -96,7 +96,9 @@ inline void check_batch(const problem& posed, std::vector<std::string>& faults) 
   std::int64_t split = 1;
   for (const mesh_axis_size& axis : posed.constraints.mesh) {
     const auto& rules = posed.constraints.rules;
-    const auto splits_batch = [&](const axis_rule& rule) { return rule.axis == batch.name && rule.mesh_axis == axis.name; };
+    const auto splits_batch = [&](const axis_rule& rule) {
+      return rule.axis == batch.name && rule.mesh_axis == axis.name;
+    };
     if (std::any_of(rules.begin(), rules.end(), splits_batch)) split *= axis.size;
   }
   if (batch.extent < split) {
@@ -111,6 +113,10 @@ inline void check_stages(const problem& posed, std::vector<std::string>& faults)
   if (asked.stages > blocks) {
     faults.push_back("the plan has " + std::to_string(asked.stages) +
                      " stages, but the model can be cut into at most " + std::to_string(blocks));
+  }
+  if (asked.schedules.size() > 1) {
+    faults.push_back("the plan asks for two schedules, " + std::string(name_of(asked.schedules[0])) + " and " +
+                     std::string(name_of(asked.schedules[1])) + "; presets of one plan must agree on it");
   }
   if (!asked.cuts.empty() && static_cast<std::int32_t>(asked.cuts.size()) + 1 != asked.stages) {
     faults.push_back("the plan has " + std::to_string(asked.stages) + " stages but names " +

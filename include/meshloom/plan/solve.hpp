@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fills in what constraints leave open: cut stages → keep parameters → choose strategies → price.
-// Strategies follow from pinned neighbours: first in the order of execution, then improved operator by operator until
-// no single change is cheaper, each priced with the reshards to and from its neighbours.
+// Strategies follow from pinned neighbours: first in the order of execution, then improved operator by operator, each
+// weighed with the reshards to and from its neighbours, until no single change is cheaper or 20 sweeps are done.
 #pragma once
 
 #include <meshloom/base/result.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/plan/solve.hpp>
+#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/plan/stage_solver.hpp>
 
 #include <algorithm>
@@ -36,11 +37,12 @@ inline std::vector<std::int32_t> cut_stages(const problem& posed) {
 }
 
 inline plan empty_plan(const problem& posed) {
+  const auto& schedules = posed.constraints.schedules;
   plan made{.model = hash_of(posed.graph),
             .sizes = posed.graph.sizes,
             .ranks = posed.cluster.ranks(),
             .micro_batches = posed.constraints.micro_batches,
-            .schedule = posed.constraints.schedule,
+            .schedule = schedules.empty() ? schedule_kind::one_f_one_b : schedules.front(),
             .stages = {},
             .predicted = {},
             .bound = {}};
@@ -62,41 +64,26 @@ inline plan empty_plan(const problem& posed) {
   return made;
 }
 
-inline picoseconds transfer_time(const problem& posed, const plan& made, std::size_t cut) {
-  const stage_plan& stage = made.stages[static_cast<stage_id>(cut)];
-  const block last = blocks_of(posed.graph)[static_cast<std::size_t>(stage.end_block - 1)];
-  const auto nodes = nodes_of(posed.graph, last.region, phase::forward);
-  if (nodes.empty()) return {};
-  const value& leaving = posed.graph.values[posed.graph.nodes[nodes.back()].results.front()];
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : extents_of(micro_batch_sizes(posed.graph, made.micro_batches), leaving.axes))
-    elements *= extent;
-  const cluster& machine = posed.cluster;
-  const std::int32_t here = machine.host_of(stage.first_rank),
-                     there = machine.host_of(stage.first_rank + stage.mesh.ranks());
-  return transfer_price({elements * size_of(leaving.type)},
-                        here == there ? machine.within_host : machine.between_hosts);
-}
-
 }  // namespace detail
 
 MESHLOOM_INLINE result<plan> solve(const problem& posed) {
   const auto faults = check(posed);
   if (!faults.empty()) return failure{faults.front()};
   plan made = detail::empty_plan(posed);
-  std::vector<stage_times> times;
-  std::vector<picoseconds> transfers;
-  picoseconds update;
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     stage_solver solver(posed, made.stages[static_cast<stage_id>(s)], made.micro_batches);
     const std::string stuck = solver.run();
     if (!stuck.empty())
       return failure{"operator " + stuck +
                      " has no strategy that meets its pins; remove one, or pin an axis it can split"};
-    times.push_back({solver.time_of(phase::forward), solver.time_of(phase::backward)});
-    update = std::max(update, solver.time_of(phase::update));
-    if (s + 1 < made.stages.size()) transfers.push_back(detail::transfer_time(posed, made, s));
   }
+  std::vector<stage_times> times;
+  picoseconds update;
+  for (const stage_price& each : prices_of(posed.graph, made, posed.cluster)) {
+    times.push_back({each.forward, each.backward});
+    update = std::max(update, each.update);
+  }
+  const auto transfers = transfers_of(posed.graph, made, posed.cluster);
   made.predicted = makespan(made.schedule, times, transfers, made.micro_batches) + update;
   return made;
 }

@@ -1,25 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses the strategies of one stage: candidates that the constraints allow, priced with the reshards to and from
-// their neighbours, improved operator by operator until no single change is cheaper. Law: no choice asks for a reshard
-// that cannot be made; equal problems give equal plans.
+// Chooses the strategies of one stage: candidates that the constraints allow, weighed with the reshards to and from
+// their neighbours, improved operator by operator until no single change is cheaper (or after 20 sweeps).
+// What is weighed is every reshard on its own, straight from its maker; plan/stage_price.hpp prices the choice, where
+// one form serves several readers. Law: no choice asks for a reshard that cannot be made; equal problems give equal
+// plans.
 #pragma once
 
 #include <meshloom/cost/analytic.hpp>
+#include <meshloom/plan/known_paths.hpp>
 #include <meshloom/plan/storage.hpp>
-#include <meshloom/sharding/reshard.hpp>
 
 namespace meshloom {
 
-/// Where a spec flows from one operator to another, or from what is kept to an operator, and how often per step.
+/// Where a value flows from one spec to another, and how often per step.
 struct flow {
-  node_id from = node_id::none;  ///< none: from a fixed spec
+  enum end_type : std::uint8_t {
+    operation,    ///< an operator of this stage, in the spec that its strategy says
+    storage,      ///< a parameter, as it is stored
+    accumulator,  ///< a gradient, as it is summed over micro-batches
+    message,      ///< another stage: it comes as it is wanted, and goes as it is made, but never as a pending sum
+  };
+  end_type begin = storage, end = operation;
+  node_id from = node_id::none;  ///< makes the value, if it is made here
   std::size_t result = 0;
-  node_id to = node_id::none;  ///< none: to another stage, which takes no partial
+  node_id to = node_id::none;  ///< reads the value, if `end` is an operation
   std::size_t operand = 0;
   value_id value = value_id::none;
-  spec fixed;  ///< if `from` is none; a partial operand cannot be made from it
+  std::size_t parameter = 0;  ///< in whose storage or accumulator an end is
   std::int64_t times = 1;
-  phase when = phase::forward;
   bool operator==(const flow&) const = default;
 };
 
@@ -34,19 +42,17 @@ class stage_solver {
   /// An operator none of whose strategies fits its constraints; empty if all have one.
   std::string run();
 
-  /// Time of the stage's nodes and reshards of one phase: per micro-batch, or per step for the update.
-  picoseconds time_of(phase when);
-
  private:
   void find_parameters();
   void use_parameter(value_id id);
-  const parameter_plan* kept(value_id id) const;
-
-  /// The parameter that an update node belongs to.
-  const parameter_plan* updated(const node& at) const;
-  static bool sums_gradients_of(const node& at, const parameter& each);
   void find_nodes();
   void find_flows(node_id id, const block& here);
+  void find_accumulators();
+  void find_messages();
+  bool holds(const block& here) const;
+
+  /// A flow from whoever makes an instance; none from inputs and states, which come as they are wanted.
+  std::optional<flow> flow_from(const instance& what) const;
   void add_flow(const flow& next);
   void index_flows();
 
@@ -54,6 +60,8 @@ class stage_solver {
   std::vector<strategy> allowed(node_id id) const;
   std::vector<std::uint8_t> allowed_rows(const node& at, std::size_t axis) const;
   bool meets_pins(const node& at, std::size_t axis, const choice& row) const;
+  /// What a pin binds may be carried through the copies of a layer: then it binds whoever makes it.
+  bool is_bound(const pin& bound, value_id made) const;
 
   /// Updates compute where the state is.
   std::uint8_t update_row(const node& at, std::size_t axis) const;
@@ -63,14 +71,11 @@ class stage_solver {
   bool choose(node_id id, const std::vector<bool>* decided);
   picoseconds around_price(node_id id, const std::vector<bool>* decided);
   picoseconds own_price(node_id id, const strategy& how) const;
+  spec begin_of(const flow& each) const;
+  spec end_of(const flow& each) const;
   picoseconds flow_price(const flow& each);
   void keep_gradients();
 
-  struct known_price {
-    value_id value;
-    spec from, to;
-    picoseconds time;
-  };
   const problem& posed_;
   const graph& whole_;
   stage_plan& stage_;
@@ -82,7 +87,7 @@ class stage_solver {
   std::vector<flow> flows_;
   table<node_id, std::vector<std::size_t>> touching_;
   std::vector<node_id> order_;
-  std::vector<std::vector<known_price>> known_;
+  known_paths paths_;
 };
 
 }  // namespace meshloom

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 namespace meshloom {
 
@@ -16,7 +17,7 @@ MESHLOOM_INLINE stage_solver::stage_solver(const problem& posed, stage_plan& sta
       copies_(whole_.nodes.size()),
       candidates_(whole_.nodes.size()),
       touching_(whole_.nodes.size()),
-      known_(1024) {
+      paths_(whole_, sizes_, stage.mesh, links_) {
   stage_.strategies = table<node_id, strategy>(whole_.nodes.size());
   find_parameters();
   find_nodes();
@@ -49,24 +50,6 @@ MESHLOOM_INLINE std::string stage_solver::run() {
   return {};
 }
 
-MESHLOOM_INLINE picoseconds stage_solver::time_of(phase when) {
-  picoseconds total;
-  for (const node_id id : order_) {
-    if (whole_.nodes[id].when == when) total += own_price(id, stage_.strategies[id]) * copies_[id];
-  }
-  const std::int64_t rounds = when == phase::update ? 1 : micro_batches_;
-  std::vector<std::pair<value_id, spec>> paid;  // a form that several operators read is made once
-  for (const flow& each : flows_) {
-    if (each.when != when) continue;
-    const spec to = each.to == node_id::none ? spec{} : operand_spec_in(whole_, stage_, each.to, each.operand);
-    const std::pair form{each.value, to};
-    if (each.to != node_id::none && std::find(paid.begin(), paid.end(), form) != paid.end()) continue;
-    paid.push_back(form);
-    total += flow_price(each) * (each.times / rounds);
-  }
-  return total;
-}
-
 MESHLOOM_INLINE void stage_solver::find_parameters() {
   stage_.parameters.assign(whole_.parameters.size(), {});
   const auto blocks = blocks_of(whole_);
@@ -86,30 +69,6 @@ MESHLOOM_INLINE void stage_solver::use_parameter(value_id id) {
   }
 }
 
-MESHLOOM_INLINE const parameter_plan* stage_solver::kept(value_id id) const {
-  for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-    if (whole_.parameters[p].value == id) return &stage_.parameters[p];
-  }
-  return nullptr;
-}
-
-MESHLOOM_INLINE const parameter_plan* stage_solver::updated(const node& at) const {
-  for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-    const parameter& each = whole_.parameters[p];
-    const bool own = std::find(at.operands.begin(), at.operands.end(), each.value) != at.operands.end();
-    const bool adds = std::find(at.operands.begin(), at.operands.end(),
-                                each.gradients.empty() ? value_id::none : each.gradients.back()) != at.operands.end();
-    if (own || adds || sums_gradients_of(at, each)) return &stage_.parameters[p];
-  }
-  return nullptr;
-}
-
-MESHLOOM_INLINE bool stage_solver::sums_gradients_of(const node& at, const parameter& each) {
-  return std::any_of(each.gradients.begin(), each.gradients.end(), [&](value_id id) {
-    return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
-  });
-}
-
 MESHLOOM_INLINE void stage_solver::find_nodes() {
   const auto blocks = blocks_of(whole_);
   for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b) {
@@ -119,17 +78,13 @@ MESHLOOM_INLINE void stage_solver::find_nodes() {
     }
   }
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
-    const node& at = whole_.nodes[static_cast<node_id>(n)];
-    if (at.when != phase::update) continue;
-    const parameter_plan* parameter = updated(at);
-    if (parameter == nullptr || !parameter->used) continue;
-    const region& home = whole_.regions[at.region];
-    for (std::int32_t copy = 0; copy < home.count; ++copy) {
-      const std::int32_t number = block_number(whole_, {at.region, copy});
-      if (!home.repeated || (number >= stage_.first_block && number < stage_.end_block))
-        find_flows(static_cast<node_id>(n), {at.region, copy});
+    const node& at = whole_.nodes[node_id(n)];
+    for (std::int32_t copy = 0; copy < whole_.regions[at.region].count; ++copy) {
+      if (updates_in(whole_, stage_, at, {at.region, copy})) find_flows(node_id(n), {at.region, copy});
     }
   }
+  find_accumulators();
+  find_messages();
   for (const phase when : {phase::forward, phase::backward, phase::update}) {
     for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
       const auto id = static_cast<node_id>(n);
@@ -140,30 +95,82 @@ MESHLOOM_INLINE void stage_solver::find_nodes() {
 
 MESHLOOM_INLINE void stage_solver::find_flows(node_id id, const block& here) {
   const node& at = whole_.nodes[id];
+  const bool updates = at.when == phase::update;
   ++copies_[id];
-  const std::int64_t times = at.when == phase::update ? 1 : micro_batches_;
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
-    flow next{.to = id, .operand = k, .value = at.operands[k], .fixed = {}, .times = times, .when = at.when};
-    const value& entry = whole_.values[at.operands[k]];
-    if (entry.kind == value_kind::state) continue;
-    if (entry.kind == value_kind::parameter) {
-      const parameter_plan* storage = kept(at.operands[k]);
-      next.fixed = at.when == phase::update ? storage->state : storage->stored;
-      add_flow(next);
-      continue;
+    auto next = flow_from(resolve(whole_, at.operands[k], here));
+    if (!next || (updates && next->begin == flow::storage)) continue;  // an update computes where the state is
+    if (updates && next->begin == flow::operation && whole_.nodes[next->from].when != phase::update) {
+      next->begin = flow::accumulator;
+      next->parameter = *updated_by(whole_, at);
     }
-    if (entry.kind == value_kind::input) continue;
-    const instance source = resolve(whole_, at.operands[k], here);
-    const std::int32_t maker = block_number(whole_, maker_of(whole_, source));
-    if (maker >= stage_.first_block && maker < stage_.end_block) {
-      const node& from = whole_.nodes[whole_.values[source.value].producer];
-      next.from = whole_.values[source.value].producer;
-      next.result = static_cast<std::size_t>(std::find(from.results.begin(), from.results.end(), source.value) -
-                                             from.results.begin());
-      next.value = source.value;
-    }
-    add_flow(next);
+    next->to = id;
+    next->operand = k;
+    next->times = updates ? 1 : micro_batches_;
+    add_flow(*next);
   }
+}
+
+MESHLOOM_INLINE void stage_solver::find_accumulators() {
+  std::set<instance> seen;
+  for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+    if (!stage_.parameters[p].used) continue;
+    const region_id home = whole_.values[whole_.parameters[p].value].region;
+    for (const value_id gradient : whole_.parameters[p].gradients) {
+      for (std::int32_t copy = 0; copy < whole_.regions[home].count; ++copy) {
+        const instance what = resolve(whole_, gradient, {home, copy});
+        auto next = flow_from(what);
+        if (next->begin != flow::operation || !seen.insert(what).second) continue;
+        next->end = flow::accumulator;
+        next->parameter = p;
+        next->times = micro_batches_;
+        add_flow(*next);
+      }
+    }
+  }
+}
+
+MESHLOOM_INLINE void stage_solver::find_messages() {
+  std::set<instance> sent;
+  for (const block& here : blocks_of(whole_)) {
+    if (holds(here)) continue;
+    for (const node& at : whole_.nodes) {
+      if (at.region != here.region || at.when == phase::update) continue;
+      for (const value_id id : at.operands) {
+        const instance what = resolve(whole_, id, here);
+        auto next = flow_from(what);
+        if (!next || next->begin != flow::operation || !sent.insert(what).second) continue;
+        next->end = flow::message;
+        next->times = micro_batches_;
+        add_flow(*next);
+      }
+    }
+  }
+}
+
+MESHLOOM_INLINE bool stage_solver::holds(const block& here) const {
+  const std::int32_t number = block_number(whole_, here);
+  return number >= stage_.first_block && number < stage_.end_block;
+}
+
+MESHLOOM_INLINE std::optional<flow> stage_solver::flow_from(const instance& what) const {
+  const value& entry = whole_.values[what.value];
+  flow made{.value = what.value};
+  if (entry.kind == value_kind::parameter) {
+    const auto is_it = [&](const parameter& each) { return each.value == what.value; };
+    const auto found = std::find_if(whole_.parameters.begin(), whole_.parameters.end(), is_it);
+    made.parameter = static_cast<std::size_t>(found - whole_.parameters.begin());
+    return made;
+  }
+  if (entry.kind != value_kind::activation) return std::nullopt;
+  const node& maker = whole_.nodes[entry.producer];
+  made.begin = flow::message;
+  if (maker.when != phase::update && !holds(maker_of(whole_, what))) return made;
+  made.begin = flow::operation;  // every stage that keeps a parameter runs the whole of its update
+  made.from = entry.producer;
+  made.result = static_cast<std::size_t>(std::find(maker.results.begin(), maker.results.end(), what.value) -
+                                         maker.results.begin());
+  return made;
 }
 
 MESHLOOM_INLINE void stage_solver::add_flow(const flow& next) {
@@ -180,8 +187,9 @@ MESHLOOM_INLINE void stage_solver::add_flow(const flow& next) {
 
 MESHLOOM_INLINE void stage_solver::index_flows() {
   for (std::size_t f = 0; f < flows_.size(); ++f) {
-    touching_[flows_[f].to].push_back(f);
-    if (flows_[f].from != node_id::none && flows_[f].from != flows_[f].to) touching_[flows_[f].from].push_back(f);
+    const flow& each = flows_[f];
+    if (each.to != node_id::none) touching_[each.to].push_back(f);
+    if (each.from != node_id::none && each.from != each.to) touching_[each.from].push_back(f);
   }
 }
 
@@ -227,8 +235,8 @@ MESHLOOM_INLINE bool stage_solver::meets_pins(const node& at, std::size_t axis, 
       return wanted < 0 ? made.kind == placement::whole : made.kind == placement::split && made.axis == wanted;
     };
     for (const pin& bound : whole_.pins) {
-      const value_id target = bound.gradient ? whole_.values[bound.value].gradient : bound.value;
-      if (bound.mesh_axis == stage_.mesh_axes[axis] && target == at.results[k] && !meets(bound.axis)) return false;
+      if (bound.mesh_axis == stage_.mesh_axes[axis] && is_bound(bound, at.results[k]) && !meets(bound.axis))
+        return false;
     }
     for (const path_pin& bound : posed_.constraints.pins) {
       if (bound.mesh_axis != stage_.mesh_axes[axis] || bound.path != at.name || k != 0) continue;
@@ -240,8 +248,16 @@ MESHLOOM_INLINE bool stage_solver::meets_pins(const node& at, std::size_t axis, 
   return true;
 }
 
+MESHLOOM_INLINE bool stage_solver::is_bound(const pin& bound, value_id made) const {
+  const value_id target = bound.gradient ? whole_.values[bound.value].gradient : bound.value;
+  if (target == value_id::none || whole_.values[target].kind != value_kind::carried) return target == made;
+  const region_id home = whole_.values[target].region;
+  const std::int32_t last = whole_.regions[home].count - 1;
+  return resolve(whole_, target, {home, 0}).value == made || resolve(whole_, target, {home, last}).value == made;
+}
+
 MESHLOOM_INLINE std::uint8_t stage_solver::update_row(const node& at, std::size_t axis) const {
-  const placement wanted = updated(at)->state.on(static_cast<int>(axis));
+  const placement wanted = stage_.parameters[*updated_by(whole_, at)].state.on(static_cast<int>(axis));
   for (std::uint8_t row = 0; row < at.op->choices.count; ++row) {
     if (result_placement(at.op->op, 0, at.op->choices.rows[row]) == wanted) return row;
   }
@@ -286,24 +302,26 @@ MESHLOOM_INLINE picoseconds stage_solver::own_price(node_id id, const strategy& 
   return meshloom::price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_);
 }
 
+MESHLOOM_INLINE spec stage_solver::begin_of(const flow& each) const {
+  if (each.begin == flow::storage) return stage_.parameters[each.parameter].stored;
+  if (each.begin == flow::message) return end_of(each).without_partial();
+  const spec made = result_spec_in(whole_, stage_, each.from, each.result);
+  if (each.begin == flow::operation) return made;
+  return accumulated_as(posed_, stage_.mesh, made, stage_.parameters[each.parameter].state);
+}
+
+MESHLOOM_INLINE spec stage_solver::end_of(const flow& each) const {
+  if (each.end == flow::operation) return operand_spec_in(whole_, stage_, each.to, each.operand);
+  const spec made = result_spec_in(whole_, stage_, each.from, each.result);
+  if (each.end == flow::message) return made.without_partial();
+  return accumulated_as(posed_, stage_.mesh, made, stage_.parameters[each.parameter].state);
+}
+
 MESHLOOM_INLINE picoseconds stage_solver::flow_price(const flow& each) {
-  const spec from = each.from == node_id::none ? each.fixed : result_spec_in(whole_, stage_, each.from, each.result);
-  const spec to = operand_spec_in(whole_, stage_, each.to, each.operand);
+  const spec from = begin_of(each), to = end_of(each);
   if (from == to) return {};
-  std::size_t hash = index_of(each.value);
-  for (const spec& layout : {from, to}) {
-    for (const cut& c : layout.cuts()) hash = hash * 31 + static_cast<std::size_t>(c.mesh_axis * 8 + c.axis + 1);
-    hash = hash * 31 + layout.partial_sum();
-  }
-  auto& bucket = known_[hash % known_.size()];
-  for (const known_price& known : bucket) {
-    if (known.value == each.value && known.from == from && known.to == to) return known.time;
-  }
-  const value& entry = whole_.values[each.value];
-  const auto path = reshard(from, to, extents_of(sizes_, entry.axes), {size_of(entry.type)}, stage_.mesh, links_);
-  const picoseconds time = path.possible ? path.time : impossible;
-  bucket.push_back({each.value, from, to, time});
-  return time;
+  const reshard_path& path = paths_.find(each.value, from, to);
+  return path.possible ? path.time : impossible;
 }
 
 MESHLOOM_INLINE void stage_solver::keep_gradients() {

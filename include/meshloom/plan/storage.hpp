@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How parameters are kept along each mesh axis, derived from the rules of a manual plan: an axis rule splits what has
 // the axis, a ZeRO rule splits state, gradients or the parameter itself along an axis that has room. Law: the update's
-// spec refines the stored spec, so that storing an updated parameter is at most an all-gather.
+// spec refines the stored spec, so that storing an updated parameter takes all-gathers only.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>
@@ -16,7 +16,7 @@ placement ruled_placement(const problem& posed, const mesh_shape& mesh, std::siz
 parameter_plan storage_of(const problem& posed, const mesh_shape& mesh, const value& entry);
 
 /// The spec in which a gradient made as `made` is accumulated: as it is made, or, from ZeRO level 2 on, split like the
-/// state along that mesh axis.
+/// state along that mesh axis, if the state is split.
 spec accumulated_as(const problem& posed, const mesh_shape& mesh, const spec& made, const spec& state);
 
 }  // namespace meshloom

@@ -14,20 +14,31 @@ inline std::int32_t zero_level(const problem& posed, std::size_t mesh_axis) {
   return level;
 }
 
-/// The tensor axis that ZeRO splits: one that no rule splits and that divides evenly, if there is one, else the
-/// longest.
-inline int roomy_axis(const problem& posed, const mesh_shape& mesh, std::size_t mesh_axis, const value& entry) {
+inline bool splits(const placement& what, std::size_t axis) {
+  return what.kind == placement::split && what.axis == static_cast<int>(axis);
+}
+
+/// The tensor axis that ZeRO splits along a mesh axis: one that nothing else splits and that divides evenly, if there
+/// is one, else the longest; −1 if none has room. Only the innermost cuts of an axis can be gathered alone, so the cuts
+/// that the state has and the parameter has not must lie inside those of both: this one may not lie around that of a
+/// later rule nor, at level 3, inside one that the state alone has. `so_far`: what earlier mesh axes do.
+inline int roomy_axis(const problem& posed, const mesh_shape& mesh, std::size_t mesh_axis, const value& entry,
+                      const parameter_plan& so_far) {
   int best = -1;
-  std::int64_t best_score = -1;
+  std::int64_t best_score = 0;
   for (std::size_t axis = 0; axis < entry.axes.size(); ++axis) {
     const std::int64_t extent = posed.graph.sizes[entry.axes[axis]].extent;
     std::int64_t score = extent;
+    bool fits = true;
     if (extent % mesh.size[mesh_axis] == 0) score += std::int64_t{1} << 50;
     for (std::size_t other = 0; other < static_cast<std::size_t>(mesh.rank); ++other) {
-      const placement ruled = ruled_placement(posed, mesh, other, entry);
-      if (ruled.kind == placement::split && ruled.axis == static_cast<int>(axis)) score -= std::int64_t{1} << 51;
+      const int number = static_cast<int>(other);
+      if (other > mesh_axis) fits = fits && !splits(ruled_placement(posed, mesh, other, entry), axis);
+      if (!splits(so_far.state.on(number), axis)) continue;
+      fits = fits && (splits(so_far.stored.on(number), axis) || zero_level(posed, mesh_axis) < 3);
+      score -= std::int64_t{1} << 51;
     }
-    if (best < 0 || score > best_score) {
+    if (fits && (best < 0 || score > best_score)) {
       best = static_cast<int>(axis);
       best_score = score;
     }
@@ -54,7 +65,8 @@ MESHLOOM_INLINE parameter_plan storage_of(const problem& posed, const mesh_shape
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
     const placement ruled = ruled_placement(posed, mesh, axis, entry);
     const std::int32_t level = detail::zero_level(posed, axis);
-    const int roomy = ruled.kind == placement::whole && level > 0 ? detail::roomy_axis(posed, mesh, axis, entry) : -1;
+    const int roomy =
+        ruled.kind == placement::whole && level > 0 ? detail::roomy_axis(posed, mesh, axis, entry, kept) : -1;
     const placement spread = roomy < 0 ? ruled : placement{placement::split, static_cast<std::int8_t>(roomy)};
     kept.state = kept.state.with(static_cast<int>(axis), spread);
     kept.stored = kept.stored.with(static_cast<int>(axis), level >= 3 ? spread : ruled);
@@ -67,7 +79,8 @@ MESHLOOM_INLINE spec accumulated_as(const problem& posed, const mesh_shape& mesh
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
     const int which = static_cast<int>(axis);
     const bool pending = made.on(which).kind == placement::partial_sum;
-    if (pending && detail::zero_level(posed, axis) >= 2) kept = kept.without(which).with(which, state.on(which));
+    if (pending && state.on(which).kind == placement::split && detail::zero_level(posed, axis) >= 2)
+      kept = kept.without(which).with(which, state.on(which));
   }
   return kept;
 }

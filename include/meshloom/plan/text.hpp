@@ -29,6 +29,7 @@ result<plan> load_plan(const std::string& path, const graph& whole, std::int32_t
 
 }  // namespace meshloom
 
+// The bodies of what reads and of what writes.
 #if !defined(MESHLOOM_COMPILED)
 #include <meshloom/plan/read_text.inl>
 #include <meshloom/plan/text.inl>

@@ -61,7 +61,7 @@ class reference_referee {
     for (const pass now : all_passes) {
       for (const instruction& at : body_of(stage, now)) check_instruction(s, stage, now, at);
     }
-    for (const kept_value& each : stage.kept_values) {
+    for (const placed_value& each : stage.placed_values) {
       if (!stage.buffers.holds(each.buffer)) {
         fault(place_of(s), ": parameter ", each.name, " lies in a buffer that does not exist");
       }
@@ -109,10 +109,10 @@ class reference_referee {
     if (each.count < 1 || (each.count > 1 && each.advance < 1)) {
       fault(place_of(s), ": a loop of ", each.count, " rounds that advance by ", each.advance);
     }
-    for (const step& now : each.body) {
-      const std::size_t known = now.kind == step::run ? pass_count : whole_.transfers.size();
+    for (const action& now : each.body) {
+      const std::size_t known = now.kind == action::run ? pass_count : whole_.transfers.size();
       const std::int64_t last = now.micro_batch + std::int64_t{each.count - 1} * each.advance;
-      if (now.kind > step::receive || now.index < 0 || static_cast<std::size_t>(now.index) >= known) {
+      if (now.kind > action::receive || now.index < 0 || static_cast<std::size_t>(now.index) >= known) {
         fault(place_of(s), ": its schedule names body or message ", now.index, ", which does not exist");
       }
       if (now.micro_batch < 0 || last >= whole_.micro_batches) {

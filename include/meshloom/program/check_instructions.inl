@@ -198,7 +198,7 @@ class instruction_referee {
 
   // --- operators -----------------------------------------------------------------------------------------------------
 
-  /// Checks one operator, all its phases and exchanges; returns where the next instruction is.
+  /// Checks one operator, all its parts and exchanges; returns where the next instruction is.
   std::size_t check_compute(const std::vector<instruction>& body, std::size_t at) {
     const instruction& first = body[at];
     operator_referee law(whole_, stage_, first);
@@ -213,13 +213,13 @@ class instruction_referee {
             " to be exchanged");
       return at + 1;
     }
-    if (first.phase != (count == 0 ? -1 : 0)) fault(first, "begins at phase ", first.phase);
+    if (first.part != (count == 0 ? -1 : 0)) fault(first, "begins at part ", first.part);
     ++at;
     for (std::size_t k = 0; k < count; ++k) {
       fault(first, law.check_statistic(k));
       at = check_exchanges(body, at, first, k, axes);
       if (at == body.size() || !continues(first, body[at], k + 1)) {
-        fault(first, "phase ", k + 1, " is missing");
+        fault(first, "part ", k + 1, " is missing");
         return at;
       }
       ++at;
@@ -227,9 +227,9 @@ class instruction_referee {
     return at;
   }
 
-  static bool continues(const instruction& first, const instruction& next, std::size_t phase) {
+  static bool continues(const instruction& first, const instruction& next, std::size_t part) {
     return next.kind == instruction::compute && next.op == first.op && next.number == first.number &&
-           next.phase == static_cast<std::int32_t>(phase) && next.operands == first.operands &&
+           next.part == static_cast<std::int32_t>(part) && next.operands == first.operands &&
            next.results == first.results && next.exchanged == first.exchanged && next.attributes == first.attributes &&
            next.adds == first.adds;
   }
@@ -387,17 +387,17 @@ inline void check_port_ends(const program& whole, std::size_t number, std::vecto
 
 /// Stages that keep the same parameter start it alike.
 inline void check_starts(const program& whole, std::vector<std::string>& faults) {
-  std::vector<std::pair<const stage_program*, const kept_value*>> all;
+  std::vector<std::pair<const stage_program*, const placed_value*>> all;
   for (const stage_program& stage : whole.stages) {
-    for (const kept_value& each : stage.kept_values) all.emplace_back(&stage, &each);
+    for (const placed_value& each : stage.placed_values) all.emplace_back(&stage, &each);
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
     return a.second->name != b.second->name ? a.second->name < b.second->name
                                             : a.first->first_rank < b.first->first_rank;
   });
   for (std::size_t k = 1; k < all.size(); ++k) {
-    const kept_value& a = *all[k - 1].second;
-    const kept_value& b = *all[k].second;
+    const placed_value& a = *all[k - 1].second;
+    const placed_value& b = *all[k].second;
     if (a.name != b.name) continue;
     const bool alike = a.number == b.number && a.start == b.start && a.what == b.what &&
                        all[k - 1].first->buffers[a.buffer].global == all[k].first->buffers[b.buffer].global;

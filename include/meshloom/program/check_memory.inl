@@ -31,7 +31,7 @@ class memory_referee {
     check_region(memory::fixed, stage_.fixed);
     check_region(memory::kept, stage_.kept);
     check_transient();
-    for (const kept_value& each : stage_.kept_values) start(each);
+    for (const placed_value& each : stage_.placed_values) start(each);
     for (const pass now : all_passes) follow(now);
     check_updated();
     check_summed();
@@ -173,7 +173,7 @@ class memory_referee {
 
   // --- reads and writes ----------------------------------------------------------------------------------------------
 
-  void start(const kept_value& each) {
+  void start(const placed_value& each) {
     if (stage_.buffers[each.buffer].where != memory::fixed) {
       fault(place_of(s_), ": parameter ", each.name, " does not lie in the fixed region");
     }
@@ -213,9 +213,9 @@ class memory_referee {
 
   void follow_reads(const instruction& at, pass now, const std::string& here) {
     for (const buffer_id id : at.operands) check_read(id, now, here + ": reads");
-    const auto phase = static_cast<std::size_t>(std::max(at.phase, 0));
+    const auto part = static_cast<std::size_t>(std::max(at.part, 0));
     const std::size_t earlier =
-        at.kind == instruction::compute ? std::min(phase, at.exchanged.size()) : at.exchanged.size();
+        at.kind == instruction::compute ? std::min(part, at.exchanged.size()) : at.exchanged.size();
     for (std::size_t k = 0; k < earlier; ++k) check_read(at.exchanged[k], now, here + ": reads");
   }
 
@@ -226,13 +226,13 @@ class memory_referee {
         sum(at.results[k], now, here);
       } else if (replaces(at, k)) {
         replace(at.results[k], now, here);
-      } else if (at.phase <= 0) {
+      } else if (at.part <= 0) {
         write(at.results[k], now, here + ": overwrites");
       }
     }
-    const auto phase = static_cast<std::size_t>(std::max(at.phase, 0));
-    if (at.kind == instruction::compute && at.phase >= 0 && phase < at.exchanged.size()) {
-      write(at.exchanged[phase], now, here + ": overwrites");
+    const auto part = static_cast<std::size_t>(std::max(at.part, 0));
+    if (at.kind == instruction::compute && at.part >= 0 && part < at.exchanged.size()) {
+      write(at.exchanged[part], now, here + ": overwrites");
     }
   }
 
@@ -297,7 +297,7 @@ class memory_referee {
   void check_updated() {
     const bool trains = std::any_of(whole_.stages.begin(), whole_.stages.end(),
                                     [](const stage_program& each) { return !body_of(each, pass::update).empty(); });
-    for (const kept_value& each : stage_.kept_values) {
+    for (const placed_value& each : stage_.placed_values) {
       if (trains && !known_[index_of(each.buffer)].written) fault(place_of(s_), ": ", each.name, " is never updated");
     }
   }

@@ -7,19 +7,19 @@
 namespace meshloom {
 namespace detail {
 
-/// The steps of one stage, unrolled, and where each stands.
+/// The actions of one stage, unrolled, and where each stands.
 struct stage_order {
   static constexpr std::int64_t nowhere = -1;
-  std::vector<step> steps;
+  std::vector<action> actions;
   std::vector<std::int64_t> at;  ///< by kind, index and micro-batch
   std::size_t indices = 0, micro_batches = 0;
 
-  std::int64_t& of(step::kind_type kind, std::size_t index, std::int32_t micro_batch) {
+  std::int64_t& of(action::kind_type kind, std::size_t index, std::int32_t micro_batch) {
     return at[(static_cast<std::size_t>(kind) * indices + index) * micro_batches +
               static_cast<std::size_t>(micro_batch)];
   }
   std::int64_t& of(pass what, std::int32_t micro_batch) {
-    return of(step::run, static_cast<std::size_t>(what), micro_batch);
+    return of(action::run, static_cast<std::size_t>(what), micro_batch);
   }
 };
 
@@ -50,28 +50,28 @@ class schedule_referee {
     order.at.assign(3 * order.indices * order.micro_batches, stage_order::nowhere);
     for (const loop& each : whole_.stages[static_cast<stage_id>(s)].schedule) {
       for (std::int32_t round = 0; round < each.count; ++round) {
-        for (const step& now : each.body) place(s, {now.kind, now.index, now.micro_batch + round * each.advance});
+        for (const action& now : each.body) place(s, {now.kind, now.index, now.micro_batch + round * each.advance});
       }
     }
   }
 
-  void place(std::size_t s, const step& now) {
+  void place(std::size_t s, const action& now) {
     const auto index = static_cast<std::size_t>(now.index);
     std::int64_t& at = orders_[s].of(now.kind, index, now.micro_batch);
-    if (at != stage_order::nowhere) fault(place_of(s), ": ", describe_step(now), " comes twice");
-    at = static_cast<std::int64_t>(orders_[s].steps.size());
-    orders_[s].steps.push_back(now);
-    if (now.kind == step::run) return;
+    if (at != stage_order::nowhere) fault(place_of(s), ": ", describe_action(now), " comes twice");
+    at = static_cast<std::int64_t>(orders_[s].actions.size());
+    orders_[s].actions.push_back(now);
+    if (now.kind == action::run) return;
     const message& route = whole_.transfers[index].route;
-    const auto own = static_cast<std::size_t>(now.kind == step::send ? route.from_stage : route.to_stage);
-    if (own != s) fault(place_of(s), ": ", describe_step(now), " is not its own");
+    const auto own = static_cast<std::size_t>(now.kind == action::send ? route.from_stage : route.to_stage);
+    if (own != s) fault(place_of(s), ": ", describe_action(now), " is not its own");
   }
 
-  std::string describe_step(const step& now) const {
-    if (now.kind == step::run) return name_of(task{static_cast<pass>(now.index), now.micro_batch});
+  std::string describe_action(const action& now) const {
+    if (now.kind == action::run) return name_of(task{static_cast<pass>(now.index), now.micro_batch});
     const auto index = static_cast<std::size_t>(now.index);
     const std::string moved = place_of(index, whole_.transfers[index]);
-    return sentence(now.kind == step::send ? "the send of " : "the receive of ", moved, " of micro-batch ",
+    return sentence(now.kind == action::send ? "the send of " : "the receive of ", moved, " of micro-batch ",
                     now.micro_batch);
   }
 
@@ -118,16 +118,16 @@ class schedule_referee {
     const message& route = whole_.transfers[number].route;
     const std::int32_t count = std::min(times_of(route.from), times_of(route.to));
     for (std::int32_t k = 0; k < whole_.micro_batches; ++k) {
-      const step sent{step::send, static_cast<std::int32_t>(number), k}, received{step::receive, sent.index, k};
-      const std::int64_t at_send = orders_[static_cast<std::size_t>(route.from_stage)].of(step::send, number, k);
-      const std::int64_t at_receive = orders_[static_cast<std::size_t>(route.to_stage)].of(step::receive, number, k);
+      const action sent{action::send, static_cast<std::int32_t>(number), k}, received{action::receive, sent.index, k};
+      const std::int64_t at_send = orders_[static_cast<std::size_t>(route.from_stage)].of(action::send, number, k);
+      const std::int64_t at_receive = orders_[static_cast<std::size_t>(route.to_stage)].of(action::receive, number, k);
       const bool sends = at_send != stage_order::nowhere, receives = at_receive != stage_order::nowhere;
       if (k >= count && (sends || receives)) {
-        fault(describe_step(sends ? sent : received), " is one too many: there are ", count);
+        fault(describe_action(sends ? sent : received), " is one too many: there are ", count);
       }
       if (k >= count) continue;
-      if (!sends) fault(describe_step(sent), " is missing");
-      if (!receives) fault(describe_step(received), " is missing");
+      if (!sends) fault(describe_action(sent), " is missing");
+      if (!receives) fault(describe_action(received), " is missing");
       if (sends) check_sent(number, k, at_send);
       if (receives) check_received(number, k, at_receive);
     }
@@ -138,14 +138,15 @@ class schedule_referee {
     const transfer& moved = whole_.transfers[number];
     stage_order& order = orders_[static_cast<std::size_t>(moved.route.from_stage)];
     const std::int64_t made = order.of(moved.route.from, k);
-    const step sent{step::send, static_cast<std::int32_t>(number), k};
-    if (at < made) return fault(describe_step(sent), " comes before ", name_of(task{moved.route.from, k}), " makes it");
+    const action sent{action::send, static_cast<std::int32_t>(number), k};
+    if (at < made)
+      return fault(describe_action(sent), " comes before ", name_of(task{moved.route.from, k}), " makes it");
     const buffer& from = whole_.stages[static_cast<stage_id>(moved.route.from_stage)].buffers[moved.from];
     if (from.where != memory::transient || made == stage_order::nowhere) return;
     for (std::int64_t between = made + 1; between < at; ++between) {
-      const step& now = order.steps[static_cast<std::size_t>(between)];
-      if (now.kind == step::run) {
-        return fault(describe_step(sent), " comes after ", describe_step(now), ", which uses its memory again");
+      const action& now = order.actions[static_cast<std::size_t>(between)];
+      if (now.kind == action::run) {
+        return fault(describe_action(sent), " comes after ", describe_action(now), ", which uses its memory again");
       }
     }
   }
@@ -154,13 +155,13 @@ class schedule_referee {
     const message& route = whole_.transfers[number].route;
     const std::int64_t reader = orders_[static_cast<std::size_t>(route.to_stage)].of(route.to, k);
     if (reader == stage_order::nowhere || at < reader) return;
-    fault(describe_step({step::receive, static_cast<std::int32_t>(number), k}), " comes after ",
+    fault(describe_action({action::receive, static_cast<std::int32_t>(number), k}), " comes after ",
           name_of(task{route.to, k}), " reads it");
   }
 
   // --- slots ---------------------------------------------------------------------------------------------------------
 
-  /// The first and last step at which a micro-batch uses its slot.
+  /// The first and last action at which a micro-batch uses its slot.
   std::pair<std::int64_t, std::int64_t> in_flight(std::size_t s, std::int32_t k) {
     stage_order& order = orders_[s];
     const std::int64_t forward = order.of(pass::forward, k), backward = order.of(pass::backward, k);
@@ -168,7 +169,7 @@ class schedule_referee {
     for (std::size_t t = 0; t < whole_.transfers.size(); ++t) {
       const transfer& each = whole_.transfers[t];
       const stage_program& stage = whole_.stages[static_cast<stage_id>(s)];
-      const std::int64_t received = order.of(step::receive, t, k), sent = order.of(step::send, t, k);
+      const std::int64_t received = order.of(action::receive, t, k), sent = order.of(action::send, t, k);
       if (received != stage_order::nowhere && stage.buffers[each.to].where == memory::kept) {
         first = std::min(first, received);
       }
@@ -198,7 +199,7 @@ class schedule_referee {
 
   // --- rendezvous ----------------------------------------------------------------------------------------------------
 
-  std::size_t partner_of(std::size_t s, const step& now) const {
+  std::size_t partner_of(std::size_t s, const action& now) const {
     const message& route = whole_.transfers[static_cast<std::size_t>(now.index)].route;
     return static_cast<std::size_t>(static_cast<std::size_t>(route.from_stage) == s ? route.to_stage
                                                                                     : route.from_stage);
@@ -207,15 +208,15 @@ class schedule_referee {
   /// Lets every stage go on until it ends or waits for a partner who stands elsewhere.
   void check_rendezvous() {
     std::vector<std::size_t> at(orders_.size());
-    const auto over = [&](std::size_t s) { return at[s] == orders_[s].steps.size(); };
-    const auto standing = [&](std::size_t s) { return orders_[s].steps[at[s]]; };
+    const auto over = [&](std::size_t s) { return at[s] == orders_[s].actions.size(); };
+    const auto standing = [&](std::size_t s) { return orders_[s].actions[at[s]]; };
     for (bool moved = true; moved;) {
       moved = false;
       for (std::size_t s = 0; s < at.size(); ++s) {
         for (; !over(s); ++at[s], moved = true) {
-          if (standing(s).kind == step::run) continue;
+          if (standing(s).kind == action::run) continue;
           const std::size_t partner = partner_of(s, standing(s));
-          if (over(partner) || standing(partner).kind == step::run || standing(partner).index != standing(s).index ||
+          if (over(partner) || standing(partner).kind == action::run || standing(partner).index != standing(s).index ||
               standing(partner).micro_batch != standing(s).micro_batch) {
             break;
           }
@@ -226,7 +227,7 @@ class schedule_referee {
     std::string waiting;
     for (std::size_t s = 0; s < at.size(); ++s) {
       if (!over(s)) {
-        waiting += (waiting.empty() ? ": " : "; ") + place_of(s) + " stands at " + describe_step(standing(s));
+        waiting += (waiting.empty() ? ": " : "; ") + place_of(s) + " stands at " + describe_action(standing(s));
       }
     }
     if (!waiting.empty()) fault("the stages wait for each other for ever", waiting);

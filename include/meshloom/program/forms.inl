@@ -110,11 +110,7 @@ MESHLOOM_INLINE spec form_maker::without_partial(const instance& what) const {
     if (!found) layout = each.layout;
     found = true;
   });
-  for (int axis = 0; axis < stage_.mesh.rank; ++axis) {
-    if (layout.on(axis).kind == placement::partial_sum || layout.on(axis).kind == placement::partial_max)
-      layout = layout.without(axis);
-  }
-  return layout;
+  return layout.without_partial();
 }
 
 }  // namespace meshloom

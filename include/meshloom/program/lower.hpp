@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From graph and plan to program: which forms of which values exist where, the collectives between them, messages
 // between stages, offsets in the arena, and the schedule.
-// Law: `check(program)` finds nothing; every reshard is the path that the planner priced.
+// Law: `check(program)` finds nothing; every reshard is the cheapest from a form there is, which is what
+// plan/stage_price.hpp prices.
 #pragma once
 
 #include <meshloom/cluster/cluster.hpp>
@@ -14,13 +15,8 @@ namespace meshloom {
 /// belong to the graph, or asks for something that this version does not execute (recomputation).
 program lower(const graph& whole, const plan& made, const cluster& machine);
 
-/// The plan of a training, for another graph of the same model (evaluation, generation, another batch size): the same
-/// stages, parameters and strategies, matched by the names of operators.
-plan adapt(const graph& training, const plan& made, const graph& other);
-
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)
-#include <meshloom/program/adapt.inl>
 #include <meshloom/program/lower.inl>
 #endif

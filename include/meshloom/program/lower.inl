@@ -15,8 +15,8 @@ inline port port_of(const graph& whole, value_id id) {
   return made;
 }
 
-/// The steps of every stage, folded into loops; slots for the micro-batches in flight and for messages that land before
-/// their forward. One that lands before its backward finds the slot that its forward has taken.
+/// The actions of every stage, folded into loops; slots for the micro-batches in flight and for messages that land
+/// before their forward. One that lands before its backward finds the slot that its forward has taken.
 inline void schedule_stages(const plan& made, bool trains, program& whole) {
   const auto stages = static_cast<int>(made.stages.size());
   std::vector<std::vector<task>> tasks;

@@ -3,8 +3,8 @@
 // results and messages, memory. Law: every buffer is written before it is read, in every pass that can reach it.
 #pragma once
 
+#include <meshloom/plan/crossing.hpp>
 #include <meshloom/program/arena.hpp>
-#include <meshloom/program/crossing.hpp>
 #include <meshloom/program/forms.hpp>
 
 namespace meshloom {
@@ -41,8 +41,8 @@ class stage_lowering {
   }
   /// Parameters first, then states, then accumulators: programs of one plan agree on where parameters lie.
   void place_parameters();
-  void keep(value_id id, std::int32_t copy, const spec& layout);
-  void place_accumulators(std::size_t p);
+  void place(value_id id, std::int32_t copy, const spec& layout);
+  void place_accumulators(std::size_t p, std::int32_t copy);
   bool read_in_backward(value_id id) const;
   accumulator* accumulator_of(const instance& what);
 
@@ -50,8 +50,8 @@ class stage_lowering {
   /// True if the kernel may add to the accumulators itself: it can, and nobody else needs what this micro-batch adds.
   bool accumulates_directly(node_id id, const block& here);
   buffer_id result_buffer(node_id id, const block& here, std::size_t k, const instruction& next);
-  /// One instruction, or one per phase with the exchanges of statistics between them.
-  void emit_phases(node_id id, instruction next);
+  /// One instruction, or one per part with the exchanges of statistics between them.
+  void emit_parts(node_id id, instruction next);
   buffer_id statistic_buffer(node_id id, int k, const std::string& name);
   void accumulate(accumulator& into);
   void accumulate_rest();

@@ -67,35 +67,29 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id 
 
 MESHLOOM_INLINE void stage_lowering::place_parameters() {
   for_each_parameter(
-      [&](std::size_t p, std::int32_t copy) { keep(whole_.parameters[p].value, copy, plan_.parameters[p].stored); });
+      [&](std::size_t p, std::int32_t copy) { place(whole_.parameters[p].value, copy, plan_.parameters[p].stored); });
   for_each_parameter([&](std::size_t p, std::int32_t copy) {
-    for (const value_id state : whole_.parameters[p].states) keep(state, copy, plan_.parameters[p].state);
+    for (const value_id state : whole_.parameters[p].states) place(state, copy, plan_.parameters[p].state);
   });
-  for_each_parameter([&](std::size_t p, std::int32_t) { place_accumulators(p); });
+  for_each_parameter([&](std::size_t p, std::int32_t copy) { place_accumulators(p, copy); });
 }
 
-MESHLOOM_INLINE void stage_lowering::keep(value_id id, std::int32_t copy, const spec& layout) {
+MESHLOOM_INLINE void stage_lowering::place(value_id id, std::int32_t copy, const spec& layout) {
   const value& entry = whole_.values[id];
   const buffer_id made = make_.add_form({id, copy}, layout, memory::fixed);
   const std::uint64_t number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(copy);
-  make_.out.kept_values.push_back({{id, copy}, make_.name_of_instance({id, copy}), made, entry.start, number});
+  make_.out.placed_values.push_back({{id, copy}, make_.name_of_instance({id, copy}), made, entry.start, number});
 }
 
-MESHLOOM_INLINE void stage_lowering::place_accumulators(std::size_t p) {
+MESHLOOM_INLINE void stage_lowering::place_accumulators(std::size_t p, std::int32_t copy) {
   const parameter& each = whole_.parameters[p];
   for (std::size_t g = 0; g < each.gradients.size(); ++g) {
-    const region_id home = whole_.values[each.value].region;
-    for (const std::int32_t copy : copies_here(home)) {
-      const instance what = resolve(whole_, each.gradients[g], {home, copy});
-      if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
-      const bool known = std::any_of(accumulators_.begin(), accumulators_.end(),
-                                     [&](const accumulator& a) { return a.gradient == what; });
-      if (known) continue;
-      const value& entry = whole_.values[what.value];
-      const buffer_id made = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
-                                              entry.type, plan_.parameters[p].accumulated[g], memory::fixed);
-      accumulators_.push_back({what, made, !read_in_backward(what.value)});
-    }
+    const instance what = resolve(whole_, each.gradients[g], {whole_.values[each.value].region, copy});
+    if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
+    const value& entry = whole_.values[what.value];
+    const buffer_id made = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
+                                            entry.type, plan_.parameters[p].accumulated[g], memory::fixed);
+    accumulators_.push_back({what, made, !read_in_backward(what.value)});
   }
 }
 
@@ -133,7 +127,7 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
   }
   next.adds = accumulates_directly(id, here);
   for (std::size_t k = 0; k < at.results.size(); ++k) next.results.push_back(result_buffer(id, here, k, next));
-  emit_phases(id, next);
+  emit_parts(id, next);
   for (const value_id result : at.results) {
     accumulator* into = accumulator_of({result, here.copy});
     if (into != nullptr && make_.now == pass::backward) accumulate(*into);
@@ -170,7 +164,7 @@ MESHLOOM_INLINE buffer_id stage_lowering::result_buffer(node_id id, const block&
   return make_.add_form(what, layout, memory::transient);
 }
 
-MESHLOOM_INLINE void stage_lowering::emit_phases(node_id id, instruction next) {
+MESHLOOM_INLINE void stage_lowering::emit_parts(node_id id, instruction next) {
   const node& at = whole_.nodes[id];
   const signature& op = at.op->op;
   const strategy& how = plan_.strategies[id];
@@ -178,7 +172,7 @@ MESHLOOM_INLINE void stage_lowering::emit_phases(node_id id, instruction next) {
   if (axes == 0) return make_.body().push_back(next);
   for (int k = 0; k < op.statistic_count; ++k) next.exchanged.push_back(statistic_buffer(id, k, next.name));
   for (int k = 0; k <= op.statistic_count; ++k) {
-    next.phase = k;
+    next.part = k;
     make_.body().push_back(next);
     if (k == op.statistic_count) break;
     for (std::int8_t axis = 0; axis < plan_.mesh.rank; ++axis) {

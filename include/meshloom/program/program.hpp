@@ -31,7 +31,7 @@ inline constexpr std::int64_t arena_alignment = 64;
 
 struct instruction {
   enum kind_type : std::uint8_t {
-    compute,       ///< runs a kernel: one phase, or all, of `op`
+    compute,       ///< runs a kernel: one part, or all, of `op`
     exchange,      ///< reduces statistics over one mesh axis, in place: `exchanged`
     redistribute,  ///< one collective (or slice) along one mesh axis: operand 0 → result 0
     load,          ///< this micro-batch's shard of input `port` → result 0
@@ -42,7 +42,7 @@ struct instruction {
   const record* op = nullptr;
   attribute_list attributes = {};
   std::uint64_t number = 0;  ///< stable number of the operator and copy, for random numbers
-  std::int32_t phase = -1;   ///< of an operator with statistics; −1: all at once
+  std::int32_t part = -1;    ///< of an operator with statistics; −1: all at once
   bool adds = false;         ///< add to the results, except on the first micro-batch
   std::vector<buffer_id> operands = {};
   std::vector<buffer_id> results = {};
@@ -54,7 +54,7 @@ struct instruction {
 };
 
 /// Where a parameter or state lies in a stage, and how it starts.
-struct kept_value {
+struct placed_value {
   instance what;
   std::string name;  ///< with the copy: "repeat[3].residual.linear.weight"
   buffer_id buffer = buffer_id::none;
@@ -77,7 +77,7 @@ struct stage_program {
   table<buffer_id, buffer> buffers = {};
   std::array<std::vector<instruction>, pass_count> bodies = {};
   std::vector<loop> schedule = {};
-  std::vector<kept_value> kept_values = {};
+  std::vector<placed_value> placed_values = {};
   std::int32_t slots = 1;  ///< micro-batches in flight
   bytes fixed = {};
   bytes kept = {};  ///< of one slot

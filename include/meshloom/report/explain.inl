@@ -172,7 +172,7 @@ struct fixed_memory {
 
 inline fixed_memory fixed_of(const graph& whole, const stage_program& stage) {
   fixed_memory held;
-  for (const kept_value& each : stage.kept_values) {
+  for (const placed_value& each : stage.placed_values) {
     const bool trained = whole.values[each.what.value].kind == value_kind::parameter;
     (trained ? held.parameters : held.state) += stage.buffers[each.buffer].size;
   }
@@ -288,7 +288,7 @@ MESHLOOM_INLINE text_table time_table(const program& lowered, const cluster& mac
     const stage_program& stage = lowered.stages[static_cast<stage_id>(s)];
     picoseconds collectives;
     for (const event& each : paper.events) {
-      if (each.rank != stage.first_rank || each.kind != step::run) continue;
+      if (each.rank != stage.first_rank || each.kind != action::run) continue;
       const instruction& at = body_of(stage, static_cast<pass>(each.index))[static_cast<std::size_t>(each.instruction)];
       if (at.kind == instruction::exchange || (at.kind == instruction::redistribute && at.how != collective::slice)) {
         collectives += each.end - each.begin;

@@ -42,7 +42,7 @@ inline std::string describe_mesh(const stage_program& stage) {
 
 /// The category, under which viewers filter: what computes, and what moves data.
 inline std::string_view category_of(const program& whole, const event& each) {
-  if (each.kind != step::run) return each.kind == step::send ? "send" : "receive";
+  if (each.kind != action::run) return each.kind == action::send ? "send" : "receive";
   constexpr std::string_view names[] = {"compute", "exchange", "reshard", "load", "accumulate", "store"};
   const stage_program& stage = whole.stages[stage_of_rank(whole, each.rank)];
   const instruction& what =
@@ -52,9 +52,9 @@ inline std::string_view category_of(const program& whole, const event& each) {
 
 /// The pass that runs, or the one that makes what is sent or reads what is received.
 inline pass pass_of(const program& whole, const event& each) {
-  if (each.kind == step::run) return static_cast<pass>(each.index);
+  if (each.kind == action::run) return static_cast<pass>(each.index);
   const message& route = whole.transfers[static_cast<std::size_t>(each.index)].route;
-  return each.kind == step::send ? route.from : route.to;
+  return each.kind == action::send ? route.from : route.to;
 }
 
 inline std::string slice_of(const program& whole, const event& each) {

@@ -126,6 +126,14 @@ class spec {
     return next;
   }
 
+  /// This spec with every pending reduction done: the same cuts, whole where it was partial.
+  constexpr spec without_partial() const {
+    spec next = *this;
+    next.partial_sum_ = 0;
+    next.partial_max_ = 0;
+    return next;
+  }
+
  private:
   std::array<cut, max_mesh_rank> cuts_{};
   std::uint8_t cut_count_ = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <meshloom/program/lower.hpp>
+#include <meshloom/plan/adapt.hpp>
 
 #include <algorithm>
 

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/error.hpp>
+#include <meshloom/cost/analytic.hpp>
+#include <meshloom/plan/crossing.hpp>
+#include <meshloom/plan/known_paths.hpp>
+#include <meshloom/plan/stage_price.hpp>
+
+#include <algorithm>
+#include <map>
+
+namespace meshloom {
+namespace detail {
+
+/// Walks through one stage, pass by pass, and pays for what is not there yet.
+class priced_stage {
+ public:
+  priced_stage(const graph& whole, const plan& made, stage_id which, const cluster& machine,
+               const std::vector<crossing>& crossings)
+      : whole_(whole),
+        made_(made),
+        which_(which),
+        stage_(made.stages[which]),
+        device_(machine.device),
+        sizes_(micro_batch_sizes(whole, made.micro_batches)),
+        links_(links_of(machine, stage_.mesh, stage_.first_rank)),
+        paths_(whole, sizes_, stage_.mesh, links_),
+        crossings_(crossings) {
+    for (std::size_t p = 0; p < whole.parameters.size(); ++p) find_accumulators(p);
+    receive();
+  }
+
+  /// Nodes come in the order in which the stage runs them.
+  void visit(node_id id, const block& here) {
+    const node& at = whole_.nodes[id];
+    enter(pass_of(at.when));
+    paid() += price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], device_, links_);
+    for (std::size_t k = 0; k < at.operands.size(); ++k)
+      need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, stage_, id, k));
+    for (std::size_t k = 0; k < at.results.size(); ++k) {
+      const spec layout = result_spec_in(whole_, stage_, id, k);
+      add({at.results[k], here.copy}, layout, now_);
+      if (at.op->in_place) write_back(at.operands[static_cast<std::size_t>(at.op->replaces[k])], layout);
+    }
+    for (accumulator& each : accumulators_) {
+      if (whole_.values[each.gradient.value].producer == id && each.gradient.copy == here.copy) accumulate(each);
+    }
+  }
+
+  stage_price finish() {
+    enter(pass::update);
+    return total_;
+  }
+
+ private:
+  /// A form of a value, and the pass in which it was made.
+  struct form {
+    spec layout;
+    pass made_in;
+  };
+  struct accumulator {
+    instance gradient;
+    spec layout;
+    bool done = false;
+  };
+
+  picoseconds& paid() {
+    return now_ == pass::forward ? total_.forward : now_ == pass::backward ? total_.backward : total_.update;
+  }
+
+  void find_accumulators(std::size_t p) {
+    if (!stage_.parameters[p].used) return;
+    const parameter& each = whole_.parameters[p];
+    const region_id home = whole_.values[each.value].region;
+    for (std::size_t g = 0; g < each.gradients.size(); ++g) {
+      for (std::int32_t copy = 0; copy < whole_.regions[home].count; ++copy) {
+        const instance what = resolve(whole_, each.gradients[g], {home, copy});
+        const auto is_it = [&](const accumulator& known) { return known.gradient == what; };
+        if (is_made_here(what) && std::none_of(accumulators_.begin(), accumulators_.end(), is_it))
+          accumulators_.push_back({what, stage_.parameters[p].accumulated[g]});
+      }
+    }
+  }
+
+  bool is_made_here(const instance& what) const {
+    return stage_of(made_, block_number(whole_, maker_of(whole_, what))) == which_;
+  }
+
+  void enter(pass next) {
+    while (now_ != next) {
+      leave();
+      now_ = static_cast<pass>(static_cast<int>(now_) + 1);
+      receive();
+    }
+  }
+
+  void leave() {
+    if (now_ == pass::backward) {
+      for (accumulator& each : accumulators_) {
+        accumulate(each);
+        for (const pass later : {pass::reduce, pass::update}) add(each.gradient, each.layout, later);
+      }
+    }
+    finish_results();
+    send();
+  }
+
+  void accumulate(accumulator& into) {
+    if (!into.done) need(into.gradient, into.layout);
+    into.done = true;
+  }
+
+  /// A result with the micro-batched axis leaves part by part, any other once per step, whole on every rank.
+  void finish_results() {
+    for (const value_id id : whole_.results) {
+      const instance what = resolve(whole_, id, {});
+      const auto& axes = whole_.values[what.value].axes;
+      const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
+      if (!is_made_here(what)) continue;
+      if (now_ == pass::forward && in_parts) need(what, layouts_of(what).front().without_partial());
+      if (now_ == pass::forward && !in_parts) add(what, layouts_of(what).back(), pass::reduce);
+      if (now_ == pass::reduce && !in_parts) need(what, {});
+    }
+  }
+
+  void receive() {
+    for (const crossing& each : crossings_) {
+      if (each.to == which_ && each.to_pass == now_) add(each.what, each.wanted, now_);
+    }
+  }
+
+  void send() {
+    for (const crossing& each : crossings_) {
+      if (each.from != which_ || each.from_pass != now_) continue;
+      const bool alike = made_.stages[each.to].mesh == stage_.mesh;
+      const spec sent = alike ? each.wanted : layouts_of(each.what).front().without_partial();
+      need(each.what, sent);
+      if (now_ == pass::reduce) add(each.what, sent, pass::update);
+    }
+  }
+
+  /// Stores an updated value where it is kept, if the update ran on a part of it.
+  void write_back(value_id id, const spec& updated) { paid() += paths_.find(id, updated, home_of(id)).time; }
+
+  /// Where a parameter or state lies between steps.
+  spec home_of(value_id id) const {
+    for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+      const parameter& each = whole_.parameters[p];
+      if (each.value == id) return stage_.parameters[p].stored;
+      if (std::find(each.states.begin(), each.states.end(), id) != each.states.end()) return stage_.parameters[p].state;
+    }
+    return {};
+  }
+
+  void add(const instance& what, const spec& layout, pass made_in) { forms_[what].push_back({layout, made_in}); }
+
+  /// The layouts that can be read in this pass: in the backward also those of activations that the forward has left.
+  std::vector<spec> layouts_of(const instance& what) {
+    const value_kind kind = whole_.values[what.value].kind;
+    std::vector<spec> found;
+    if (kind == value_kind::parameter || kind == value_kind::state) found.push_back(home_of(what.value));
+    for (const form& each : forms_[what]) {
+      const bool left = kind == value_kind::activation && now_ == pass::backward && each.made_in == pass::forward;
+      if (each.made_in == now_ || left) found.push_back(each.layout);
+    }
+    return found;
+  }
+
+  /// Pays for the cheapest way to a form, and has it and what lies on the way from then on. Inputs are loaded as
+  /// wanted.
+  void need(const instance& what, const spec& wanted) {
+    const value& entry = whole_.values[what.value];
+    if (entry.kind == value_kind::input) return;
+    const reshard_path* best = nullptr;
+    for (const spec& layout : layouts_of(what)) {
+      const reshard_path& next = paths_.find(what.value, layout, wanted);
+      const auto rank = [](const reshard_path& path) { return std::pair(path.time, path.steps.size()); };
+      if (next.possible && (best == nullptr || rank(next) < rank(*best))) best = &next;
+    }
+    if (best == nullptr)
+      throw error("prices_of: " + entry.name +
+                  " cannot be had in the form that its stage needs; check(graph, plan) says why");
+    paid() += best->time;
+    for (const reshard_step& step : best->steps) add(what, step.after, now_);
+  }
+
+  const graph& whole_;
+  const plan& made_;
+  stage_id which_;
+  const stage_plan& stage_;
+  device device_;
+  size_table sizes_;
+  mesh_links links_;
+  known_paths paths_;
+  const std::vector<crossing>& crossings_;
+  std::vector<accumulator> accumulators_;
+  std::map<instance, std::vector<form>> forms_;
+  pass now_ = pass::forward;
+  stage_price total_;
+};
+
+}  // namespace detail
+
+MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
+  const std::vector<crossing> crossings = find_crossings(whole, made);
+  std::vector<detail::priced_stage> stages;
+  for (std::size_t s = 0; s < made.stages.size(); ++s)
+    stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings);
+  for_each_node(whole, made,
+                [&](stage_id stage, node_id id, const block& here) { stages[index_of(stage)].visit(id, here); });
+  std::vector<stage_price> prices;
+  for (detail::priced_stage& each : stages) prices.push_back(each.finish());
+  return prices;
+}
+
+MESHLOOM_INLINE std::vector<picoseconds> transfers_of(const graph& whole, const plan& made, const cluster& machine) {
+  std::vector<picoseconds> times(made.stages.empty() ? 0 : made.stages.size() - 1);
+  const size_table sizes = micro_batch_sizes(whole, made.micro_batches);
+  for (const crossing& each : find_crossings(whole, made)) {
+    if (index_of(each.to) != index_of(each.from) + 1 || each.from_pass != pass::forward) continue;
+    const stage_plan& to = made.stages[each.to];
+    const value& entry = whole.values[each.what.value];
+    const std::int64_t shard = largest_shard(each.wanted, to.mesh, extents_of(sizes, entry.axes));
+    const std::int32_t first = made.stages[each.from].first_rank, last = to.first_rank + to.mesh.ranks() - 1;
+    link over = machine.within_host;
+    if (machine.host_of(first) != machine.host_of(last)) {
+      over = machine.between_hosts;
+      const std::int32_t sharing = std::min(to.mesh.ranks(), machine.devices_per_host);
+      over.bytes_per_second = std::max<std::int64_t>(over.bytes_per_second / sharing, 1);
+    }
+    times[index_of(each.from)] += transfer_price({shard * size_of(entry.type)}, over);
+  }
+  return times;
+}
+
+}  // namespace meshloom

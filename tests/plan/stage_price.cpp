@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Laws of plan/stage_price.hpp: a plan's price is that of the program which is lowered from it, instruction by
+// instruction, and says what ZeRO, messages and summed results cost.
+#include <meshloom/exec/simulate.hpp>
+#include <meshloom/plan/stage_price.hpp>
+#include <meshloom/program/lower.hpp>
+#include <meshloom/sharding/reshard.hpp>
+
+#include "models.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <random>
+
+namespace ml = meshloom;
+using ml::picoseconds;
+
+namespace {
+
+/// What the simulator says of one stage, leaving out what only moves memory on a rank: that is in no stage_price.
+struct simulated {
+  ml::stage_price price;
+  std::int64_t roundings = 0;  ///< parts of operators, each of which is rounded up on its own
+};
+
+simulated simulated_price(const ml::stage_program& stage, const ml::cluster& machine) {
+  const ml::mesh_links links = ml::links_of(machine, stage.mesh, stage.first_rank);
+  simulated made;
+  for (std::size_t body = 0; body < stage.bodies.size(); ++body) {
+    const auto now = static_cast<ml::pass>(body);
+    picoseconds& paid = now == ml::pass::forward    ? made.price.forward
+                        : now == ml::pass::backward ? made.price.backward
+                                                    : made.price.update;
+    for (const ml::instruction& each : stage.bodies[body]) {
+      const bool sliced = each.kind == ml::instruction::redistribute && each.how == ml::collective::slice;
+      const bool moves = each.kind == ml::instruction::load || each.kind == ml::instruction::store ||
+                         each.kind == ml::instruction::accumulate;
+      if (sliced || moves) continue;
+      paid += ml::price(stage, each, machine.device, links);
+      if (each.kind == ml::instruction::compute && each.part >= 0) ++made.roundings;
+    }
+  }
+  return made;
+}
+
+/// Compares the stages of a plan with those of its program; returns how many there are.
+int compare(const ml::graph& graph, const ml::plan& made, const ml::cluster& machine) {
+  const auto prices = ml::prices_of(graph, made, machine);
+  const ml::program whole = ml::lower(graph, made, machine);
+  REQUIRE(prices.size() == whole.stages.size());
+  for (std::size_t s = 0; s < prices.size(); ++s) {
+    CAPTURE(s);
+    const auto [paper, roundings] = simulated_price(whole.stages[static_cast<ml::stage_id>(s)], machine);
+    CHECK(std::abs((paper.forward - prices[s].forward).count) <= roundings);
+    CHECK(std::abs((paper.backward - prices[s].backward).count) <= roundings);
+    CHECK(std::abs((paper.update - prices[s].update).count) <= roundings);
+  }
+  return static_cast<int>(prices.size());
+}
+
+}  // namespace
+
+TEST_CASE("a stage costs what its program costs, for every product of presets") {
+  int compared = 0;
+  for (const auto& [name, graph] : models::all()) {
+    for (const std::int32_t ranks : {1, 2, 4, 8}) {
+      for (const std::string& preset : models::products(ranks)) {
+        CAPTURE(name);
+        CAPTURE(preset);
+        const ml::problem posed = models::posed(graph, preset, ranks, 2);
+        const auto made = ml::solve(posed);
+        if (!made) continue;  // more stages than blocks
+        compared += compare(graph, made.value(), posed.cluster);
+      }
+    }
+  }
+  CHECK(compared > 300);
+}
+
+TEST_CASE("so does every plan without a fault, and on hosts that are far apart") {
+  std::mt19937_64 bits(17);
+  const ml::graph& graph = models::all()[1].graph;
+  const ml::cluster machine = ml::p3_16xlarge(2);
+  int compared = 0;
+  for (const std::string preset : {"data=4,tensor=2,pipeline=2", "zero2=16", "zero3=2,tensor=4,gpipe=2"}) {
+    CAPTURE(preset);
+    ml::manual asked = ml::parse_manual(preset, 16).value();
+    asked.micro_batches = 3;
+    const ml::plan sound = ml::solve(ml::formulate(graph, machine, asked)).value();
+    compared += compare(graph, sound, machine);
+    for (int round = 0; round < 60; ++round) {
+      ml::plan made = sound;
+      ml::stage_plan& stage = made.stages[static_cast<ml::stage_id>(bits() % made.stages.size())];
+      for (int changes = 0; changes < 3; ++changes) {
+        const auto id = static_cast<ml::node_id>(bits() % graph.nodes.size());
+        if (!ml::runs(graph, stage, id)) continue;
+        stage.strategies[id].row[bits() % static_cast<std::size_t>(stage.mesh.rank)] =
+            static_cast<std::uint8_t>(bits() % static_cast<std::size_t>(graph.nodes[id].op->choices.count));
+      }
+      if (ml::check(graph, made).empty()) compared += compare(graph, made, machine);
+    }
+  }
+  CHECK(compared > 60);
+}
+
+TEST_CASE("messages cost what they cost in the program") {
+  int compared = 0;
+  for (const auto& [name, graph] : models::all()) {
+    for (const std::string preset : {"data=4,pipeline=4", "tensor=4,gpipe=4", "zero1=4,tensor=2,pipeline=2"}) {
+      const ml::cluster machine = ml::p3_16xlarge(2);
+      const ml::plan made = ml::solve(ml::formulate(graph, machine, ml::parse_manual(preset, 16).value())).value();
+      const ml::program whole = ml::lower(graph, made, machine);
+      std::vector<picoseconds> paper(made.stages.size() - 1);
+      for (const ml::transfer& each : whole.transfers) {
+        const bool onward = each.route.from == ml::pass::forward && each.route.to_stage == each.route.from_stage + 1;
+        if (onward) paper[static_cast<std::size_t>(each.route.from_stage)] += ml::price(whole, each, machine);
+      }
+      CHECK(ml::transfers_of(graph, made, machine) == paper);
+      for (const picoseconds time : paper) compared += time > picoseconds{} ? 1 : 0;
+    }
+  }
+  CHECK(compared == 3 * (3 + 3 + 1));
+}
+
+TEST_CASE("ZeRO: gradients are scattered per micro-batch from level 2 on, parameters gathered per use at level 3") {
+  const ml::graph& graph = models::all()[2].graph;
+  const ml::cluster machine = ml::local(4);
+  const ml::mesh_shape mesh{1, {4}};
+  const ml::mesh_links links = ml::links_of(machine, mesh, 0);
+  const auto price = [&](const std::string& preset) {
+    return ml::prices_of(graph, models::planned(graph, preset, 4, 3), machine).front();
+  };
+  const ml::plan split = models::planned(graph, "zero1", 4, 3);
+  picoseconds reduced, gathered;  // all parameters, whole; scattering costs what gathering does
+  for (std::size_t p = 0; p < graph.parameters.size(); ++p) {
+    const ml::value& entry = graph.values[graph.parameters[p].value];
+    const auto extents = ml::extents_of(graph.sizes, entry.axes);
+    const ml::spec& state = split.stages[ml::stage_id{0}].parameters[p].state;
+    const std::int64_t copies = graph.regions[entry.region].count;
+    const ml::bytes size{ml::largest_shard({}, mesh, extents) * 4};
+    reduced += copies * ml::price(ml::collective::all_reduce, 4, size, machine.within_host);
+    gathered += copies * ml::reshard(state, {}, extents, {4}, mesh, links).time;
+  }
+  const ml::stage_price data = price("data"), one = price("zero1"), two = price("zero2"), three = price("zero3");
+  const picoseconds loss = ml::price(ml::collective::all_reduce, 4, {4}, machine.within_host);
+  const picoseconds updates = three.update - loss;  // what operators take, on a part of the parameters
+  CHECK(updates > picoseconds{});
+  CHECK(data.update > updates + reduced + loss);  // on all of them
+  CHECK(one.update == updates + 2 * gathered + loss);
+  CHECK(two.update == updates + gathered + loss);
+  CHECK(one.forward == data.forward);
+  CHECK(two.forward == data.forward);
+  CHECK(three.forward == data.forward + gathered);
+  CHECK(one.backward == data.backward);
+  CHECK(two.backward == data.backward + gathered);
+  CHECK(three.backward > two.backward);
+}
