@@ -10,8 +10,7 @@ using namespace meshloom;
 
 namespace {
 
-static_assert(id<axis_id> && id<value_id> && id<node_id> && id<region_id> && id<stage_id> && id<buffer_id> &&
-              id<transfer_id>);
+static_assert(id<axis_id> && id<value_id> && id<node_id> && id<region_id> && id<stage_id> && id<buffer_id>);
 static_assert(!id<int> && !std::is_convertible_v<node_id, int> && !std::is_convertible_v<node_id, value_id>);
 static_assert(!std::is_convertible_v<int, node_id> && index_of(node_id{7}) == 7);
 

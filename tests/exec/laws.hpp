@@ -7,7 +7,7 @@
 
 #include "shards.hpp"
 
-#include <meshloom/exec/kernels.hpp>
+#include <meshloom/exec/kernel_table.hpp>
 #include <meshloom/kernel/gemm.hpp>
 
 #include <cmath>
@@ -89,11 +89,11 @@ class execution {
         ranks_(static_cast<std::size_t>(mesh.ranks())) {
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) prepare(rank);
     const std::uint8_t over = exchange_axes(op_, what_.op.choices, mesh_.rank, how_);
-    for (int phase = 0; over != 0 && phase < op_.statistic_count; ++phase) {
-      run(phase);
-      exchange(phase, over);
+    for (int part = 0; over != 0 && part < op_.statistic_count; ++part) {
+      run(part);
+      exchange(part, over);
     }
-    run(over == 0 ? all_phases : op_.statistic_count);
+    run(over == 0 ? all_parts : op_.statistic_count);
   }
 
   /// What is wrong, if `one` is the execution on a single rank; "" if nothing is.
@@ -223,10 +223,10 @@ class execution {
     return group;
   }
 
-  void run(std::int32_t phase) {
+  void run(std::int32_t part) {
     static plain arithmetic;
     for (rank_state& rank : ranks_) {
-      rank.with.phase = phase;
+      rank.with.part = part;
       (type == dtype::f64 ? what_.in_f64 : what_.in_f32)(rank.with, &arithmetic);
     }
   }

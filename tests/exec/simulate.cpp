@@ -61,11 +61,11 @@ void check_clock(const ml::program& whole, const ml::simulation& made) {
     CHECK(now.begin == (begins ? picoseconds{} : made.events[e - 1].end));
     CHECK(now.end >= now.begin);
     last = std::max(last, now.end);
-    if (now.kind != ml::step::send) continue;
+    if (now.kind != ml::action::send) continue;
     const auto to = static_cast<ml::stage_id>(whole.transfers[static_cast<std::size_t>(now.index)].route.to_stage);
     const auto received = std::find_if(made.events.begin(), made.events.end(), [&](const event& other) {
-      return other.rank == whole.stages[to].first_rank && other.kind == ml::step::receive && other.index == now.index &&
-             other.micro_batch == now.micro_batch;
+      return other.rank == whole.stages[to].first_rank && other.kind == ml::action::receive &&
+             other.index == now.index && other.micro_batch == now.micro_batch;
     });
     REQUIRE(received != made.events.end());
     CHECK(received->end == now.end);
@@ -108,13 +108,13 @@ TEST_CASE("another order is noticed") {
   ml::program whole = lower_plan(ml::trace(training_of(8, 12)), machine, "pipeline", 4).whole;
   const ml::simulation before = ml::simulate(whole, machine);
   auto& schedule = whole.stages[ml::stage_id{0}].schedule;
-  auto steps = ml::expand(schedule);
-  const auto first = std::adjacent_find(steps.begin(), steps.end(), [](const ml::step& a, const ml::step& b) {
-    return a.kind == ml::step::receive && b.kind == ml::step::run;
+  auto actions = ml::expand(schedule);
+  const auto first = std::adjacent_find(actions.begin(), actions.end(), [](const ml::action& a, const ml::action& b) {
+    return a.kind == ml::action::receive && b.kind == ml::action::run;
   });
-  REQUIRE(first != steps.end());
+  REQUIRE(first != actions.end());
   std::iter_swap(first, first + 1);
-  schedule = {{1, steps}};
+  schedule = {{1, actions}};
   CHECK_FALSE(same_times(before, ml::simulate(whole, machine)));
 }
 

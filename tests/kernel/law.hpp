@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The law of kernels as a checker: on random tensors an operator's kernel equals its reference, and so does every split
-// of every index into shards of any sizes, also empty, with partial sums added and statistics exchanged between phases.
+// of every index into shards of any sizes, also empty, with partial sums added and statistics exchanged between parts.
 #pragma once
 
 #include <meshloom/kernel/kernels.hpp>
@@ -182,15 +182,15 @@ struct checker {
     return made;
   }
 
-  /// Runs all phases on all shards, exchanging statistics between them.
+  /// Runs all parts on all shards, exchanging statistics between them.
   template <class Apply>
-  static void run_phases(std::vector<case_of_call>& shards, Apply apply) {
-    for (std::int32_t phase = 0; phase <= op.statistic_count; ++phase) {
+  static void run_parts(std::vector<case_of_call>& shards, Apply apply) {
+    for (std::int32_t part = 0; part <= op.statistic_count; ++part) {
       for (case_of_call& shard : shards) {
-        shard.with.phase = phase;
+        shard.with.part = part;
         apply(shard.with);
       }
-      if (phase < op.statistic_count) exchange(shards, static_cast<std::size_t>(phase));
+      if (part < op.statistic_count) exchange(shards, static_cast<std::size_t>(part));
     }
   }
 
@@ -254,7 +254,7 @@ struct checker {
           begin = end;
         }
         if (op.roles[static_cast<std::size_t>(split)] == role::statistic)
-          run_phases(shards, apply);
+          run_parts(shards, apply);
         else
           for (case_of_call& shard : shards) apply(shard.with);
         if (!same_results(shards, split, expected)) return false;

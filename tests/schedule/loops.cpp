@@ -7,14 +7,14 @@
 #include <random>
 
 namespace ml = meshloom;
+using ml::action;
 using ml::pass;
 using ml::schedule_kind;
-using ml::step;
 
 namespace {
 
 /// The orders of a pipeline, with messages that skip stages if asked.
-std::vector<std::vector<step>> pipeline(schedule_kind kind, int stages, int micro_batches, bool skipping = false) {
+std::vector<std::vector<action>> pipeline(schedule_kind kind, int stages, int micro_batches, bool skipping = false) {
   std::vector<std::vector<ml::task>> tasks;
   std::vector<ml::message> messages;
   for (int s = 0; s < stages; ++s) tasks.push_back(ml::order_of(kind, stages, s, micro_batches));
@@ -43,13 +43,13 @@ TEST_CASE("expand undoes fold") {
   for (const auto kind : {schedule_kind::forward_only, schedule_kind::gpipe, schedule_kind::one_f_one_b}) {
     for (int stages = 1; stages <= 8; ++stages) {
       for (int m = 1; m <= 16; ++m) {
-        for (const auto& steps : pipeline(kind, stages, m)) CHECK(ml::expand(ml::fold(steps)) == steps);
+        for (const auto& actions : pipeline(kind, stages, m)) CHECK(ml::expand(ml::fold(actions)) == actions);
       }
     }
   }
 }
 
-TEST_CASE("expand undoes fold on steps without any sense") {
+TEST_CASE("expand undoes fold on actions without any sense") {
   std::mt19937 random(77);
   const auto below = [&](unsigned count) { return static_cast<std::int32_t>(random() % count); };
   for (int round = 0; round < 500; ++round) {
@@ -57,26 +57,26 @@ TEST_CASE("expand undoes fold on steps without any sense") {
     for (int loops = below(5); loops >= 0; --loops) {
       ml::loop next{1 + below(5), {}, 1 + below(2)};
       for (int size = below(4); size >= 0; --size)
-        next.body.push_back({static_cast<step::kind_type>(below(3)), below(2), below(3)});
+        next.body.push_back({static_cast<action::kind_type>(below(3)), below(2), below(3)});
       planted.push_back(next);
     }
-    const auto steps = ml::expand(planted);
-    const auto folded = ml::fold(steps);
-    CHECK(ml::expand(folded) == steps);
-    CHECK(folded_size(folded) <= steps.size());
+    const auto actions = ml::expand(planted);
+    const auto folded = ml::fold(actions);
+    CHECK(ml::expand(folded) == actions);
+    CHECK(folded_size(folded) <= actions.size());
   }
   CHECK(ml::fold({}).empty());
 }
 
 TEST_CASE("a steady state is one loop") {
-  const std::vector<step> warm_up{{step::receive, 0, 0}, {step::run, 0, 0}};
-  const std::vector<step> steady{{step::receive, 0, 1}, {step::run, 0, 1}, {step::run, 1, 0}};
-  const std::vector<step> end{{step::run, 1, 5}, {step::run, 2, 0}, {step::run, 3, 0}};
+  const std::vector<action> warm_up{{action::receive, 0, 0}, {action::run, 0, 0}};
+  const std::vector<action> steady{{action::receive, 0, 1}, {action::run, 0, 1}, {action::run, 1, 0}};
+  const std::vector<action> end{{action::run, 1, 5}, {action::run, 2, 0}, {action::run, 3, 0}};
   const std::vector<ml::loop> loops{{1, warm_up}, {5, steady}, {1, end}};
   CHECK(ml::fold(ml::expand(loops)) == loops);
-  CHECK(ml::expand(std::vector<ml::loop>{{2, warm_up, 3}})[3] == step{step::run, 0, 3});
+  CHECK(ml::expand(std::vector<ml::loop>{{2, warm_up, 3}})[3] == action{action::run, 0, 3});
   const std::vector<ml::loop> in_pairs{
-      {4, {{step::run, 0, 0}, {step::receive, 0, 0}, {step::receive, 0, 1}, {step::run, 0, 1}}, 2}};
+      {4, {{action::run, 0, 0}, {action::receive, 0, 0}, {action::receive, 0, 1}, {action::run, 0, 1}}, 2}};
   CHECK(ml::fold(ml::expand(in_pairs)) == in_pairs);
 }
 

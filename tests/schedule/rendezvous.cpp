@@ -10,14 +10,14 @@
 #include <utility>
 
 namespace ml = meshloom;
+using ml::action;
 using ml::pass;
 using ml::schedule_kind;
-using ml::step;
 
 namespace {
 
 using task_lists = std::vector<std::vector<ml::task>>;
-using step_lists = std::vector<std::vector<step>>;
+using action_lists = std::vector<std::vector<action>>;
 
 task_lists tasks_of(schedule_kind kind, int stages, int micro_batches) {
   task_lists tasks;
@@ -63,7 +63,7 @@ enum class receives { in_their_gap, early_too };
 /// Looks at one stage alone: tasks in order; every send after its task and before the next; every receive before its
 /// task and, if asked, after the task before.
 std::string stage_fault(const task_lists& tasks, const std::vector<ml::message>& messages, int stage,
-                        const std::vector<step>& steps, receives rule) {
+                        const std::vector<action>& actions, receives rule) {
   const auto& order = tasks[static_cast<std::size_t>(stage)];
   std::vector<std::pair<int, int>> sent, received;
   std::size_t next = 0;
@@ -74,11 +74,11 @@ std::string stage_fault(const task_lists& tasks, const std::vector<ml::message>&
     std::sort(sent.begin(), sent.end());
     return std::exchange(sent, {}) == made ? "" : "the sends after a task are not the task's messages";
   };
-  for (const step& now : steps) {
+  for (const action& now : actions) {
     const bool more = next < order.size();
-    if (now.kind == step::send) {
+    if (now.kind == action::send) {
       sent.emplace_back(now.index, now.micro_batch);
-    } else if (now.kind == step::receive) {
+    } else if (now.kind == action::receive) {
       const ml::task reader{messages[static_cast<std::size_t>(now.index)].to, now.micro_batch};
       if (rule == receives::in_their_gap && (!more || order[next] != reader)) return "received outside its gap";
       received.emplace_back(now.index, now.micro_batch);
@@ -97,39 +97,39 @@ std::string stage_fault(const task_lists& tasks, const std::vector<ml::message>&
 }
 
 /// Executes all stages. Empty if they end, else why they do not.
-std::string machine_fault(const std::vector<ml::message>& messages, const step_lists& steps) {
-  std::vector<std::size_t> at(steps.size(), 0);
-  const auto head = [&](std::size_t s) { return at[s] < steps[s].size() ? &steps[s][at[s]] : nullptr; };
+std::string machine_fault(const std::vector<ml::message>& messages, const action_lists& actions) {
+  std::vector<std::size_t> at(actions.size(), 0);
+  const auto head = [&](std::size_t s) { return at[s] < actions[s].size() ? &actions[s][at[s]] : nullptr; };
   for (bool progress = true; progress;) {
     progress = false;
-    for (std::size_t s = 0; s < steps.size(); ++s) {
-      const step* mine = head(s);
-      if (mine == nullptr || mine->kind == step::receive) continue;  // the sender moves both
-      if (mine->kind == step::send) {
+    for (std::size_t s = 0; s < actions.size(); ++s) {
+      const action* mine = head(s);
+      if (mine == nullptr || mine->kind == action::receive) continue;  // the sender moves both
+      if (mine->kind == action::send) {
         const ml::message& m = messages[static_cast<std::size_t>(mine->index)];
         if (m.from_stage != static_cast<int>(s)) return "a send of another stage's message";
-        const step* other = head(static_cast<std::size_t>(m.to_stage));
-        if (other == nullptr || *other != step{step::receive, mine->index, mine->micro_batch}) continue;
+        const action* other = head(static_cast<std::size_t>(m.to_stage));
+        if (other == nullptr || *other != action{action::receive, mine->index, mine->micro_batch}) continue;
         ++at[static_cast<std::size_t>(m.to_stage)];
       }
       ++at[s];
       progress = true;
     }
   }
-  for (std::size_t s = 0; s < steps.size(); ++s) {
+  for (std::size_t s = 0; s < actions.size(); ++s) {
     if (head(s) != nullptr) return "deadlock";
   }
   return "";
 }
 
-std::string fault(const task_lists& tasks, const std::vector<ml::message>& messages, const step_lists& steps,
+std::string fault(const task_lists& tasks, const std::vector<ml::message>& messages, const action_lists& actions,
                   receives rule = receives::in_their_gap) {
-  if (steps.size() != tasks.size()) return "a stage is missing";
-  for (std::size_t s = 0; s < steps.size(); ++s) {
-    const auto found = stage_fault(tasks, messages, static_cast<int>(s), steps[s], rule);
+  if (actions.size() != tasks.size()) return "a stage is missing";
+  for (std::size_t s = 0; s < actions.size(); ++s) {
+    const auto found = stage_fault(tasks, messages, static_cast<int>(s), actions[s], rule);
     if (!found.empty()) return found;
   }
-  return machine_fault(messages, steps);
+  return machine_fault(messages, actions);
 }
 
 }  // namespace
@@ -143,9 +143,9 @@ TEST_CASE("every schedule runs under rendezvous sends") {
         CAPTURE(stages);
         CAPTURE(m);
         const auto tasks = tasks_of(kind, stages, m);
-        const auto steps = ml::linearise(tasks, messages);
-        CHECK(fault(tasks, messages, steps) == "");
-        CHECK(ml::linearise(tasks, messages) == steps);
+        const auto actions = ml::linearise(tasks, messages);
+        CHECK(fault(tasks, messages, actions) == "");
+        CHECK(ml::linearise(tasks, messages) == actions);
       }
     }
   }
@@ -162,11 +162,11 @@ TEST_CASE("the checker rejects every planted fault") {
       auto wrong = right;
       wrong[s].erase(wrong[s].begin() + static_cast<std::ptrdiff_t>(i));
       CHECK(fault(tasks, messages, wrong) != "");
-      if (right[s][i].kind != step::run) CHECK(machine_fault(messages, wrong) != "");
+      if (right[s][i].kind != action::run) CHECK(machine_fault(messages, wrong) != "");
       ++dropped;
     }
     for (std::size_t i = 1; i < right[s].size(); ++i) {
-      if (right[s][i].kind != step::run && right[s][i - 1].kind != step::run) continue;  // may be harmless
+      if (right[s][i].kind != action::run && right[s][i - 1].kind != action::run) continue;  // may be harmless
       auto wrong = right;
       std::swap(wrong[s][i - 1], wrong[s][i]);
       CHECK(fault(tasks, messages, wrong) != "");
@@ -176,7 +176,8 @@ TEST_CASE("the checker rejects every planted fault") {
   CHECK(dropped > 100);
   CHECK(swapped > 50);
   const std::vector<ml::message> both_ways{{0, pass::reduce, 1, pass::update}, {1, pass::reduce, 0, pass::update}};
-  const step_lists crossed{{{step::send, 0, 0}, {step::receive, 1, 0}}, {{step::send, 1, 0}, {step::receive, 0, 0}}};
+  const action_lists crossed{{{action::send, 0, 0}, {action::receive, 1, 0}},
+                             {{action::send, 1, 0}, {action::receive, 0, 0}}};
   CHECK(machine_fault(both_ways, crossed) == "deadlock");
 }
 
@@ -195,12 +196,12 @@ TEST_CASE("messages may skip stages") {
     std::shuffle(messages.begin(), messages.end(), random);
     CAPTURE(round);
     const auto tasks = tasks_of(kind, stages, m);
-    const auto steps = ml::linearise(tasks, messages);
-    CHECK(fault(tasks, messages, steps, receives::early_too) == "");
-    if (kind == schedule_kind::gpipe) CHECK(fault(tasks, messages, steps) == "");  // the gap rule is enough
+    const auto actions = ml::linearise(tasks, messages);
+    CHECK(fault(tasks, messages, actions, receives::early_too) == "");
+    if (kind == schedule_kind::gpipe) CHECK(fault(tasks, messages, actions) == "");  // the gap rule is enough
     for (std::size_t n = 0; n < messages.size(); ++n) {
       const auto& [from_stage, from, to_stage, to] = messages[n];
-      const int landing = ml::landing_slots(steps[static_cast<std::size_t>(to_stage)], messages, static_cast<int>(n));
+      const int landing = ml::landing_slots(actions[static_cast<std::size_t>(to_stage)], messages, static_cast<int>(n));
       CHECK(landing >= 1);
       CHECK(landing <= std::max(1, std::abs(from_stage - to_stage)));
     }
@@ -212,12 +213,12 @@ TEST_CASE("a message that skips stages is received early where the gap rule alon
                                           {1, pass::forward, 2, pass::forward},
                                           {0, pass::forward, 2, pass::backward}};
   const auto tasks = tasks_of(schedule_kind::gpipe, 3, 4);  // stage 2 goes backward only after all forwards of stage 0
-  const auto steps = ml::linearise(tasks, messages);
-  CHECK(fault(tasks, messages, steps, receives::early_too) == "");
-  CHECK(fault(tasks, messages, steps) == "received outside its gap");
-  CHECK(ml::landing_slots(steps[2], messages, 2) == 3);  // nobody waits for the sender of the fourth
-  CHECK(ml::landing_slots(steps[2], messages, 1) == 1);
-  CHECK(ml::landing_slots(steps[0], messages, 2) == 0);
+  const auto actions = ml::linearise(tasks, messages);
+  CHECK(fault(tasks, messages, actions, receives::early_too) == "");
+  CHECK(fault(tasks, messages, actions) == "received outside its gap");
+  CHECK(ml::landing_slots(actions[2], messages, 2) == 3);  // nobody waits for the sender of the fourth
+  CHECK(ml::landing_slots(actions[2], messages, 1) == 1);
+  CHECK(ml::landing_slots(actions[0], messages, 2) == 0);
 }
 
 TEST_CASE("what no order can satisfy is refused with the names of those who wait") {

@@ -16,6 +16,10 @@ void check_element(const std::string& name) {
   CHECK(name_of(dtype_of<Element>) == name);
 }
 
+static_assert(element_type<float> && element_type<double> && element_type<std::int32_t>);
+static_assert(!element_type<std::int64_t> && !element_type<unsigned> && !element_type<bool> && !element_type<char>);
+static_assert(!element_type<const float> && !element_type<long double>);
+
 }  // namespace
 
 TEST_CASE("sizes and names") {

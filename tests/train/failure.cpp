@@ -8,9 +8,16 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <mutex>
 #include <thread>
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
 
 namespace {
 
@@ -144,6 +151,46 @@ std::string error_of(const std::function<void()>& act) {
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
+#if defined(__GLIBC__)
+/// Lets the process reserve no more than `more` bytes beyond what it has.
+class address_limit {
+ public:
+  explicit address_limit(std::int64_t more) {
+    std::ifstream statm("/proc/self/statm");
+    std::int64_t pages = 0;
+    statm >> pages;
+    getrlimit(RLIMIT_AS, &before_);
+    rlimit tight = before_;
+    tight.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE) + more);
+    setrlimit(RLIMIT_AS, &tight);
+  }
+  ~address_limit() { setrlimit(RLIMIT_AS, &before_); }
+  address_limit(const address_limit&) = delete;
+  address_limit& operator=(const address_limit&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+/// Gives every thread that is made while it lives a stack of `size` bytes.
+class stack_size {
+ public:
+  explicit stack_size(std::size_t size) {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t larger = before_;
+    pthread_attr_setstacksize(&larger, size);
+    pthread_setattr_default_np(&larger);
+  }
+  ~stack_size() { pthread_setattr_default_np(&before_); }
+  stack_size(const stack_size&) = delete;
+  stack_size& operator=(const stack_size&) = delete;
+
+ private:
+  pthread_attr_t before_{};
+};
+#endif
+
+/// Sets the trap for as long as it lives.
 struct sprung {
   explicit sprung(std::function<void(const ml::call&)> what) { trap = std::move(what); }
   ~sprung() { trap = nullptr; }
@@ -296,3 +343,53 @@ TEST_CASE("names that a run does not have, and values that do not fit, are refus
   CHECK(error_of([&] { run.write("linear.bias", three); }) == "write: linear.bias has 32 elements, 3 were given");
   CHECK(run.shard("nothing", 0).data == nullptr);
 }
+
+TEST_CASE("a program does not share the parameters of a run under another plan") {
+  const auto task = training();
+  const ml::graph whole = ml::trace(task), inference = ml::trace_inference(task);
+  const auto reader_under = [&](const runs::request& asked) {
+    const ml::plan chosen = runs::plan_of(whole, asked);
+    return ml::lower(inference, ml::adapt(whole, chosen, inference), ml::local(asked.ranks));
+  };
+  auto run = ml::start(ml::host{}, program_under({"tensor=2", 2, 1}), task);
+  CHECK(contains(error_of([&] {
+                   ml::start(ml::host{}, reader_under({"data=4", 4, 1}), task, run);
+                 }),
+                 "the run that has the parameters has 2 ranks, this program 4; lower both under one plan"));
+  CHECK(contains(error_of([&] {
+                   ml::start(ml::host{}, reader_under({"data=2", 2, 1}), task, run);
+                 }),
+                 "rank 0 of the run that has the parameters does not keep"));
+  CHECK(contains(error_of([&] {
+                   ml::start(ml::host{}, reader_under({"pipeline=2", 2, 1}), task, run);
+                 }),
+                 "of the run that has the parameters does not keep"));
+  CHECK(runs::step(run, runs::draw(shape, 0)) > 0);
+}
+
+#if defined(__GLIBC__)
+TEST_CASE("a run that gets too few threads says so, and leaves none behind") {
+  if (sanitized) return;  // it reserves more memory than any limit allows
+  const watchdog watch("too few threads");
+  ml::gpt_shape wide = shape;
+  wide.batch = 64;
+  const auto task = ml::gpt_training(wide, ml::sgd{.rate = 0.01});
+  const ml::program made = runs::program_of(ml::trace(task), {"data=64", 64, 1});
+  const stack_size large(std::size_t{1} << 30);
+  const address_limit limit(std::int64_t{8} << 30);  // the ranks and some of the stacks
+  const std::string why = error_of([&] { ml::start(ml::host{}, made, task); });
+  CHECK(contains(why, "start: the system gives "));
+  CHECK(contains(why, " threads, not 64, one per rank"));
+}
+
+TEST_CASE("a run that gets no memory says how much it wants") {
+  if (sanitized) return;
+  const auto task = ml::gpt_training(ml::find_gpt("gpt-124m"), ml::sgd{.rate = 0.01});  // more than the heap has free
+  const ml::program made = runs::program_of(ml::trace(task), {"data=1", 1, 1});
+  const address_limit limit(std::int64_t{64} << 20);
+  const std::string wanted = std::to_string(made.stages[ml::stage_id{0}].peak().count);
+  CHECK(error_of([&] { ml::start(ml::host{}, made, task); }) ==
+        "start: the system does not give " + wanted +
+            " bytes for the arena of a rank; use more ranks, more micro-batches or ZeRO to make it smaller");
+}
+#endif

@@ -42,7 +42,7 @@ class live_bytes {
  public:
   live_bytes(const ml::program& whole, ml::stage_id which, std::int32_t member)
       : whole_(whole), stage_(whole.stages[which]), member_(member) {
-    for (const ml::step& each : ml::expand(stage_.schedule)) visit(each);
+    for (const ml::action& each : ml::expand(stage_.schedule)) visit(each);
     for (const ml::buffer& each : stage_.buffers) {
       if (each.where == ml::memory::fixed) fixed_ += size_of(each);
     }
@@ -74,10 +74,10 @@ class live_bytes {
     known->second.last = now_;
   }
 
-  void visit(const ml::step& what) {
-    if (what.kind != ml::step::run) {
+  void visit(const ml::action& what) {
+    if (what.kind != ml::action::run) {
       const ml::transfer& moved = whole_.transfers[static_cast<std::size_t>(what.index)];
-      touch(what.kind == ml::step::send ? moved.from : moved.to, what.micro_batch);
+      touch(what.kind == ml::action::send ? moved.from : moved.to, what.micro_batch);
       ++now_;
       return;
     }

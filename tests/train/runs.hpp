@@ -8,6 +8,7 @@
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
 #include <meshloom/model/gpt.hpp>
+#include <meshloom/plan/adapt.hpp>
 #include <meshloom/plan/solve.hpp>
 #include <meshloom/program/lower.hpp>
 

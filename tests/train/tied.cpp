@@ -43,8 +43,8 @@ const std::vector<runs::request> cut{{"pipeline=2", 2, 1},
 
 int stages_with(const ml::program& made, const std::string& name) {
   return static_cast<int>(std::count_if(made.stages.begin(), made.stages.end(), [&](const ml::stage_program& stage) {
-    return std::any_of(stage.kept_values.begin(), stage.kept_values.end(),
-                       [&](const ml::kept_value& each) { return each.name == name; });
+    return std::any_of(stage.placed_values.begin(), stage.placed_values.end(),
+                       [&](const ml::placed_value& each) { return each.name == name; });
   }));
 }
 
@@ -52,7 +52,7 @@ int stages_with(const ml::program& made, const std::string& name) {
 auto sent(const ml::host_run& run, int rank, std::size_t which) {
   const auto events = run.events();
   return std::count_if(events.begin(), events.end(), [&](const ml::event& each) {
-    return each.rank == rank && each.kind == ml::step::send && each.index == static_cast<std::int32_t>(which);
+    return each.rank == rank && each.kind == ml::action::send && each.index == static_cast<std::int32_t>(which);
   });
 }
 

@@ -12,8 +12,9 @@
 #define MESHLOOM_DEVICE
 #endif
 
-/// In front of every body in a `.inl` file: `inline` when header-only, nothing when the target `meshloom::compiled`
-/// (which defines MESHLOOM_COMPILED for everyone who links it) holds the bodies.
+/// In front of every body in a `.inl` file that the header beside it declares: `inline` when header-only, nothing when
+/// the target `meshloom::compiled` (which defines MESHLOOM_COMPILED for everyone who links it) holds the bodies. What
+/// a `.inl` file declares itself, for its own use, is `inline` or a template in either case.
 #if defined(MESHLOOM_COMPILED)
 #define MESHLOOM_INLINE
 #else

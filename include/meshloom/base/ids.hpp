@@ -13,7 +13,6 @@ enum class node_id : std::int32_t { none = -1 };
 enum class region_id : std::int32_t { none = -1 };
 enum class stage_id : std::int32_t { none = -1 };
 enum class buffer_id : std::int32_t { none = -1 };
-enum class transfer_id : std::int32_t { none = -1 };
 
 template <class Id>
 concept id = requires {

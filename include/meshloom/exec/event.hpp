@@ -9,7 +9,7 @@ namespace meshloom {
 
 struct event {
   std::int32_t rank = 0;
-  step::kind_type kind = step::run;
+  action::kind_type kind = action::run;
   std::int32_t index = 0;  ///< the pass of the body, or the number of the transfer
   std::int32_t micro_batch = 0;
   std::int32_t instruction = 0;  ///< within the body
@@ -25,7 +25,7 @@ struct event {
 
 /// What an event did, in words.
 inline const std::string& name_of(const program& whole, const event& what) {
-  if (what.kind != step::run) return whole.transfers[static_cast<std::size_t>(what.index)].name;
+  if (what.kind != action::run) return whole.transfers[static_cast<std::size_t>(what.index)].name;
   const stage_program& stage = whole.stages[stage_of_rank(whole, what.rank)];
   return stage.bodies[static_cast<std::size_t>(what.index)][static_cast<std::size_t>(what.instruction)].name;
 }

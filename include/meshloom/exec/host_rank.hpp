@@ -5,7 +5,7 @@
 #pragma once
 
 #include <meshloom/exec/event.hpp>
-#include <meshloom/exec/kernels.hpp>
+#include <meshloom/exec/kernel_table.hpp>
 #include <meshloom/exec/shared_memory.hpp>
 
 #include <memory>
@@ -20,6 +20,7 @@ struct port_data {
 
   port_data() = default;
   port_data(const void* at, std::int64_t elements, dtype of) : data(at), count(elements), type(of) {}
+  /// Elements are float, double or std::int32_t: see `dtype_of`.
   template <class Element>
   port_data(std::span<const Element> values)
       : port_data(values.data(), static_cast<std::int64_t>(values.size()), dtype_of<Element>) {}
@@ -83,6 +84,7 @@ class host_rank {
     std::array<place, max_operands + max_results + max_statistics> places;
   };
 
+  void share(const host_rank& from);
   void prepare(const kernel_table& kernels);
   view view_of(buffer_id id) const { return shard_view(stage_, stage_.buffers[id], member_); }
   place place_of(buffer_id id) const;
@@ -90,7 +92,7 @@ class host_rank {
   void execute(const host_step& now, prepared& next, std::int32_t micro_batch);
   void collect(const host_step& now, prepared& next, const view& from, const view& to);
   void place_views(prepared& next, std::int32_t micro_batch) const;
-  void pass_messages(shared_memory& communicator, const step& what);
+  void pass_messages(shared_memory& communicator, const action& what);
   view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;
   bool is_first_replica(const spec& layout) const;
   picoseconds clock() const;
@@ -105,7 +107,6 @@ class host_rank {
   std::unique_ptr<std::byte[], void (*)(std::byte*)> arena_;
   std::vector<std::byte*> shared_base_;  ///< per buffer, where another rank object keeps it; null: in this arena
   std::array<std::vector<prepared>, pass_count> bodies_;
-  std::vector<step> order_;
   std::int64_t epoch_ = 0;
 };
 

@@ -10,8 +10,13 @@ namespace meshloom {
 namespace detail {
 
 inline std::byte* allocate_arena(std::int64_t size) {
-  return static_cast<std::byte*>(
-      ::operator new[](static_cast<std::size_t>(std::max<std::int64_t>(size, 1)), std::align_val_t{arena_alignment}));
+  const auto count = static_cast<std::size_t>(std::max<std::int64_t>(size, 1));
+  void* const memory = ::operator new[](count, std::align_val_t{arena_alignment}, std::nothrow);
+  if (memory == nullptr) {
+    throw error("start: the system does not give " + std::to_string(count) +
+                " bytes for the arena of a rank; use more ranks, more micro-batches or ZeRO to make it smaller");
+  }
+  return static_cast<std::byte*>(memory);
 }
 inline void free_arena(std::byte* memory) { ::operator delete[](memory, std::align_val_t{arena_alignment}); }
 
@@ -122,20 +127,26 @@ MESHLOOM_INLINE host_rank::host_rank(const program& whole, const kernel_table& k
       arena_size_(stage_.peak()),
       arena_(detail::allocate_arena(arena_size_.count), detail::free_arena),
       shared_base_(stage_.buffers.size()) {
-  if (shared != nullptr) {
-    for (const kept_value& each : stage_.kept_values)
-      shared_base_[index_of(each.buffer)] = static_cast<std::byte*>(shared->find(each.name).data);
-  }
+  if (shared != nullptr) share(*shared);
   prepare(kernels);
-  for (const loop& each : stage_.schedule) {
-    const loop one[] = {each};
-    const auto steps = expand(one);
-    order_.insert(order_.end(), steps.begin(), steps.end());
-  }
   std::size_t most = 0;
-  for (const step& each : order_)
-    most += each.kind == step::run ? bodies_[static_cast<std::size_t>(each.index)].size() : 1;
+  for_each_action(stage_.schedule, [&](const action& each) {
+    most += each.kind == action::run ? bodies_[static_cast<std::size_t>(each.index)].size() : 1;
+  });
   events.reserve(most);
+}
+
+MESHLOOM_INLINE void host_rank::share(const host_rank& from) {
+  for (const placed_value& each : stage_.placed_values) {
+    const view there = from.find(each.name), here = view_of(each.buffer);
+    const bool same = there.data != nullptr && same_tensor(there, here) && contains(box_of(there), box_of(here)) &&
+                      contains(box_of(here), box_of(there));
+    if (!same) {
+      throw error("start: rank " + std::to_string(rank_) + " of the run that has the parameters does not keep " +
+                  each.name + " as this program would; lower both under one plan, see adapt");
+    }
+    shared_base_[index_of(each.buffer)] = static_cast<std::byte*>(there.data);
+  }
 }
 
 MESHLOOM_INLINE host_rank::place host_rank::place_of(buffer_id id) const {
@@ -149,6 +160,7 @@ MESHLOOM_INLINE host_rank::place host_rank::place_of(buffer_id id) const {
 
 MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
   for (std::size_t which = 0; which < bodies_.size(); ++which) {
+    bodies_[which].reserve(stage_.bodies[which].size());
     for (const instruction& each : stage_.bodies[which]) {
       prepared next{.what = &each, .kernel = nullptr, .with = {}, .places = {}};
       if (each.kind == instruction::compute) {
@@ -174,14 +186,14 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
       }
       std::copy(each.attributes.begin(), each.attributes.end(), next.with.attribute);
       next.with.number = each.number;
-      next.with.phase = each.phase;
+      next.with.part = each.part;
       bodies_[which].push_back(next);
     }
   }
 }
 
 MESHLOOM_INLINE void host_rank::initialise(std::uint64_t seed) {
-  for (const kept_value& each : stage_.kept_values) {
+  for (const placed_value& each : stage_.placed_values) {
     const view shard = fixed_view(each.buffer);
     if (each.start.kind == initial::normal)
       fill_normal(shard, seed, each.number, each.start.value);
@@ -197,7 +209,7 @@ MESHLOOM_INLINE view host_rank::fixed_view(buffer_id id) const {
 }
 
 MESHLOOM_INLINE view host_rank::find(std::string_view name) const {
-  for (const kept_value& each : stage_.kept_values) {
+  for (const placed_value& each : stage_.placed_values) {
     if (each.name == name) return fixed_view(each.buffer);
   }
   return {};
@@ -212,13 +224,13 @@ MESHLOOM_INLINE void host_rank::run(const host_step& now) {
   events.clear();
   epoch_ = 0;
   epoch_ = clock().count / 1000;
-  for (const step& each : order_) {
-    if (each.kind == step::run) {
+  for_each_action(stage_.schedule, [&](const action& each) {
+    if (each.kind == action::run) {
       run_body(now, static_cast<pass>(each.index), each.micro_batch);
     } else {
       pass_messages(*now.communicator, each);
     }
-  }
+  });
 }
 
 MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::int32_t micro_batch) {
@@ -228,7 +240,7 @@ MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::
     where = &body[at].what->name;
     execute(now, body[at], micro_batch);
     if (!record) continue;
-    events.push_back({rank_, step::run, static_cast<std::int32_t>(which), micro_batch, static_cast<std::int32_t>(at),
+    events.push_back({rank_, action::run, static_cast<std::int32_t>(which), micro_batch, static_cast<std::int32_t>(at),
                       begin, clock()});
   }
 }
@@ -280,9 +292,9 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
   }
 }
 
-MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const step& what) {
+MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const action& what) {
   const auto number = static_cast<std::size_t>(what.index);
-  const bool sends = what.kind == step::send;
+  const bool sends = what.kind == action::send;
   const transfer& moved = whole_.transfers[number];
   const buffer_id id = sends ? moved.from : moved.to;
   const picoseconds begin = record ? clock() : picoseconds{};

@@ -55,6 +55,7 @@ class host_run {
   enum class command : std::uint8_t { step, initialise, stop };
 
   void serve(std::int32_t rank);
+  void end();
   void command_all(command what);
   void fail(std::int32_t rank, const std::string& why);
   void take_inputs(std::initializer_list<port_data> inputs);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 namespace meshloom {
 
@@ -17,6 +18,10 @@ MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmeti
                         : waiting::block),
       session_(std::move(session)),
       seed_(seed) {
+  if (parameters != nullptr && parameters->program_.ranks != program_.ranks) {
+    throw error("start: the run that has the parameters has " + std::to_string(parameters->program_.ranks) +
+                " ranks, this program " + std::to_string(program_.ranks) + "; lower both under one plan, see adapt");
+  }
   inputs_.resize(program_.inputs.size());
   outputs_.resize(program_.results.size());
   for (std::int32_t rank = 0; rank < program_.ranks; ++rank) {
@@ -25,11 +30,23 @@ MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmeti
     arithmetic_.push_back(arithmetic());
     ranks_.push_back(std::make_unique<host_rank>(program_, kernels_, wires_, rank, arithmetic_.back().get(), shared));
   }
-  for (std::int32_t rank = 0; rank < program_.ranks; ++rank) threads_.emplace_back([this, rank] { serve(rank); });
-  if (parameters == nullptr) command_all(command::initialise);
+  try {
+    for (std::int32_t rank = 0; rank < program_.ranks; ++rank) threads_.emplace_back([this, rank] { serve(rank); });
+    if (parameters == nullptr) command_all(command::initialise);
+  } catch (const std::system_error& why) {
+    const std::size_t had = threads_.size();
+    end();
+    throw error("start: the system gives " + std::to_string(had) + " threads, not " + std::to_string(program_.ranks) +
+                ", one per rank (" + why.what() + "); use fewer ranks, or raise its limits");
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
-MESHLOOM_INLINE host_run::~host_run() {
+MESHLOOM_INLINE host_run::~host_run() { end(); }
+
+MESHLOOM_INLINE void host_run::end() {
   {
     const std::lock_guard lock(door_);
     command_ = command::stop;
@@ -196,7 +213,7 @@ MESHLOOM_INLINE view host_run::shard(std::string_view name, std::int32_t rank) c
 MESHLOOM_INLINE std::vector<std::string> host_run::names() const {
   std::vector<std::string> all;
   for (const stage_program& stage : program_.stages) {
-    for (const kept_value& each : stage.kept_values) {
+    for (const placed_value& each : stage.placed_values) {
       if (std::find(all.begin(), all.end(), each.name) == all.end()) all.push_back(each.name);
     }
   }

@@ -19,7 +19,7 @@ struct simulation {
   std::vector<picoseconds> busy_per_stage;  ///< in bodies; the rest of a step is messages and waiting
 };
 
-/// One instruction: an operator by its roofline (its phases share the work), a collective by its α–β price along its
+/// One instruction: an operator by its roofline (its parts share the work), a collective by its α–β price along its
 /// mesh axis, anything else by the memory it moves. `links` are those of the stage's mesh.
 picoseconds price(const stage_program& stage, const instruction& what, const device& on, const mesh_links& links);
 

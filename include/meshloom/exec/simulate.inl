@@ -46,20 +46,20 @@ inline double local_points(const stage_program& stage, const instruction& what) 
 /// Prices of the instructions of a stage, per pass.
 using body_prices = std::array<std::vector<picoseconds>, pass_count>;
 
-/// A stage on its way through its steps.
+/// A stage on its way through its actions.
 struct stage_walk {
-  std::vector<step> steps;
+  std::vector<action> actions;
   std::size_t at = 0;
   picoseconds now, busy;
   body_prices prices;
   std::vector<event> events;  ///< of one rank
 
-  bool over() const { return at == steps.size(); }
+  bool over() const { return at == actions.size(); }
 };
 
 inline stage_walk start_walk(const stage_program& stage, const cluster& machine) {
   stage_walk walk;
-  walk.steps = expand(stage.schedule);
+  walk.actions = expand(stage.schedule);
   const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
   for (std::size_t body = 0; body < stage.bodies.size(); ++body) {
     for (const instruction& each : stage.bodies[body]) {
@@ -70,10 +70,10 @@ inline stage_walk start_walk(const stage_program& stage, const cluster& machine)
 }
 
 inline void walk_body(stage_walk& walk) {
-  const step& now = walk.steps[walk.at++];
+  const action& now = walk.actions[walk.at++];
   std::int32_t number = 0;
   for (const picoseconds time : walk.prices[static_cast<std::size_t>(now.index)]) {
-    walk.events.push_back({0, step::run, now.index, now.micro_batch, number++, walk.now, walk.now + time});
+    walk.events.push_back({0, action::run, now.index, now.micro_batch, number++, walk.now, walk.now + time});
     walk.now += time;
     walk.busy += time;
   }
@@ -83,7 +83,7 @@ inline void walk_body(stage_walk& walk) {
 inline void walk_message(stage_walk& from, stage_walk& to, picoseconds time) {
   const picoseconds end = std::max(from.now, to.now) + time;
   for (stage_walk* each : {&from, &to}) {
-    const step& now = each->steps[each->at++];
+    const action& now = each->actions[each->at++];
     each->events.push_back({0, now.kind, now.index, now.micro_batch, 0, each->now, end});
     each->now = end;
   }
@@ -94,18 +94,18 @@ inline bool advance(const program& whole, std::vector<stage_walk>& walks, std::s
                     const std::vector<picoseconds>& messages) {
   const std::size_t before = walks[s].at;
   while (!walks[s].over()) {
-    const step now = walks[s].steps[walks[s].at];
-    if (now.kind == step::run) {
+    const action now = walks[s].actions[walks[s].at];
+    if (now.kind == action::run) {
       walk_body(walks[s]);
       continue;
     }
     const auto number = static_cast<std::size_t>(now.index);
     stage_walk& from = walks[static_cast<std::size_t>(whole.transfers[number].route.from_stage)];
     stage_walk& to = walks[static_cast<std::size_t>(whole.transfers[number].route.to_stage)];
-    const auto stands_at = [&](const stage_walk& walk, step::kind_type kind) {
-      return !walk.over() && walk.steps[walk.at] == step{kind, now.index, now.micro_batch};
+    const auto stands_at = [&](const stage_walk& walk, action::kind_type kind) {
+      return !walk.over() && walk.actions[walk.at] == action{kind, now.index, now.micro_batch};
     };
-    if (!stands_at(from, step::send) || !stands_at(to, step::receive)) break;
+    if (!stands_at(from, action::send) || !stands_at(to, action::receive)) break;
     walk_message(from, to, messages[number]);
   }
   return walks[s].at != before;
@@ -142,8 +142,8 @@ MESHLOOM_INLINE picoseconds price(const stage_program& stage, const instruction&
       static_cast<double>(detail::moved_by(stage, what).count) / static_cast<double>(on.bytes_per_second);
   if (what.kind == instruction::compute) {
     const double computing = detail::local_points(stage, what) * what.op->flops_per_point / on.flops_per_second;
-    const int phases = what.phase < 0 ? 1 : what.op->op.statistic_count + 1;
-    return from_seconds(std::max(computing, moving) / phases) + on.launch;
+    const int parts = what.part < 0 ? 1 : what.op->op.statistic_count + 1;
+    return from_seconds(std::max(computing, moving) / parts) + on.launch;
   }
   const bool collects =
       what.kind == instruction::exchange || (what.kind == instruction::redistribute && what.how != collective::slice);

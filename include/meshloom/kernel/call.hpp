@@ -8,19 +8,19 @@
 namespace meshloom {
 
 /// Which part of an operator with statistics a call computes. An operator whose statistic axes are whole on this rank
-/// is called once with `all`; otherwise with 0, 1, … and the statistics are exchanged between the calls.
-inline constexpr std::int32_t all_phases = -1;
+/// is called once with `all_parts`; otherwise with 0, 1, … and the statistics are exchanged between the calls.
+inline constexpr std::int32_t all_parts = -1;
 
 struct call {
   view operand[max_operands];
   view result[max_results];
-  view exchanged[max_statistics];        ///< statistics: the rows' axes, then one axis of `statistic::values` numbers
+  view exchanged[max_statistics];  ///< statistics: the rows' axes, then one axis of `statistic::values` numbers
   double attribute[max_attributes] = {};
-  std::uint64_t step = 0;                ///< optimizer steps done before this one
+  std::uint64_t step = 0;  ///< optimizer steps done before this one
   std::uint64_t micro_batch = 0;
-  std::uint64_t number = 0;              ///< stable number of the operator (and copy of its layer) in the model
-  std::int32_t phase = all_phases;
-  bool accumulate = false;               ///< add to the results instead of overwriting them (kernels that say so)
+  std::uint64_t number = 0;  ///< stable number of the operator (and copy of its layer) in the model
+  std::int32_t part = all_parts;
+  bool accumulate = false;  ///< add to the results instead of overwriting them (kernels that say so)
 };
 
 }  // namespace meshloom

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cross-entropy of logits against integer targets, and its gradient: a team per row.
-// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row,
-// phase 1 its sum of exponentials and the target's logit (0 unless this shard holds it), and phase 2 the results.
+// Law: with `all_parts` a row is whole on this rank; part 0 writes the maximum of this shard's share of each row,
+// part 1 its sum of exponentials and the target's logit (0 unless this shard holds it), and part 2 the results.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -23,16 +23,16 @@ struct cross_entropy_kernel {
     const int classes = shard.rank - 1;
     const std::int64_t n = shard.extent[classes];
     const Element* const logit = row.template in<const Element>(shard);
-    const bool whole = with.phase == all_phases;
+    const bool whole = with.part == all_parts;
 
     const auto value = [=](std::int64_t i) { return logit[i]; };
-    const Element top = whole || with.phase == 0
+    const Element top = whole || with.part == 0
                             ? team.template reduce<Element>(n, math::float_format<Element>::lowest, maximum{}, value)
                             : *row.template in<const Element>(with.exchanged[0]);
-    if (with.phase == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
+    if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
 
     Element sum, chosen;
-    if (whole || with.phase == 1) {
+    if (whole || with.part == 1) {
       const std::int64_t ahead = team.ahead(n);
       constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
       sum = team.template reduce<Element>(
@@ -44,7 +44,7 @@ struct cross_entropy_kernel {
       sum = row.template in<const Element>(with.exchanged[1])[0];
       chosen = row.template in<const Element>(with.exchanged[1])[1];
     }
-    if (with.phase == 1) {
+    if (with.part == 1) {
       write_once(team, row.template in<Element>(with.exchanged[1]), sum);
       return write_once(team, row.template in<Element>(with.exchanged[1]) + 1, chosen);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layer normalisation and its gradients: a team per row, and for the weights' gradients a team per block of columns.
-// Law: with `all_phases` a row is whole on this rank; phase k < 2 writes statistic k of this shard's part of each row,
-// and the last phase reads the exchanged ones. Means divide by the global count, so shards may be uneven or empty.
+// Law: with `all_parts` a row is whole on this rank; part k < 2 writes statistic k of this shard's share of each row,
+// and the last part reads the exchanged ones. Means divide by the global count, so shards may be uneven or empty.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -23,20 +23,20 @@ struct layer_norm_kernel {
     const std::int64_t n = shard.extent[shard.rank - 1];
     const Element count = static_cast<Element>(shard.global[shard.rank - 1]);
     const Element* const x = row.template in<const Element>(shard);
-    const bool whole = with.phase == all_phases;
+    const bool whole = with.part == all_parts;
     const std::int64_t ahead = team.ahead(n);
 
-    const Element sum = whole || with.phase == 0
+    const Element sum = whole || with.part == 0
                             ? team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; })
                             : *row.template in<const Element>(with.exchanged[0]);
-    if (with.phase == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), sum);
+    if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), sum);
     const Element mean = sum / count;
 
     const auto square = [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); };
     const auto fetch_x = [=](std::int64_t i) { team.fetch(x + ahead + i); };
-    const Element squares = whole || with.phase == 1 ? team.template reduce<Element>(n, 0, addition{}, square, fetch_x)
-                                                     : *row.template in<const Element>(with.exchanged[1]);
-    if (with.phase == 1) return write_once(team, row.template in<Element>(with.exchanged[1]), squares);
+    const Element squares = whole || with.part == 1 ? team.template reduce<Element>(n, 0, addition{}, square, fetch_x)
+                                                    : *row.template in<const Element>(with.exchanged[1]);
+    if (with.part == 1) return write_once(team, row.template in<Element>(with.exchanged[1]), squares);
     const Element rstd = Element(1) / math::sqrt(squares / count + static_cast<Element>(with.attribute[0]));
 
     const Element* const gain = with.operand[1].as<const Element>();
@@ -73,7 +73,7 @@ struct layer_norm_gradient_input_kernel {
     const std::int64_t ahead = team.ahead(n);
 
     Element sum, product;
-    if (with.phase == all_phases || with.phase == 0) {
+    if (with.part == all_parts || with.part == 0) {
       sum = team.template reduce<Element>(
           n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; },
           [=](std::int64_t i) { team.fetch(x + ahead + i); });
@@ -86,7 +86,7 @@ struct layer_norm_gradient_input_kernel {
       sum = exchanged[0];
       product = exchanged[1];
     }
-    if (with.phase == 0) {
+    if (with.part == 0) {
       Element* const exchanged = row.template in<Element>(with.exchanged[0]);
       if (team.leader()) exchanged[0] = sum, exchanged[1] = product;
       return;

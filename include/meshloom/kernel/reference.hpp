@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every operator again, obviously right: loops over its index space in double precision, whatever the strides and
 // types. It shares no code with the kernels and is the oracle of their tests. Law: it computes whole tensors
-// (`all_phases`).
+// (`all_parts`).
 #pragma once
 
 #include <meshloom/kernel/call.hpp>
@@ -9,6 +9,7 @@
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/fill.hpp>
 #include <meshloom/op/layer_norm.hpp>
+#include <meshloom/op/lookup.hpp>
 #include <meshloom/op/pointwise.hpp>
 #include <meshloom/op/softmax.hpp>
 #include <meshloom/op/update.hpp>

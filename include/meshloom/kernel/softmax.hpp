@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Softmax of scale·x over the last axis, optionally causal, and its gradient: a team per row.
-// Law: with `all_phases` a row is whole on this rank; phase 0 writes the maximum of this shard's part of each row,
-// phase 1 its sum of exponentials, and phase 2 the results. Masked elements are 0 and cost no arithmetic.
+// Law: with `all_parts` a row is whole on this rank; part 0 writes the maximum of this shard's share of each row,
+// part 1 its sum of exponentials, and part 2 the results. Masked elements are 0 and cost no arithmetic.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -24,17 +24,17 @@ struct softmax_kernel {
     const std::int64_t seen = visible(shard, row), n = shard.extent[shard.rank - 1];
     const Element scale = static_cast<Element>(with.attribute[0]);
     const Element* const x = row.template in<const Element>(shard);
-    const bool whole = with.phase == all_phases;
+    const bool whole = with.part == all_parts;
 
     const auto scaled = [=](std::int64_t i) { return scale * x[i]; };
-    const Element top = whole || with.phase == 0 ? team.template reduce<Element>(
-                                                       seen, math::float_format<Element>::lowest, maximum{}, scaled)
-                                                 : *row.template in<const Element>(with.exchanged[0]);
-    if (with.phase == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
+    const Element top = whole || with.part == 0 ? team.template reduce<Element>(
+                                                      seen, math::float_format<Element>::lowest, maximum{}, scaled)
+                                                : *row.template in<const Element>(with.exchanged[0]);
+    if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
 
     constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
     const auto exponential = [=](std::int64_t i) { return math::exp2((scale * x[i] - top) * log2_of_e); };
-    if (with.phase == 1) {
+    if (with.part == 1) {
       const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
       return write_once(team, row.template in<Element>(with.exchanged[1]), sum);
     }
@@ -55,7 +55,7 @@ struct softmax_kernel {
   }
 
  private:
-  /// The number of leading keys of this shard's part of the row that the row's query may see.
+  /// The number of leading keys of this shard's share of the row that the row's query may see.
   MESHLOOM_DEVICE static std::int64_t visible(const view& shard, const row_index& row) {
     const int keys = shard.rank - 1;
     if constexpr (!Causal) return shard.extent[keys];
@@ -83,13 +83,13 @@ struct softmax_gradient_kernel {
     Element* const dx = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
     Element sum;
-    if (with.phase == all_phases || with.phase == 0) {
+    if (with.part == all_parts || with.part == 0) {
       sum = team.template reduce<Element>(
           n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; }, [=](std::int64_t i) { team.fetch(dx + i); });
     } else {
       sum = *row.template in<const Element>(with.exchanged[0]);
     }
-    if (with.phase == 0) {
+    if (with.part == 0) {
       if (team.leader()) *row.template in<Element>(with.exchanged[0]) = sum;
       return;
     }

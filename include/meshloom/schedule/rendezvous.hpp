@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From tasks and messages to one blocking order of steps per stage, safe under the weakest promise of any backend: a
+// From tasks and messages to one blocking order of actions per stage, safe under the weakest promise of any backend: a
 // send ends only when its receive is executed, and a stage has a single queue.
 // Rule: between two consecutive tasks of a stage lies a gap. The sends of the task before it happen in it, because the
 // results lie in transient memory; so do the receives of the task after it, because only then is its memory free.
@@ -24,22 +24,22 @@ struct message {
   constexpr bool operator==(const message&) const = default;
 };
 
-struct step {
+struct action {
   enum kind_type : std::uint8_t { run, send, receive } kind = run;
   std::int32_t index = 0;  ///< the pass that runs, or the number of the message
   std::int32_t micro_batch = 0;
-  constexpr bool operator==(const step&) const = default;
+  constexpr bool operator==(const action&) const = default;
 };
 
-/// The steps of every stage; the same input gives the same orders. Throws if a message names a stage that does not
+/// The actions of every stage; the same input gives the same orders. Throws if a message names a stage that does not
 /// exist or goes from a stage to itself, if a stage has a task twice, and if no order exists: the sentence then names
 /// the stages and messages that wait for each other.
-std::vector<std::vector<step>> linearise(const std::vector<std::vector<task>>& tasks_per_stage,
-                                         std::span<const message> messages);
+std::vector<std::vector<action>> linearise(const std::vector<std::vector<task>>& tasks_per_stage,
+                                           std::span<const message> messages);
 
 /// How many micro-batches of message `number` lie received and not yet read by its task, at most, on the stage that
 /// executes `order`: 1 unless the message is received early.
-int landing_slots(std::span<const step> order, std::span<const message> messages, std::int32_t number);
+int landing_slots(std::span<const action> order, std::span<const message> messages, std::int32_t number);
 
 }  // namespace meshloom
 

@@ -8,8 +8,8 @@ namespace meshloom {
 namespace detail {
 
 /// One micro-batch of one message, and the gap on either stage where the rule puts it: gap g lies before task g.
-struct meeting {
-  step sent, received;
+struct appointment {
+  action sent, received;
   std::size_t sender = 0, send_gap = 0;
   std::size_t receiver = 0, receive_gap = 0;
   int present = 0;  // how many of its two stages stand in its gap
@@ -52,8 +52,8 @@ inline task_places places_of(const task_lists& stages) {
   return places;
 }
 
-/// All meetings, micro-batch by micro-batch, in the order of the messages.
-inline std::vector<meeting> meetings_of(const task_lists& stages, std::span<const message> messages) {
+/// All appointments, micro-batch by micro-batch, in the order of the messages.
+inline std::vector<appointment> appointments_of(const task_lists& stages, std::span<const message> messages) {
   const auto count = static_cast<std::int32_t>(stages.size());
   for (const message& m : messages) {
     const auto [low, high] = std::minmax(m.from_stage, m.to_stage);
@@ -63,52 +63,52 @@ inline std::vector<meeting> meetings_of(const task_lists& stages, std::span<cons
     }
   }
   task_places places = places_of(stages);
-  std::vector<meeting> meetings;
+  std::vector<appointment> appointments;
   for (std::size_t k = 0; k < places.micro_batches; ++k) {
     for (std::size_t number = 0; number < messages.size(); ++number) {
       const message& m = messages[number];
       const auto sender = static_cast<std::size_t>(m.from_stage), receiver = static_cast<std::size_t>(m.to_stage);
       const std::size_t maker = places.of(sender, m.from, k), reader = places.of(receiver, m.to, k);
       if (maker == task_places::nowhere || reader == task_places::nowhere) continue;
-      const step sent{step::send, static_cast<std::int32_t>(number), static_cast<std::int32_t>(k)};
-      const step received{step::receive, sent.index, sent.micro_batch};
-      meetings.push_back({sent, received, sender, maker + 1, receiver, reader, 0, false});
+      const action sent{action::send, static_cast<std::int32_t>(number), static_cast<std::int32_t>(k)};
+      const action received{action::receive, sent.index, sent.micro_batch};
+      appointments.push_back({sent, received, sender, maker + 1, receiver, reader, 0, false});
     }
   }
-  return meetings;
+  return appointments;
 }
 
-/// A stage on its way through its tasks: it stands in a gap and leaves it when the meetings there are done.
+/// A stage on its way through its tasks: it stands in a gap and leaves it when the appointments there are done.
 struct standing {
-  std::vector<std::vector<std::size_t>> gaps;  // the meetings of each gap, ascending
+  std::vector<std::vector<std::size_t>> gaps;  // the appointments of each gap, ascending
   std::size_t at = 0;
   std::size_t left = 0;
-  std::vector<step> steps;
+  std::vector<action> actions;
 };
 
 class rendezvous {
  public:
   rendezvous(const task_lists& tasks, std::span<const message> messages)
-      : tasks_(tasks), messages_(messages), meetings_(meetings_of(tasks, messages)), stages_(tasks.size()) {
+      : tasks_(tasks), messages_(messages), appointments_(appointments_of(tasks, messages)), stages_(tasks.size()) {
     for (std::size_t s = 0; s < tasks.size(); ++s) stages_[s].gaps.resize(tasks[s].size() + 1);
-    for (std::size_t index = 0; index < meetings_.size(); ++index) {
-      const meeting& m = meetings_[index];
+    for (std::size_t index = 0; index < appointments_.size(); ++index) {
+      const appointment& m = appointments_[index];
       stages_[m.sender].gaps[m.send_gap].push_back(index);
       stages_[m.receiver].gaps[m.receive_gap].push_back(index);
     }
     for (standing& stage : stages_) enter_gap(stage);
   }
 
-  std::vector<std::vector<step>> orders() {
+  std::vector<std::vector<action>> orders() {
     for (bool moved = true; moved;) {
       const bool exchanged = exchange_ready();
       const bool ran = run_where_free();
       moved = exchanged || ran || receive_one_early();
     }
-    std::vector<std::vector<step>> orders;
+    std::vector<std::vector<action>> orders;
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       if (stages_[s].at < tasks_[s].size() || stages_[s].left > 0) throw error(who_waits());
-      orders.push_back(std::move(stages_[s].steps));
+      orders.push_back(std::move(stages_[s].actions));
     }
     return orders;
   }
@@ -116,20 +116,20 @@ class rendezvous {
  private:
   void enter_gap(standing& stage) {
     for (const std::size_t index : stage.gaps[stage.at]) {
-      if (meetings_[index].done) continue;  // was received early
+      if (appointments_[index].done) continue;  // was received early
       ++stage.left;
-      if (++meetings_[index].present == 2) ready_.push_back(index);
+      if (++appointments_[index].present == 2) ready_.push_back(index);
     }
   }
 
-  void exchange(meeting& m) {
+  void exchange(appointment& m) {
     standing& sender = stages_[m.sender];
     standing& receiver = stages_[m.receiver];
     m.done = true;
     --sender.left;
     if (receiver.at == m.receive_gap) --receiver.left;
-    sender.steps.push_back(m.sent);
-    receiver.steps.push_back(m.received);
+    sender.actions.push_back(m.sent);
+    receiver.actions.push_back(m.received);
   }
 
   /// Exchanges the messages whose two ends wait: earlier micro-batches and then lower numbers first, which makes the
@@ -138,7 +138,7 @@ class rendezvous {
     std::vector<std::size_t> now;
     now.swap(ready_);
     std::sort(now.begin(), now.end());
-    for (const std::size_t index : now) exchange(meetings_[index]);
+    for (const std::size_t index : now) exchange(appointments_[index]);
     return !now.empty();
   }
 
@@ -149,7 +149,7 @@ class rendezvous {
       standing& stage = stages_[s];
       if (stage.at == tasks_[s].size() || stage.left > 0) continue;
       const task& next = tasks_[s][stage.at++];
-      stage.steps.push_back({step::run, static_cast<std::int32_t>(next.what), next.micro_batch});
+      stage.actions.push_back({action::run, static_cast<std::int32_t>(next.what), next.micro_batch});
       enter_gap(stage);
       any = true;
     }
@@ -158,16 +158,16 @@ class rendezvous {
 
   /// All stages wait: the exception for one message that skips stages, of the lowest micro-batch and then number.
   bool receive_one_early() {
-    std::size_t first = meetings_.size();
+    std::size_t first = appointments_.size();
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       for (const std::size_t index : stages_[s].gaps[stages_[s].at]) {
-        const meeting& m = meetings_[index];
+        const appointment& m = appointments_[index];
         const bool skips = m.sender > m.receiver + 1 || m.receiver > m.sender + 1;
         if (m.sender == s && !m.done && skips) first = std::min(first, index);
       }
     }
-    if (first == meetings_.size()) return false;
-    exchange(meetings_[first]);
+    if (first == appointments_.size()) return false;
+    exchange(appointments_[first]);
     return true;
   }
 
@@ -175,7 +175,7 @@ class rendezvous {
     std::string sentence = "linearise: the stages wait for each other";
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       for (const std::size_t index : stages_[s].gaps[stages_[s].at]) {
-        const meeting& m = meetings_[index];
+        const appointment& m = appointments_[index];
         if (m.done) continue;
         const message& named = messages_[static_cast<std::size_t>(m.sent.index)];
         sentence += "; stage " + std::to_string(s) + (m.sender == s ? " sends" : " receives") + " message " +
@@ -189,26 +189,27 @@ class rendezvous {
 
   const task_lists& tasks_;
   std::span<const message> messages_;
-  std::vector<meeting> meetings_;
+  std::vector<appointment> appointments_;
   std::vector<standing> stages_;
   std::vector<std::size_t> ready_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::vector<step>> linearise(const std::vector<std::vector<task>>& tasks_per_stage,
-                                                         std::span<const message> messages) {
+MESHLOOM_INLINE std::vector<std::vector<action>> linearise(const std::vector<std::vector<task>>& tasks_per_stage,
+                                                           std::span<const message> messages) {
   return detail::rendezvous(tasks_per_stage, messages).orders();
 }
 
-MESHLOOM_INLINE int landing_slots(std::span<const step> order, std::span<const message> messages, std::int32_t number) {
+MESHLOOM_INLINE int landing_slots(std::span<const action> order, std::span<const message> messages,
+                                  std::int32_t number) {
   const auto reader = static_cast<std::int32_t>(messages[static_cast<std::size_t>(number)].to);
   std::vector<std::int32_t> lying;  // micro-batches received and not yet read
   std::size_t most = 0;
-  for (const step& now : order) {
-    if (now.kind == step::receive && now.index == number) lying.push_back(now.micro_batch);
+  for (const action& now : order) {
+    if (now.kind == action::receive && now.index == number) lying.push_back(now.micro_batch);
     most = std::max(most, lying.size());
-    if (now.kind == step::run && now.index == reader) std::erase(lying, now.micro_batch);
+    if (now.kind == action::run && now.index == reader) std::erase(lying, now.micro_batch);
   }
   return static_cast<int>(most);
 }

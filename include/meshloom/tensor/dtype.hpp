@@ -4,6 +4,7 @@
 
 #include <meshloom/base/config.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <string_view>
 
@@ -18,11 +19,18 @@ constexpr std::string_view name_of(dtype type) {
   return names[static_cast<int>(type)];
 }
 
+/// What the elements of a tensor may be.
 template <class Element>
-inline constexpr dtype dtype_of = dtype::f32;
-template <>
-inline constexpr dtype dtype_of<double> = dtype::f64;
-template <>
-inline constexpr dtype dtype_of<std::int32_t> = dtype::i32;
+concept element_type =
+    std::same_as<Element, float> || std::same_as<Element, double> || std::same_as<Element, std::int32_t>;
+
+template <class Element>
+inline constexpr dtype dtype_of = [] {
+  static_assert(
+      element_type<Element>,
+      "meshloom: dtype_of: the elements of a tensor are float, double or std::int32_t; convert the values, or "
+      "bind another precision");
+  return std::same_as<Element, double> ? dtype::f64 : std::same_as<Element, float> ? dtype::f32 : dtype::i32;
+}();
 
 }  // namespace meshloom

@@ -4,6 +4,7 @@
 // Plain data of fixed size: it travels to a CUDA kernel by value.
 #pragma once
 
+#include <meshloom/base/config.hpp>
 #include <meshloom/tensor/dtype.hpp>
 
 namespace meshloom {

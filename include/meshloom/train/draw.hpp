@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drawing from logits: the last step of generation. Law: with temperature → 0 the largest logit is drawn; equal seeds
-// and numbers draw the same.
+// Drawing from logits: the last step of generation. Law: with temperature → 0 the largest logit is drawn; what has the
+// probability 0 never is; equal seeds and numbers draw the same.
 #pragma once
 
 #include <meshloom/kernel/random.hpp>
@@ -11,7 +11,8 @@
 
 namespace meshloom {
 
-/// An index drawn with probability ∝ exp(logit / temperature). `number` is the place in the text that is drawn.
+/// An index drawn with probability ∝ exp(logit / temperature); there is at least one logit. `number` is the place in
+/// the text that is drawn.
 inline std::int64_t draw(std::span<const float> logits, double temperature, std::uint64_t seed, std::uint64_t number) {
   const auto largest = std::max_element(logits.begin(), logits.end());
   if (temperature <= 0) return largest - logits.begin();
@@ -22,7 +23,7 @@ inline std::int64_t draw(std::span<const float> logits, double temperature, std:
     rest -= std::exp(static_cast<double>(logits[at] - *largest) / temperature);
     if (rest <= 0) return static_cast<std::int64_t>(at);
   }
-  return static_cast<std::int64_t>(logits.size()) - 1;
+  return largest - logits.begin();  // the rounding of the sums left a rest
 }
 
 }  // namespace meshloom

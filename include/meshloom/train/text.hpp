@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text as training data: bytes of a file, cut into a part to learn from and a held-out last part, and samples of
 // consecutive bytes with the byte after each as target.
-// Law: the samples of step k depend on the seed and k only, whatever the plan.
+// Law: row r of the sample of step k depends on the text, the length of a row, the seed, k and r only, whatever the
+// plan.
 #pragma once
 
 #include <meshloom/base/config.hpp>
@@ -21,16 +22,20 @@ struct text_sample {
 
 class text {
  public:
-  /// Reads a file; throws meshloom::error naming it if it cannot be read or is shorter than 1,000 bytes.
+  /// Reads a file; throws meshloom::error naming it if it cannot be read or is shorter than `least` bytes.
   static text read(const std::string& path);
 
-  /// Bytes in memory; the last tenth is held out.
-  explicit text(std::string content);
+  /// Bytes in memory; the last tenth is held out. `name` is what errors call them. Throws meshloom::error if they are
+  /// fewer than `least`.
+  explicit text(std::string content, const std::string& name = "the text");
 
-  /// Throws meshloom::error if a byte is not below `vocab`, or if a part has no sample of `batch` × `seq` tokens.
+  static constexpr std::size_t least = 1000;
+
+  /// Throws meshloom::error if a byte is not below `vocab`, or if the held-out part, the shorter one, has no
+  /// sample of `batch` × `seq` tokens.
   void require(std::int64_t vocab, std::int64_t batch, std::int64_t seq) const;
 
-  /// Sequences from random places of the learning part.
+  /// Sequences from random places of the learning part, which is longer than `seq` bytes: see `require`.
   void fill(text_sample& into, std::int64_t batch, std::int64_t seq, std::uint64_t seed, std::uint64_t step) const;
 
   /// Non-overlapping sequences of the held-out part: sample `number`; false if there is no such sample.

@@ -14,16 +14,16 @@ MESHLOOM_INLINE text text::read(const std::string& path) {
   std::ostringstream all;
   all << file.rdbuf();
   if (file.bad() || all.str().empty())
-    throw error("text: '" + path + "' is empty or cannot be read; give a text file of 1,000 bytes or more");
-  return text(all.str());
+    throw error("text: '" + path + "' is empty or cannot be read; give a text file of " + std::to_string(least) +
+                " bytes or more");
+  return text(all.str(), "'" + path + "'");
 }
 
-MESHLOOM_INLINE text::text(std::string content)
+MESHLOOM_INLINE text::text(std::string content, const std::string& name)
     : bytes_(std::move(content)), held_out_(bytes_.size() - bytes_.size() / 10) {
-  constexpr std::size_t least = 1000;
   if (bytes_.size() < least) {
-    throw error("text: " + std::to_string(bytes_.size()) + " bytes are too few to learn from; give a text of " +
-                std::to_string(least) + " bytes or more");
+    throw error("text: " + name + " has " + std::to_string(bytes_.size()) +
+                " bytes, too few to learn from; give a text of " + std::to_string(least) + " bytes or more");
   }
 }
 
