@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # The same models and the same step in torch (Debian: python3-torch), for comparison with bench_step in one session:
 #   python3 bench/torch_step.py --model gpt-small --threads 1 --steps 10
-# Prints one JSON object.
-import argparse, json, statistics, time
+# Prints one JSON object. Debian's torch multiplies matrices in the system's BLAS, whose threads torch does not control
+# (OpenBLAS takes every core, whatever torch.set_num_threads says), so the threads of both are set before it is loaded.
+import argparse, json, os, statistics, time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--model", default="gpt-small")
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--steps", type=int, default=10)
+chosen = parser.parse_args()
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ[variable] = str(chosen.threads)
 import torch
 
 SHAPES = {  # vocab, seq, batch, embed, layers, heads, tied
@@ -47,11 +56,8 @@ class Gpt(torch.nn.Module):
         return self.head(self.lnf(x))
 
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--model", default="gpt-small", choices=SHAPES)
-parser.add_argument("--threads", type=int, default=1)
-parser.add_argument("--steps", type=int, default=10)
-chosen = parser.parse_args()
+if chosen.model not in SHAPES:
+    raise SystemExit(f"torch_step: no model is called {chosen.model}; the models are {', '.join(SHAPES)}")
 torch.set_num_threads(chosen.threads)
 torch.manual_seed(1)
 vocab, seq, batch, width, layers, heads, tied = SHAPES[chosen.model]
