@@ -315,9 +315,7 @@ std::vector<collective> kinds_of(const reshard_path& path) {
 
 using kinds = std::vector<collective>;
 
-}  // namespace
-
-TEST_CASE("a path is legal, and no chain of steps costs less") {
+std::vector<setting> varied_settings() {
   std::vector<setting> settings{
       {{0, {}}, {5, 3}},
       {{1, {4}}, {6}},
@@ -329,8 +327,14 @@ TEST_CASE("a path is legal, and no chain of steps costs less") {
       {{3, {2, 1, 3}}, {300, 200}},
       {{3, {2, 2, 2}}, {64, 32, 5}},
   };
-  for (setting& s : settings) {
-    s.links = uneven_links();
+  for (setting& each : settings) each.links = uneven_links();
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("a path is legal, and no chain of steps costs less") {
+  for (const setting& s : varied_settings()) {
     const auto specs = all_specs(s.rank(), s.mesh, true);
     const auto best = distances(s, specs);
     std::size_t faults = 0;
@@ -349,6 +353,22 @@ TEST_CASE("a path is legal, and no chain of steps costs less") {
     }
     CAPTURE(s.mesh.ranks());
     CHECK(faults == 0);
+  }
+}
+
+TEST_CASE("what can be reached from a spec, and at what price, is what paths say") {
+  for (const setting& here : varied_settings()) {
+    const auto specs = all_specs(here.rank(), here.mesh, true);
+    for (const spec& from : specs) {
+      const auto found = reachable_from(from, here.extents, here.element, here.mesh, here.links);
+      CHECK(found.front().layout == from);
+      for (const spec& to : specs) {
+        const auto at = std::find_if(found.begin(), found.end(), [&](const auto& each) { return each.layout == to; });
+        const reshard_path path = here.path(from, to);
+        REQUIRE(path.possible == (at != found.end()));
+        if (path.possible) CHECK(at->time == path.time);
+      }
+    }
   }
 }
 

@@ -44,6 +44,16 @@ struct reshard_path {
 reshard_path reshard(const spec& from, const spec& to, std::span<const std::int64_t> extents, bytes element,
                      const mesh_shape& mesh, const mesh_links& links);
 
+/// A spec that a tensor can be brought to, and the price of the cheapest path to it.
+struct reachable_spec {
+  spec layout{};
+  picoseconds time{};
+};
+
+/// Every spec that a tensor in spec `from` can be brought to, itself first; prices are those of `reshard`.
+std::vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents, bytes element,
+                                           const mesh_shape& mesh, const mesh_links& links);
+
 /// Every spec of a tensor of `tensor_rank` axes on `mesh`, in a fixed order, `whole` first: each mesh axis whole, a cut
 /// of any tensor axis at any depth or, if `partial_sum`, a pending sum.
 std::vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum);

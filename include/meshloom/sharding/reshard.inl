@@ -109,16 +109,14 @@ MESHLOOM_INLINE reshard_path trace_back(const std::vector<reshard_place>& places
   return path;
 }
 
-}  // namespace detail
-
-MESHLOOM_INLINE reshard_path reshard(const spec& from, const spec& to, std::span<const std::int64_t> extents,
-                                     bytes element, const mesh_shape& mesh, const mesh_links& links) {
-  if ((to.partial_sum() & ~from.partial_sum()) != 0 || (to.partial_max() & ~from.partial_max()) != 0) return {};
-  const detail::reshard_terrain terrain{extents, element, mesh, links};
-  std::vector<detail::reshard_place> places{{.layout = from}};
-  std::array<std::int16_t, detail::spec_count> place_of;
+/// Searches from `from` until `done(spec)` holds for a place whose best way is known, and returns that place; −1 if none
+/// is met, when `places` holds every spec that can be reached and the best way to it.
+template <class Done>
+int search(const reshard_terrain& terrain, const spec& from, std::vector<reshard_place>& places, const Done& done) {
+  places.assign(1, {.layout = from});
+  std::array<std::int16_t, spec_count> place_of;
   place_of.fill(-1);
-  place_of[detail::number_of(from)] = 0;
+  place_of[number_of(from)] = 0;
 
   using candidate = std::tuple<std::int64_t, int, int>;  // time, steps, place
   std::priority_queue<candidate, std::vector<candidate>, std::greater<>> queue;
@@ -126,24 +124,45 @@ MESHLOOM_INLINE reshard_path reshard(const spec& from, const spec& to, std::span
   while (!queue.empty()) {
     const auto [time, steps, at] = queue.top();
     queue.pop();
-    const detail::reshard_place here = places[static_cast<std::size_t>(at)];
+    const reshard_place here = places[static_cast<std::size_t>(at)];
     if (std::tie(time, steps) != std::tie(here.time.count, here.steps)) continue;  // a better way was found since
-    if (here.layout == to) return detail::trace_back(places, at);
+    if (done(here.layout)) return at;
     terrain.for_each_step(here.layout, [&](const reshard_step& step) {
-      const detail::reshard_place next{step.after, here.time + step.time, here.steps + 1, at, step};
-      std::int16_t& place = place_of[detail::number_of(step.after)];
+      const reshard_place next{step.after, here.time + step.time, here.steps + 1, at, step};
+      std::int16_t& place = place_of[number_of(step.after)];
       if (place < 0) {
         place = static_cast<std::int16_t>(places.size());
         places.push_back(next);
       } else {
-        detail::reshard_place& known = places[static_cast<std::size_t>(place)];
+        reshard_place& known = places[static_cast<std::size_t>(place)];
         if (std::tie(next.time, next.steps) >= std::tie(known.time, known.steps)) return;
         known = next;
       }
       queue.push({next.time.count, next.steps, place});
     });
   }
-  return {};
+  return -1;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE reshard_path reshard(const spec& from, const spec& to, std::span<const std::int64_t> extents,
+                                     bytes element, const mesh_shape& mesh, const mesh_links& links) {
+  if ((to.partial_sum() & ~from.partial_sum()) != 0 || (to.partial_max() & ~from.partial_max()) != 0) return {};
+  const detail::reshard_terrain terrain{extents, element, mesh, links};
+  std::vector<detail::reshard_place> places;
+  const int end = detail::search(terrain, from, places, [&](const spec& layout) { return layout == to; });
+  return end < 0 ? reshard_path{} : detail::trace_back(places, end);
+}
+
+MESHLOOM_INLINE std::vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents,
+                                                           bytes element, const mesh_shape& mesh,
+                                                           const mesh_links& links) {
+  std::vector<detail::reshard_place> places;
+  detail::search({extents, element, mesh, links}, from, places, [](const spec&) { return false; });
+  std::vector<reachable_spec> found;
+  for (const detail::reshard_place& each : places) found.push_back({each.layout, each.time});
+  return found;
 }
 
 MESHLOOM_INLINE std::vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum) {
