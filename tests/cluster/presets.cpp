@@ -58,3 +58,22 @@ TEST_CASE("an empty cluster is refused with the cure") {
   CHECK(refusal(p3_16xlarge, -2) == "meshloom: p3_16xlarge: hosts is -2; a cluster needs at least 1");
   CHECK(refusal(local, 1) == "");
 }
+
+TEST_CASE("presets are found by a word and a number") {
+  CHECK(find_cluster("local:4").value() == local(4));
+  CHECK(find_cluster("local:1048576").value().ranks() == most_ranks);
+  CHECK(find_cluster("p3.16xlarge:8").value() == p3_16xlarge(8));
+  CHECK(find_cluster("p3.16xlarge:131072").value().ranks() == most_ranks);
+  for (const char* said : {"local", "local:", "local:0", "local:-1", "local:4x", "local:4:4", "local: 4",
+                           "local:1048577", "local:99999999999999999999"}) {
+    CHECK(find_cluster(said).error() ==
+          "cluster '" + std::string(said) + "' needs a number; write local:RANKS, from local:1 to local:1048576");
+  }
+  CHECK(find_cluster("p3.16xlarge:131073").error() ==
+        "cluster 'p3.16xlarge:131073' needs a number; write p3.16xlarge:HOSTS, from p3.16xlarge:1 to "
+        "p3.16xlarge:131072");
+  for (const char* said : {"", ":4", "Local:4", "machine.txt", "p3_16xlarge:8"}) {
+    CHECK(find_cluster(said).error() ==
+          "there is no cluster '" + std::string(said) + "'; write local:RANKS or p3.16xlarge:HOSTS");
+  }
+}

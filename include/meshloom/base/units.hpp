@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Units are types: bytes and picoseconds never mix by accident, and both are exact 64-bit integers, so that comparing
-// two plans gives the same answer under every compiler.
+// Units are types: bytes, flops and picoseconds never mix by accident, and all of them are exact 64-bit integers, so that
+// comparing two plans gives the same answer under every compiler.
 #pragma once
 
 #include <compare>
@@ -28,6 +28,7 @@ struct quantity {
 };
 
 using bytes = quantity<struct byte_unit>;
+using flops = quantity<struct flop_unit>;
 using picoseconds = quantity<struct picosecond_unit>;
 
 constexpr double seconds(picoseconds time) { return static_cast<double>(time.count) * 1e-12; }

@@ -11,6 +11,9 @@
 
 namespace meshloom {
 
+/// The most ranks that a cluster may have: prices of collectives among more would not be exact.
+inline constexpr std::int32_t most_ranks = 1 << 20;
+
 struct cluster {
   std::string name{};
   meshloom::device device{};

@@ -3,7 +3,10 @@
 // replaces them.
 #pragma once
 
+#include <meshloom/base/result.hpp>
 #include <meshloom/cluster/cluster.hpp>
+
+#include <string_view>
 
 namespace meshloom {
 
@@ -17,6 +20,9 @@ cluster local(std::int32_t ranks);
 /// 900 GB/s of memory, six NVLinks of 25 GB/s in each direction. Assumed: latencies of 5 µs within and 30 µs between
 /// hosts, 5 µs to launch a kernel.
 cluster p3_16xlarge(std::int32_t hosts);
+
+/// The preset that a word and a number name: "local:4" (ranks) or "p3.16xlarge:8" (hosts). A failure lists those known.
+result<cluster> find_cluster(std::string_view said);
 
 }  // namespace meshloom
 
