@@ -2,6 +2,8 @@
 // The step time of a named model under a plan: median and least of the steps after the first, the arithmetic rate of
 // its contractions, and their share of the best matrix product measured in the same run, on as many threads. bench_step
 // [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--json]
+#include "contraction_flops.hpp"
+
 #include <meshloom/meshloom.hpp>
 #if defined(EXAMPLE_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
@@ -56,18 +58,6 @@ double best_product_rate(std::int32_t threads) {
   for (std::thread& each : workers) each.join();
   double sum = 0;
   for (const double each : best) sum += each;
-  return sum;
-}
-
-/// Floating-point operations of all contractions of one step.
-double contraction_flops(const ml::graph& graph) {
-  double sum = 0;
-  for (const ml::node& at : graph.nodes) {
-    if (at.op->op.name != "dot") continue;
-    double points = 2 * graph.regions[at.region].count;
-    for (const ml::axis_id axis : at.indices) points *= static_cast<double>(graph.sizes[axis].extent);
-    sum += points;
-  }
   return sum;
 }
 

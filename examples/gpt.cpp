@@ -11,6 +11,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -22,10 +23,11 @@ namespace ml = meshloom;
 namespace {
 
 #if defined(EXAMPLE_WITH_CBLAS)
-using backend = ml::host<ml::cblas>;
+using arithmetic = ml::cblas;
 #else
-using backend = ml::host<>;
+using arithmetic = ml::plain;
 #endif
+using backend = ml::host<arithmetic>;
 
 /// The text to learn: a file, or the sources of this repository.
 ml::text read_text(const std::string& path) {
@@ -47,7 +49,24 @@ ml::text read_text(const std::string& path) {
   return ml::text(all);
 }
 
-/// A preset, a product of presets, or a plan that was saved.
+/// The cluster to plan for: a preset, a file, or this machine, measured.
+ml::cluster choose_cluster(const gpt_options& options) {
+  if (options.cluster.empty()) return ml::local(options.ranks);
+  ml::cluster chosen;
+  if (options.cluster == "here")
+    chosen = ml::this_machine<arithmetic>(options.ranks);
+  else if (std::filesystem::is_regular_file(options.cluster))
+    chosen = ml::load_cluster(options.cluster).value();
+  else
+    chosen = ml::find_cluster(options.cluster).value();
+  if (chosen.ranks() != options.ranks) {
+    throw ml::error(fmt::format("cluster '{}' has {} ranks, not {}; say --ranks {}", options.cluster, chosen.ranks(),
+                                options.ranks, chosen.ranks()));
+  }
+  return chosen;
+}
+
+/// The planner's choice, a preset, a product of presets, or a plan that was saved.
 ml::plan choose_plan(const gpt_options& options, const ml::graph& graph, const ml::cluster& machine) {
   if (std::filesystem::is_regular_file(options.plan)) return ml::load_plan(options.plan, graph, options.ranks).value();
   ml::manual constraints = ml::parse_manual(options.plan, options.ranks).value();
@@ -56,14 +75,17 @@ ml::plan choose_plan(const gpt_options& options, const ml::graph& graph, const m
 }
 
 void print_plan(const gpt_options& options, const ml::graph& graph, const ml::plan& plan, const ml::program& program,
-                const ml::cluster& machine) {
+                const ml::cluster& machine, double seconds) {
   if (!options.json) return fmt::print("{}\n", ml::explain(graph, plan, program, machine));
   std::string peaks;
   for (std::int32_t rank = 0; rank < program.ranks; ++rank) {
     peaks += fmt::format("{}{}", rank > 0 ? "," : "", program.stages[ml::stage_of_rank(program, rank)].peak().count);
   }
-  fmt::print("{{\"event\":\"plan\",\"predicted_step_seconds\":{:.6g},\"peak_bytes\":[{}]}}\n",
-             ml::seconds(ml::simulate(program, machine).step), peaks);
+  const double predicted = ml::seconds(plan.predicted), bound = ml::seconds(plan.bound);
+  const std::string proof =
+      bound > 0 ? fmt::format("\"bound_seconds\":{:.6g},\"gap\":{:.4g},", bound, (predicted - bound) / predicted) : "";
+  fmt::print("{{\"event\":\"plan\",\"predicted_step_seconds\":{:.6g},\"seconds\":{:.4g},{}\"peak_bytes\":[{}]}}\n",
+             predicted, seconds, proof, peaks);
   std::fflush(stdout);
 }
 
@@ -144,12 +166,15 @@ void train(const gpt_options& options) {
   const auto text = read_text(options.data);
   text.require(options.vocab, options.batch, options.seq);
 
-  const auto machine = ml::local(options.ranks);
-  const auto graph = ml::trace(task);                      // what is to be computed
+  const auto machine = choose_cluster(options);
+  const auto graph = ml::trace(task);  // what is to be computed
+  const auto begin = std::chrono::steady_clock::now();
   const auto plan = choose_plan(options, graph, machine);  // how it is spread
-  const auto program = ml::lower(graph, plan, machine);    // what every rank executes
+  const std::chrono::duration<double> planning = std::chrono::steady_clock::now() - begin;
+  const auto program = ml::lower(graph, plan, machine);  // what every rank executes
   if (!options.save_plan.empty()) ml::save_plan(options.save_plan, graph, plan);
-  print_plan(options, graph, plan, program, machine);
+  print_plan(options, graph, plan, program, machine, planning.count());
+  if (options.explain) return;
   if (options.backend == "simulate") return simulate(options, program, machine);
 
   auto run = ml::start(backend{}, program, task, options.seed);  // the ranks

@@ -13,16 +13,18 @@ struct gpt_options {
   std::string data;  ///< empty: the sources of this repository
   std::int32_t layers = 4;
   std::int64_t embed = 128, heads = 4, vocab = 256, seq = 64, batch = 16;
-  std::int32_t micro_batches = 1;
+  std::int32_t micro_batches = 0;  ///< 0: as the planner likes, and 1 under a plan that is not automatic
   std::int64_t steps = 300;
   std::uint64_t seed = 1;
   std::int32_t ranks = 1;
+  std::string cluster;  ///< empty: local:RANKS
   double rate = 1e-3;
   std::string backend = "host";
-  std::string plan = "data";
+  std::string plan = "auto";
   std::string save_plan, trace;
   std::string prompt = "\n";
   std::int64_t sample = 400;  ///< bytes of text to generate
+  bool explain = false;       ///< print the plan and stop
   bool json = false;
 };
 
@@ -30,8 +32,9 @@ inline constexpr std::string_view gpt_usage =
     "usage: gpt [--data FILE] [--layers N] [--embed N] [--heads N] [--vocab N] [--seq N] [--batch N] [--micro-batches "
     "N]\n"
     "           [--steps N] [--rate X] [--seed N] [--ranks N] [--backend host|simulate]\n"
-    "           [--plan data|tensor|pipeline|gpipe|zero1|zero2|zero3|\"data=2,tensor=2,pipeline=2\"|FILE]\n"
-    "           [--save-plan FILE] [--trace FILE] [--prompt TEXT] [--sample BYTES] [--json]\n";
+    "           [--cluster here|local:N|p3.16xlarge:N|FILE]\n"
+    "           [--plan auto|data|tensor|pipeline|gpipe|zero1|zero2|zero3|\"data=2,tensor=2,pipeline=2\"|FILE]\n"
+    "           [--save-plan FILE] [--explain] [--trace FILE] [--prompt TEXT] [--sample BYTES] [--json]\n";
 
 /// Throws meshloom::error naming the option that is unknown, lacks its value, or has one that is not possible.
 inline gpt_options read_options(int count, char** words) {
@@ -80,6 +83,8 @@ inline gpt_options read_options(int count, char** words) {
       number(made.sample, 0);
     else if (name == "--backend")
       made.backend = value();
+    else if (name == "--cluster")
+      made.cluster = value();
     else if (name == "--plan")
       made.plan = value();
     else if (name == "--save-plan")
@@ -88,6 +93,8 @@ inline gpt_options read_options(int count, char** words) {
       made.trace = value();
     else if (name == "--prompt")
       made.prompt = value();
+    else if (name == "--explain")
+      made.explain = true;
     else if (name == "--json")
       made.json = true;
     else

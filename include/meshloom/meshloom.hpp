@@ -7,8 +7,10 @@
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/model/training.hpp>
 
-// Where: clusters.
+// Where: clusters, by name, from a file, or this machine.
 #include <meshloom/cluster/presets.hpp>
+#include <meshloom/exec/probe.hpp>
+#include <meshloom/plan/cluster_file.hpp>
 
 // How: manual plans, solved and saved.
 #include <meshloom/plan/adapt.hpp>

@@ -14,7 +14,7 @@ namespace {
 
 /// A manual plan as one comparable value.
 auto said(const ml::manual& asked) {
-  std::string text;
+  std::string text = asked.automatic ? "auto " : "";
   for (const auto& each : asked.mesh) text += each.name + "=" + std::to_string(each.size) + " ";
   for (const auto& each : asked.rules) text += each.axis + "@" + each.mesh_axis + " ";
   for (const auto& each : asked.zero) text += "zero" + std::to_string(each.level) + "@" + each.mesh_axis + " ";
@@ -33,31 +33,34 @@ std::string parsed(std::string_view text, std::int32_t ranks) {
 }  // namespace
 
 TEST_CASE("presets say what their papers say") {
-  CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 1x1");
-  CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 1x1");
-  CHECK(said(ml::megatron(2)) == "tensor=2 heads@tensor mlp@tensor vocab@tensor 1x1");
-  CHECK(said(ml::pipeline(3)) == "3x1");
-  CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe)) == "3x1 gpipe");
-  CHECK(said(ml::pipeline(3, ml::schedule_kind::one_f_one_b)) == "3x1 1f1b");
-  CHECK(said(ml::stage(5)) == "|5 2x1");
-  CHECK(said(ml::pin_result<ml::axis::seq, ml::mesh::tensor>("a.dot")) == "a.dot:seq@tensor 1x1");
-  CHECK(said(ml::split_all<ml::axis::seq, ml::mesh::expert>(2)) == "expert=2 seq@expert 1x1");
+  CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 0x0");
+  CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 0x0");
+  CHECK(said(ml::megatron(2)) == "tensor=2 heads@tensor mlp@tensor vocab@tensor 0x0");
+  CHECK(said(ml::pipeline(3)) == "3x0");
+  CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe)) == "3x0 gpipe");
+  CHECK(said(ml::pipeline(3, ml::schedule_kind::one_f_one_b)) == "3x0 1f1b");
+  CHECK(said(ml::automatic()) == "auto 0x0");
+  CHECK(said(ml::stage(5)) == "|5 2x0");
+  CHECK(said(ml::pin_result<ml::axis::seq, ml::mesh::tensor>("a.dot")) == "a.dot:seq@tensor 0x0");
+  CHECK(said(ml::split_all<ml::axis::seq, ml::mesh::expert>(2)) == "expert=2 seq@expert 0x0");
 }
 
 TEST_CASE("a product has the constraints of both") {
   CHECK(said(ml::data_parallel(2) & ml::megatron(2)) ==
-        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor 1x1");
-  CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x1");
-  CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe) & ml::data_parallel(2)) == "data=2 batch@data 3x1 gpipe");
-  CHECK(said(ml::data_parallel(2) & ml::pipeline(3, ml::schedule_kind::gpipe)) == "data=2 batch@data 3x1 gpipe");
-  CHECK(said(ml::data_parallel(2) & ml::data_parallel(2)) == "data=2 batch@data batch@data 1x1");
+        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor 0x0");
+  CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x0");
+  CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe) & ml::data_parallel(2)) == "data=2 batch@data 3x0 gpipe");
+  CHECK(said(ml::data_parallel(2) & ml::pipeline(3, ml::schedule_kind::gpipe)) == "data=2 batch@data 3x0 gpipe");
+  CHECK(said(ml::data_parallel(2) & ml::data_parallel(2)) == "data=2 batch@data batch@data 0x0");
   CHECK(said(ml::data_parallel(2) & ml::data_parallel(3)) ==
-        "data=2 data=3 batch@data batch@data 1x1");  // check(problem) objects
+        "data=2 data=3 batch@data batch@data 0x0");  // check(problem) objects
   const ml::manual gpipe = ml::pipeline(2, ml::schedule_kind::gpipe);
-  CHECK(said(gpipe & ml::stage(3)) == "|3 2x1 gpipe");  // who says no schedule does not change one
-  CHECK(said(ml::stage(3) & gpipe) == "|3 2x1 gpipe");
-  CHECK(said(gpipe & ml::pipeline(2) & gpipe) == "2x1 gpipe");
-  CHECK(said(gpipe & ml::pipeline(2, ml::schedule_kind::one_f_one_b)) == "2x1 gpipe 1f1b");  // check(problem) objects
+  CHECK(said(gpipe & ml::stage(3)) == "|3 2x0 gpipe");  // who says no schedule does not change one
+  CHECK(said(ml::stage(3) & gpipe) == "|3 2x0 gpipe");
+  CHECK(said(gpipe & ml::pipeline(2) & gpipe) == "2x0 gpipe");
+  CHECK(said(gpipe & ml::pipeline(2, ml::schedule_kind::one_f_one_b)) == "2x0 gpipe 1f1b");  // check(problem) objects
+  CHECK(said(ml::stage(3) & ml::automatic()) == "auto |3 2x0");
+  CHECK(said(ml::automatic() & ml::data_parallel(0)) == "auto data=0 batch@data 0x0");
   ml::manual parts = ml::pipeline(2);
   parts.micro_batches = 8;
   CHECK((ml::megatron(2) & parts).micro_batches == 8);
@@ -79,6 +82,7 @@ TEST_CASE("ranks are the product of stages and mesh axes, and never overflow") {
 }
 
 TEST_CASE("one word takes all ranks, a product says its own") {
+  CHECK(parsed("auto", 4) == said(ml::automatic()));
   CHECK(parsed("data", 4) == said(ml::data_parallel(4)));
   CHECK(parsed("zero1", 4) == said(ml::zero(1, 4)));
   CHECK(parsed("zero2", 4) == said(ml::zero(2, 4)));
@@ -92,7 +96,7 @@ TEST_CASE("one word takes all ranks, a product says its own") {
 
 TEST_CASE("words that say nothing are refused with a cure") {
   const std::string presets =
-      "no such preset; use data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2";
+      "no such preset; use auto, data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2";
   CHECK(parsed("", 4) == "plan '': " + presets);
   CHECK(parsed("magic", 4) == "plan 'magic': " + presets);
   CHECK(parsed("zero4", 4) == "plan 'zero4': " + presets);

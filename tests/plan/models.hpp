@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small models whose graphs and plans are tested, and the plans that presets and their products make of them.
+// Small models whose graphs and plans are tested, ranks that suit them, and the plans that presets and their products
+// make of them.
 #pragma once
 
 #include <meshloom/cluster/presets.hpp>
@@ -112,6 +113,15 @@ inline ml::node_id node_named(const ml::graph& whole, const std::string& name) {
     if (whole.nodes[static_cast<ml::node_id>(n)].name == name) return static_cast<ml::node_id>(n);
   }
   throw ml::error("models: no node is named " + name);
+}
+
+/// Ranks that compute slowly and talk fast, so that small models are worth splitting.
+inline ml::cluster near_ranks(std::int32_t ranks) {
+  ml::cluster machine = ml::local(ranks);
+  machine.device.flops_per_second = 2e9;
+  machine.device.launch = ml::picoseconds{100'000};
+  machine.within_host.latency = ml::picoseconds{100'000};
+  return machine;
 }
 
 /// The number of a parameter in `graph::parameters`.

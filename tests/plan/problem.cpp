@@ -42,9 +42,8 @@ TEST_CASE("a mesh that the cluster does not have is named") {
   CHECK(
       faults_of(ml::data_parallel(4), 8) ==
       sentences{"the plan uses 4 ranks, but the cluster has 8; make the product of stages and mesh axes equal to it"});
-  CHECK(
-      faults_of(ml::pipeline(0), 1) ==
-      sentences{"the plan uses 0 ranks, but the cluster has 1; make the product of stages and mesh axes equal to it"});
+  CHECK(faults_of(ml::pipeline(0), 1).empty());  // not said
+  CHECK(faults_of(ml::pipeline(-1), 1) == sentences{"the plan has -1 stages; give it 1 or more"});
   CHECK(models::says(faults_of(ml::data_parallel(0), 1), "mesh axis data has size 0; give it 1 or more"));
   CHECK(models::says(faults_of(ml::data_parallel(-4), 4), "mesh axis data has size -4; give it 1 or more"));
   CHECK(faults_of(ml::data_parallel(2) & ml::data_parallel(4), 8) ==
@@ -83,7 +82,7 @@ TEST_CASE("constraints about what does not exist are named") {
 
 TEST_CASE("a batch that cannot be cut so is named") {
   ml::manual asked = ml::data_parallel(2);
-  for (const std::int32_t parts : {5, 48, 0, -1}) {
+  for (const std::int32_t parts : {5, 48, -1}) {
     asked.micro_batches = parts;
     CHECK(faults_of(asked, 2) == sentences{"axis batch has 24 elements, which " + std::to_string(parts) +
                                            " micro-batches do not divide; choose a divisor"});
@@ -115,4 +114,35 @@ TEST_CASE("stages that the model cannot be cut into, and schedules that disagree
         sentences{"the plan asks for two schedules, gpipe and 1f1b; presets of one plan must agree on it"});
   CHECK(faults_of(ml::stage(3) & ml::pipeline(3), 3) ==
         sentences{"the plan has 3 stages but names 1 cuts; name one fewer than stages"});
+}
+
+TEST_CASE("what is not said is one stage and one micro-batch, or the planner's to choose") {
+  const ml::graph& graph = models::all()[0].graph;
+  const ml::manual one = ml::formulate(graph, ml::local(1), {}).constraints;
+  CHECK(one.stages == 1);
+  CHECK(one.micro_batches == 1);
+  const ml::manual free = ml::formulate(graph, ml::local(2)).constraints;
+  CHECK(free.automatic);
+  CHECK(free.stages == 0);
+  CHECK(free.micro_batches == 0);
+  REQUIRE(free.mesh.size() == 2);
+  CHECK(free.mesh[0].name == "outer");
+  CHECK(free.mesh[1].name == "inner");
+  CHECK(free.mesh[0].size == 0);
+  const ml::manual pinned = ml::pin_result<ml::axis::seq, ml::mesh::tensor>("positions.pointwise");
+  const auto mesh = ml::formulate(graph, ml::local(2), ml::automatic() & pinned).constraints.mesh;
+  REQUIRE(mesh.size() == 2);
+  CHECK(mesh[0].name == "tensor");
+  CHECK(mesh[1].name == "outer");
+}
+
+TEST_CASE("an automatic plan leaves ranks and sizes open, and is refused what no plan may ask for") {
+  const auto faults = [](const ml::manual& asked) {
+    return ml::check(ml::formulate(models::all()[0].graph, ml::local(4), ml::automatic() & asked));
+  };
+  CHECK(faults({}).empty());
+  CHECK(faults(ml::data_parallel(0)).empty());
+  CHECK(faults(ml::data_parallel(2)).empty());
+  CHECK(faults(ml::data_parallel(-1)) == sentences{"mesh axis data has size -1; give it 1 or more"});
+  CHECK(faults(ml::pipeline(10)) == sentences{"the plan has 10 stages, but the model can be cut into at most 9"});
 }

@@ -14,10 +14,14 @@ namespace {
 constexpr ml::placement sum{ml::placement::partial_sum, -1};
 constexpr ml::placement split(int axis) { return {ml::placement::split, static_cast<std::int8_t>(axis)}; }
 
-ml::mesh_shape mesh_of(const ml::manual& asked) {
-  ml::mesh_shape mesh;
-  for (const auto& axis : asked.mesh) mesh.size[static_cast<std::size_t>(mesh.rank++)] = axis.size;
-  return mesh;
+/// A stage on the mesh that is asked for.
+ml::stage_plan stage_on(const ml::manual& asked) {
+  ml::stage_plan stage;
+  for (const auto& axis : asked.mesh) {
+    stage.mesh_axes.push_back(axis.name);
+    stage.mesh.size[static_cast<std::size_t>(stage.mesh.rank++)] = axis.size;
+  }
+  return stage;
 }
 
 /// A problem with a graph of nothing but sizes.
@@ -53,7 +57,7 @@ bool refines(const ml::spec& inner, const ml::spec& outer, const ml::mesh_shape&
 
 ml::parameter_plan stored(const std::vector<ml::axis_size>& sizes, const ml::manual& asked) {
   const ml::problem posed = with_sizes(sizes, asked);
-  return ml::storage_of(posed, mesh_of(asked), all_axes(posed));
+  return ml::storage_of(posed, stage_on(asked), all_axes(posed));
 }
 
 }  // namespace
@@ -61,8 +65,8 @@ ml::parameter_plan stored(const std::vector<ml::axis_size>& sizes, const ml::man
 TEST_CASE("an axis rule splits what has the axis") {
   const ml::manual asked = ml::data_parallel(2) & ml::megatron(2);
   const ml::problem posed = with_sizes({{"embed", 12}, {"mlp", 16}}, asked);
-  CHECK(ml::ruled_placement(posed, mesh_of(asked), 0, all_axes(posed)) == ml::placement{});
-  CHECK(ml::ruled_placement(posed, mesh_of(asked), 1, all_axes(posed)) == split(1));
+  CHECK(ml::ruled_placement(posed, "data", all_axes(posed)) == ml::placement{});
+  CHECK(ml::ruled_placement(posed, "tensor", all_axes(posed)) == split(1));
 }
 
 TEST_CASE("ZeRO splits the state, from level 3 on the parameter too") {
@@ -104,12 +108,13 @@ TEST_CASE("the state refines what is stored, for every model and product") {
     for (const std::int32_t ranks : {2, 4, 8}) {
       for (const std::string& preset : models::products(ranks)) {
         const ml::problem posed = models::posed(graph, preset, ranks);
-        const ml::mesh_shape mesh = mesh_of(posed.constraints);
+        const ml::stage_plan stage = stage_on(posed.constraints);
         for (const ml::parameter& each : graph.parameters) {
-          const auto kept = ml::storage_of(posed, mesh, graph.values[each.value]);
+          const auto kept = ml::storage_of(posed, stage, graph.values[each.value]);
           CHECK(!kept.stored.has_partial());
           CHECK(!kept.state.has_partial());
-          CHECK(refines(kept.state, kept.stored, mesh, ml::extents_of(graph.sizes, graph.values[each.value].axes)));
+          CHECK(
+              refines(kept.state, kept.stored, stage.mesh, ml::extents_of(graph.sizes, graph.values[each.value].axes)));
         }
       }
     }
@@ -122,10 +127,10 @@ TEST_CASE("a pending gradient is accumulated as it is, from level 2 on like the 
   for (const std::int32_t level : {0, 1, 2, 3}) {
     const ml::manual asked = ml::zero(level, 2) & ml::megatron(2);
     const ml::problem posed = with_sizes({{"embed", 12}, {"mlp", 16}}, asked);
-    CHECK(ml::accumulated_as(posed, mesh_of(asked), pending, state) == (level >= 2 ? state : pending));
-    CHECK(ml::accumulated_as(posed, mesh_of(asked), ml::spec{}, state) == ml::spec{});  // nothing pends
-    CHECK(ml::accumulated_as(posed, mesh_of(asked), pending, ml::spec{}) == pending);   // no part to keep: sum once
-    const ml::spec other = ml::spec{}.with(0, split(1)).with(1, sum);                   // no ZeRO along tensor
-    CHECK(ml::accumulated_as(posed, mesh_of(asked), other, state) == other);
+    CHECK(ml::accumulated_as(posed, stage_on(asked), pending, state) == (level >= 2 ? state : pending));
+    CHECK(ml::accumulated_as(posed, stage_on(asked), ml::spec{}, state) == ml::spec{});  // nothing pends
+    CHECK(ml::accumulated_as(posed, stage_on(asked), pending, ml::spec{}) == pending);   // no part to keep: sum once
+    const ml::spec other = ml::spec{}.with(0, split(1)).with(1, sum);                    // no ZeRO along tensor
+    CHECK(ml::accumulated_as(posed, stage_on(asked), other, state) == other);
   }
 }

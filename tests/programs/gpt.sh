@@ -43,9 +43,17 @@ grep -q '"traceEvents"' "$folder/trace" || fail "--trace writes no timeline"
 works simulating --backend simulate --ranks 8 --plan tensor=2,pipeline=4 --trace "$folder/simulated"
 grep -q "simulated:" "$folder/simulating" || fail "the simulator says nothing"
 
+works auto --json --ranks 4 --plan auto
+[[ $(head -n 1 "$folder/auto") == *'"bound_seconds":'*'"gap":'* ]] || fail "an automatic plan says nothing of its bound"
+works explaining --explain --ranks 2 --cluster local:2
+grep -q "no plan of the searched space takes less" "$folder/explaining" || fail "--explain says nothing of the bound"
+grep -q "step " "$folder/explaining" && grep -q "held-out" "$folder/explaining" && fail "--explain trains"
+
 works deep --ranks 6 --layers 1 --plan pipeline
 
 refuses "ranks" --ranks 3 --plan data=2,tensor=2
+refuses "has 4 ranks" --ranks 3 --cluster local:4
+refuses "cluster" --cluster nowhere:4
 refuses "no such preset" --ranks 2 --plan megatron
 refuses "stages" --ranks 64 --plan pipeline
 refuses "model" --ranks 4 --plan "$folder/plan" --layers 3

@@ -19,12 +19,22 @@ struct gpt_shape {
   bool tied = false;  ///< head and embedding share one table
 };
 
-/// Named models; sizes of `gpt-124m` are GPT-2's.
+/// Named models: small ones; `gpt-124m` with GPT-2's sizes; and those that Alpa was measured on (Zheng et al. 2022,
+/// table 5: a sequence of 1024, a batch of 1024, no tied head).
 inline constexpr gpt_shape named_gpts[] = {
     {"gpt-tiny", 64, 16, 4, 32, 2, 4, false},
     {"gpt-small", 2048, 128, 8, 256, 4, 4, false},
     {"gpt-medium", 8192, 256, 4, 512, 8, 8, false},
     {"gpt-124m", 50257, 64, 4, 768, 12, 12, true},
+    {"gpt-125m", 51200, 1024, 1024, 768, 12, 12, false},
+    {"gpt-350m", 51200, 1024, 1024, 1024, 24, 16, false},
+    {"gpt-760m", 51200, 1024, 1024, 1536, 24, 16, false},
+    {"gpt-1.3b", 51200, 1024, 1024, 2048, 24, 32, false},
+    {"gpt-2.6b", 51200, 1024, 1024, 2560, 32, 32, false},
+    {"gpt-6.7b", 51200, 1024, 1024, 4096, 32, 32, false},
+    {"gpt-15b", 51200, 1024, 1024, 5120, 48, 40, false},
+    {"gpt-39b", 51200, 1024, 1024, 8192, 48, 64, false},
+    {"gpt-76b", 51200, 1024, 1024, 10240, 60, 80, false},
 };
 
 /// The named model; throws meshloom::error listing the names if there is none.

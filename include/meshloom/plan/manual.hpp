@@ -39,14 +39,17 @@ struct path_pin {
   std::string axis;
 };
 
+/// What is said is kept to. What is not said is the planner's to choose if the plan is `automatic`; otherwise there is
+/// one stage, and one micro-batch.
 struct manual {
-  std::vector<mesh_axis_size> mesh = {};  ///< of every stage; the last is the fastest
+  bool automatic = false;
+  std::vector<mesh_axis_size> mesh = {};  ///< of every stage; the last is the fastest; of size 0: any, stage by stage
   std::vector<axis_rule> rules = {};
   std::vector<zero_rule> zero = {};
   std::vector<path_pin> pins = {};
-  std::int32_t stages = 1;
-  std::vector<std::int32_t> cuts = {};  ///< the first block of stages 1, 2, …; empty: cut evenly
-  std::int32_t micro_batches = 1;
+  std::int32_t stages = 0;                    ///< 0: not said
+  std::vector<std::int32_t> cuts = {};        ///< the first block of stages 1, 2, …; empty: cut evenly
+  std::int32_t micro_batches = 0;             ///< 0: not said
   std::vector<schedule_kind> schedules = {};  ///< each that was asked for; none: 1F1B
 
   std::int32_t ranks() const;
@@ -54,6 +57,9 @@ struct manual {
 
 /// Both sets of constraints. Sizes of a mesh axis named twice must agree, and so must schedules (checked by `solve`).
 manual operator&(manual left, const manual& right);
+
+/// Everything that is not said otherwise is chosen by the planner, on mesh axes `outer` and `inner` of any size.
+manual automatic();
 
 /// Splits an axis over a mesh axis of `ranks` ranks, everywhere.
 template <class Axis, class MeshAxis>
@@ -84,8 +90,8 @@ manual pin_result(std::string path) {
   return {.pins = {{std::move(path), std::string(name_of<MeshAxis>()), std::string(name_of<Axis>())}}};
 }
 
-/// Reads "data", "zero2", "tensor=4", "data=2,tensor=2,pipeline=2": one word per preset, with its ranks; a single word
-/// without a number takes all `ranks`.
+/// Reads "auto", "data", "zero2", "tensor=4", "data=2,tensor=2,pipeline=2": one word per preset, with its ranks; a
+/// single word without a number takes all `ranks`.
 result<manual> parse_manual(std::string_view text, std::int32_t ranks);
 
 }  // namespace meshloom

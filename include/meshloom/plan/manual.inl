@@ -9,12 +9,13 @@ namespace meshloom {
 
 MESHLOOM_INLINE std::int32_t manual::ranks() const {
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
-  std::int64_t product = stages;
+  std::int64_t product = std::max(stages, 1);
   for (const mesh_axis_size& axis : mesh) product = std::clamp(product * axis.size, -most, most);
   return static_cast<std::int32_t>(product);
 }
 
 MESHLOOM_INLINE manual operator&(manual left, const manual& right) {
+  left.automatic = left.automatic || right.automatic;
   for (const mesh_axis_size& axis : right.mesh) {
     const bool known = std::any_of(left.mesh.begin(), left.mesh.end(),
                                    [&](const auto& each) { return each.name == axis.name && each.size == axis.size; });
@@ -25,7 +26,8 @@ MESHLOOM_INLINE manual operator&(manual left, const manual& right) {
   left.pins.insert(left.pins.end(), right.pins.begin(), right.pins.end());
   left.cuts.insert(left.cuts.end(), right.cuts.begin(), right.cuts.end());
   std::sort(left.cuts.begin(), left.cuts.end());
-  left.stages = std::max({left.stages, right.stages, static_cast<std::int32_t>(left.cuts.size()) + 1});
+  left.stages =
+      std::max({left.stages, right.stages, left.cuts.empty() ? 0 : static_cast<std::int32_t>(left.cuts.size()) + 1});
   for (const schedule_kind each : right.schedules) {
     const auto known = std::find(left.schedules.begin(), left.schedules.end(), each);
     if (known == left.schedules.end()) left.schedules.push_back(each);
@@ -33,6 +35,8 @@ MESHLOOM_INLINE manual operator&(manual left, const manual& right) {
   left.micro_batches = std::max(left.micro_batches, right.micro_batches);
   return left;
 }
+
+MESHLOOM_INLINE manual automatic() { return {.automatic = true}; }
 
 MESHLOOM_INLINE manual data_parallel(std::int32_t ranks) { return split_all<axis::batch, mesh::data>(ranks); }
 
@@ -58,6 +62,7 @@ MESHLOOM_INLINE manual stage(std::int32_t first_block) { return {.stages = 2, .c
 namespace detail {
 
 inline result<manual> parse_preset(std::string_view word, std::int32_t ranks) {
+  if (word == "auto") return automatic();
   if (word == "data") return data_parallel(ranks);
   if (word == "tensor") return megatron(ranks);
   if (word == "pipeline") return pipeline(ranks);
@@ -65,9 +70,9 @@ inline result<manual> parse_preset(std::string_view word, std::int32_t ranks) {
   if (word == "zero1") return zero(1, ranks);
   if (word == "zero2") return zero(2, ranks);
   if (word == "zero3") return zero(3, ranks);
-  return failure{
-      "plan '" + std::string(word) +
-      "': no such preset; use data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2"};
+  return failure{"plan '" + std::string(word) +
+                 "': no such preset; use auto, data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like "
+                 "data=2,tensor=2"};
 }
 
 }  // namespace detail

@@ -15,8 +15,9 @@ struct problem {
   manual constraints;
 };
 
-/// Puts a graph, a cluster and the constraints of a manual plan together.
-problem formulate(graph whole, cluster machine, manual constraints);
+/// Puts a graph, a cluster and the constraints of a plan together: none, and everything is chosen. If no mesh is given,
+/// an automatic plan gets the mesh axes that pins name, up to `outer` and `inner` in all.
+problem formulate(graph whole, cluster machine, manual constraints = automatic());
 
 /// One sentence per fault, each with its cure: ranks that do not match, mesh axes of two sizes, unknown axes or paths,
 /// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks,

@@ -17,9 +17,30 @@ inline void drop_mesh_axis(manual& constraints, const std::string& name) {
   std::erase_if(constraints.pins, names_it);
 }
 
+/// The mesh axes of an automatic plan that names none.
+inline std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints) {
+  std::vector<mesh_axis_size> axes;
+  const auto add = [&](const std::string& name) {
+    const auto same = [&](const mesh_axis_size& axis) { return axis.name == name; };
+    if (std::none_of(axes.begin(), axes.end(), same)) axes.push_back({name, 0});
+  };
+  for (const pin& each : whole.pins) add(each.mesh_axis);
+  for (const path_pin& each : constraints.pins) add(each.mesh_axis);
+  for (const char* name : {"outer", "inner"}) {
+    if (axes.size() < 2) add(name);
+  }
+  return axes;
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE problem formulate(graph whole, cluster machine, manual constraints) {
+  if (constraints.automatic) {
+    if (constraints.mesh.empty()) constraints.mesh = detail::free_mesh(whole, constraints);
+  } else {
+    if (constraints.stages == 0) constraints.stages = 1;
+    if (constraints.micro_batches == 0) constraints.micro_batches = 1;
+  }
   const std::vector<mesh_axis_size> given = constraints.mesh;
   for (const mesh_axis_size& axis : given) {
     if (axis.size == 1) detail::drop_mesh_axis(constraints, axis.name);
@@ -37,7 +58,7 @@ inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
   }
   for (std::size_t a = 0; a < asked.mesh.size(); ++a) {
     if (asked.mesh[a].name.empty()) faults.push_back("a mesh axis has no name; give it one");
-    if (asked.mesh[a].size < 1)
+    if (asked.mesh[a].size < (asked.automatic ? 0 : 1))
       faults.push_back("mesh axis " + asked.mesh[a].name + " has size " + std::to_string(asked.mesh[a].size) +
                        "; give it 1 or more");
     for (std::size_t b = a + 1; b < asked.mesh.size(); ++b) {
@@ -48,7 +69,7 @@ inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
       }
     }
   }
-  if (asked.ranks() != posed.cluster.ranks()) {
+  if (!asked.automatic && asked.ranks() != posed.cluster.ranks()) {
     faults.push_back("the plan uses " + std::to_string(asked.ranks()) + " ranks, but the cluster has " +
                      std::to_string(posed.cluster.ranks()) + "; make the product of stages and mesh axes equal to it");
   }
@@ -89,7 +110,7 @@ inline void check_rules(const problem& posed, std::vector<std::string>& faults) 
 inline void check_batch(const problem& posed, std::vector<std::string>& faults) {
   const axis_size& batch = posed.graph.sizes[posed.graph.micro_batched];
   const std::int32_t parts = posed.constraints.micro_batches;
-  if (parts < 1 || batch.extent % parts != 0) {
+  if (parts < 0 || (parts > 0 && batch.extent % parts != 0)) {
     faults.push_back("axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, which " +
                      std::to_string(parts) + " micro-batches do not divide; choose a divisor");
   }
@@ -110,6 +131,7 @@ inline void check_batch(const problem& posed, std::vector<std::string>& faults) 
 inline void check_stages(const problem& posed, std::vector<std::string>& faults) {
   const auto blocks = static_cast<std::int32_t>(blocks_of(posed.graph).size());
   const manual& asked = posed.constraints;
+  if (asked.stages < 0) faults.push_back("the plan has " + std::to_string(asked.stages) + " stages; give it 1 or more");
   if (asked.stages > blocks) {
     faults.push_back("the plan has " + std::to_string(asked.stages) +
                      " stages, but the model can be cut into at most " + std::to_string(blocks));

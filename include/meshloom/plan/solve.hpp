@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fills in what constraints leave open: cut stages → keep parameters → choose strategies → price.
-// Strategies follow from pinned neighbours: first in the order of execution, then improved operator by operator, each
-// weighed with the reshards to and from its neighbours, until no single change is cheaper or 20 sweeps are done.
+// The planner: enumerate → price → choose → prove. For every number of micro-batches it prices the ways to run every
+// range of blocks on every submesh (plan/stage_search.hpp), cuts the blocks into stages (plan/inter.hpp), and keeps the
+// plan whose schedule takes the least time. Where nothing is left open but strategies under rules, propagation from
+// pinned neighbours fills them in (plan/stage_solver.hpp).
+// Source: Alpa (Zheng et al. 2022): an integer program within operators, a dynamic program between them.
 #pragma once
 
 #include <meshloom/base/result.hpp>
+#include <meshloom/plan/intra.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
 
 namespace meshloom {
 
-/// The plan, or why there is none.
-result<plan> solve(const problem& posed);
+/// The plan, or why there is none. `limits` are those of every intra-operator problem; with an `exact` solver in them
+/// (plan/glpk.hpp) it closes what the library's own ladder leaves open.
+result<plan> solve(const problem& posed, const intra_options& limits = {});
 
 }  // namespace meshloom
 

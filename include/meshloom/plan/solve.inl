@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/plan/inter.hpp>
 #include <meshloom/plan/solve.hpp>
 #include <meshloom/plan/stage_price.hpp>
+#include <meshloom/plan/stage_search.hpp>
 #include <meshloom/plan/stage_solver.hpp>
 
 #include <algorithm>
@@ -64,19 +66,8 @@ inline plan empty_plan(const problem& posed) {
   return made;
 }
 
-}  // namespace detail
-
-MESHLOOM_INLINE result<plan> solve(const problem& posed) {
-  const auto faults = check(posed);
-  if (!faults.empty()) return failure{faults.front()};
-  plan made = detail::empty_plan(posed);
-  for (std::size_t s = 0; s < made.stages.size(); ++s) {
-    stage_solver solver(posed, made.stages[static_cast<stage_id>(s)], made.micro_batches);
-    const std::string stuck = solver.run();
-    if (!stuck.empty())
-      return failure{"operator " + stuck +
-                     " has no strategy that meets its pins; remove one, or pin an axis it can split"};
-  }
+/// What one step takes under the schedule.
+inline picoseconds predict(const problem& posed, const plan& made) {
   std::vector<stage_times> times;
   picoseconds update;
   for (const stage_price& each : prices_of(posed.graph, made, posed.cluster)) {
@@ -84,8 +75,182 @@ MESHLOOM_INLINE result<plan> solve(const problem& posed) {
     update = std::max(update, each.update);
   }
   const auto transfers = transfers_of(posed.graph, made, posed.cluster);
-  made.predicted = makespan(made.schedule, times, transfers, made.micro_batches) + update;
+  return makespan(made.schedule, times, transfers, made.micro_batches) + update;
+}
+
+/// Fills in the strategies that rules and pins leave open, the stages being given.
+inline result<plan> propagate(const problem& posed) {
+  plan made = empty_plan(posed);
+  for (std::size_t s = 0; s < made.stages.size(); ++s) {
+    stage_solver solver(posed, made.stages[static_cast<stage_id>(s)], made.micro_batches);
+    const std::string stuck = solver.run();
+    if (!stuck.empty())
+      return failure{"operator " + stuck +
+                     " has no strategy that meets its pins; remove one, or pin an axis it can split"};
+  }
+  made.predicted = predict(posed, made);
   return made;
+}
+
+/// What crosses the cut in front of every block, forward and backward, for one micro-batch.
+inline std::vector<bytes> cut_bytes(const problem& posed, std::int32_t micro_batches) {
+  const graph& whole = posed.graph;
+  const size_table sizes = micro_batch_sizes(whole, micro_batches);
+  const auto blocks = blocks_of(whole);
+  struct journey {
+    instance what;
+    std::int32_t from, first, last;
+  };
+  std::vector<journey> journeys;
+  for (std::int32_t b = 0; b < static_cast<std::int32_t>(blocks.size()); ++b) {
+    const block here = blocks[static_cast<std::size_t>(b)];
+    for (const node& at : whole.nodes) {
+      if (at.region != here.region || at.when == phase::update) continue;
+      for (const value_id id : at.operands) {
+        const instance what = resolve(whole, id, here);
+        if (whole.values[what.value].kind != value_kind::activation) continue;
+        const std::int32_t from = block_number(whole, maker_of(whole, what));
+        const auto known =
+            std::find_if(journeys.begin(), journeys.end(), [&](const journey& each) { return each.what == what; });
+        if (known == journeys.end())
+          journeys.push_back({what, from, std::min(from, b), std::max(from, b)});
+        else
+          known->first = std::min(known->first, b), known->last = std::max(known->last, b);
+      }
+    }
+  }
+  std::vector<bytes> crossing(blocks.size());
+  for (const journey& each : journeys) {
+    const value& entry = whole.values[each.what.value];
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : extents_of(sizes, entry.axes)) elements *= extent;
+    for (std::int32_t b = each.first + 1; b <= each.last; ++b)
+      crossing[static_cast<std::size_t>(b)] += bytes{elements * size_of(entry.type)};
+  }
+  return crossing;
+}
+
+inline inter_problem inter_problem_of(const problem& posed, const stage_search& stages, std::int32_t micro_batches,
+                                      bool bounds) {
+  inter_problem made{.blocks = static_cast<std::int32_t>(blocks_of(posed.graph).size()),
+                     .hosts = posed.cluster.hosts,
+                     .devices_per_host = posed.cluster.devices_per_host,
+                     .micro_batches = micro_batches,
+                     .candidates = stages.candidates(bounds),
+                     .limit = posed.cluster.device.memory};
+  for (const bytes each : cut_bytes(posed, micro_batches)) {
+    const bool none = bounds || each.count == 0;
+    made.cut_within.push_back(none ? picoseconds{} : transfer_price(each, posed.cluster.within_host));
+    made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed.cluster.between_hosts));
+  }
+  return made;
+}
+
+/// The plans of one number of micro-batches.
+class micro_batch_search {
+ public:
+  micro_batch_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits)
+      : posed_(posed), micro_batches_(micro_batches), stages_(posed, micro_batches, limits) {}
+
+  /// One stage on all ranks.
+  void run_whole(std::optional<plan>& best) {
+    stages_.run_whole();
+    find_plans(best);
+  }
+
+  /// Pipelines that may beat the best plan.
+  void run_parts(std::optional<plan>& best) {
+    stages_.run_parts(best ? best->predicted : picoseconds{std::numeric_limits<std::int64_t>::max()});
+    find_plans(best);
+  }
+
+  /// No plan takes less.
+  std::optional<picoseconds> bound() const {
+    const auto found = bound_of(inter_problem_of(posed_, stages_, micro_batches_, true));
+    return found ? std::optional(found.value()) : std::nullopt;
+  }
+
+  /// Why there is no plan.
+  std::string why() const {
+    if (!stages_.stuck().empty())
+      return "operator " + stages_.stuck() +
+             " has no strategy that meets its pins; remove one, or pin an axis it can split";
+    return solve(inter_problem_of(posed_, stages_, micro_batches_, false)).error();
+  }
+
+ private:
+  std::vector<schedule_kind> kinds() const {
+    if (!posed_.constraints.schedules.empty()) return posed_.constraints.schedules;
+    return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
+  }
+
+  bool is_wanted(const inter_plan& each) const {
+    const std::int32_t stages = posed_.constraints.stages;
+    return stages == 0 || static_cast<std::int32_t>(each.candidates.size()) == stages;
+  }
+
+  void find_plans(std::optional<plan>& best) {
+    inter_problem chain = inter_problem_of(posed_, stages_, micro_batches_, false);
+    for (const schedule_kind kind : kinds()) {
+      chain.schedule = kind;
+      const auto answer = solve(chain);
+      if (!answer) continue;
+      for (const auto& each : answer.value().by_stages) {
+        if (each && is_wanted(*each)) consider(chain, *each, best);
+      }
+    }
+  }
+
+  void consider(const inter_problem& chain, const inter_plan& chosen, std::optional<plan>& best) {
+    plan made{.model = hash_of(posed_.graph),
+              .sizes = posed_.graph.sizes,
+              .ranks = posed_.cluster.ranks(),
+              .micro_batches = micro_batches_,
+              .schedule = chain.schedule,
+              .stages = {},
+              .predicted = {},
+              .bound = {}};
+    std::int32_t rank = 0;
+    for (const std::int32_t number : chosen.candidates) {
+      made.stages.add(stages_.plan_of(static_cast<std::size_t>(number), rank));
+      rank += chain.candidates[static_cast<std::size_t>(number)].ranks;
+    }
+    made.predicted = predict(posed_, made);
+    if (!best || made.predicted < best->predicted) best = std::move(made);
+  }
+
+  const problem& posed_;
+  std::int32_t micro_batches_;
+  stage_search stages_;
+};
+
+inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
+  if (posed.constraints.micro_batches > 0) return {posed.constraints.micro_batches};
+  const std::int64_t batch = posed.graph.sizes[posed.graph.micro_batched].extent;
+  std::vector<std::int32_t> counts;
+  for (std::int64_t each = 1; each <= batch; ++each) {
+    if (batch % each == 0) counts.push_back(static_cast<std::int32_t>(each));
+  }
+  return counts;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& limits) {
+  const auto faults = check(posed);
+  if (!faults.empty()) return failure{faults.front()};
+  if (!posed.constraints.automatic) return detail::propagate(posed);
+  std::vector<detail::micro_batch_search> searches;
+  for (const std::int32_t count : detail::micro_batch_counts(posed)) searches.emplace_back(posed, count, limits);
+  std::optional<plan> best;
+  for (auto& each : searches) each.run_whole(best);  // first, to know what pipelines have to beat
+  for (auto& each : searches) each.run_parts(best);
+  if (!best) return failure{searches.back().why()};
+  best->bound = best->predicted;
+  for (const auto& each : searches) {
+    if (const auto found = each.bound()) best->bound = std::min(best->bound, *found);
+  }
+  return std::move(*best);
 }
 
 }  // namespace meshloom

@@ -7,8 +7,8 @@
 #pragma once
 
 #include <meshloom/cost/analytic.hpp>
+#include <meshloom/plan/allowed.hpp>
 #include <meshloom/plan/known_paths.hpp>
-#include <meshloom/plan/storage.hpp>
 
 namespace meshloom {
 
@@ -56,15 +56,8 @@ class stage_solver {
   void add_flow(const flow& next);
   void index_flows();
 
-  /// The rows that constraints allow on each mesh axis, combined.
+  /// What constraints allow; updates compute where the state is.
   std::vector<strategy> allowed(node_id id) const;
-  std::vector<std::uint8_t> allowed_rows(const node& at, std::size_t axis) const;
-  bool meets_pins(const node& at, std::size_t axis, const choice& row) const;
-  /// What a pin binds may be carried through the copies of a layer: then it binds whoever makes it.
-  bool is_bound(const pin& bound, value_id made) const;
-
-  /// Updates compute where the state is.
-  std::uint8_t update_row(const node& at, std::size_t axis) const;
 
   /// Picks the cheapest allowed strategy, all else fixed; with `decided`, flows to undecided nodes cost nothing. True
   /// if that changed anything for the better.

@@ -65,7 +65,7 @@ MESHLOOM_INLINE void stage_solver::use_parameter(value_id id) {
   if (whole_.values[id].kind != value_kind::parameter) return;
   for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
     if (whole_.parameters[p].value == id && !stage_.parameters[p].used)
-      stage_.parameters[p] = storage_of(posed_, stage_.mesh, whole_.values[id]);
+      stage_.parameters[p] = storage_of(posed_, stage_, whole_.values[id]);
   }
 }
 
@@ -195,73 +195,8 @@ MESHLOOM_INLINE void stage_solver::index_flows() {
 
 MESHLOOM_INLINE std::vector<strategy> stage_solver::allowed(node_id id) const {
   const node& at = whole_.nodes[id];
-  std::array<std::vector<std::uint8_t>, max_mesh_rank> rows;
-  for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage_.mesh.rank); ++axis)
-    rows[axis] = allowed_rows(at, axis);
-  std::vector<strategy> found;
-  for_each_strategy(at.op->choices, stage_.mesh.rank, [&](const strategy& how) {
-    if (how.order != 0) return;  // manual plans cut in the order of the mesh axes
-    for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage_.mesh.rank); ++axis) {
-      if (std::find(rows[axis].begin(), rows[axis].end(), how.row[axis]) == rows[axis].end()) return;
-    }
-    found.push_back(how);
-  });
-  return found;
-}
-
-MESHLOOM_INLINE std::vector<std::uint8_t> stage_solver::allowed_rows(const node& at, std::size_t axis) const {
-  const choice_table& table = at.op->choices;
-  if (at.when == phase::update) return {update_row(at, axis)};
-  std::vector<std::uint8_t> rows;
-  for (std::uint8_t row = 0; row < table.count; ++row) rows.push_back(row);
-  const std::string& mesh_axis = stage_.mesh_axes[axis];
-  for (const axis_rule& rule : posed_.constraints.rules) {
-    if (rule.mesh_axis != mesh_axis) continue;
-    for (std::uint8_t row = 0; row < table.count; ++row) {
-      const choice& each = table.rows[row];
-      if (each.kind == choice::split &&
-          whole_.sizes[at.indices[static_cast<std::size_t>(each.index)]].name == rule.axis)
-        rows = {row};
-    }
-  }
-  std::erase_if(rows, [&](std::uint8_t row) { return !meets_pins(at, axis, table.rows[row]); });
-  return rows;
-}
-
-MESHLOOM_INLINE bool stage_solver::meets_pins(const node& at, std::size_t axis, const choice& row) const {
-  for (std::size_t k = 0; k < at.results.size(); ++k) {
-    const placement made = result_placement(at.op->op, static_cast<int>(k), row);
-    const auto meets = [&](int wanted) {
-      return wanted < 0 ? made.kind == placement::whole : made.kind == placement::split && made.axis == wanted;
-    };
-    for (const pin& bound : whole_.pins) {
-      if (bound.mesh_axis == stage_.mesh_axes[axis] && is_bound(bound, at.results[k]) && !meets(bound.axis))
-        return false;
-    }
-    for (const path_pin& bound : posed_.constraints.pins) {
-      if (bound.mesh_axis != stage_.mesh_axes[axis] || bound.path != at.name || k != 0) continue;
-      const auto& axes = whole_.values[at.results[k]].axes;
-      const auto named = std::find(axes.begin(), axes.end(), find_axis(whole_.sizes, bound.axis));
-      if (!meets(bound.axis.empty() ? -1 : static_cast<int>(named - axes.begin()))) return false;
-    }
-  }
-  return true;
-}
-
-MESHLOOM_INLINE bool stage_solver::is_bound(const pin& bound, value_id made) const {
-  const value_id target = bound.gradient ? whole_.values[bound.value].gradient : bound.value;
-  if (target == value_id::none || whole_.values[target].kind != value_kind::carried) return target == made;
-  const region_id home = whole_.values[target].region;
-  const std::int32_t last = whole_.regions[home].count - 1;
-  return resolve(whole_, target, {home, 0}).value == made || resolve(whole_, target, {home, last}).value == made;
-}
-
-MESHLOOM_INLINE std::uint8_t stage_solver::update_row(const node& at, std::size_t axis) const {
-  const placement wanted = stage_.parameters[*updated_by(whole_, at)].state.on(static_cast<int>(axis));
-  for (std::uint8_t row = 0; row < at.op->choices.count; ++row) {
-    if (result_placement(at.op->op, 0, at.op->choices.rows[row]) == wanted) return row;
-  }
-  return 0;
+  if (at.when != phase::update) return allowed_strategies(posed_, stage_, id);
+  return {update_strategy(at, stage_.mesh, stage_.parameters[*updated_by(whole_, at)].state)};
 }
 
 MESHLOOM_INLINE bool stage_solver::choose(node_id id, const std::vector<bool>* decided) {
@@ -307,14 +242,14 @@ MESHLOOM_INLINE spec stage_solver::begin_of(const flow& each) const {
   if (each.begin == flow::message) return end_of(each).without_partial();
   const spec made = result_spec_in(whole_, stage_, each.from, each.result);
   if (each.begin == flow::operation) return made;
-  return accumulated_as(posed_, stage_.mesh, made, stage_.parameters[each.parameter].state);
+  return accumulated_as(posed_, stage_, made, stage_.parameters[each.parameter].state);
 }
 
 MESHLOOM_INLINE spec stage_solver::end_of(const flow& each) const {
   if (each.end == flow::operation) return operand_spec_in(whole_, stage_, each.to, each.operand);
   const spec made = result_spec_in(whole_, stage_, each.from, each.result);
   if (each.end == flow::message) return made.without_partial();
-  return accumulated_as(posed_, stage_.mesh, made, stage_.parameters[each.parameter].state);
+  return accumulated_as(posed_, stage_, made, stage_.parameters[each.parameter].state);
 }
 
 MESHLOOM_INLINE picoseconds stage_solver::flow_price(const flow& each) {
@@ -338,7 +273,7 @@ MESHLOOM_INLINE void stage_solver::keep_gradients() {
       const auto& results = whole_.nodes[maker].results;
       const auto which = static_cast<std::size_t>(std::find(results.begin(), results.end(), id) - results.begin());
       storage.accumulated[g] =
-          accumulated_as(posed_, stage_.mesh, result_spec_in(whole_, stage_, maker, which), storage.state);
+          accumulated_as(posed_, stage_, result_spec_in(whole_, stage_, maker, which), storage.state);
     }
   }
 }

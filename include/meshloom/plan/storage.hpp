@@ -10,14 +10,14 @@
 namespace meshloom {
 
 /// What mesh axis `mesh_axis` does to a parameter by the axis rules alone.
-placement ruled_placement(const problem& posed, const mesh_shape& mesh, std::size_t mesh_axis, const value& entry);
+placement ruled_placement(const problem& posed, const std::string& mesh_axis, const value& entry);
 
 /// The placements of one parameter in one stage, before strategies are known: `stored` and `state`.
-parameter_plan storage_of(const problem& posed, const mesh_shape& mesh, const value& entry);
+parameter_plan storage_of(const problem& posed, const stage_plan& stage, const value& entry);
 
 /// The spec in which a gradient made as `made` is accumulated: as it is made, or, from ZeRO level 2 on, split like the
 /// state along that mesh axis, if the state is split.
-spec accumulated_as(const problem& posed, const mesh_shape& mesh, const spec& made, const spec& state);
+spec accumulated_as(const problem& posed, const stage_plan& stage, const spec& made, const spec& state);
 
 }  // namespace meshloom
 

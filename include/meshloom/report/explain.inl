@@ -313,6 +313,10 @@ MESHLOOM_INLINE std::string explain(const graph& whole, const plan& made, const 
   text += sentence("a step: ", describe_time(made.predicted), " planned, ", describe_time(paper.step),
                    " simulated; a stage is idle ", describe_share(detail::idle_share(paper)),
                    " of it (equal stages: ", describe_share(bubble(stages, lowered.micro_batches)), ")\n");
+  if (made.bound.count > 0) {
+    text += sentence("no plan of the searched space takes less than ", describe_time(made.bound), ": ",
+                     describe_share(detail::share_of(made.predicted - made.bound, made.predicted)), " below this one\n");
+  }
   const auto add = [&text](std::string_view heading, const text_table& table) {
     if (!table.rows.empty()) text += sentence("\n", heading, "\n", render(table));
   };

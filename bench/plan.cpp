@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
+// proven to be. bench_plan [--model gpt-small] [--cluster local:2] [--json]
+#include "contraction_flops.hpp"
+
+#include <meshloom/meshloom.hpp>
+
+#include <fmt/core.h>
+
+#include <chrono>
+
+namespace ml = meshloom;
+
+namespace {
+
+struct options {
+  std::string model = "gpt-small", cluster = "local:2";
+  bool json = false;
+};
+
+options read_options(int count, char** words) {
+  options made;
+  for (int at = 1; at < count; ++at) {
+    const std::string_view name = words[at];
+    if (name == "--json") {
+      made.json = true;
+      continue;
+    }
+    if (at + 1 == count) throw ml::error("option " + std::string(name) + " is unknown or needs a value after it");
+    if (name == "--model")
+      made.model = words[++at];
+    else if (name == "--cluster")
+      made.cluster = words[++at];
+    else
+      throw ml::error("option " + std::string(name) + " is unknown; see the first lines of bench/plan.cpp");
+  }
+  return made;
+}
+
+void measure(const options& chosen, const auto& task) {
+  const auto machine = ml::find_cluster(chosen.cluster).value();
+  const auto graph = ml::trace(task);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto answer = ml::solve(ml::formulate(graph, machine));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  if (!answer) {
+    if (!chosen.json)
+      return fmt::print("{} on {}: {} ({:.3g} s)\n", chosen.model, chosen.cluster, answer.error(), took.count());
+    return fmt::print("{{\"model\":\"{}\",\"cluster\":\"{}\",\"seconds\":{:.4g},\"fits\":false}}\n", chosen.model,
+                      chosen.cluster, took.count());
+  }
+  const ml::plan& plan = answer.value();
+  const auto program = ml::lower(graph, plan, machine);
+  ml::bytes peak;
+  for (const auto& stage : program.stages) peak = std::max(peak, stage.peak());
+  const double step = ml::seconds(plan.predicted), bound = ml::seconds(plan.bound);
+  const double rate = contraction_flops(graph) / step;
+  if (chosen.json) {
+    fmt::print(
+        "{{\"model\":\"{}\",\"cluster\":\"{}\",\"seconds\":{:.4g},\"fits\":true,\"predicted_step_seconds\":{:.6g},"
+        "\"bound_seconds\":{:.6g},\"gap\":{:.4g},\"pflops_per_second\":{:.6g},\"peak_bytes\":{},\"stages\":{},"
+        "\"micro_batches\":{}}}\n",
+        chosen.model, chosen.cluster, took.count(), step, bound, (step - bound) / step, rate * 1e-15, peak.count,
+        plan.stages.size(), plan.micro_batches);
+  } else {
+    fmt::print(
+        "{} on {}: planned in {:.3g} s; a step of {:.4g} s ({:.4g} PFLOP/s), at most {:.1f} % above the bound; {} "
+        "stages, {} micro-batches, {:.2f} GB on the fullest rank\n",
+        chosen.model, chosen.cluster, took.count(), step, rate * 1e-15, 100 * (step - bound) / bound,
+        plan.stages.size(), plan.micro_batches, static_cast<double>(peak.count) * 1e-9);
+  }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  try {
+    const options chosen = read_options(count, words);
+    const ml::gpt_shape shape = ml::find_gpt(chosen.model);
+    if (shape.tied)
+      measure(chosen, ml::tied_gpt_training(shape, ml::adamw{}));
+    else
+      measure(chosen, ml::gpt_training(shape, ml::adamw{}));
+  } catch (const std::exception& why) {
+    fmt::print(stderr, "bench_plan: {}\n", why.what());
+    return 2;
+  }
+}
