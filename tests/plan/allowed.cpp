@@ -6,6 +6,7 @@
 #include <meshloom/sharding/reshard.hpp>
 
 #include "models.hpp"
+#include "refines.hpp"
 
 #include <doctest/doctest.h>
 
@@ -68,22 +69,6 @@ std::vector<ml::spec> ordered_specs(int tensor_rank, const ml::mesh_shape& mesh)
     if (again == each) found.push_back(each);
   }
   return found;
-}
-
-/// True if every rank's shard under `inner` lies in its shard under `outer`.
-bool refines(const ml::spec& inner, const ml::spec& outer, const ml::mesh_shape& mesh,
-             const std::vector<std::int64_t>& extents) {
-  for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
-    const ml::mesh_coordinates at = ml::coordinates_of(mesh, rank);
-    for (std::size_t axis = 0; axis < extents.size(); ++axis) {
-      const auto part = [&](const ml::spec& layout) {
-        return ml::shard_interval(layout, mesh, at, static_cast<int>(axis), extents[axis]);
-      };
-      const ml::interval small = part(inner), large = part(outer);
-      if (small.origin < large.origin || small.origin + small.extent > large.origin + large.extent) return false;
-    }
-  }
-  return true;
 }
 
 bool has(const std::vector<ml::storage>& all, const ml::storage& one) {

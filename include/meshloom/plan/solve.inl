@@ -196,9 +196,20 @@ class micro_batch_search {
       const auto answer = solve(chain);
       if (!answer) continue;
       for (const auto& each : answer.value().by_stages) {
-        if (each && is_wanted(*each)) consider(chain, *each, best);
+        if (each && is_wanted(*each) && may_beat(chain, *each, best)) consider(chain, *each, best);
       }
     }
+  }
+
+  /// False if no schedule of the plan is faster than the best, even with messages for nothing.
+  static bool may_beat(const inter_problem& chain, const inter_plan& chosen, const std::optional<plan>& best) {
+    picoseconds before, bound;
+    for (const std::int32_t number : chosen.candidates) {
+      const stage_candidate& each = chain.candidates[static_cast<std::size_t>(number)];
+      bound = std::max(bound, each.time * chain.micro_batches + std::max(each.once, before));
+      before += each.time;
+    }
+    return !best || bound < best->predicted;
   }
 
   void consider(const inter_problem& chain, const inter_plan& chosen, std::optional<plan>& best) {

@@ -279,7 +279,8 @@ MESHLOOM_INLINE stage_plan stage_search::plan_of(std::size_t candidate, std::int
     made = stage_on(first, end, each.mesh);
     const std::optional<bytes> limit = each.slots > 0 ? std::optional(posed_.cluster.device.memory) : std::nullopt;
     const stage_choices choices(posed_, made, micro_batches_, std::max(each.slots, 1), limit);
-    made = choices.plan_of(solve_intra(choices.made(), limits_).value().options);
+    const bool own = each.first_block == first && each.end_block == end;  // ranges like it number their choices anew
+    made = choices.plan_of(own ? each.options : solve_intra(choices.made(), limits_).value().options);
     made.first_rank = first_rank;
   });
   return made;
