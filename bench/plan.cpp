@@ -2,6 +2,7 @@
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
 // proven to be. bench_plan [--model gpt-small] [--cluster local:2] [--json]
 #include "contraction_flops.hpp"
+#include "options.hpp"
 
 #include <meshloom/meshloom.hpp>
 
@@ -17,25 +18,6 @@ struct options {
   std::string model = "gpt-small", cluster = "local:2";
   bool json = false;
 };
-
-options read_options(int count, char** words) {
-  options made;
-  for (int at = 1; at < count; ++at) {
-    const std::string_view name = words[at];
-    if (name == "--json") {
-      made.json = true;
-      continue;
-    }
-    if (at + 1 == count) throw ml::error("option " + std::string(name) + " is unknown or needs a value after it");
-    if (name == "--model")
-      made.model = words[++at];
-    else if (name == "--cluster")
-      made.cluster = words[++at];
-    else
-      throw ml::error("option " + std::string(name) + " is unknown; see the first lines of bench/plan.cpp");
-  }
-  return made;
-}
 
 void measure(const options& chosen, const auto& task) {
   const auto machine = ml::find_cluster(chosen.cluster).value();
@@ -75,7 +57,12 @@ void measure(const options& chosen, const auto& task) {
 
 int main(int count, char** words) {
   try {
-    const options chosen = read_options(count, words);
+    options chosen;
+    chosen.json = read_options(count, words, "bench/plan.cpp", [&](std::string_view name, std::string_view text) {
+      if (name == "--model") return chosen.model = text, true;
+      if (name == "--cluster") return chosen.cluster = text, true;
+      return false;
+    });
     const ml::gpt_shape shape = ml::find_gpt(chosen.model);
     if (shape.tied)
       measure(chosen, ml::tied_gpt_training(shape, ml::adamw{}));

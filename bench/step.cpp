@@ -3,6 +3,7 @@
 // its contractions, and their share of the best matrix product measured in the same run, on as many threads. bench_step
 // [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--json]
 #include "contraction_flops.hpp"
+#include "options.hpp"
 
 #include <meshloom/meshloom.hpp>
 #if defined(EXAMPLE_WITH_CBLAS)
@@ -12,7 +13,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <thread>
 
@@ -100,35 +100,16 @@ void measure(const options& chosen, const ml::gpt_shape& shape, const auto& task
   }
 }
 
-options read_options(int count, char** words) {
+options options_of(int count, char** words) {
   options made;
-  for (int at = 1; at < count; ++at) {
-    const std::string_view name = words[at];
-    if (name == "--json") {
-      made.json = true;
-      continue;
-    }
-    if (at + 1 == count) throw ml::error("option " + std::string(name) + " is unknown or needs a value after it");
-    const std::string_view text = words[++at];
-    const auto number = [&](auto& into) {
-      if (std::from_chars(text.data(), text.data() + text.size(), into).ptr != text.data() + text.size() || into < 1) {
-        throw ml::error("option " + std::string(name) + ": '" + std::string(text) +
-                        "' is not possible; give a number of 1 or more");
-      }
-    };
-    if (name == "--model")
-      made.model = text;
-    else if (name == "--plan")
-      made.plan = text;
-    else if (name == "--ranks")
-      number(made.ranks);
-    else if (name == "--micro-batches")
-      number(made.micro_batches);
-    else if (name == "--steps")
-      number(made.steps);
-    else
-      throw ml::error("option " + std::string(name) + " is unknown; see the first lines of bench/step.cpp");
-  }
+  made.json = read_options(count, words, "bench/step.cpp", [&](std::string_view name, std::string_view text) {
+    if (name == "--model") return made.model = text, true;
+    if (name == "--plan") return made.plan = text, true;
+    if (name == "--ranks") return read_count(name, text, made.ranks);
+    if (name == "--micro-batches") return read_count(name, text, made.micro_batches);
+    if (name == "--steps") return read_count(name, text, made.steps);
+    return false;
+  });
   return made;
 }
 
@@ -136,7 +117,7 @@ options read_options(int count, char** words) {
 
 int main(int count, char** words) {
   try {
-    const options chosen = read_options(count, words);
+    const options chosen = options_of(count, words);
     const ml::gpt_shape shape = ml::find_gpt(chosen.model);
     if (shape.tied)
       measure(chosen, shape, ml::tied_gpt_training(shape, ml::adamw{}));

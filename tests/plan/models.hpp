@@ -67,13 +67,24 @@ inline ml::graph vectors(const shape& of = {}) {
                                 .target = ml::integers<batch>{}});
 }
 
+/// The same without the first norm: the first copy of the repeated layer reads the input itself.
+inline ml::graph stack(const shape& of = {}) {
+  return ml::trace(ml::training{.model = ml::repeat(of.layers, perceptron()) | ml::linear<embed, vocab>{},
+                                .loss = ml::cross_entropy<vocab>{},
+                                .optimizer = ml::sgd{},
+                                .sizes = sizes_of(of),
+                                .input = ml::tensor<batch, embed>{},
+                                .target = ml::integers<batch>{}});
+}
+
 struct named_graph {
   std::string name;
   ml::graph graph;
 };
 
 inline const std::vector<named_graph>& all() {
-  static const std::vector<named_graph> made{{"gpt", gpt()}, {"tied", tied()}, {"vectors", vectors()}};
+  static const std::vector<named_graph> made{
+      {"gpt", gpt()}, {"tied", tied()}, {"vectors", vectors()}, {"stack", stack()}};
   return made;
 }
 

@@ -22,10 +22,11 @@ std::map<ml::reading, std::int32_t> readings_in(const ml::graph& graph, std::int
   const auto blocks = ml::blocks_of(graph);
   for (std::int32_t b = first; b < end; ++b) {
     for (const ml::phase when : {ml::phase::forward, ml::phase::backward}) {
-      for (const ml::node_id id : ml::nodes_of(graph, blocks[static_cast<std::size_t>(b)].region, when)) {
+      const ml::block here = blocks[static_cast<std::size_t>(b)];
+      for (const ml::node_id id : ml::nodes_of(graph, here.region, when)) {
         const auto& operands = graph.nodes[id].operands;
         for (std::size_t k = 0; k < operands.size(); ++k) {
-          const ml::value_kind kind = graph.values[operands[k]].kind;
+          const ml::value_kind kind = graph.values[ml::resolve(graph, operands[k], here).value].kind;
           if (kind != ml::value_kind::input && kind != ml::value_kind::state)
             ++found[{id, static_cast<std::int8_t>(k)}];
         }
@@ -69,6 +70,15 @@ TEST_CASE("every reading of every copy is in exactly one value") {
       }
     }
     CHECK(found == readings_in(graph, first, end));
+  });
+}
+
+TEST_CASE("no input is among the values: it is loaded as it is wanted") {
+  for_each_range([](const ml::graph& graph, std::int32_t first, std::int32_t end) {
+    for (const ml::read_value& each : ml::values_read(graph, first, end)) {
+      const ml::value& entry = graph.values[each.value];
+      CHECK((entry.kind == ml::value_kind::parameter || entry.producer != ml::node_id::none));
+    }
   });
 }
 

@@ -49,7 +49,8 @@ int check_alone(const ml::problem& posed, std::int32_t micro_batches) {
     const ml::intra_answer alone = ml::solve_intra(choices.made()).value();
     const ml::stage_cost cost = choices.cost_of(alone.options);
     CHECK(micro_batches * each.time + each.once == alone.cost);
-    CHECK(each.held >= cost.fixed);  // of equally cheap assignments one may hold other forms
+    CHECK(each.held == cost.fixed + cost.transient);
+    CHECK(each.slot == cost.slot);
     CHECK(choices.plan_of(alone.options) == stage);
     CHECK(bounds[k].time == picoseconds{});
     CHECK(bounds[k].once == alone.bound);

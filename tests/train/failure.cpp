@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A rank that throws ends the run: its error, with rank, instruction and cause, reaches the caller, every later step
 // throws the same, and nobody waits for ever. What a step cannot use is refused by a sentence that says what it can.
+#include "error_of.hpp"
 #include "runs.hpp"
 
 #include <doctest/doctest.h>
@@ -138,15 +139,6 @@ place place_on(const ml::program& made, int rank, ml::pass when, std::uint64_t m
   }
   REQUIRE(!found.name.empty());
   return found;
-}
-
-std::string error_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const ml::error& why) {
-    return why.what();
-  }
-  return "nothing was thrown";
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }

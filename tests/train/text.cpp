@@ -3,6 +3,8 @@
 // samples are rows of one part, decided by seed, step and row alone; texts that do not do are refused by a sentence.
 #include <meshloom/train/text.hpp>
 
+#include "error_of.hpp"
+
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -46,15 +48,6 @@ std::string fault(const ml::text_sample& sample, std::string_view part, std::int
     if (part.find(row_of(sample, row, seq)) == std::string_view::npos) return "a row is not in the text";
   }
   return "";
-}
-
-std::string error_of(const std::function<void()>& act) {
-  try {
-    act();
-  } catch (const ml::error& why) {
-    return why.what();
-  }
-  return "nothing was thrown";
 }
 
 /// A folder that goes with the test.

@@ -25,15 +25,12 @@ inline void find_uses(const graph& whole, const block& here, bool outside, std::
     for (const node_id id : nodes_of(whole, here.region, when)) {
       const node& at = whole.nodes[id];
       for (std::size_t k = 0; k < at.operands.size(); ++k) {
-        const value_kind kind = whole.values[at.operands[k]].kind;
+        const instance what = resolve(whole, at.operands[k], here);  // which may turn out to be an input
+        const value_kind kind = whole.values[what.value].kind;
         if (kind == value_kind::input || kind == value_kind::state) continue;
         const bool parameter = kind == value_kind::parameter;
         if (parameter && outside) continue;
-        uses.push_back({resolve(whole, at.operands[k], here),
-                        parameter ? when : phase::forward,
-                        when,
-                        {id, static_cast<std::int8_t>(k)},
-                        outside});
+        uses.push_back({what, parameter ? when : phase::forward, when, {id, static_cast<std::int8_t>(k)}, outside});
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <meshloom/plan/stage_solver.hpp>
 
 #include <algorithm>
+#include <map>
 
 namespace meshloom {
 namespace detail {
@@ -93,15 +94,12 @@ inline result<plan> propagate(const problem& posed) {
 }
 
 /// What crosses the cut in front of every block, forward and backward, for one micro-batch.
-inline std::vector<bytes> cut_bytes(const problem& posed, std::int32_t micro_batches) {
-  const graph& whole = posed.graph;
-  const size_table sizes = micro_batch_sizes(whole, micro_batches);
+inline std::vector<bytes> cut_bytes(const graph& whole, std::int32_t micro_batches) {
   const auto blocks = blocks_of(whole);
   struct journey {
-    instance what;
-    std::int32_t from, first, last;
+    std::int32_t first, last;  ///< of the blocks that make and read a value
   };
-  std::vector<journey> journeys;
+  std::map<instance, journey> journeys;
   for (std::int32_t b = 0; b < static_cast<std::int32_t>(blocks.size()); ++b) {
     const block here = blocks[static_cast<std::size_t>(b)];
     for (const node& at : whole.nodes) {
@@ -110,18 +108,15 @@ inline std::vector<bytes> cut_bytes(const problem& posed, std::int32_t micro_bat
         const instance what = resolve(whole, id, here);
         if (whole.values[what.value].kind != value_kind::activation) continue;
         const std::int32_t from = block_number(whole, maker_of(whole, what));
-        const auto known =
-            std::find_if(journeys.begin(), journeys.end(), [&](const journey& each) { return each.what == what; });
-        if (known == journeys.end())
-          journeys.push_back({what, from, std::min(from, b), std::max(from, b)});
-        else
-          known->first = std::min(known->first, b), known->last = std::max(known->last, b);
+        journey& each = journeys.try_emplace(what, journey{from, from}).first->second;
+        each = {std::min(each.first, b), std::max(each.last, b)};
       }
     }
   }
+  const size_table sizes = micro_batch_sizes(whole, micro_batches);
   std::vector<bytes> crossing(blocks.size());
-  for (const journey& each : journeys) {
-    const value& entry = whole.values[each.what.value];
+  for (const auto& [what, each] : journeys) {
+    const value& entry = whole.values[what.value];
     std::int64_t elements = 1;
     for (const std::int64_t extent : extents_of(sizes, entry.axes)) elements *= extent;
     for (std::int32_t b = each.first + 1; b <= each.last; ++b)
@@ -130,27 +125,14 @@ inline std::vector<bytes> cut_bytes(const problem& posed, std::int32_t micro_bat
   return crossing;
 }
 
-inline inter_problem inter_problem_of(const problem& posed, const stage_search& stages, std::int32_t micro_batches,
-                                      bool bounds) {
-  inter_problem made{.blocks = static_cast<std::int32_t>(blocks_of(posed.graph).size()),
-                     .hosts = posed.cluster.hosts,
-                     .devices_per_host = posed.cluster.devices_per_host,
-                     .micro_batches = micro_batches,
-                     .candidates = stages.candidates(bounds),
-                     .limit = posed.cluster.device.memory};
-  for (const bytes each : cut_bytes(posed, micro_batches)) {
-    const bool none = bounds || each.count == 0;
-    made.cut_within.push_back(none ? picoseconds{} : transfer_price(each, posed.cluster.within_host));
-    made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed.cluster.between_hosts));
-  }
-  return made;
-}
-
 /// The plans of one number of micro-batches.
 class micro_batch_search {
  public:
   micro_batch_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits)
-      : posed_(posed), micro_batches_(micro_batches), stages_(posed, micro_batches, limits) {}
+      : posed_(posed),
+        micro_batches_(micro_batches),
+        cuts_(cut_bytes(posed.graph, micro_batches)),
+        stages_(posed, micro_batches, limits) {}
 
   /// One stage on all ranks.
   void run_whole(std::optional<plan>& best) {
@@ -166,7 +148,7 @@ class micro_batch_search {
 
   /// No plan takes less.
   std::optional<picoseconds> bound() const {
-    const auto found = bound_of(inter_problem_of(posed_, stages_, micro_batches_, true));
+    const auto found = bound_of(chain_of_stages(true));
     return found ? std::optional(found.value()) : std::nullopt;
   }
 
@@ -175,10 +157,26 @@ class micro_batch_search {
     if (!stages_.stuck().empty())
       return "operator " + stages_.stuck() +
              " has no strategy that meets its pins; remove one, or pin an axis it can split";
-    return solve(inter_problem_of(posed_, stages_, micro_batches_, false)).error();
+    return solve(chain_of_stages(false)).error();
   }
 
  private:
+  /// What has been priced so far, or (with `bounds`) what it cannot take less than, messages for nothing.
+  inter_problem chain_of_stages(bool bounds) const {
+    inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.size()),
+                       .hosts = posed_.cluster.hosts,
+                       .devices_per_host = posed_.cluster.devices_per_host,
+                       .micro_batches = micro_batches_,
+                       .candidates = stages_.candidates(bounds),
+                       .limit = posed_.cluster.device.memory};
+    for (const bytes each : cuts_) {
+      const bool none = bounds || each.count == 0;
+      made.cut_within.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.within_host));
+      made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.between_hosts));
+    }
+    return made;
+  }
+
   std::vector<schedule_kind> kinds() const {
     if (!posed_.constraints.schedules.empty()) return posed_.constraints.schedules;
     return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
@@ -190,7 +188,7 @@ class micro_batch_search {
   }
 
   void find_plans(std::optional<plan>& best) {
-    inter_problem chain = inter_problem_of(posed_, stages_, micro_batches_, false);
+    inter_problem chain = chain_of_stages(false);
     for (const schedule_kind kind : kinds()) {
       chain.schedule = kind;
       const auto answer = solve(chain);
@@ -232,6 +230,7 @@ class micro_batch_search {
 
   const problem& posed_;
   std::int32_t micro_batches_;
+  std::vector<bytes> cuts_;
   stage_search stages_;
 };
 

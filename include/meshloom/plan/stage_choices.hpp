@@ -3,8 +3,9 @@
 // strategy), parameter (the specs in which it is stored and updated), gradient (the spec in which it is summed over
 // micro-batches) and value with several readers (the forms of it that are held, and the one that is kept for backward).
 // All copies of a repeated layer choose alike. Costs are those of a whole step: of every micro-batch, and of the
-// update. Law: the cost of an assignment is what its plan costs; no assignment stands for a plan that cannot be
-// lowered.
+// update. Laws: no assignment stands for a plan that cannot be lowered; on a stage alone the cheapest one costs what
+// `prices_of` says of its plan. (Others cost about that: `lower` makes forms in the order in which they are read, and
+// what a sender pays to meet the receiver's form is known only when both are.)
 #pragma once
 
 #include <meshloom/cost/analytic.hpp>

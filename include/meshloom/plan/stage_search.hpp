@@ -43,7 +43,7 @@ class stage_search {
   std::vector<stage_candidate> candidates(bool bounds) const;
 
   /// The stage plan of a candidate, from `first_rank` on.
-  stage_plan plan_of(std::size_t candidate, std::int32_t first_rank);
+  stage_plan plan_of(std::size_t candidate, std::int32_t first_rank) const;
 
  private:
   /// Ranges that differ in how many copies of one region they have.

@@ -271,7 +271,7 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::candidates(bool bound
   return found;
 }
 
-MESHLOOM_INLINE stage_plan stage_search::plan_of(std::size_t candidate, std::int32_t first_rank) {
+MESHLOOM_INLINE stage_plan stage_search::plan_of(std::size_t candidate, std::int32_t first_rank) const {
   stage_plan made;
   std::size_t number = 0;
   for_each_candidate([&](const stage_answer& each, std::int32_t first, std::int32_t end) {
