@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A cluster as text, one fact a line, to write by hand, read, compare and keep:
+// A cluster as text, one fact a line, to write by hand, read, compare and keep. For example:
 //   meshloom cluster 1
 //   hosts                           8
 //   device.memory                   16 GiB

@@ -29,7 +29,7 @@ struct sample {
 
 struct probe {
   std::int32_t ranks = 1;
-  bytes memory{};  ///< free for each rank
+  bytes memory{};  ///< free for each rank; a share of 4 GiB where the system does not say
   std::vector<sample> samples{};
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Specs as people write and read them, in plans, reports and errors:
+// Specs as people write and read them, in plans, reports and errors. For example:
 //   whole    split(batch@data)    split(batch@data>tensor, heads@expert)    split(batch@data) partial(sum@tensor)
 // A cut is tensor axis @ mesh axes, outer cut first. Law: parse_spec(describe_spec(s)) = s for every spec, where
 // names differ and hold no space and none of @ > , ).
