@@ -12,12 +12,12 @@
 #include <meshloom/exec/probe.hpp>
 #include <meshloom/plan/cluster_file.hpp>
 
-// How: manual plans, solved and saved.
+// How: plans by hand, by the planner, saved.
 #include <meshloom/plan/adapt.hpp>
 #include <meshloom/plan/manual.hpp>
 #include <meshloom/plan/problem.hpp>
-#include <meshloom/plan/solve.hpp>
 #include <meshloom/plan/text.hpp>
+#include <meshloom/planner/solve.hpp>
 
 // What every rank executes.
 #include <meshloom/program/check.hpp>

@@ -3,7 +3,7 @@
 // every rank's shard is its part of it, nothing else has changed, and a value starts as on one rank.
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 #include <meshloom/program/lower.hpp>
 
 #include <doctest/doctest.h>

@@ -10,11 +10,11 @@ namespace {
 /// The floors of the house; `report` is a wing that nobody includes, and "" holds the umbrella.
 const std::map<std::string, int> floors{{"base", 0},  {"tensor", 1}, {"cluster", 1},  {"sharding", 2}, {"op", 3},
                                         {"graph", 4}, {"kernel", 4}, {"model", 5},    {"cost", 5},     {"schedule", 5},
-                                        {"plan", 6},  {"program", 7}, {"exec", 8},    {"train", 9},    {"report", 10},
-                                        {"", 11}};
+                                        {"plan", 6},  {"program", 7}, {"planner", 8}, {"exec", 8},     {"train", 9},
+                                        {"report", 10}, {"", 11}};
 const std::set<std::string> heavy{"thread", "fstream", "regex", "filesystem", "random", "map"};
 constexpr int highest_light_floor = 5;
-const std::set<std::string> plain_folders{"cost", "plan", "program"};  ///< these never see the typed ones
+const std::set<std::string> plain_folders{"cost", "plan", "program", "planner"};  ///< these never see the typed ones
 const std::set<std::string> typed_folders{"model", "kernel"};
 
 const std::string own = "<meshloom/";

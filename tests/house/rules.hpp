@@ -26,9 +26,9 @@ std::string map_of(const tree& files);
 
 inline const std::string map_path = "include/meshloom/README.md";
 
-// The rules, by theme. Paths: a header is named from its folder, as it is included ("plan/inter.hpp").
+// The rules, by theme. Paths: a header is named from its folder, as it is included ("planner/inter.hpp").
 struct header {
-  std::string path;  ///< "plan/inter.hpp"
+  std::string path;  ///< "planner/inter.hpp"
   std::string text;
 };
 std::vector<header> headers_of(const tree& files);  ///< .hpp, .inl and .cuh below include/meshloom

@@ -4,7 +4,7 @@
 
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 #include <meshloom/program/lower.hpp>
 
 #include <random>

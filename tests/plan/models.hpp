@@ -5,7 +5,7 @@
 
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/model/training.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 
 #include <string>
 #include <vector>

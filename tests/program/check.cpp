@@ -5,7 +5,7 @@
 
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/plan/adapt.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 
 #include <algorithm>
 #include <random>

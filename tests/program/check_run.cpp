@@ -6,7 +6,7 @@
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
 #include <meshloom/model/gpt.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 
 #include <random>
 #include <utility>

@@ -6,7 +6,7 @@
 #include "programs.hpp"
 
 #include <meshloom/cluster/presets.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 #include <meshloom/program/place.hpp>
 
 #include <algorithm>

@@ -9,7 +9,7 @@
 #include <meshloom/exec/host.hpp>
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/plan/adapt.hpp>
-#include <meshloom/plan/solve.hpp>
+#include <meshloom/planner/solve.hpp>
 #include <meshloom/program/lower.hpp>
 
 #include <algorithm>

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inter-operator problem as pure data: ways to run ranges of blocks as pipeline stages on so many ranks, prices of
+// the cuts between them, and a limit on what a rank holds. It knows neither graphs nor meshes. A plan is a sequence of
+// candidates that covers all blocks and all ranks in order. Law: `evaluate` is the referee; it shares no code with the
+// solver. Source: Alpa (Zheng et al. 2022, section 5), with transfers, once-a-step costs and contiguous ranks.
+#pragma once
+
+#include <meshloom/base/config.hpp>
+#include <meshloom/base/result.hpp>
+#include <meshloom/base/units.hpp>
+#include <meshloom/schedule/order.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace meshloom {
+
+/// One way to run the blocks [first_block, end_block) as a stage on `ranks` ranks: on one host, or on whole hosts.
+struct stage_candidate {
+  std::int32_t first_block = 0, end_block = 0, ranks = 0;
+  picoseconds time;  ///< forward and backward of one micro-batch
+  picoseconds once;  ///< per step: reduce and update
+  bytes held;        ///< parameters, state, accumulators, and the largest transient
+  bytes slot;        ///< more for every micro-batch in flight
+  bool operator==(const stage_candidate&) const = default;
+};
+
+struct inter_problem {
+  std::int32_t blocks = 0, hosts = 0, devices_per_host = 0, micro_batches = 0;
+  schedule_kind schedule = schedule_kind::one_f_one_b;
+  std::vector<stage_candidate> candidates{};  ///< any number for the same blocks and ranks
+  /// What a micro-batch's values cost to cross the cut in front of block b, forward and back, between stages that meet
+  /// on one host and that do not; entry 0 is unused.
+  std::vector<picoseconds> cut_within{}, cut_between{};
+  std::optional<bytes> limit{};  ///< of one rank; none: memory does not matter
+  bool operator==(const inter_problem&) const = default;
+};
+
+/// What a plan costs and holds. The bound: the first forward reaches a stage and the last backward leaves it through
+/// all stages before it, and meanwhile the stage works on B micro-batches; so a step takes at least, of every stage,
+/// B · time + max(once, Σ time + Σ cuts before it).
+struct inter_price {
+  picoseconds cost;        ///< of a step: Σ time + Σ cuts + max((B − 1) · time + once)
+  picoseconds bound;       ///< no schedule takes less
+  bytes peak;              ///< the most bytes that one rank holds
+  std::int32_t where = 0;  ///< the first stage that holds them
+};
+
+/// One sentence per fault: candidates of no blocks or that fit no hosts, missing or negative prices, sums out of range.
+std::vector<std::string> check(const inter_problem& posed);
+
+/// The price of a sequence of candidates, or why it is no plan. `check` finds no fault in the problem.
+result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/inter_problem.inl>
+#endif

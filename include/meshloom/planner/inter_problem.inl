@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bodies of inter_problem.hpp.
+#pragma once
+
+#include <meshloom/planner/inter_problem.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+
+namespace inter {
+
+/// Sums of prices and of sizes stay below it.
+inline constexpr std::int64_t sums_end = std::int64_t{1} << 60;
+
+/// The product of two numbers ≥ 0, at most `sums_end`.
+inline std::int64_t capped_product(std::int64_t a, std::int64_t b) {
+  return a != 0 && b > sums_end / a ? sums_end : a * b;
+}
+
+MESHLOOM_INLINE void check_candidate(const inter_problem& posed, const stage_candidate& each, const std::string& name,
+                                     std::vector<std::string>& found) {
+  if (each.first_block < 0 || each.first_block >= each.end_block || each.end_block > posed.blocks) {
+    found.push_back(name + " runs the blocks from " + std::to_string(each.first_block) + " to " +
+                    std::to_string(each.end_block) + "; it must run at least one of " + std::to_string(posed.blocks));
+  }
+  const bool whole_hosts =
+      each.ranks % posed.devices_per_host == 0 && each.ranks / posed.devices_per_host <= posed.hosts;
+  if (each.ranks < 1 || (each.ranks > posed.devices_per_host && !whole_hosts)) {
+    found.push_back(name + " has " + std::to_string(each.ranks) + " ranks, which are neither part of a host of " +
+                    std::to_string(posed.devices_per_host) + " devices nor 1 to " + std::to_string(posed.hosts) +
+                    " whole ones");
+  }
+  if (std::min(each.time, each.once).count < 0) found.push_back(name + " has a negative time");
+  if (std::min(each.held, each.slot).count < 0) found.push_back(name + " has a negative size");
+}
+
+MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const std::vector<picoseconds>& cuts,
+                                const std::string& where, std::vector<std::string>& found) {
+  if (cuts.size() != static_cast<std::size_t>(posed.blocks)) {
+    found.push_back("there are " + std::to_string(cuts.size()) + " prices of cuts " + where + " for " +
+                    std::to_string(posed.blocks) + " blocks; give one per block, the first unused");
+  }
+  if (std::any_of(cuts.begin(), cuts.end(), [](picoseconds price) { return price.count < 0; })) {
+    found.push_back("a cut " + where + " has a negative price");
+  }
+}
+
+/// No sum that a plan or a solver makes overflows; nothing is negative.
+MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::string>& found) {
+  picoseconds time, once, cut;
+  std::int64_t most_bytes = 0;
+  for (const stage_candidate& each : posed.candidates) {
+    time = std::max(time, each.time);
+    once = std::max(once, each.once);
+    const std::int64_t slots = capped_product(each.slot.count, posed.micro_batches);
+    most_bytes = std::max(most_bytes, std::min(each.held.count, sums_end) + slots);
+  }
+  for (const picoseconds price : posed.cut_within) cut = std::max(cut, price);
+  for (const picoseconds price : posed.cut_between) cut = std::max(cut, price);
+  const std::int64_t times = capped_product(time.count, std::int64_t{posed.blocks} + posed.micro_batches);
+  const std::int64_t most_time = times + capped_product(cut.count, posed.blocks) + std::min(once.count, sums_end);
+  if (most_time >= sums_end) found.push_back("the largest times add up to 2^60 ps or more; use a coarser unit of time");
+  if (most_bytes >= sums_end) found.push_back("the sizes of a candidate add up to 2^60 bytes or more");
+}
+
+}  // namespace inter
+
+MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
+  std::vector<std::string> found;
+  if (posed.blocks < 1) found.push_back("there are no blocks to run");
+  if (posed.micro_batches < 1) found.push_back("there are no micro-batches; a step has at least one");
+  if (posed.hosts < 1 || posed.devices_per_host < 1) found.push_back("the cluster has no devices");
+  if (std::int64_t{posed.hosts} * posed.devices_per_host >= std::int64_t{1} << 31) {
+    found.push_back("the cluster has 2^31 devices or more");
+  }
+  if (!found.empty()) return found;
+  for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
+    inter::check_candidate(posed, posed.candidates[c], "candidate " + std::to_string(c), found);
+  }
+  inter::check_cuts(posed, posed.cut_within, "within a host", found);
+  inter::check_cuts(posed, posed.cut_between, "between hosts", found);
+  if (posed.limit && posed.limit->count < 0) found.push_back("the limit is negative");
+  if (found.empty()) inter::check_sums(posed, found);
+  return found;
+}
+
+namespace inter {
+
+/// Why the stage does not continue a plan that has come to this block and rank; empty if it does.
+MESHLOOM_INLINE std::string misfit(const inter_problem& posed, const stage_candidate& stage, std::int32_t block,
+                                   std::int32_t rank) {
+  const std::int32_t host = posed.devices_per_host, in_host = rank % host;
+  if (stage.first_block != block) {
+    return "begins with block " + std::to_string(stage.first_block) + " where block " + std::to_string(block) +
+           " is next";
+  }
+  if (stage.ranks > posed.hosts * host - rank) {
+    return "needs " + std::to_string(stage.ranks) + " ranks from rank " + std::to_string(rank) +
+           " on, more than there are";
+  }
+  if (stage.ranks < host ? in_host + stage.ranks > host : in_host != 0) {
+    return "of " + std::to_string(stage.ranks) + " ranks straddles hosts of " + std::to_string(host) +
+           " devices: it begins with rank " + std::to_string(rank);
+  }
+  return "";
+}
+
+}  // namespace inter
+
+MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates) {
+  const auto stages = static_cast<int>(candidates.size());
+  std::int32_t block = 0, rank = 0;
+  inter_price total;
+  picoseconds path, slowest;
+  for (int s = 0; s < stages; ++s) {
+    const std::string name = "stage " + std::to_string(s);
+    const auto number = static_cast<std::size_t>(candidates[static_cast<std::size_t>(s)]);
+    if (number >= posed.candidates.size()) return failure{name + " is a candidate that does not exist"};
+    const stage_candidate& stage = posed.candidates[number];
+    const std::string why = inter::misfit(posed, stage, block, rank);
+    if (!why.empty()) return failure{name + " " + why};
+    if (s > 0) {
+      const bool one_host = (rank - 1) / posed.devices_per_host == rank / posed.devices_per_host;
+      path += (one_host ? posed.cut_within : posed.cut_between)[static_cast<std::size_t>(block)];
+    }
+    total.bound = std::max(total.bound, posed.micro_batches * stage.time + std::max(stage.once, path));
+    slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);
+    path += stage.time;
+    const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
+    if (holds > total.peak) total.peak = holds, total.where = s;
+    block = stage.end_block;
+    rank += stage.ranks;
+  }
+  if (block < posed.blocks) return failure{"the stages end before block " + std::to_string(block)};
+  if (rank < posed.hosts * posed.devices_per_host)
+    return failure{"the stages leave rank " + std::to_string(rank) + " idle"};
+  if (posed.limit && total.peak > *posed.limit) {
+    return failure{"stage " + std::to_string(total.where) + " holds " + std::to_string(total.peak.count) + " bytes, " +
+                   std::to_string((total.peak - *posed.limit).count) + " more than the limit"};
+  }
+  total.cost = path + slowest;
+  return total;
+}
+
+}  // namespace meshloom

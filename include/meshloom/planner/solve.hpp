@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The planner: enumerate → price → choose → prove. For every number of micro-batches it prices the ways to run every
+// range of blocks on every submesh (planner/stage_search.hpp), cuts the blocks into stages (planner/inter.hpp), and keeps the
+// plan whose schedule takes the least time. Where nothing is left open but strategies under rules, propagation from
+// pinned neighbours fills them in (planner/stage_solver.hpp).
+// Source: Alpa (Zheng et al. 2022): an integer program within operators, a dynamic program between them.
+#pragma once
+
+#include <meshloom/base/result.hpp>
+#include <meshloom/planner/intra.hpp>
+#include <meshloom/plan/plan.hpp>
+#include <meshloom/plan/problem.hpp>
+
+namespace meshloom {
+
+/// The plan, or why there is none. `limits` are those of every intra-operator problem; with an `exact` solver in them
+/// (planner/glpk.hpp) it closes what the library's own ladder leaves open.
+result<plan> solve(const problem& posed, const intra_options& limits = {});
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/solve.inl>
+#endif

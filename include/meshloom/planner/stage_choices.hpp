@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decisions of one pipeline stage as an intra-operator problem, and back. A choice each per operator (its
+// strategy), parameter (the specs in which it is stored and updated), gradient (the spec in which it is summed over
+// micro-batches) and value with several readers (the forms of it that are held, and the one that is kept for backward).
+// All copies of a repeated layer choose alike. Costs are those of a whole step: of every micro-batch, and of the
+// update. Laws: no assignment stands for a plan that cannot be lowered; on a stage alone the cheapest one costs what
+// `prices_of` says of its plan. (Others cost about that: `lower` makes forms in the order in which they are read, and
+// what a sender pays to meet the receiver's form is known only when both are.)
+#pragma once
+
+#include <meshloom/cost/analytic.hpp>
+#include <meshloom/planner/allowed.hpp>
+#include <meshloom/planner/intra_problem.hpp>
+#include <meshloom/planner/read_value.hpp>
+#include <meshloom/planner/reshard_prices.hpp>
+
+#include <span>
+
+namespace meshloom {
+
+/// What a stage costs: for a micro-batch forward and backward, and once per step; and what it holds.
+struct stage_cost {
+  picoseconds time, once;
+  bytes fixed;      ///< parameters, optimizer state, gradients summed over micro-batches
+  bytes slot;       ///< activations of every micro-batch in flight
+  bytes transient;  ///< the most at any time besides
+  bool operator==(const stage_cost&) const = default;
+};
+
+class stage_choices {
+ public:
+  /// `stage` says which blocks, ranks and mesh; what is to be chosen is ignored. `slots` micro-batches keep activations
+  /// at a time. Without a limit memory does not matter.
+  stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches, std::int32_t slots,
+                std::optional<bytes> limit);
+
+  const intra_problem& made() const { return made_; }
+
+  /// An operator that no strategy is allowed for; empty if all have one.
+  const std::string& stuck() const { return stuck_; }
+
+  /// No assignment holds less at any time: what lies there all the time, each choice at its leanest.
+  bytes least_held() const;
+
+  /// What an assignment costs; micro-batches · time + once is its cost in the problem.
+  stage_cost cost_of(std::span<const std::int32_t> options) const;
+
+  /// The stage with everything chosen.
+  stage_plan plan_of(std::span<const std::int32_t> options) const;
+
+ private:
+  struct operator_choice {
+    std::int32_t number = -1;
+    std::int32_t copies = 0;
+    std::int32_t when = 0;  ///< its place in the timeline
+    std::vector<strategy> options;
+  };
+  struct parameter_choice {
+    std::int32_t number = -1;
+    std::vector<storage> options;
+    std::vector<std::int32_t> sums;              ///< per gradient, the number of its choice, or −1
+    std::vector<std::vector<spec>> sum_options;  ///< per gradient
+  };
+  /// One form of a value, or two.
+  struct forms {
+    spec first, second;
+    bool pair = false;
+    bool operator==(const forms&) const = default;
+    bool has(const spec& layout) const { return first == layout || (pair && second == layout); }
+  };
+  /// Where forms come from: a choice, and what each of its options has; or (−1) another stage.
+  struct origin {
+    std::int32_t choice = -1;
+    std::vector<forms> has;
+  };
+
+  std::int32_t add_choice(std::vector<picoseconds> cost);
+  /// Adds bytes that count in [first, end) to a choice.
+  void add_size(std::int32_t choice, std::vector<bytes> size, std::int32_t first, std::int32_t end);
+  template <class Left, class Right, class Price>
+  void couple(std::int32_t left, const std::vector<Left>& lefts, std::int32_t right, const std::vector<Right>& rights,
+              const Price& price);
+
+  void add_operators();
+  void add_parameters();
+  void add_sums(std::size_t p);
+  picoseconds update_price(std::size_t p, const storage& how) const;
+  /// How many copies of a parameter the stage keeps.
+  std::int64_t copies_of(value_id id) const;
+
+  void connect(const read_value& each);
+  void keep(const read_value& each, const origin& from, std::int64_t times);
+  /// Messages, and results that leave part by part, carry no pending sum; other results are reduced once per step.
+  void price_leaving(const read_value& each, const origin& from, std::int64_t times);
+  /// One reader takes what it wants from where it is; several share the forms that are held.
+  void hold(const read_value& each, const origin& from, const std::vector<reading>& readers, std::int64_t times);
+  /// Prices what it takes to make the forms that `choice` holds. Another stage sends the first form that is wanted.
+  void make_forms(const read_value& each, const origin& from, std::int32_t choice, const std::vector<forms>& held,
+                  std::int64_t times);
+  void read_forms(const std::vector<reading>& readers, std::int32_t choice, const std::vector<forms>& held);
+  std::vector<spec> wanted_by(const std::vector<reading>& readers) const;
+  static std::vector<forms> forms_of(const std::vector<spec>& specs);
+  origin origin_of(const read_value& each) const;
+  picoseconds price_of(value_id id, const forms& from, const forms& to) const;
+
+  /// The spec of a value under each strategy of the operator that makes it.
+  std::vector<spec> specs_made(value_id id) const;
+  std::vector<spec> specs_wanted(const reading& by) const;
+  bytes size_of_shard(value_id id, const spec& layout) const;
+  picoseconds reshard_price(value_id id, const spec& from, const spec& to) const;
+
+  const problem& posed_;
+  const graph& whole_;
+  stage_plan stage_;
+  std::int32_t micro_batches_, slots_;
+  size_table sizes_;
+  mesh_links links_;
+  mutable reshard_prices prices_;
+  intra_problem made_;
+  std::string stuck_;
+  table<node_id, operator_choice> operators_;
+  std::vector<parameter_choice> parameters_;
+  std::vector<std::int32_t> kept_;      ///< choices whose bytes are those of all slots
+  std::vector<std::size_t> paid_once_;  ///< couplings priced per step
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_choices.inl>
+#endif

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/planner/stage_choices.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+namespace detail {
+
+template <class Entry>
+void add_once(std::vector<Entry>& list, const Entry& entry) {
+  if (std::find(list.begin(), list.end(), entry) == list.end()) list.push_back(entry);
+}
+
+/// The different entries of a list, and which of them each is.
+template <class Entry>
+struct distinct {
+  std::vector<Entry> entries;
+  std::vector<std::size_t> which;
+
+  explicit distinct(const std::vector<Entry>& all) {
+    for (const Entry& each : all) {
+      add_once(entries, each);
+      which.push_back(static_cast<std::size_t>(std::find(entries.begin(), entries.end(), each) - entries.begin()));
+    }
+  }
+};
+
+inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
+  return each >= forbidden ? forbidden : each * times;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
+                                             std::int32_t slots, std::optional<bytes> limit)
+    : posed_(posed),
+      whole_(posed.graph),
+      stage_(stage),
+      micro_batches_(micro_batches),
+      slots_(slots),
+      sizes_(micro_batch_sizes(posed.graph, micro_batches)),
+      links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
+      prices_(stage.mesh, links_),
+      operators_(whole_.nodes.size()),
+      parameters_(whole_.parameters.size()) {
+  stage_.strategies = table<node_id, strategy>(whole_.nodes.size());
+  stage_.parameters.assign(whole_.parameters.size(), {});
+  made_.limit = limit;
+  add_operators();
+  if (!stuck_.empty()) return;
+  add_parameters();
+  for (const read_value& each : values_read(whole_, stage_.first_block, stage_.end_block)) connect(each);
+}
+
+MESHLOOM_INLINE std::int32_t stage_choices::add_choice(std::vector<picoseconds> cost) {
+  made_.choices.push_back({.cost = std::move(cost), .size = {}});
+  made_.choices.back().size.assign(made_.choices.back().cost.size(), bytes{});
+  return static_cast<std::int32_t>(made_.choices.size()) - 1;
+}
+
+MESHLOOM_INLINE void stage_choices::add_size(std::int32_t choice, std::vector<bytes> size, std::int32_t first,
+                                             std::int32_t end) {
+  if (first >= end) return;
+  intra_choice* sized = &made_.choices[static_cast<std::size_t>(choice)];
+  if (sized->first < sized->end) {  // a shadow that chooses alike counts the bytes of another interval
+    const auto count = sized->cost.size();
+    const std::int32_t shadow = add_choice(std::vector<picoseconds>(count));
+    std::vector<picoseconds> alike(count * count, forbidden);
+    for (std::size_t option = 0; option < count; ++option) alike[option * count + option] = {};
+    made_.couplings.push_back({choice, shadow, std::move(alike)});
+    sized = &made_.choices[static_cast<std::size_t>(shadow)];
+  }
+  sized->size = std::move(size);
+  sized->first = first;
+  sized->end = end;
+}
+
+template <class Left, class Right, class Price>
+void stage_choices::couple(std::int32_t left, const std::vector<Left>& lefts, std::int32_t right,
+                           const std::vector<Right>& rights, const Price& price) {
+  const detail::distinct<Left> rows(lefts);
+  const detail::distinct<Right> columns(rights);
+  std::vector<picoseconds> small;
+  for (const Left& row : rows.entries) {
+    for (const Right& column : columns.entries) small.push_back(price(row, column));
+  }
+  if (std::all_of(small.begin(), small.end(), [](picoseconds each) { return each.count == 0; })) return;
+  intra_coupling next{left, right, {}};
+  for (const std::size_t row : rows.which) {
+    for (const std::size_t column : columns.which) next.cost.push_back(small[row * columns.entries.size() + column]);
+  }
+  made_.couplings.push_back(std::move(next));
+}
+
+MESHLOOM_INLINE void stage_choices::add_operators() {
+  const auto blocks = blocks_of(whole_);
+  std::vector<region_id> areas;
+  for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b)
+    detail::add_once(areas, blocks[static_cast<std::size_t>(b)].region);
+  for (const phase when : {phase::forward, phase::backward}) {
+    if (when == phase::backward) std::reverse(areas.begin(), areas.end());
+    for (const region_id area : areas) {
+      const auto here = [&](const block& each) { return each.region == area; };
+      const auto copies = static_cast<std::int32_t>(
+          std::count_if(blocks.begin() + stage_.first_block, blocks.begin() + stage_.end_block, here));
+      for (const node_id id : nodes_of(whole_, area, when)) {
+        operator_choice& each = operators_[id];
+        each.copies = copies;
+        each.when = made_.end++;
+        each.options = allowed_strategies(posed_, stage_, id);
+        if (each.options.empty()) {
+          stuck_ = whole_.nodes[id].name;
+          return;
+        }
+        std::vector<picoseconds> cost;
+        std::vector<bytes> size;
+        for (const strategy& how : each.options) {
+          cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
+                         (std::int64_t{copies} * micro_batches_));
+          stage_.strategies[id] = how;
+          bytes results;
+          for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
+            results += size_of_shard(whole_.nodes[id].results[k], result_spec_in(whole_, stage_, id, k));
+          size.push_back(results);
+        }
+        each.number = add_choice(std::move(cost));
+        add_size(each.number, std::move(size), each.when, each.when + 1);
+      }
+    }
+  }
+}
+
+MESHLOOM_INLINE void stage_choices::add_parameters() {
+  for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+    const parameter& each = whole_.parameters[p];
+    if (!reads(whole_, stage_, each)) continue;
+    parameter_choice& choice = parameters_[p];
+    choice.options = allowed_storages(posed_, stage_, whole_.values[each.value]);
+    std::vector<picoseconds> cost;
+    std::vector<bytes> size;
+    for (const storage& how : choice.options) {
+      cost.push_back(update_price(p, how));
+      const auto states = static_cast<std::int64_t>(each.states.size());
+      size.push_back((size_of_shard(each.value, how.stored) + size_of_shard(each.value, how.state) * states) *
+                     copies_of(each.value));
+    }
+    choice.number = add_choice(std::move(cost));
+    add_size(choice.number, std::move(size), 0, made_.end);
+    add_sums(p);
+  }
+}
+
+MESHLOOM_INLINE std::int64_t stage_choices::copies_of(value_id id) const {
+  const region_id home = whole_.values[id].region;
+  if (home == region_id::none || !whole_.regions[home].repeated) return 1;
+  const std::int32_t first = block_number(whole_, {home, 0});
+  return std::min(stage_.end_block, first + whole_.regions[home].count) - std::max(stage_.first_block, first);
+}
+
+MESHLOOM_INLINE picoseconds stage_choices::update_price(std::size_t p, const storage& how) const {
+  const value_id id = whole_.parameters[p].value;
+  picoseconds sum = reshard_price(id, how.state, how.stored);
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto at = static_cast<node_id>(n);
+    if (whole_.nodes[at].when != phase::update || updated_by(whole_, whole_.nodes[at]) != p) continue;
+    sum += price(whole_, sizes_, at, stage_.mesh, update_strategy(whole_.nodes[at], stage_.mesh, how.state),
+                 posed_.cluster.device, links_);
+  }
+  return sum * copies_of(id);
+}
+
+MESHLOOM_INLINE void stage_choices::add_sums(std::size_t p) {
+  parameter_choice& choice = parameters_[p];
+  std::vector<spec> states;
+  for (const storage& how : choice.options) states.push_back(how.state);
+  for (const value_id gradient : whole_.parameters[p].gradients) {
+    choice.sums.push_back(-1);
+    choice.sum_options.emplace_back();
+    const value_id made = resolve(whole_, gradient, {whole_.values[gradient].region, 0}).value;
+    const operator_choice& maker = operators_[whole_.values[made].producer];
+    if (maker.number < 0) continue;
+    const std::vector<spec> from = specs_made(made);
+    std::vector<spec>& options = choice.sum_options.back();
+    for (const spec& each : from) detail::add_once(options, each);
+    for (const spec& each : states) detail::add_once(options, each);
+    std::vector<bytes> size;
+    for (const spec& each : options) size.push_back(size_of_shard(made, each) * maker.copies);
+    const std::int32_t sum = add_choice(std::vector<picoseconds>(options.size()));
+    add_size(sum, std::move(size), 0, made_.end);
+    choice.sums.back() = sum;
+    couple(maker.number, from, sum, options, [&](const spec& a, const spec& b) {
+      return detail::times_or_forbidden(reshard_price(made, a, b), std::int64_t{maker.copies} * micro_batches_);
+    });
+    const std::size_t before = made_.couplings.size();
+    couple(sum, options, choice.number, states, [&](const spec& a, const spec& b) {
+      return detail::times_or_forbidden(reshard_price(made, a, b), maker.copies);
+    });
+    if (made_.couplings.size() > before) paid_once_.push_back(before);
+  }
+}
+
+MESHLOOM_INLINE std::vector<spec> stage_choices::specs_made(value_id id) const {
+  const node_id maker = whole_.values[id].producer;
+  const node& at = whole_.nodes[maker];
+  const auto which = static_cast<int>(std::find(at.results.begin(), at.results.end(), id) - at.results.begin());
+  std::vector<spec> specs;
+  for (const strategy& how : operators_[maker].options)
+    specs.push_back(result_spec(at.op->op, at.op->choices, stage_.mesh.rank, how, which));
+  return specs;
+}
+
+MESHLOOM_INLINE std::vector<spec> stage_choices::specs_wanted(const reading& by) const {
+  const record& op = *whole_.nodes[by.node].op;
+  std::vector<spec> specs;
+  for (const strategy& how : operators_[by.node].options)
+    specs.push_back(operand_spec(op.op, op.choices, stage_.mesh.rank, how, by.operand));
+  return specs;
+}
+
+MESHLOOM_INLINE bytes stage_choices::size_of_shard(value_id id, const spec& layout) const {
+  const value& entry = whole_.values[id];
+  return {largest_shard(layout, stage_.mesh, extents_of(sizes_, entry.axes)) * size_of(entry.type)};
+}
+
+MESHLOOM_INLINE picoseconds stage_choices::reshard_price(value_id id, const spec& from, const spec& to) const {
+  const value& entry = whole_.values[id];
+  return prices_.find(extents_of(sizes_, entry.axes), {size_of(entry.type)}, from, to);
+}
+
+MESHLOOM_INLINE std::vector<spec> stage_choices::wanted_by(const std::vector<reading>& readers) const {
+  std::vector<spec> wanted;
+  for (const reading& by : readers) {
+    for (const spec& layout : specs_wanted(by)) detail::add_once(wanted, layout);
+  }
+  return wanted;
+}
+
+MESHLOOM_INLINE std::vector<stage_choices::forms> stage_choices::forms_of(const std::vector<spec>& specs) {
+  std::vector<forms> found;
+  for (const spec& each : specs) found.push_back({each, {}, false});
+  // On meshes of several axes a value has dozens of specs, and pairs of them would be hundreds.
+  constexpr std::size_t most_paired = 7;
+  if (specs.size() > most_paired) return found;
+  for (std::size_t a = 0; a < specs.size(); ++a) {
+    for (std::size_t b = a + 1; b < specs.size(); ++b) found.push_back({specs[a], specs[b], true});
+  }
+  return found;
+}
+
+MESHLOOM_INLINE stage_choices::origin stage_choices::origin_of(const read_value& each) const {
+  origin from;
+  for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+    if (whole_.parameters[p].value != each.value) continue;
+    from.choice = parameters_[p].number;
+    for (const storage& how : parameters_[p].options) from.has.push_back({how.stored, {}, false});
+  }
+  if (!each.made_here) return from;
+  from.choice = operators_[whole_.values[each.value].producer].number;
+  for (const spec& layout : specs_made(each.value)) from.has.push_back({layout, {}, false});
+  return from;
+}
+
+MESHLOOM_INLINE picoseconds stage_choices::price_of(value_id id, const forms& from, const forms& to) const {
+  const auto nearest = [&](const spec& layout) {
+    const picoseconds one = reshard_price(id, from.first, layout);
+    return from.pair ? std::min(one, reshard_price(id, from.second, layout)) : one;
+  };
+  if (!to.pair) return nearest(to.first);
+  const picoseconds first = nearest(to.first), second = nearest(to.second);
+  return std::min(first + std::min(second, reshard_price(id, to.first, to.second)),
+                  second + std::min(first, reshard_price(id, to.second, to.first)));
+}
+
+MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
+  const origin from = origin_of(each);
+  const value& entry = whole_.values[each.value];
+  const std::int64_t times = std::int64_t{each.copies} * micro_batches_;
+  if (each.leaves || each.is_result) price_leaving(each, from, times);
+  const bool keeps = entry.kind != value_kind::parameter && !each.backward.empty() &&
+                     whole_.nodes[entry.producer].when == phase::forward;
+  if (keeps)
+    keep(each, from, times);
+  else
+    hold(each, from, each.forward.empty() ? each.backward : each.forward, times);
+}
+
+MESHLOOM_INLINE void stage_choices::keep(const read_value& each, const origin& from, std::int64_t times) {
+  std::vector<spec> specs = wanted_by(each.forward);
+  for (const spec& layout : wanted_by(each.backward)) detail::add_once(specs, layout);
+  for (const forms& made : from.has) detail::add_once(specs, made.first);
+  std::vector<forms> held;
+  origin kept;
+  for (const forms& how : forms_of(specs)) {
+    held.push_back(how);
+    kept.has.push_back(how);
+    if (!how.pair) continue;
+    for (const spec& one : {how.first, how.second}) {
+      held.push_back(how);
+      kept.has.push_back({one, {}, false});
+    }
+  }
+  kept.choice = add_choice(std::vector<picoseconds>(held.size()));
+  std::vector<bytes> size;
+  for (const forms& how : kept.has) {
+    bytes both = size_of_shard(each.value, how.first);
+    if (how.pair) both += size_of_shard(each.value, how.second);
+    size.push_back(both * (std::int64_t{each.copies} * slots_));
+  }
+  add_size(kept.choice, std::move(size), 0, made_.end);
+  kept_.push_back(kept.choice);
+  make_forms(each, from, kept.choice, held, times);
+  read_forms(each.forward, kept.choice, held);
+  hold(each, kept, each.backward, times);
+}
+
+MESHLOOM_INLINE void stage_choices::price_leaving(const read_value& each, const origin& from, std::int64_t times) {
+  const auto& axes = whole_.values[each.value].axes;
+  const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
+  const std::size_t count = from.has.size();
+  intra_coupling once{from.choice, from.choice, std::vector<picoseconds>(count * count)};
+  for (std::size_t option = 0; option < count; ++option) {
+    const spec& made = from.has[option].first;
+    if (each.leaves || in_parts) {
+      made_.choices[static_cast<std::size_t>(from.choice)].cost[option] +=
+          reshard_price(each.value, made, made.without_partial()) * times;
+    } else {
+      once.cost[option * count + option] = reshard_price(each.value, made, {});
+    }
+  }
+  if (each.leaves || in_parts) return;
+  paid_once_.push_back(made_.couplings.size());
+  made_.couplings.push_back(std::move(once));
+}
+
+MESHLOOM_INLINE void stage_choices::hold(const read_value& each, const origin& from,
+                                         const std::vector<reading>& readers, std::int64_t times) {
+  if (readers.empty()) return;
+  if (readers.size() > 1) {
+    const auto held = forms_of(wanted_by(readers));
+    const std::int32_t choice = add_choice(std::vector<picoseconds>(held.size()));
+    make_forms(each, from, choice, held, times);
+    read_forms(readers, choice, held);
+    return;
+  }
+  std::vector<forms> wanted;
+  for (const spec& layout : specs_wanted(readers.front())) wanted.push_back({layout, {}, false});
+  make_forms(each, from, operators_[readers.front().node].number, wanted, times);
+}
+
+MESHLOOM_INLINE void stage_choices::make_forms(const read_value& each, const origin& from, std::int32_t choice,
+                                               const std::vector<forms>& held, std::int64_t times) {
+  if (from.choice >= 0) {
+    couple(from.choice, from.has, choice, held, [&](const forms& a, const forms& b) {
+      return detail::times_or_forbidden(price_of(each.value, a, b), times);
+    });
+    return;
+  }
+  auto& cost = made_.choices[static_cast<std::size_t>(choice)].cost;
+  for (std::size_t option = 0; option < held.size(); ++option) {
+    const forms& how = held[option];
+    picoseconds made;
+    if (how.pair)
+      made =
+          std::min(reshard_price(each.value, how.first, how.second), reshard_price(each.value, how.second, how.first));
+    if (how.first.has_partial() || how.second.has_partial()) made = forbidden;
+    cost[option] += detail::times_or_forbidden(made, times);
+  }
+}
+
+MESHLOOM_INLINE void stage_choices::read_forms(const std::vector<reading>& readers, std::int32_t choice,
+                                               const std::vector<forms>& held) {
+  for (const reading& by : readers) {
+    couple(choice, held, operators_[by.node].number, specs_wanted(by),
+           [](const forms& how, const spec& wanted) { return how.has(wanted) ? picoseconds{} : forbidden; });
+  }
+}
+
+MESHLOOM_INLINE bytes stage_choices::least_held() const {
+  bytes sum;
+  for (const intra_choice& each : made_.choices) {
+    if (each.first == 0 && each.end == made_.end) sum += *std::min_element(each.size.begin(), each.size.end());
+  }
+  return sum;
+}
+
+MESHLOOM_INLINE stage_cost stage_choices::cost_of(std::span<const std::int32_t> options) const {
+  const auto option_of = [&](std::int32_t number) {
+    return static_cast<std::size_t>(options[static_cast<std::size_t>(number)]);
+  };
+  const auto size_of_choice = [&](std::int32_t number) {
+    return made_.choices[static_cast<std::size_t>(number)].size[option_of(number)];
+  };
+  const auto price_of_coupling = [&](const intra_coupling& each) {
+    const std::size_t columns = made_.choices[static_cast<std::size_t>(each.right)].cost.size();
+    return each.cost[option_of(each.left) * columns + option_of(each.right)];
+  };
+  stage_cost cost;
+  picoseconds all;
+  for (std::size_t number = 0; number < made_.choices.size(); ++number)
+    all += made_.choices[number].cost[option_of(static_cast<std::int32_t>(number))];
+  for (const intra_coupling& each : made_.couplings) all += price_of_coupling(each);
+  for (const std::size_t number : paid_once_) cost.once += price_of_coupling(made_.couplings[number]);
+  for (const parameter_choice& each : parameters_) {
+    if (each.number < 0) continue;
+    cost.once += made_.choices[static_cast<std::size_t>(each.number)].cost[option_of(each.number)];
+    cost.fixed += size_of_choice(each.number);
+    for (const std::int32_t sum : each.sums) {
+      if (sum >= 0) cost.fixed += size_of_choice(sum);
+    }
+  }
+  bytes kept;
+  for (const std::int32_t number : kept_) kept += size_of_choice(number);
+  cost.slot.count = kept.count / slots_;
+  cost.time.count = (all - cost.once).count / micro_batches_;
+  cost.transient = evaluate(made_, {options.begin(), options.end()}).peak - cost.fixed - kept;
+  return cost;
+}
+
+MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> options) const {
+  stage_plan chosen = stage_;
+  const auto option_of = [&](std::int32_t number) {
+    return static_cast<std::size_t>(options[static_cast<std::size_t>(number)]);
+  };
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto id = static_cast<node_id>(n);
+    if (operators_[id].number >= 0) chosen.strategies[id] = operators_[id].options[option_of(operators_[id].number)];
+  }
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    const parameter_choice& each = parameters_[p];
+    if (each.number < 0) continue;
+    const storage& how = each.options[option_of(each.number)];
+    parameter_plan& kept = chosen.parameters[p];
+    kept = {.used = true, .stored = how.stored, .state = how.state, .accumulated = {}};
+    for (std::size_t g = 0; g < each.sums.size(); ++g)
+      kept.accumulated.push_back(each.sums[g] < 0 ? how.state : each.sum_options[g][option_of(each.sums[g])]);
+  }
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto id = static_cast<node_id>(n);
+    const node& at = whole_.nodes[id];
+    if (at.when != phase::update) continue;
+    const parameter_plan& kept = chosen.parameters[*updated_by(whole_, at)];
+    if (kept.used) chosen.strategies[id] = update_strategy(at, stage_.mesh, kept.state);
+  }
+  return chosen;
+}
+
+}  // namespace meshloom

@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inter-operator solver equals the enumeration of all plans and Alpa's own dynamic program, no schedule beats its
+// bound, and the referee refuses whatever is no plan.
+#include <meshloom/planner/inter.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <set>
+#include <string>
+
+namespace ml = meshloom;
+
+namespace {
+
+using numbers = std::mt19937;
+
+int draw(numbers& from, int least, int most) { return std::uniform_int_distribution<int>(least, most)(from); }
+double draw(numbers& from, double least, double most) {
+  return std::uniform_real_distribution<double>(least, most)(from);
+}
+
+/// The numbers of ranks that a stage may have.
+std::vector<int> stage_sizes(int hosts, int devices_per_host) {
+  std::vector<int> sizes;
+  for (int ranks = 1; ranks < devices_per_host; ++ranks) sizes.push_back(ranks);
+  for (int whole = 1; whole <= hosts; ++whole) sizes.push_back(whole * devices_per_host);
+  return sizes;
+}
+
+/// Small numbers, so that plans tie; or costs that scale with ranks like Alpa's, for better or worse.
+ml::stage_candidate random_stage(numbers& from, int first, int end, int ranks, bool small) {
+  const double scale = small ? 1 : 1e9;
+  const double base = (end - first) * draw(from, 1.0, 2.0) * std::pow(ranks, draw(from, -2.0, 2.0));
+  const auto time = static_cast<std::int64_t>(small ? draw(from, 0, 9) : scale * base);
+  return {first, end, ranks, {time}, {draw(from, 0, small ? 9 : 1000000000)}, {draw(from, 0, 40)}, {draw(from, 0, 9)}};
+}
+
+ml::inter_problem random_problem(numbers& from) {
+  ml::inter_problem posed;
+  posed.blocks = draw(from, 1, 6);
+  posed.hosts = draw(from, 1, 3);
+  posed.devices_per_host = draw(from, 1, 8 / posed.hosts);
+  posed.micro_batches = std::vector{1, 3, 16, 512}[static_cast<std::size_t>(draw(from, 0, 3))];
+  posed.schedule = static_cast<ml::schedule_kind>(draw(from, 0, 2));
+  const bool small = draw(from, 0, 1) == 0;
+  const double share = draw(from, 0.2, 1.0);
+  for (int first = 0; first < posed.blocks; ++first) {
+    for (int end = first + 1; end <= posed.blocks; ++end) {
+      for (const int ranks : stage_sizes(posed.hosts, posed.devices_per_host)) {
+        for (int variant = draw(from, 0, 2); variant > 0 && draw(from, 0.0, 1.0) < share; --variant) {
+          posed.candidates.push_back(random_stage(from, first, end, ranks, small));
+        }
+      }
+    }
+  }
+  std::shuffle(posed.candidates.begin(), posed.candidates.end(), from);
+  for (int b = 0; b < posed.blocks; ++b) {
+    posed.cut_within.push_back({draw(from, 0, small ? 3 : 100000000)});
+    posed.cut_between.push_back({draw(from, 0, small ? 9 : 1000000000)});
+  }
+  return posed;
+}
+
+struct tried {
+  int stages = 0;
+  std::int64_t cost = 0, bound = 0, peak = 0;
+};
+
+/// Every plan there is, whatever it holds.
+class enumeration {
+ public:
+  explicit enumeration(const ml::inter_problem& posed) : posed_(posed) { extend(0, 0); }
+
+  std::vector<tried> plans;
+
+ private:
+  void extend(int block, int rank) {
+    const int host = posed_.devices_per_host, all = posed_.hosts * host;
+    if (block == posed_.blocks && rank == all) return plans.push_back(price());
+    for (const ml::stage_candidate& each : posed_.candidates) {
+      if (each.first_block != block || rank + each.ranks > all) continue;
+      const bool one_host = rank / host == (rank + each.ranks - 1) / host;
+      if (!one_host && (rank % host != 0 || each.ranks % host != 0)) continue;
+      chosen_.push_back({&each, rank});
+      extend(each.end_block, rank + each.ranks);
+      chosen_.pop_back();
+    }
+  }
+
+  tried price() const {
+    const auto count = static_cast<int>(chosen_.size());
+    const std::int64_t batches = posed_.micro_batches;
+    tried plan{.stages = count};
+    std::int64_t sum = 0, slowest = 0;
+    for (int s = 0; s < count; ++s) {
+      const auto& [stage, rank] = chosen_[static_cast<std::size_t>(s)];
+      const auto block = static_cast<std::size_t>(stage->first_block);
+      if (s > 0) sum += (rank % posed_.devices_per_host ? posed_.cut_within : posed_.cut_between)[block].count;
+      plan.bound =
+          std::max({plan.bound, batches * stage->time.count + stage->once.count, sum + batches * stage->time.count});
+      sum += stage->time.count;
+      slowest = std::max(slowest, (batches - 1) * stage->time.count + stage->once.count);
+      std::int64_t slots = 1;
+      if (posed_.schedule == ml::schedule_kind::gpipe) slots = batches;
+      if (posed_.schedule == ml::schedule_kind::one_f_one_b) slots = std::min<std::int64_t>(batches, count - s);
+      plan.peak = std::max(plan.peak, stage->held.count + slots * stage->slot.count);
+    }
+    plan.cost = sum + slowest;
+    return plan;
+  }
+
+  const ml::inter_problem& posed_;
+  std::vector<std::pair<const ml::stage_candidate*, int>> chosen_;
+};
+
+/// The answers are those of the plans that keep to the limit.
+void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
+  const auto answer = ml::solve(posed);
+  const auto bound = ml::bound_of(posed);
+  std::vector<std::optional<std::int64_t>> least(static_cast<std::size_t>(posed.blocks) + 1);
+  std::optional<std::int64_t> least_bound;
+  for (const tried& plan : plans) {
+    if (posed.limit && plan.peak > posed.limit->count) continue;
+    auto& here = least[static_cast<std::size_t>(plan.stages)];
+    here = std::min(here.value_or(plan.cost), plan.cost);
+    least_bound = std::min(least_bound.value_or(plan.bound), plan.bound);
+  }
+  REQUIRE(bool(answer) == least_bound.has_value());
+  REQUIRE(bool(bound) == least_bound.has_value());
+  if (!answer) {
+    CHECK_FALSE(answer.error().empty());
+    CHECK(answer.error() == bound.error());
+    return;
+  }
+  CHECK(bound.value().count == *least_bound);
+  const auto& found = answer.value();
+  std::optional<ml::inter_plan> best;
+  for (std::size_t n = 0; n < least.size(); ++n) {
+    const auto plan = n < found.by_stages.size() ? found.by_stages[n] : std::nullopt;
+    REQUIRE(plan.has_value() == least[n].has_value());
+    if (!plan) continue;
+    CHECK(plan->cost.count == *least[n]);
+    CHECK(plan->candidates.size() == n);
+    const auto price = ml::evaluate(posed, plan->candidates);
+    CHECK_MESSAGE(price, price.error());
+    CHECK(price.value().cost == plan->cost);
+    CHECK(price.value().bound >= bound.value());
+    if (!best || plan->cost < best->cost) best = plan;
+  }
+  CHECK(found.best == best);
+}
+
+/// Eight blocks of a GPT-like model on two hosts of four.
+ml::inter_problem example() {
+  ml::inter_problem posed{.blocks = 8, .hosts = 2, .devices_per_host = 4, .micro_batches = 16};
+  for (int first = 0; first < 8; ++first) {
+    for (int end = first + 1; end <= 8; ++end) {
+      for (const int ranks : {1, 2, 4, 8}) {
+        const std::int64_t work = (end - first) * 1000;
+        posed.candidates.push_back(
+            {first, end, ranks, {work / ranks + 10 * ranks}, {work / 10}, {work / ranks}, {work / ranks / 4}});
+      }
+    }
+  }
+  posed.cut_within.assign(8, {5});
+  posed.cut_between.assign(8, {50});
+  return posed;
+}
+
+/// The candidate of the example for these blocks and ranks.
+std::int32_t find(const ml::inter_problem& posed, int first, int end, int ranks) {
+  for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
+    const auto& each = posed.candidates[c];
+    if (each.first_block == first && each.end_block == end && each.ranks == ranks) return static_cast<std::int32_t>(c);
+  }
+  return -1;
+}
+
+bool mentions(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+using optional_time = std::optional<std::int64_t>;
+
+void keep_least(optional_time& least, std::int64_t time) { least = std::min(least.value_or(time), time); }
+
+/// Alpa's dynamic program (section 5.2): for every slowest stage in turn, the least sum of stages that are no slower
+/// and have no more successors than memory lets them. Ranks are counted in order, and every number of stages by itself.
+class alpa {
+ public:
+  explicit alpa(const ml::inter_problem& posed) : posed_(posed), all_(posed.hosts * posed.devices_per_host) {}
+
+  /// The optimum for n stages is entry n.
+  std::vector<optional_time> by_stages() const {
+    std::set<std::int64_t> slowest_times;
+    for (const auto& each : posed_.candidates) slowest_times.insert(rest_of(each));
+    std::vector<optional_time> best(static_cast<std::size_t>(posed_.blocks) + 1);
+    for (const std::int64_t slowest : slowest_times) {
+      sums ends(best.size(), std::vector<optional_time>(static_cast<std::size_t>(all_) + 1));
+      const sums none = ends;
+      ends.back().back() = 0;
+      for (std::size_t stages = 1; stages < best.size(); ++stages) {
+        sums longer = none;
+        for (const auto& each : posed_.candidates) {
+          if (rest_of(each) <= slowest && most_stages(each) >= static_cast<std::int64_t>(stages))
+            add(each, ends, longer);
+        }
+        ends = longer;
+        if (const auto sum = ends[0][0]) keep_least(best[stages], *sum + slowest);
+      }
+    }
+    return best;
+  }
+
+ private:
+  using sums = std::vector<std::vector<optional_time>>;  // by first block and rank
+
+  std::int64_t rest_of(const ml::stage_candidate& each) const {
+    return (posed_.micro_batches - 1) * each.time.count + each.once.count;
+  }
+
+  /// With itself.
+  std::int64_t most_stages(const ml::stage_candidate& each) const {
+    return (posed_.limit->count - each.held.count) / each.slot.count;
+  }
+
+  void add(const ml::stage_candidate& each, const sums& ends, sums& longer) const {
+    const auto first = static_cast<std::size_t>(each.first_block), end = static_cast<std::size_t>(each.end_block);
+    for (int rank = 0; rank + each.ranks <= all_; ++rank) {
+      const int in_host = rank % posed_.devices_per_host;
+      if (in_host != 0 && in_host + each.ranks > posed_.devices_per_host) continue;
+      const auto after = ends[end][static_cast<std::size_t>(rank + each.ranks)];
+      const auto cut = first == 0 ? 0 : (in_host != 0 ? posed_.cut_within : posed_.cut_between)[first].count;
+      if (after) keep_least(longer[first][static_cast<std::size_t>(rank)], *after + each.time.count + cut);
+    }
+  }
+
+  const ml::inter_problem& posed_;
+  int all_;
+};
+
+/// Alpa's own random problems: costs that scale with ranks by one exponent, and so many successors at most. More
+/// micro-batches than blocks make the memory of 1F1B what Alpa counts. `whole` adds what Alpa leaves out.
+ml::inter_problem alpa_problem(numbers& from, int blocks, int hosts, int devices_per_host, bool whole) {
+  ml::inter_problem posed{.blocks = blocks, .hosts = hosts, .devices_per_host = devices_per_host};
+  posed.micro_batches = draw(from, 0, 1) ? 16 : 512;
+  posed.limit = {100 * blocks};
+  const double exponent = draw(from, -2.0, 2.0);
+  for (int first = 0; first < posed.blocks; ++first) {
+    for (int end = first + 1; end <= posed.blocks; ++end) {
+      for (const int ranks : stage_sizes(posed.hosts, posed.devices_per_host)) {
+        const double time = 1e9 * (end - first) * draw(from, 1.0, 2.0) * std::pow(ranks, exponent);
+        const std::int64_t most_stages = draw(from, 0, posed.blocks), slot = draw(from, 1, 100);
+        posed.candidates.push_back(
+            {first, end, ranks, {static_cast<std::int64_t>(time)}, {}, {100 * blocks - slot * most_stages}, {slot}});
+        if (whole) posed.candidates.back().once = {draw(from, 0, 1000000000)};
+      }
+    }
+  }
+  for (int b = 0; b < posed.blocks; ++b) {
+    posed.cut_within.push_back({whole ? draw(from, 0, 100000000) : 0});
+    posed.cut_between.push_back({whole ? draw(from, 0, 1000000000) : 0});
+  }
+  return posed;
+}
+
+}  // namespace
+
+TEST_CASE("plans of every number of stages and the bound equal those of an enumeration, under any limit") {
+  numbers from(20220711);
+  int limited = 0, without_plan = 0;
+  for (int trial = 0; trial < 300; ++trial) {
+    CAPTURE(trial);
+    ml::inter_problem posed = random_problem(from);
+    const auto plans = enumeration(posed).plans;
+    compare(posed, plans);
+    if (plans.empty()) {
+      ++without_plan;
+      continue;
+    }
+    const auto [leanest, fullest] =
+        std::minmax_element(plans.begin(), plans.end(), [](const tried& a, const tried& b) { return a.peak < b.peak; });
+    posed.limit = {fullest->peak};
+    compare(posed, plans);
+    for (int binding = 0; binding < 3; ++binding) {
+      posed.limit = {draw(from, static_cast<int>(leanest->peak), static_cast<int>(fullest->peak))};
+      compare(posed, plans);
+      ++limited;
+    }
+    if (leanest->peak == 0) continue;
+    posed.limit = {leanest->peak - 1};
+    compare(posed, plans);
+    CHECK(mentions(ml::solve(posed).error(), "holds " + std::to_string(leanest->peak) + " bytes, 1 more"));
+  }
+  CHECK(limited > 600);
+  CHECK(without_plan > 10);
+}
+
+TEST_CASE("the optima are those of Alpa's dynamic program on its own random costs, and with what it leaves out") {
+  numbers from(1);
+  int solved = 0, refused = 0;
+  const auto compare_with_alpa = [&](const ml::inter_problem& posed) {
+    const auto answer = ml::solve(posed);
+    const auto expected = alpa(posed).by_stages();
+    for (std::size_t n = 0; answer && n < expected.size(); ++n) {
+      const auto& by_stages = answer.value().by_stages;
+      const auto found = n < by_stages.size() ? by_stages[n] : std::nullopt;
+      REQUIRE(found.has_value() == expected[n].has_value());
+      if (found) CHECK(found->cost.count == *expected[n]);
+    }
+    const bool any = std::any_of(expected.begin(), expected.end(), [](auto cost) { return cost.has_value(); });
+    REQUIRE_MESSAGE(bool(answer) == any, answer.error());
+    ++(any ? solved : refused);
+  };
+  for (const int blocks : {4, 8}) {
+    for (const int hosts : {1, 4}) {
+      for (const int devices_per_host : {1, 4}) {
+        for (int trial = 0; trial < 40; ++trial) {
+          compare_with_alpa(alpa_problem(from, blocks, hosts, devices_per_host, trial % 2 == 1));
+        }
+      }
+    }
+  }
+  CHECK(solved > 250);
+  CHECK(refused > 10);
+  for (int trial = 0; trial < 8; ++trial) compare_with_alpa(alpa_problem(from, 14, 3, 4, true));
+}
+
+TEST_CASE("four blocks of weight 1 2 3 4 that speed up by n^0.8 are cut as by Alpa") {
+  ml::inter_problem posed{.blocks = 4, .hosts = 1, .devices_per_host = 4};
+  for (int first = 0; first < 4; ++first) {
+    for (int end = first + 1; end <= 4; ++end) {
+      for (const int ranks : {1, 2, 4}) {
+        const int weight = (end * (end + 1) - first * (first + 1)) / 2;
+        posed.candidates.push_back({first, end, ranks, ml::from_seconds(weight / std::pow(ranks, 0.8)), {}, {}, {}});
+      }
+    }
+  }
+  posed.cut_within = posed.cut_between = std::vector<ml::picoseconds>(4);
+  for (const int batches : {1, 4, 16}) {
+    posed.micro_batches = batches;
+    const auto best = ml::solve(posed).value().best;
+    CHECK(best.candidates == std::vector{find(posed, 0, 4, 4)});
+    CHECK(ml::seconds(best.cost) == doctest::Approx(3.2987698 * batches));
+  }
+  posed.micro_batches = 64;
+  const auto best = ml::solve(posed).value().best;
+  CHECK(best.candidates == std::vector{find(posed, 0, 2, 1), find(posed, 2, 3, 1), find(posed, 3, 4, 2)});
+  CHECK(ml::seconds(best.cost) == doctest::Approx(197.2973967));
+}
+
+TEST_CASE("no schedule beats the bound, however a stage's time is split") {
+  numbers from(9);
+  for (int trial = 0; trial < 300; ++trial) {
+    CAPTURE(trial);
+    const int count = draw(from, 1, 6);
+    ml::inter_problem posed{.blocks = count, .hosts = 1, .devices_per_host = count, .micro_batches = draw(from, 1, 20)};
+    posed.cut_within.resize(static_cast<std::size_t>(count));
+    posed.cut_between = posed.cut_within;
+    std::vector<ml::stage_times> times;
+    std::vector<ml::picoseconds> transfers;
+    std::vector<std::int32_t> all;
+    for (int s = 0; s < count; ++s) {
+      times.push_back({{draw(from, 0, 100)}, {draw(from, 0, 100)}});
+      posed.candidates.push_back({s, s + 1, 1, times.back().forward + times.back().backward, {}, {}, {}});
+      all.push_back(s);
+      if (s == 0) continue;
+      transfers.push_back({draw(from, 0, 50)});
+      posed.cut_within[static_cast<std::size_t>(s)] = 2 * transfers.back();
+    }
+    const auto bound = ml::evaluate(posed, all).value().bound;
+    CHECK(bound == ml::bound_of(posed).value());
+    for (const auto kind : {ml::schedule_kind::gpipe, ml::schedule_kind::one_f_one_b}) {
+      CHECK(ml::makespan(kind, times, transfers, posed.micro_batches) >= bound);
+    }
+    for (auto& each : times) each = {each.forward + each.backward, {}};
+    for (auto& each : transfers) each = 2 * each;
+    CHECK(ml::makespan(ml::schedule_kind::forward_only, times, transfers, posed.micro_batches) >= bound);
+  }
+}
+
+TEST_CASE("the price of a plan, by hand") {
+  const ml::inter_problem posed = example();
+  const std::vector plan{find(posed, 0, 3, 2), find(posed, 3, 5, 2), find(posed, 5, 8, 4)};
+  const auto price = ml::evaluate(posed, plan).value();
+  // times 1520, 1020, 790; once 300, 200, 300; cuts 5 on the first host and 50 to the second
+  CHECK(price.cost.count == 1520 + 5 + 1020 + 50 + 790 + 15 * 1520 + 300);
+  CHECK(price.bound.count == 16 * 1520 + 300);
+  CHECK(price.peak.count == 1500 + 3 * 375);
+  CHECK(price.where == 0);
+  // two stages of time 1040 and once 400: the second begins after the first, which then still has to go back
+  const auto halves = ml::evaluate(posed, {find(posed, 0, 4, 4), find(posed, 4, 8, 4)}).value();
+  CHECK(halves.cost.count == 1040 + 50 + 1040 + 15 * 1040 + 400);
+  CHECK(halves.bound.count == 1040 + 50 + 16 * 1040);
+}
+
+TEST_CASE("the referee refuses what is no plan, and says why") {
+  ml::inter_problem posed = example();
+  const auto at = [&](int first, int end, int ranks) { return find(posed, first, end, ranks); };
+  const auto why = [&](const std::vector<std::int32_t>& plan) { return ml::evaluate(posed, plan).error(); };
+  CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "");
+  CHECK(why({at(0, 3, 4), at(4, 8, 4)}) == "stage 1 begins with block 4 where block 3 is next");
+  CHECK(why({at(0, 5, 4), at(4, 8, 4)}) == "stage 1 begins with block 4 where block 5 is next");
+  CHECK(why({at(4, 8, 4), at(0, 4, 4)}) == "stage 0 begins with block 4 where block 0 is next");
+  CHECK(why({at(0, 4, 4), at(4, 7, 4)}) == "the stages end before block 7");
+  CHECK(why({at(0, 4, 4), at(4, 8, 2)}) == "the stages leave rank 6 idle");
+  CHECK(why({at(0, 4, 4), at(4, 8, 8)}) == "stage 1 needs 8 ranks from rank 4 on, more than there are");
+  CHECK(mentions(why({at(0, 3, 1), at(3, 5, 4), at(5, 8, 2)}), "stage 1 of 4 ranks straddles hosts of 4 devices"));
+  CHECK(mentions(why({at(0, 2, 1), at(2, 4, 2), at(4, 6, 2), at(6, 8, 2)}), "it begins with rank 3"));
+  CHECK(why({at(0, 4, 4), 1000}) == "stage 1 is a candidate that does not exist");
+  CHECK(why({at(0, 4, 4), -1}) == "stage 1 is a candidate that does not exist");
+  CHECK(why({}) == "the stages end before block 0");
+  posed.limit = {1499};  // the first of two stages holds 1000 + 2 · 250
+  CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "stage 0 holds 1500 bytes, 1 more than the limit");
+  posed.limit = {1500};
+  CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "");
+  posed.schedule = ml::schedule_kind::gpipe;
+  CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "stage 0 holds 5000 bytes, 3500 more than the limit");
+}
+
+TEST_CASE("a sentence names what rules out all plans") {
+  const auto without = [](auto which) {
+    ml::inter_problem posed = example();
+    std::erase_if(posed.candidates, which);
+    return ml::solve(posed).error();
+  };
+  CHECK(mentions(without([](const auto& each) { return each.first_block == 3 || each.end_block > 3; }),
+                 "end before block 3, where none begins"));
+  CHECK(mentions(without([](const auto&) { return true; }), "end before block 0, where none begins"));
+  CHECK(mentions(without([](const auto& each) { return each.ranks > 1 || each.end_block - each.first_block < 3; }),
+                 "tile 2 hosts of 4 devices in order; they have 1 ranks"));
+  ml::inter_problem posed = example();
+  posed.limit = {999};
+  CHECK(ml::solve(posed).error() ==
+        "no plan keeps to the limit of 999 bytes per rank: the leanest, of 1 stage, holds 1250 bytes, 251 more; raise "
+        "the limit or price leaner stages");
+}
+
+TEST_CASE("a faulty problem is refused with its fault") {
+  const auto fault = [](auto plant) {
+    ml::inter_problem posed = example();
+    REQUIRE(ml::check(posed).empty());
+    plant(posed);
+    const auto found = ml::check(posed);
+    REQUIRE(found.size() == 1);
+    CHECK(ml::solve(posed).error() == found.front());
+    CHECK(ml::bound_of(posed).error() == found.front());
+    return found.front();
+  };
+  using problem = ml::inter_problem;
+  CHECK(mentions(fault([](problem& p) { p.blocks = 0; }), "no blocks"));
+  CHECK(mentions(fault([](problem& p) { p.micro_batches = 0; }), "no micro-batches"));
+  CHECK(mentions(fault([](problem& p) { p.hosts = 0; }), "no devices"));
+  CHECK(mentions(fault([](problem& p) { p.hosts = p.devices_per_host = 1 << 20; }), "2^31 devices"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].first_block = -1; }), "candidate 3 runs the blocks from -1"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].end_block = 0; }), "candidate 3 runs the blocks from 0 to 0"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].end_block = 9; }), "must run at least one of 8"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].ranks = 0; }), "candidate 3 has 0 ranks"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].ranks = 6; }), "neither part of a host of 4"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].ranks = 12; }), "nor 1 to 2 whole ones"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].time = {-1}; }), "negative time"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].once = {-1}; }), "negative time"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].held = {-1}; }), "negative size"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].slot = {-1}; }), "negative size"));
+  CHECK(mentions(fault([](problem& p) { p.cut_within.pop_back(); }),
+                 "there are 7 prices of cuts within a host for 8 blocks"));
+  CHECK(mentions(fault([](problem& p) { p.cut_between[2] = {-1}; }), "a cut between hosts has a negative price"));
+  CHECK(mentions(fault([](problem& p) { p.limit = {-1}; }), "the limit is negative"));
+  const std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  CHECK(mentions(fault([=](problem& p) { p.candidates[3].time = {most}; }), "2^60 ps"));
+  CHECK(mentions(fault([=](problem& p) { p.candidates[3].time = {(std::int64_t{1} << 60) / 24}; }), "2^60 ps"));
+  CHECK(mentions(fault([=](problem& p) { p.candidates[3].once = {most}; }), "2^60 ps"));
+  CHECK(mentions(fault([=](problem& p) { p.cut_between[3] = {most / 8}; }), "2^60 ps"));
+  CHECK(mentions(fault([=](problem& p) { p.candidates[3].held = {most}; }), "2^60 bytes"));
+  CHECK(mentions(fault([=](problem& p) { p.candidates[3].slot = {most / 16}; }), "2^60 bytes"));
+}
+
+TEST_CASE("sums just below the largest are added exactly") {
+  ml::inter_problem posed{.blocks = 2, .hosts = 1, .devices_per_host = 2, .micro_batches = 1};
+  const std::int64_t most = (std::int64_t{1} << 60) / 3 - 1;
+  posed.candidates = {{0, 1, 1, {most}, {}, {}, {}}, {1, 2, 1, {most}, {}, {}, {}}};
+  posed.cut_within = posed.cut_between = {{}, {1}};
+  REQUIRE(ml::check(posed).empty());
+  CHECK(ml::solve(posed).value().best.cost.count == 2 * most + 1);
+  CHECK(ml::bound_of(posed).value().count == 2 * most + 1);
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner/stage_choices.hpp: the plan of every assignment can be lowered; that of the best one costs what the assignment
+// says, and no combination of strategies, storages and accumulators costs less.
+#include <meshloom/planner/intra.hpp>
+#include <meshloom/planner/stage_choices.hpp>
+#include <meshloom/plan/stage_price.hpp>
+#include <meshloom/program/check.hpp>
+#include <meshloom/program/lower.hpp>
+
+#include "../plan/models.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+namespace ml = meshloom;
+using namespace ml::axis;
+using ml::picoseconds;
+
+namespace {
+
+using options = std::vector<std::int32_t>;
+
+ml::problem posed_on(const ml::graph& graph, std::vector<ml::mesh_axis_size> mesh, std::int32_t ranks) {
+  ml::manual asked = ml::automatic();
+  asked.mesh = std::move(mesh);
+  return ml::formulate(graph, models::near_ranks(ranks), asked);
+}
+
+/// Blocks [first, end) on `mesh`, from `first_rank` on.
+ml::stage_plan stage_on(const ml::mesh_shape& mesh, std::int32_t first, std::int32_t end, std::int32_t first_rank = 0) {
+  ml::stage_plan stage;
+  for (const char* name : {"outer", "inner"}) {
+    if (static_cast<int>(stage.mesh_axes.size()) < mesh.rank) stage.mesh_axes.push_back(name);
+  }
+  stage.first_rank = first_rank;
+  stage.mesh = mesh;
+  stage.first_block = first;
+  stage.end_block = end;
+  stage.recompute.assign(static_cast<std::size_t>(end - first), false);
+  return stage;
+}
+
+std::int32_t blocks_in(const ml::graph& graph) { return static_cast<std::int32_t>(ml::blocks_of(graph).size()); }
+
+ml::plan plan_with(const ml::graph& graph, const std::vector<ml::stage_plan>& stages, std::int32_t micro_batches) {
+  ml::plan made{.model = ml::hash_of(graph),
+                .sizes = graph.sizes,
+                .ranks = 0,
+                .micro_batches = micro_batches,
+                .stages = {},
+                .predicted = {},
+                .bound = {}};
+  for (const ml::stage_plan& stage : stages) {
+    made.ranks += stage.mesh.ranks();
+    made.stages.add(stage);
+  }
+  return made;
+}
+
+/// What a step of a stage takes.
+picoseconds step_of(const ml::stage_price& price, std::int32_t micro_batches) {
+  return micro_batches * (price.forward + price.backward) + price.update;
+}
+
+/// The best assignment once random prices, up to `most`, are added to every option: another legal one each time.
+options shaken(ml::intra_problem posed, picoseconds most, std::uint32_t seed) {
+  std::mt19937_64 random(seed);
+  for (ml::intra_choice& each : posed.choices) {
+    for (picoseconds& cost : each.cost)
+      cost += picoseconds{static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(most.count + 1))};
+  }
+  ml::intra_options quick;
+  quick.rounds = 40;
+  quick.neighbourhoods = 0;
+  quick.nodes = 5;
+  return ml::solve_intra(posed, quick).value().options;
+}
+
+/// The best assignment of a stage, then some that are legal.
+std::vector<options> some_assignments(const ml::stage_choices& choices, std::uint32_t count) {
+  const ml::intra_answer best = ml::solve_intra(choices.made()).value();
+  CHECK(best.closed());
+  std::vector<options> found{best.options};
+  for (std::uint32_t seed = 1; seed <= count; ++seed)
+    found.push_back(shaken(choices.made(), {best.cost.count / 40 << (seed % 4 * 2)}, seed));
+  return found;
+}
+
+/// Checks that a plan can be lowered to a program without a fault, and returns it.
+ml::program sound_program(const ml::graph& graph, const ml::plan& made, const ml::cluster& machine) {
+  const auto faults = ml::check(graph, made);
+  REQUIRE_MESSAGE(faults.empty(), faults.front());
+  const ml::program program = ml::lower(graph, made, machine);
+  const auto wrong = ml::check(program);
+  CHECK_MESSAGE(wrong.empty(), wrong.front());
+  return program;
+}
+
+std::int64_t buffers_in(const ml::stage_program& stage, ml::memory where) {
+  return std::count_if(stage.buffers.begin(), stage.buffers.end(),
+                       [&](const auto& each) { return each.where == where; });
+}
+
+double ratio(picoseconds a, picoseconds b) { return static_cast<double>(a.count) / static_cast<double>(b.count); }
+
+/// `lower` makes the forms of a value in the order in which they are read. Where another order would be cheaper, or the
+/// next stage wants another form than the one that is made, a plan costs a little more than its assignment says.
+constexpr double least_share = 0.85;
+
+/// Compares the best assignment of a stage and some others with their plans; returns how many cost less than they say.
+int compare(const ml::graph& graph, const ml::mesh_shape& mesh, std::int32_t parts, std::uint32_t others) {
+  const ml::problem posed = posed_on(graph, {{"outer", 0}, {"inner", 0}}, mesh.ranks());
+  const ml::stage_choices choices(posed, stage_on(mesh, 0, blocks_in(graph)), parts, 1, {});
+  REQUIRE(choices.stuck().empty());
+  CHECK(ml::check(choices.made()).empty());
+  int cheaper = 0;
+  const auto assignments = some_assignments(choices, others);
+  for (std::size_t which = 0; which < assignments.size(); ++which) {
+    CAPTURE(which);
+    const ml::intra_price says = ml::evaluate(choices.made(), assignments[which]);
+    REQUIRE(says.allowed);
+    const ml::plan made = plan_with(graph, {choices.plan_of(assignments[which])}, parts);
+    const ml::program program = sound_program(graph, made, posed.cluster);
+    const picoseconds step = step_of(ml::prices_of(graph, made, posed.cluster).front(), parts);
+    if (which == 0) CHECK(step == says.cost);
+    CHECK(ratio(says.cost, step) > least_share);
+    cheaper += step < says.cost ? 1 : 0;
+
+    const ml::stage_cost cost = choices.cost_of(assignments[which]);
+    CHECK(parts * cost.time + cost.once == says.cost);
+    CHECK(cost.fixed + cost.slot + cost.transient == says.peak);
+    const ml::stage_program& stage = program.stages[ml::stage_id{0}];
+    CHECK(cost.fixed <= stage.fixed);
+    CHECK(stage.fixed.count < cost.fixed.count + ml::arena_alignment * buffers_in(stage, ml::memory::fixed));
+    if (which > 0) continue;  // which forms are kept for backward is for `lower` to say
+    CHECK(cost.slot.count <= stage.kept.count * 105 / 100);
+    CHECK(stage.kept.count <= cost.slot.count + ml::arena_alignment * buffers_in(stage, ml::memory::kept));
+  }
+  return cheaper;
+}
+
+/// A model of one product, and its loss.
+ml::graph one_product(std::int64_t samples, std::int64_t in, std::int64_t out) {
+  return ml::trace(ml::training{.model = ml::linear_without_bias<embed, vocab>{},
+                                .loss = ml::cross_entropy<vocab>{},
+                                .optimizer = ml::adamw{},
+                                .sizes = ml::sizes{ml::size<batch>{samples}, ml::size<embed>{in}, ml::size<vocab>{out}},
+                                .input = ml::tensor<batch, embed>{},
+                                .target = ml::integers<batch>{}});
+}
+
+/// The least price of all plans without a fault: every combination of strategies, storage and accumulator.
+picoseconds least_of_all(const ml::problem& posed, ml::plan made, int& legal) {
+  const ml::graph& graph = posed.graph;
+  ml::stage_plan& stage = made.stages[ml::stage_id{0}];
+  REQUIRE(graph.parameters.size() == 1);
+  const auto specs = ml::all_specs(2, stage.mesh, true);
+  std::size_t combinations = 1;
+  for (const ml::node& at : graph.nodes) {
+    if (at.when != ml::phase::update) combinations *= static_cast<std::size_t>(at.op->choices.count);
+  }
+  picoseconds least{std::numeric_limits<std::int64_t>::max()};
+  for (std::size_t number = 0; number < combinations * specs.size() * specs.size() * specs.size(); ++number) {
+    std::size_t rest = number;
+    const auto next = [&](std::size_t count) {
+      const std::size_t which = rest % count;
+      rest /= count;
+      return which;
+    };
+    stage.parameters[0].stored = specs[next(specs.size())];
+    stage.parameters[0].state = specs[next(specs.size())];
+    stage.parameters[0].accumulated = {specs[next(specs.size())]};
+    if (stage.parameters[0].stored.has_partial() || stage.parameters[0].state.has_partial()) continue;
+    for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
+      const auto id = static_cast<ml::node_id>(n);
+      const ml::node& at = graph.nodes[id];
+      if (at.when == ml::phase::update)
+        stage.strategies[id] = ml::update_strategy(at, stage.mesh, stage.parameters[0].state);
+      else
+        stage.strategies[id].row[0] = static_cast<std::uint8_t>(next(static_cast<std::size_t>(at.op->choices.count)));
+    }
+    if (!ml::check(graph, made).empty()) continue;
+    least = std::min(least, step_of(ml::prices_of(graph, made, posed.cluster).front(), made.micro_batches));
+    ++legal;
+  }
+  return least;
+}
+
+void compare_with_all(std::int64_t samples, std::int64_t in, std::int64_t out, std::int32_t parts) {
+  const ml::graph graph = one_product(samples, in, out);
+  const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  const ml::stage_choices choices(posed, stage_on({1, {2}}, 0, blocks_in(graph)), parts, 1, {});
+  const ml::intra_answer best = ml::solve_intra(choices.made()).value();
+  int legal = 0;
+  const ml::plan made = plan_with(graph, {choices.plan_of(best.options)}, parts);
+  const picoseconds least = least_of_all(posed, made, legal);
+  CHECK(legal > 10'000);
+  CHECK(best.cost == least);
+  CHECK(best.bound == least);
+}
+
+}  // namespace
+
+TEST_CASE("the best assignment costs what its plan costs, others about that, and every plan can be lowered") {
+  int cheaper = 0;
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    for (const ml::mesh_shape& mesh : {ml::mesh_shape{}, ml::mesh_shape{1, {2}}, ml::mesh_shape{1, {3}}})
+      cheaper += compare(graph, mesh, name == "tied" ? 4 : 2, 3);
+  }
+  cheaper += compare(models::all()[2].graph, {2, {2, 2}}, 2, 3);
+  CHECK(cheaper > 10);
+}
+
+TEST_CASE("no combination of strategies, storages and accumulators costs less") {
+  compare_with_all(8, 6, 4, 2);
+  compare_with_all(2, 4, 64, 1);
+}
+
+TEST_CASE("the plan of every stage of a pipeline can be lowered, and costs about what its assignment says") {
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    const std::int32_t cut = blocks_in(graph) / 2, end = blocks_in(graph), parts = 4;
+    for (const auto& [first_ranks, second_ranks] : {std::pair{2, 2}, {1, 2}, {2, 1}}) {
+      const auto mesh = [](std::int32_t ranks) { return ranks == 1 ? ml::mesh_shape{} : ml::mesh_shape{1, {ranks}}; };
+      const ml::problem posed = posed_on(graph, {{"outer", 0}}, first_ranks + second_ranks);
+      const ml::stage_choices first(posed, stage_on(mesh(first_ranks), 0, cut), parts, 2, {});
+      const ml::stage_choices second(posed, stage_on(mesh(second_ranks), cut, end, first_ranks), parts, 1, {});
+      const auto firsts = some_assignments(first, 4), seconds = some_assignments(second, 4);
+      for (std::size_t which = 0; which < firsts.size(); ++which) {
+        const ml::plan made = plan_with(graph, {first.plan_of(firsts[which]), second.plan_of(seconds[which])}, parts);
+        sound_program(graph, made, posed.cluster);
+        const auto prices = ml::prices_of(graph, made, posed.cluster);
+        const picoseconds says[] = {ml::evaluate(first.made(), firsts[which]).cost,
+                                    ml::evaluate(second.made(), seconds[which]).cost};
+        for (const std::size_t s : {0, 1}) CHECK(ratio(says[s], step_of(prices[s], parts)) > least_share);
+      }
+    }
+  }
+}
+
+TEST_CASE("more slots keep more activations, and nothing else changes") {
+  const ml::graph& graph = models::all()[0].graph;
+  const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  const ml::stage_plan stage = stage_on({1, {2}}, 0, blocks_in(graph));
+  const ml::stage_choices one(posed, stage, 4, 1, {}), three(posed, stage, 4, 3, {});
+  for (const options& each : some_assignments(one, 3)) {
+    const ml::stage_cost cost = one.cost_of(each);
+    CHECK(three.cost_of(each) == cost);
+    CHECK(ml::evaluate(three.made(), each).peak == cost.fixed + 3 * cost.slot + cost.transient);
+    CHECK(three.plan_of(each) == one.plan_of(each));
+  }
+}
+
+TEST_CASE("a limit is kept to, by paying for it") {
+  const ml::graph& graph = models::all()[2].graph;
+  const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  const ml::stage_plan stage = stage_on({1, {2}}, 0, blocks_in(graph));
+  const ml::stage_choices free(posed, stage, 2, 1, {});
+  const ml::intra_answer best = ml::solve_intra(free.made()).value();
+  const ml::bytes peak = ml::evaluate(free.made(), best.options).peak;
+  const ml::bytes limit{peak.count * 8 / 10};
+  const ml::stage_choices tight(posed, stage, 2, 1, limit);
+  const ml::intra_answer lean = ml::solve_intra(tight.made()).value();
+  CHECK(ml::evaluate(free.made(), lean.options).peak <= limit);
+  CHECK(lean.cost > best.cost);
+  CHECK(!ml::solve_intra(ml::stage_choices(posed, stage, 2, 1, ml::bytes{peak.count / 10}).made()));
+}
+
+TEST_CASE("an operator that no strategy is allowed for is named") {
+  const ml::graph& graph = models::all()[0].graph;
+  ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  posed.constraints.pins = {{"positions.pointwise", "outer", "mlp"}};  // not an axis of the result
+  const ml::stage_choices choices(posed, stage_on({1, {2}}, 0, blocks_in(graph)), 1, 1, {});
+  CHECK(choices.stuck() == "positions.pointwise");
+  CHECK(ml::stage_choices(posed, stage_on({1, {2}}, 2, blocks_in(graph)), 1, 1, {}).stuck().empty());
+}
+
+TEST_SUITE("all") {
+  TEST_CASE("the best assignment costs what its plan costs, on every mesh, for many others") {
+    for (const auto& [name, graph] : models::all()) {
+      CAPTURE(name);
+      for (const ml::mesh_shape& mesh :
+           {ml::mesh_shape{1, {2}}, ml::mesh_shape{1, {3}}, ml::mesh_shape{1, {4}}, ml::mesh_shape{2, {2, 2}}}) {
+        for (const std::int32_t parts : {1, 2, 4}) CHECK(compare(graph, mesh, parts, 20) > 10);
+      }
+    }
+  }
+
+  TEST_CASE("no combination of strategies, storages and accumulators costs less, for many shapes") {
+    for (const std::int64_t samples : {2, 16, 64}) {
+      for (const std::int64_t in : {2, 30}) {
+        for (const std::int64_t out : {3, 40}) {
+          for (const std::int32_t parts : {1, 2}) compare_with_all(samples, in, out, parts);
+        }
+      }
+    }
+  }
+}
