@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// planner/stage_search.hpp: every range of blocks has a candidate on every mesh, priced as if it had been solved alone;
-// what is left out costs more than it is worth.
+// planner/stage_search.hpp: every range of blocks has a candidate on every mesh, priced as if it had been solved alone,
+// holding what its program holds; what is open takes no more than it will cost.
+#include <meshloom/planner/stage_memory.hpp>
 #include <meshloom/planner/stage_search.hpp>
 #include <meshloom/sharding/meshes.hpp>
 
@@ -9,7 +10,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -19,53 +22,71 @@ using ml::picoseconds;
 
 namespace {
 
-constexpr picoseconds everything{std::numeric_limits<std::int64_t>::max()};
+/// How many thousandths the best way found along the copies of a layer may be from the best there is.
+constexpr std::int64_t closeness = 1;
 
-/// Everything about a candidate but its memory.
-using priced = std::tuple<std::int32_t, std::int32_t, std::int32_t, picoseconds>;
-
-priced price_of(const ml::stage_candidate& each, std::int32_t micro_batches) {
-  return {each.first_block, each.end_block, each.ranks, micro_batches * each.time + each.once};
+/// Everything that can be priced and measured.
+ml::stage_search priced(const ml::problem& posed, std::int32_t micro_batches) {
+  ml::stage_search search(posed, micro_batches, {});
+  search.reach(posed.cluster.ranks());
+  search.refine_all();
+  CHECK(search.stuck().empty());
+  return search;
 }
 
-/// Checks that every candidate costs what its own problem costs; returns how many there are.
+/// The best way to run a range on a mesh.
+struct best_way {
+  ml::stage_plan stage;
+  picoseconds time{std::numeric_limits<std::int64_t>::max()};
+};
+using range_on_mesh = std::tuple<std::int32_t, std::int32_t, std::array<std::int32_t, ml::max_mesh_rank>>;
+
+/// Checks that the best way costs what the range's own problem costs.
+void check_price(const ml::problem& posed, std::int32_t micro_batches, const best_way& found) {
+  const ml::stage_choices choices(posed, found.stage, micro_batches, 1, {});
+  const ml::intra_answer alone = ml::solve_intra(choices.made()).value();
+  CHECK(found.time >= alone.bound);
+  CHECK(found.time.count - alone.cost.count <= alone.cost.count * closeness / 1000);
+}
+
+/// Checks every way to run a range; returns how many ranges × meshes there are.
 int check_alone(const ml::problem& posed, std::int32_t micro_batches) {
-  ml::stage_search search(posed, micro_batches, {});
-  search.run_whole();
-  search.run_parts(everything);
-  CHECK(search.stuck().empty());
-  const auto candidates = search.candidates(false), bounds = search.candidates(true);
-  REQUIRE(candidates.size() == bounds.size());
-  for (std::size_t k = 0; k < candidates.size(); ++k) {
-    const ml::stage_candidate& each = candidates[k];
+  const ml::stage_search search = priced(posed, micro_batches);
+  std::map<range_on_mesh, best_way> best;
+  std::map<std::tuple<std::int32_t, std::int32_t, std::int32_t>, picoseconds> fastest;
+  for (std::size_t k = 0; k < search.candidates().size(); ++k) {
+    const ml::stage_candidate& each = search.candidates()[k];
     CAPTURE(each.first_block);
     CAPTURE(each.end_block);
     CAPTURE(each.ranks);
-    const ml::stage_plan stage = search.plan_of(k, 0);
+    CHECK(!search.is_open(static_cast<std::int32_t>(k)));
+    const ml::stage_plan stage = search.plan_of(static_cast<std::int32_t>(k), 0);
     CHECK(stage.first_block == each.first_block);
     CHECK(stage.end_block == each.end_block);
     CHECK(stage.mesh.ranks() == each.ranks);
-    const ml::stage_choices choices(posed, stage, micro_batches, 1, {});
-    const ml::intra_answer alone = ml::solve_intra(choices.made()).value();
-    const ml::stage_cost cost = choices.cost_of(alone.options);
-    CHECK(micro_batches * each.time + each.once == alone.cost);
-    CHECK(each.held == cost.fixed + cost.transient);
-    CHECK(each.slot == cost.slot);
-    CHECK(choices.plan_of(alone.options) == stage);
-    CHECK(bounds[k].time == picoseconds{});
-    CHECK(bounds[k].once == alone.bound);
+    const ml::stage_memory memory = ml::memory_of(posed, stage, micro_batches);
+    CHECK(each.slot == memory.slot);
+    CHECK(each.held == memory.fixed + memory.transient);
+    const picoseconds time = micro_batches * each.time + each.once;
+    best_way& known = best[{each.first_block, each.end_block, stage.mesh.size}];
+    if (time < known.time) known = {stage, time};
+    picoseconds& least = fastest.try_emplace({each.first_block, each.end_block, each.ranks}, time).first->second;
+    least = std::min(least, time);
   }
-  return static_cast<int>(candidates.size());
+  for (const auto& [where, found] : best) check_price(posed, micro_batches, found);
+  for (const ml::stage_candidate& each : search.bounds())
+    CHECK(micro_batches * each.time + each.once <= fastest.at({each.first_block, each.end_block, each.ranks}));
+  CHECK(search.bounds().size() == fastest.size());
+  return static_cast<int>(best.size());
 }
 
 /// What ranges of blocks have candidates, by ranks.
 std::set<std::tuple<std::int32_t, std::int32_t, std::int32_t>> ranges_of(const ml::problem& posed) {
   ml::stage_search search(posed, 1, {});
-  search.run_whole();
-  search.run_parts(everything);
+  search.reach(posed.cluster.ranks());
   std::set<std::tuple<std::int32_t, std::int32_t, std::int32_t>> found;
-  for (const ml::stage_candidate& each : search.candidates(false))
-    found.insert({each.first_block, each.end_block, each.ranks});
+  for (const ml::stage_candidate& each : search.candidates())
+    CHECK(found.insert({each.first_block, each.end_block, each.ranks}).second);
   return found;
 }
 
@@ -123,61 +144,74 @@ TEST_CASE("constraints leave the ranges that keep to them") {
   CHECK(ranges(ml::pipeline(2), 2).count({0, 7, 2}) == 0);
 }
 
-TEST_CASE("what is left out is not worth its price") {
-  const ml::graph graph = models::vectors({.layers = 6});
-  const ml::problem posed = ml::formulate(graph, models::near_ranks(4));
-  const std::int32_t micro_batches = 2;
-  ml::stage_search all(posed, micro_batches, {});
-  all.run_parts(everything);
-  std::vector<priced> prices;
-  for (const ml::stage_candidate& each : all.candidates(false)) prices.push_back(price_of(each, micro_batches));
-  std::sort(prices.begin(), prices.end());
-  std::vector<std::int64_t> sorted;
-  for (const priced& each : prices) sorted.push_back(std::get<3>(each).count);
-  std::sort(sorted.begin(), sorted.end());
-  std::size_t left_out = 0;
-  for (const std::size_t share : {0, 1, 2, 3}) {
-    const picoseconds worth{sorted[(sorted.size() - 1) * share / 4]};
-    ml::stage_search some(posed, micro_batches, {});
-    some.run_parts(worth);
-    std::vector<priced> kept, missing;
-    for (const ml::stage_candidate& each : some.candidates(false)) kept.push_back(price_of(each, micro_batches));
-    std::sort(kept.begin(), kept.end());
-    CHECK(std::includes(prices.begin(), prices.end(), kept.begin(), kept.end()));
-    std::set_difference(prices.begin(), prices.end(), kept.begin(), kept.end(), std::back_inserter(missing));
-    for (const priced& each : missing) CHECK(std::get<3>(each) > worth);
-    left_out += missing.size();
+TEST_CASE("what is open takes no more than any way, and is priced when asked for") {
+  const ml::problem posed = ml::formulate(models::vectors({.layers = 6}), models::near_ranks(4));
+  ml::stage_search search(posed, 2, {});
+  const std::vector<ml::stage_candidate> open = search.candidates();
+  CHECK(open == search.bounds());
+  CHECK(search.work() == 0);
+  const ml::stage_search all = priced(posed, 2);
+  for (const ml::stage_candidate& each : all.candidates()) {
+    const auto same = std::find_if(open.begin(), open.end(), [&](const ml::stage_candidate& other) {
+      return other.first_block == each.first_block && other.end_block == each.end_block && other.ranks == each.ranks;
+    });
+    REQUIRE(same != open.end());
+    CHECK(same->time <= each.time);
+    CHECK(same->once <= each.once);
+    CHECK(same->held <= each.held);
+    CHECK(same->slot <= each.slot);
   }
-  CHECK(left_out > 10);
+  search.refine({0});
+  CHECK(search.work() > 0);
+  CHECK(search.work() < all.work() / 4);
+  search.close();
+  for (std::size_t k = 0; k < search.candidates().size(); ++k)
+    CHECK(search.plan_of(static_cast<std::int32_t>(k), 0).mesh.ranks() == open.front().ranks);
+}
+
+TEST_CASE("stages reach as far as they may") {
+  ml::cluster machine = ml::local(2);
+  machine.hosts = 2;
+  const ml::problem posed = ml::formulate(models::vectors(), machine);
+  ml::stage_search search(posed, 2, {});
+  const auto most = [&] {
+    std::int32_t ranks = 0;
+    for (const ml::stage_candidate& each : search.candidates()) ranks = std::max(ranks, each.ranks);
+    return ranks;
+  };
+  CHECK(most() == 2);
+  search.reach(4);
+  CHECK(most() == 4);
 }
 
 TEST_CASE("where the best way to run a range does not fit, leaner ones are there too") {
-  const ml::graph graph = models::vectors();
-  ml::problem posed = ml::formulate(graph, models::near_ranks(2));
-  ml::stage_search ample(posed, 2, {});
-  ample.run_whole();
-  REQUIRE(ample.candidates(false).size() == 1);
-  const ml::stage_candidate best = ample.candidates(false).front();
-  posed.cluster.device.memory = ml::bytes{(best.held + best.slot).count * 8 / 10};
-  ml::stage_search tight(posed, 2, {});
-  tight.run_whole();
-  const auto candidates = tight.candidates(false);
-  REQUIRE(candidates.size() == 2);
-  CHECK(candidates[0] == best);
-  CHECK(candidates[1].held + candidates[1].slot <= posed.cluster.device.memory);
-  CHECK(2 * candidates[1].time + candidates[1].once > 2 * best.time + best.once);
-  CHECK(tight.plan_of(1, 0) != tight.plan_of(0, 0));
+  ml::problem posed = ml::formulate(models::vectors(), models::near_ranks(2));
+  posed.constraints.stages = 1;
+  const ml::stage_search ample = priced(posed, 2);
+  const auto time = [](const ml::stage_candidate& each) { return 2 * each.time + each.once; };
+  const auto faster = [&](const auto& a, const auto& b) { return time(a) < time(b); };
+  const ml::stage_candidate best = *std::min_element(ample.candidates().begin(), ample.candidates().end(), faster);
+  posed.cluster.device.memory = ml::bytes{(best.held + best.slot).count * 85 / 100};
+  const ml::stage_search tight = priced(posed, 2);
+  const auto fits = [&](const ml::stage_candidate& each) {
+    return each.held + each.slot <= posed.cluster.device.memory;
+  };
+  CHECK(std::find(tight.candidates().begin(), tight.candidates().end(), best) != tight.candidates().end());
+  const auto lean = std::find_if(tight.candidates().begin(), tight.candidates().end(), fits);
+  REQUIRE(lean != tight.candidates().end());
+  CHECK(time(*lean) > time(best));
 }
 
 TEST_CASE("an operator that no strategy is allowed for is named") {
   ml::manual asked = ml::automatic();
   asked.mesh = {{"outer", 0}};
+  asked.stages = 1;
   asked.pins = {{"positions.pointwise", "outer", "mlp"}};  // not an axis of the result
   const ml::problem posed = ml::formulate(models::all()[0].graph, ml::local(2), asked);
   ml::stage_search search(posed, 1, {});
-  search.run_whole();
+  search.refine_all();
   CHECK(search.stuck() == "positions.pointwise");
-  CHECK(search.candidates(false).empty());
+  CHECK(search.candidates().empty());
 }
 
 TEST_SUITE("all") {

@@ -26,7 +26,8 @@ struct read_value {
 };
 
 /// Every value that the operators of blocks [first_block, end_block) read or make, inputs and states apart. Parameters
-/// are listed once per pass that reads them.
+/// are listed once per pass that reads them. Ranges with as many copies of every region have like lists, wherever they
+/// begin.
 std::vector<read_value> values_read(const graph& whole, std::int32_t first_block, std::int32_t end_block);
 
 }  // namespace meshloom

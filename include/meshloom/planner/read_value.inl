@@ -75,6 +75,13 @@ MESHLOOM_INLINE std::vector<read_value> values_read(const graph& whole, std::int
     else
       ++known->copies;
   }
+  // By readers: what comes from another block is another value where that block is another, but is read alike.
+  std::sort(found.begin(), found.end(), [](const read_value& a, const read_value& b) {
+    const auto key = [](const read_value& each) {
+      return std::tie(each.made_here, each.leaves, each.is_result, each.forward, each.backward, each.value);
+    };
+    return key(a) < key(b);
+  });
   return found;
 }
 

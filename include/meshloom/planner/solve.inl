@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/inter.hpp>
 #include <meshloom/planner/solve.hpp>
-#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/stage_search.hpp>
 #include <meshloom/planner/stage_solver.hpp>
 
+#include <meshloom/program/lower.hpp>
+
 #include <algorithm>
+#include <deque>
 #include <map>
 
 namespace meshloom {
@@ -125,52 +128,61 @@ inline std::vector<bytes> cut_bytes(const graph& whole, std::int32_t micro_batch
   return crossing;
 }
 
-/// The plans of one number of micro-batches.
+/// The plans of one number of micro-batches, best first: what is open takes part at the least that it can cost, and is
+/// priced when the best pipeline has it.
 class micro_batch_search {
  public:
   micro_batch_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits)
       : posed_(posed),
         micro_batches_(micro_batches),
+        limit_(posed.cluster.device.memory),
         cuts_(cut_bytes(posed.graph, micro_batches)),
         stages_(posed, micro_batches, limits) {}
 
-  /// One stage on all ranks.
-  void run_whole(std::optional<plan>& best) {
-    stages_.run_whole();
-    find_plans(best);
+  /// Looks for plans of stages of up to so many ranks that beat the best. Once it has read `most_work` prices, only
+  /// among what is priced.
+  void run(std::optional<plan>& best, std::int32_t ranks, std::int64_t most_work) {
+    stages_.reach(ranks);
+    while (step(best)) {
+      if (stages_.work() > most_work) stages_.close();
+    }
   }
 
-  /// Pipelines that may beat the best plan.
-  void run_parts(std::optional<plan>& best) {
-    stages_.run_parts(best ? best->predicted : picoseconds{std::numeric_limits<std::int64_t>::max()});
-    find_plans(best);
-  }
+  std::int64_t work() const { return stages_.work(); }
+  std::int32_t micro_batches() const { return micro_batches_; }
 
   /// No plan takes less.
   std::optional<picoseconds> bound() const {
-    const auto found = bound_of(chain_of_stages(true));
+    const auto found = bound_of(chain_of(stages_.bounds(), false));
     return found ? std::optional(found.value()) : std::nullopt;
   }
 
-  /// Why there is no plan.
+  /// Why there is no plan. Where even what every plan needs does not fit, that is said.
   std::string why() const {
     if (!stages_.stuck().empty())
       return "operator " + stages_.stuck() +
              " has no strategy that meets its pins; remove one, or pin an axis it can split";
-    return solve(chain_of_stages(false)).error();
+    for (const auto& candidates : {stages_.needs(), stages_.candidates()}) {
+      inter_problem chain = chain_of(candidates, true);
+      chain.limit = posed_.cluster.device.memory;
+      if (const auto answer = solve(chain); !answer) return answer.error();
+    }
+    const std::string limit = std::to_string(posed_.cluster.device.memory.count);
+    return "no plan keeps to the limit of " + limit + " bytes per rank: with its messages the leanest holds up to " +
+           std::to_string((posed_.cluster.device.memory - limit_).count) + " bytes more; raise the limit by as much";
   }
 
  private:
-  /// What has been priced so far, or (with `bounds`) what it cannot take less than, messages for nothing.
-  inter_problem chain_of_stages(bool bounds) const {
+  inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages) const {
     inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.size()),
                        .hosts = posed_.cluster.hosts,
                        .devices_per_host = posed_.cluster.devices_per_host,
                        .micro_batches = micro_batches_,
-                       .candidates = stages_.candidates(bounds),
-                       .limit = posed_.cluster.device.memory};
+                       .schedule = kinds().front(),
+                       .candidates = candidates,
+                       .limit = limit_};
     for (const bytes each : cuts_) {
-      const bool none = bounds || each.count == 0;
+      const bool none = !messages || each.count == 0;
       made.cut_within.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.within_host));
       made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.between_hosts));
     }
@@ -187,16 +199,32 @@ class micro_batch_search {
     return stages == 0 || static_cast<std::int32_t>(each.candidates.size()) == stages;
   }
 
-  void find_plans(std::optional<plan>& best) {
-    inter_problem chain = chain_of_stages(false);
-    for (const schedule_kind kind : kinds()) {
-      chain.schedule = kind;
-      const auto answer = solve(chain);
-      if (!answer) continue;
-      for (const auto& each : answer.value().by_stages) {
-        if (each && is_wanted(*each) && may_beat(chain, *each, best)) consider(chain, *each, best);
-      }
+  /// Considers the pipelines that may beat the best, or refines what is open in them; false if nothing is left to do.
+  bool step(std::optional<plan>& best) {
+    const inter_problem chain = chain_of(stages_.candidates(), true);
+    const auto answer = solve(chain);
+    if (!answer) return false;
+    std::vector<inter_plan> worth;
+    for (const auto& each : answer.value().by_stages) {
+      if (each && is_wanted(*each) && may_beat(chain, *each, best)) worth.push_back(*each);
     }
+    std::sort(worth.begin(), worth.end(), [](const auto& a, const auto& b) { return a.cost < b.cost; });
+    for (const inter_plan& each : worth) {
+      const auto open = open_in(each);
+      if (!open.empty()) {
+        stages_.refine(open);
+        return true;
+      }
+      if (may_beat(chain, each, best) && !consider(chain, each, best)) return true;
+    }
+    return false;
+  }
+
+  std::vector<std::int32_t> open_in(const inter_plan& each) const {
+    std::vector<std::int32_t> found;
+    std::copy_if(each.candidates.begin(), each.candidates.end(), std::back_inserter(found),
+                 [&](std::int32_t candidate) { return stages_.is_open(candidate); });
+    return found;
   }
 
   /// False if no schedule of the plan is faster than the best, even with messages for nothing.
@@ -210,7 +238,8 @@ class micro_batch_search {
     return !best || bound < best->predicted;
   }
 
-  void consider(const inter_problem& chain, const inter_plan& chosen, std::optional<plan>& best) {
+  /// Keeps the plan if it is the best; false if it turned out not to fit, and the limit was tightened.
+  bool consider(const inter_problem& chain, const inter_plan& chosen, std::optional<plan>& best) {
     plan made{.model = hash_of(posed_.graph),
               .sizes = posed_.graph.sizes,
               .ranks = posed_.cluster.ranks(),
@@ -221,15 +250,33 @@ class micro_batch_search {
               .bound = {}};
     std::int32_t rank = 0;
     for (const std::int32_t number : chosen.candidates) {
-      made.stages.add(stages_.plan_of(static_cast<std::size_t>(number), rank));
+      made.stages.add(stages_.plan_of(number, rank));
       rank += chain.candidates[static_cast<std::size_t>(number)].ranks;
     }
-    made.predicted = predict(posed_, made);
-    if (!best || made.predicted < best->predicted) best = std::move(made);
+    for (const schedule_kind kind : kinds()) {
+      made.schedule = kind;
+      made.predicted = predict(posed_, made);
+      if (best && made.predicted >= best->predicted) continue;
+      const bytes over = excess(made);
+      if (over.count <= 0)
+        best = made;
+      else if (kind == chain.schedule)
+        return limit_ -= over, false;
+    }
+    return true;
+  }
+
+  /// By how much the fullest rank of the program holds more than there is.
+  bytes excess(const plan& made) const {
+    bytes most;
+    for (const stage_program& each : lower(posed_.graph, made, posed_.cluster).stages)
+      most = std::max(most, each.peak());
+    return most - posed_.cluster.device.memory;
   }
 
   const problem& posed_;
   std::int32_t micro_batches_;
+  bytes limit_;  ///< less than the memory of a device by what messages were found to need
   std::vector<bytes> cuts_;
   stage_search stages_;
 };
@@ -244,23 +291,65 @@ inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
   return counts;
 }
 
+/// All numbers of micro-batches: from the middle to where plans get better, then, while there is work left, the others.
+/// Stages within a host come first, as links between hosts are slow.
+class plan_search {
+ public:
+  plan_search(const problem& posed, const intra_options& limits) : posed_(posed) {
+    for (const std::int32_t count : micro_batch_counts(posed)) searches_.emplace_back(posed, count, limits);
+    at_ = searches_.size() / 2;
+  }
+
+  result<plan> run() {
+    constexpr std::int64_t most_work = 60'000'000;
+    const std::int32_t within = posed_.cluster.devices_per_host, all = posed_.cluster.ranks();
+    if (within < all) look(within, most_work);
+    look(all, most_work);
+    if (!best_) return failure{searches_.back().why()};
+    best_->bound = best_->predicted;
+    for (const auto& each : searches_) {
+      if (const auto found = each.bound()) best_->bound = std::min(best_->bound, *found);
+    }
+    return std::move(*best_);
+  }
+
+ private:
+  void look(std::int32_t ranks, std::int64_t most_work) {
+    std::vector<bool> left(searches_.size(), true);
+    while (const auto next = nearest(left)) {
+      micro_batch_search& here = searches_[*next];
+      left[*next] = false;
+      const std::int64_t before = here.work();
+      const std::optional<picoseconds> known = best_ ? std::optional(best_->predicted) : std::nullopt;
+      here.run(best_, ranks, before + most_work / 2);
+      if (best_ && (!known || best_->predicted < *known)) at_ = *next;
+      most_work -= here.work() - before;
+    }
+  }
+
+  /// The number of micro-batches to look at next: near the best plan's.
+  std::optional<std::size_t> nearest(const std::vector<bool>& left) const {
+    std::optional<std::size_t> found;
+    const auto distance = [&](std::size_t n) { return n > at_ ? n - at_ : at_ - n; };
+    for (std::size_t n = 0; n < left.size(); ++n) {
+      if (left[n] && (!found || distance(n) < distance(*found))) found = n;
+    }
+    return found;
+  }
+
+  const problem& posed_;
+  std::deque<micro_batch_search> searches_;
+  std::optional<plan> best_;
+  std::size_t at_ = 0;  ///< the number of micro-batches of the best plan
+};
+
 }  // namespace detail
 
 MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& limits) {
   const auto faults = check(posed);
   if (!faults.empty()) return failure{faults.front()};
   if (!posed.constraints.automatic) return detail::propagate(posed);
-  std::vector<detail::micro_batch_search> searches;
-  for (const std::int32_t count : detail::micro_batch_counts(posed)) searches.emplace_back(posed, count, limits);
-  std::optional<plan> best;
-  for (auto& each : searches) each.run_whole(best);  // first, to know what pipelines have to beat
-  for (auto& each : searches) each.run_parts(best);
-  if (!best) return failure{searches.back().why()};
-  best->bound = best->predicted;
-  for (const auto& each : searches) {
-    if (const auto found = each.bound()) best->bound = std::min(best->bound, *found);
-  }
-  return std::move(*best);
+  return detail::plan_search(posed, limits).run();
 }
 
 }  // namespace meshloom

@@ -27,6 +27,12 @@ struct stage_cost {
   bool operator==(const stage_cost&) const = default;
 };
 
+/// What `per` bytes cost, alive at one time.
+struct byte_price {
+  picoseconds cost;
+  bytes per;
+};
+
 class stage_choices {
  public:
   /// `stage` says which blocks, ranks and mesh; what is to be chosen is ignored. `slots` micro-batches keep activations
@@ -39,8 +45,9 @@ class stage_choices {
   /// An operator that no strategy is allowed for; empty if all have one.
   const std::string& stuck() const { return stuck_; }
 
-  /// No assignment holds less at any time: what lies there all the time, each choice at its leanest.
-  bytes least_held() const;
+  /// The problem with memory paid for instead of limited: what lies there all the time, `slots` times what is kept for
+  /// a micro-batch in flight, and what else is alive at the time `when`. Prices are rounded down.
+  intra_problem paying(const byte_price& each, std::int32_t slots, std::int32_t when) const;
 
   /// What an assignment costs; micro-batches · time + once is its cost in the problem.
   stage_cost cost_of(std::span<const std::int32_t> options) const;
@@ -81,7 +88,12 @@ class stage_choices {
   void couple(std::int32_t left, const std::vector<Left>& lefts, std::int32_t right, const std::vector<Right>& rights,
               const Price& price);
 
+  /// Says when every operator runs, and how often.
+  void place_operators();
   void add_operators();
+  void add_operator(node_id id);
+  /// When the last operator of the same pass has read a result of this one.
+  std::int32_t last_read(node_id id) const;
   void add_parameters();
   void add_sums(std::size_t p);
   picoseconds update_price(std::size_t p, const storage& how) const;

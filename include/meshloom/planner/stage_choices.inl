@@ -25,6 +25,20 @@ struct distinct {
   }
 };
 
+/// Forbids what takes so long that sums of prices would leave their range, where there is something better.
+inline void leave_out_hopeless(intra_problem& asked) {
+  const auto tables = static_cast<std::int64_t>(asked.choices.size() + asked.couplings.size());
+  const picoseconds most{forbidden.count / 4 / std::max<std::int64_t>(tables, 1)};
+  const auto clip = [&](std::vector<picoseconds>& prices) {
+    const picoseconds limit = std::max(most, *std::min_element(prices.begin(), prices.end()));
+    for (picoseconds& each : prices) {
+      if (each > limit) each = forbidden;
+    }
+  };
+  for (intra_choice& each : asked.choices) clip(each.cost);
+  for (intra_coupling& each : asked.couplings) clip(each.cost);
+}
+
 inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
   return each >= forbidden ? forbidden : each * times;
 }
@@ -46,10 +60,12 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
   stage_.strategies = table<node_id, strategy>(whole_.nodes.size());
   stage_.parameters.assign(whole_.parameters.size(), {});
   made_.limit = limit;
+  place_operators();
   add_operators();
   if (!stuck_.empty()) return;
   add_parameters();
   for (const read_value& each : values_read(whole_, stage_.first_block, stage_.end_block)) connect(each);
+  detail::leave_out_hopeless(made_);
 }
 
 MESHLOOM_INLINE std::int32_t stage_choices::add_choice(std::vector<picoseconds> cost) {
@@ -92,7 +108,7 @@ void stage_choices::couple(std::int32_t left, const std::vector<Left>& lefts, st
   made_.couplings.push_back(std::move(next));
 }
 
-MESHLOOM_INLINE void stage_choices::add_operators() {
+MESHLOOM_INLINE void stage_choices::place_operators() {
   const auto blocks = blocks_of(whole_);
   std::vector<region_id> areas;
   for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b)
@@ -104,30 +120,62 @@ MESHLOOM_INLINE void stage_choices::add_operators() {
       const auto copies = static_cast<std::int32_t>(
           std::count_if(blocks.begin() + stage_.first_block, blocks.begin() + stage_.end_block, here));
       for (const node_id id : nodes_of(whole_, area, when)) {
-        operator_choice& each = operators_[id];
-        each.copies = copies;
-        each.when = made_.end++;
-        each.options = allowed_strategies(posed_, stage_, id);
-        if (each.options.empty()) {
-          stuck_ = whole_.nodes[id].name;
-          return;
-        }
-        std::vector<picoseconds> cost;
-        std::vector<bytes> size;
-        for (const strategy& how : each.options) {
-          cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
-                         (std::int64_t{copies} * micro_batches_));
-          stage_.strategies[id] = how;
-          bytes results;
-          for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
-            results += size_of_shard(whole_.nodes[id].results[k], result_spec_in(whole_, stage_, id, k));
-          size.push_back(results);
-        }
-        each.number = add_choice(std::move(cost));
-        add_size(each.number, std::move(size), each.when, each.when + 1);
+        operators_[id].copies = copies;
+        operators_[id].when = made_.end++;
       }
     }
   }
+}
+
+MESHLOOM_INLINE void stage_choices::add_operators() {
+  std::vector<node_id> order(static_cast<std::size_t>(made_.end), node_id::none);
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto id = static_cast<node_id>(n);
+    if (operators_[id].copies > 0) order[static_cast<std::size_t>(operators_[id].when)] = id;
+  }
+  for (const node_id id : order) {
+    if (stuck_.empty()) add_operator(id);
+  }
+}
+
+MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
+  operator_choice& each = operators_[id];
+  each.options = allowed_strategies(posed_, stage_, id);
+  if (each.options.empty()) {
+    stuck_ = whole_.nodes[id].name;
+    return;
+  }
+  std::vector<picoseconds> cost;
+  std::vector<bytes> size;
+  for (const strategy& how : each.options) {
+    cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
+                   (std::int64_t{each.copies} * micro_batches_));
+    stage_.strategies[id] = how;
+    bytes results;
+    for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
+      results += size_of_shard(whole_.nodes[id].results[k], result_spec_in(whole_, stage_, id, k));
+    size.push_back(results);
+  }
+  each.number = add_choice(std::move(cost));
+  add_size(each.number, std::move(size), each.when, last_read(id) + 1);
+}
+
+MESHLOOM_INLINE std::int32_t stage_choices::last_read(node_id id) const {
+  const auto& made = whole_.nodes[id].results;
+  std::int32_t last = operators_[id].when;
+  bool kept = false;
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto reader = static_cast<node_id>(n);
+    const auto& operands = whole_.nodes[reader].operands;
+    const bool here = operators_[reader].copies > 0 &&
+                      std::find_first_of(operands.begin(), operands.end(), made.begin(), made.end()) != operands.end();
+    if (!here) continue;
+    if (whole_.nodes[reader].when == whole_.nodes[id].when)
+      last = std::max(last, operators_[reader].when);
+    else
+      kept = true;
+  }
+  return kept ? operators_[id].when : last;  // what is kept for the backward is counted as such
 }
 
 MESHLOOM_INLINE void stage_choices::add_parameters() {
@@ -375,12 +423,23 @@ MESHLOOM_INLINE void stage_choices::read_forms(const std::vector<reading>& reade
   }
 }
 
-MESHLOOM_INLINE bytes stage_choices::least_held() const {
-  bytes sum;
-  for (const intra_choice& each : made_.choices) {
-    if (each.first == 0 && each.end == made_.end) sum += *std::min_element(each.size.begin(), each.size.end());
+MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std::int32_t slots,
+                                                    std::int32_t when) const {
+  __extension__ using wide = __int128;
+  intra_problem priced = made_;
+  for (std::size_t number = 0; number < priced.choices.size(); ++number) {
+    intra_choice& choice = priced.choices[number];
+    if (when < choice.first || when >= choice.end) continue;
+    const bool kept = std::find(kept_.begin(), kept_.end(), static_cast<std::int32_t>(number)) != kept_.end();
+    for (std::size_t option = 0; option < choice.cost.size(); ++option) {
+      if (choice.cost[option] >= forbidden) continue;
+      const wide paid = wide{choice.size[option].count} * (kept ? slots : 1) * each.cost.count / each.per.count;
+      choice.cost[option].count +=
+          static_cast<std::int64_t>(std::min<wide>(paid, forbidden.count - 1 - choice.cost[option].count));
+    }
   }
-  return sum;
+  detail::leave_out_hopeless(priced);
+  return priced;
 }
 
 MESHLOOM_INLINE stage_cost stage_choices::cost_of(std::span<const std::int32_t> options) const {

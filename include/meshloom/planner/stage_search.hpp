@@ -1,86 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
-// The best ways to run ranges of blocks as stages, for one number of micro-batches: every range × submesh × logical
-// mesh is an intra-operator problem. Ranges with as many copies of every region are one problem; along the number of
-// copies of a repeated layer the price of an assignment is a line, so that one which is best at both ends of an
-// interval is best in between, and planning many layers costs little more than planning two. Law: the price of every
-// candidate is that of its own problem.
+// The ways to run ranges of blocks as stages, for one number of micro-batches, found as they are asked for. Ranges with
+// as many copies of every region are one family, and a family on so many ranks is priced at once (plan/stage_ways.hpp).
+// What is not priced yet is open: its candidate takes what no way takes less than, so that a pipeline of priced
+// candidates that is the best is the best.
 #pragma once
 
 #include <meshloom/planner/inter_problem.hpp>
-#include <meshloom/planner/intra.hpp>
-#include <meshloom/planner/stage_choices.hpp>
+#include <meshloom/planner/stage_ways.hpp>
 
-#include <limits>
+#include <memory>
 
 namespace meshloom {
-
-/// A range of blocks on a mesh, with everything chosen. It stands for all ranges with as many copies of every region.
-struct stage_answer {
-  std::int32_t first_block = 0, end_block = 0;
-  std::size_t mesh = 0;
-  std::int32_t slots = 0;             ///< that it was made to fit; 0: memory was not looked at
-  std::vector<std::int32_t> options;  ///< of the stage's choices
-  stage_cost cost;
-  picoseconds bound;  ///< micro-batches · time + once is not less for any assignment
-  bytes held() const { return cost.fixed + cost.transient; }
-};
 
 class stage_search {
  public:
   /// `limits` are those of every intra-operator problem.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits);
 
-  /// Prices the whole model as one stage.
-  void run_whole() { run(true, {std::numeric_limits<std::int64_t>::max()}); }
+  /// The candidates of the inter-operator problem: every way to run a range that is priced, and an open one for each
+  /// that is not. The numbers of candidates are good until the next refinement.
+  const std::vector<stage_candidate>& candidates() const { return candidates_; }
 
-  /// Prices the stages of pipelines, as far as a step that takes `worth` or less can have them.
-  void run_parts(picoseconds worth) { run(false, worth); }
+  /// One for each range and number of ranks, that takes no more time than any way.
+  std::vector<stage_candidate> bounds() const;
+
+  /// One for each range and number of ranks, even of what cannot fit, that takes and holds no more than any way.
+  std::vector<stage_candidate> needs() const;
+
+  /// True if a candidate is not priced yet, or its memory not measured.
+  bool is_open(std::int32_t candidate) const;
+
+  /// Prices or measures open candidates.
+  void refine(const std::vector<std::int32_t>& open);
+
+  /// Prices everything.
+  void refine_all();
+
+  /// From now on stages take up to so many ranks; at first, as many as a host has.
+  void reach(std::int32_t ranks);
+
+  /// From now on there is nothing open.
+  void close();
+
+  /// The stage plan of a candidate, from `first_rank` on.
+  stage_plan plan_of(std::int32_t candidate, std::int32_t first_rank) const;
 
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
 
-  /// The candidates of the inter-operator problem, and (with `bounds`) what no choice of strategies makes them take.
-  std::vector<stage_candidate> candidates(bool bounds) const;
-
-  /// The stage plan of a candidate, from `first_rank` on.
-  stage_plan plan_of(std::size_t candidate, std::int32_t first_rank) const;
+  /// Prices in the problems solved so far.
+  std::int64_t work() const { return work_; }
 
  private:
-  /// Ranges that differ in how many copies of one region they have.
+  /// Ranges that differ in how many copies of one region they have, rising.
   struct family {
-    std::vector<std::int32_t> copies;                           ///< per region; −1: the one that varies
-    std::vector<std::pair<std::int32_t, std::int32_t>> ranges;  ///< one per number of copies, rising
+    std::vector<std::int32_t> copies;  ///< per region; −1: the one that varies
+    std::vector<block_range> ranges;
+  };
+  /// Every range of blocks: its family, and which of its lengths.
+  struct member {
+    block_range blocks;
+    std::size_t family = 0, range = 0;
+  };
+  /// A family on so many ranks.
+  struct group {
+    std::vector<stage_plan> meshes;
+    std::size_t first = 0, end = 0;    ///< of the family's ranges: those that can be had
+    std::unique_ptr<stage_ways> ways;  ///< none: not priced yet
+  };
+  /// What blocks need in any plan, all ranks together.
+  struct need {
+    picoseconds time;  ///< of a micro-batch, launches apart
+    bytes held;        ///< parameters, states, sums of gradients
+    bytes slot;        ///< what the forward of a micro-batch leaves to its backward
+  };
+  struct origin {
+    std::size_t member = 0;
+    std::int32_t ranks = 0;
+    std::int32_t way = -1;  ///< −1: not priced yet
   };
 
-  void run(bool whole, picoseconds worth);
   void find_meshes();
-  void find_work();
-  /// No stage on `ranks` ranks runs a range in less, for all micro-batches: its work, divided evenly.
-  picoseconds least_time(std::int32_t first_block, std::int32_t end_block, std::int32_t ranks) const;
-  bool is_possible(std::int32_t first_block, std::int32_t end_block) const;
-  std::vector<family> families() const;
-  void solve_family(const family& each, std::size_t mesh);
-  void solve_between(const family& each, const stage_answer& low, const stage_answer& high, std::size_t a,
-                     std::size_t b);
-  std::optional<stage_answer> solve_range(std::int32_t first_block, std::int32_t end_block, std::size_t mesh,
-                                          std::int32_t slots);
-  /// Adds an answer for a range, and for all ranges like it, and what fits more micro-batches in flight.
-  void add(const stage_answer& found);
+  void find_needs();
+  void find_members();
+  void find_groups();
+  bool is_possible(const block_range& blocks) const;
   /// How many copies of each region a range has; then, whether its first block differs from the other copies.
-  std::vector<std::int32_t> copies_in(std::int32_t first_block, std::int32_t end_block) const;
-  /// Calls `visit(answer, first_block, end_block)` for every candidate, in order.
-  template <class Visit>
-  void for_each_candidate(const Visit& visit) const;
-  stage_plan stage_on(std::int32_t first_block, std::int32_t end_block, std::size_t mesh) const;
-  std::int32_t most_slots() const;
+  std::vector<std::int32_t> copies_in(const block_range& blocks) const;
+  group& group_of(const origin& from) { return groups_[members_[from.member].family][index_of_ranks(from.ranks)]; }
+  const group& group_of(const origin& from) const {
+    return groups_[members_[from.member].family][index_of_ranks(from.ranks)];
+  }
+  std::size_t index_of_ranks(std::int32_t ranks) const;
+  void open(std::size_t family, group& which);
+  void list_candidates();
+  /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.
+  stage_candidate least(const block_range& blocks, std::int32_t ranks) const;
+  std::int32_t most_slots(std::int32_t ranks) const;
 
   const problem& posed_;
   std::int32_t micro_batches_;
   intra_options limits_;
-  std::vector<stage_plan> meshes_;  ///< with a mesh and nothing else
-  std::vector<picoseconds> work_;   ///< of all blocks before this one, on one rank, launches apart
-  std::vector<stage_answer> answers_;
+  std::vector<std::int32_t> rank_counts_;        ///< that submeshes have
+  std::vector<std::vector<stage_plan>> meshes_;  ///< by number of ranks
+  std::vector<need> before_;                     ///< of all blocks before this one
+  std::vector<family> families_;
+  std::vector<member> members_;
+  std::vector<std::vector<group>> groups_;  ///< by family and number of ranks
+  std::vector<stage_candidate> candidates_;
+  std::vector<origin> origins_;  ///< of the candidates
+  std::int32_t most_ranks_ = 0;
+  bool closed_ = false;
   std::string stuck_;
+  std::int64_t work_ = 0;
 };
 
 }  // namespace meshloom

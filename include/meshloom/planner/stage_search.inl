@@ -3,6 +3,7 @@
 #include <meshloom/sharding/meshes.hpp>
 
 #include <algorithm>
+#include <limits>
 
 namespace meshloom {
 namespace detail {
@@ -41,63 +42,25 @@ inline bool first_copy_differs(const graph& whole, const region& area) {
          std::none_of(whole.nodes.begin(), whole.nodes.end(), reads);
 }
 
-/// What `cost` becomes between two numbers of copies, where one assignment is best.
-inline stage_cost between(const stage_cost& low, const stage_cost& high, std::int64_t part, std::int64_t of) {
-  const auto along = [&](auto a, auto b) { return decltype(a){a.count + (b.count - a.count) / of * part}; };
-  return {along(low.time, high.time), along(low.once, high.once), along(low.fixed, high.fixed),
-          along(low.slot, high.slot), std::max(low.transient, high.transient)};
-}
-
 }  // namespace detail
 
 MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t micro_batches,
                                            const intra_options& limits)
-    : posed_(posed), micro_batches_(micro_batches), limits_(limits) {
+    : posed_(posed), micro_batches_(micro_batches), limits_(limits), most_ranks_(posed.cluster.devices_per_host) {
   find_meshes();
-  find_work();
-}
-
-MESHLOOM_INLINE void stage_search::run(bool whole, picoseconds worth) {
-  const auto blocks = static_cast<std::int32_t>(blocks_of(posed_.graph).size());
-  for (const family& each : families()) {
-    for (std::size_t mesh = 0; mesh < meshes_.size(); ++mesh) {
-      const std::int32_t ranks = meshes_[mesh].mesh.ranks();
-      // Whoever has all blocks has all ranks, and the other way round.
-      if ((ranks == posed_.cluster.ranks()) != whole) continue;
-      family here{each.copies, {}};
-      for (const auto& range : each.ranges) {
-        const bool all = range.second - range.first == blocks;
-        if (all == whole && least_time(range.first, range.second, ranks) <= worth) here.ranges.push_back(range);
-      }
-      if (!here.ranges.empty()) solve_family(here, mesh);
-    }
-  }
-}
-
-MESHLOOM_INLINE void stage_search::find_work() {
-  const graph& whole = posed_.graph;
-  const size_table sizes = micro_batch_sizes(whole, micro_batches_);
-  device free_launch = posed_.cluster.device;
-  free_launch.launch = {};
-  std::vector<picoseconds> of_region(whole.regions.size());
-  for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
-    const node& at = whole.nodes[static_cast<node_id>(n)];
-    if (at.when != phase::update)
-      of_region[index_of(at.region)] += price(whole, sizes, static_cast<node_id>(n), {}, {}, free_launch, {});
-  }
-  work_.push_back({});
-  for (const block& each : blocks_of(whole)) work_.push_back(work_.back() + of_region[index_of(each.region)]);
-}
-
-MESHLOOM_INLINE picoseconds stage_search::least_time(std::int32_t first_block, std::int32_t end_block,
-                                                     std::int32_t ranks) const {
-  const picoseconds work = work_[static_cast<std::size_t>(end_block)] - work_[static_cast<std::size_t>(first_block)];
-  return {work.count / ranks * micro_batches_};
+  find_needs();
+  find_members();
+  find_groups();
+  list_candidates();
 }
 
 MESHLOOM_INLINE void stage_search::find_meshes() {
   std::vector<std::vector<std::pair<std::string, std::int32_t>>> seen;
   for (const submesh& each : submeshes_of(posed_.cluster)) {
+    if (rank_counts_.empty() || rank_counts_.back() != each.ranks()) {
+      rank_counts_.push_back(each.ranks());
+      meshes_.emplace_back();
+    }
     std::vector<std::int32_t> sizes;
     detail::for_each_size(posed_.constraints.mesh, each.ranks(), 0, sizes, [&](const auto& chosen) {
       stage_plan next;
@@ -111,178 +74,260 @@ MESHLOOM_INLINE void stage_search::find_meshes() {
       }
       if (std::find(seen.begin(), seen.end(), alike) != seen.end()) return;
       seen.push_back(std::move(alike));
-      meshes_.push_back(std::move(next));
+      meshes_.back().push_back(std::move(next));
     });
   }
 }
 
-MESHLOOM_INLINE bool stage_search::is_possible(std::int32_t first_block, std::int32_t end_block) const {
+/// What the operators of every region need in any plan: time on one rank, launches apart, and bytes, of one copy.
+MESHLOOM_INLINE void stage_search::find_needs() {
+  const graph& whole = posed_.graph;
+  const size_table sizes = micro_batch_sizes(whole, micro_batches_);
+  device free_launch = posed_.cluster.device;
+  free_launch.launch = {};
+  std::vector<need> of_region(whole.regions.size());
+  const auto size = [&](value_id id) {
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : extents_of(sizes, whole.values[id].axes)) elements *= extent;
+    return bytes{elements * size_of(whole.values[id].type)};
+  };
+  std::vector<value_id> kept;
+  for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+    const node& at = whole.nodes[static_cast<node_id>(n)];
+    if (at.when == phase::update) continue;
+    need& here = of_region[index_of(at.region)];
+    here.time += price(whole, sizes, static_cast<node_id>(n), {}, {}, free_launch, {});
+    for (const value_id id : at.operands) {
+      const value& entry = whole.values[id];
+      const bool left = at.when == phase::backward && entry.kind == value_kind::activation &&
+                        entry.producer != node_id::none && whole.nodes[entry.producer].when == phase::forward;
+      if (!left || entry.region != at.region || std::find(kept.begin(), kept.end(), id) != kept.end()) continue;
+      kept.push_back(id);
+      here.slot += size(id);
+    }
+  }
+  for (const parameter& each : whole.parameters) {
+    const auto copies = static_cast<std::int64_t>(1 + each.states.size() + (each.gradients.empty() ? 0 : 1));
+    of_region[index_of(whole.values[each.value].region)].held += size(each.value) * copies;
+  }
+  before_.push_back({});
+  for (const block& each : blocks_of(whole)) {
+    const need& here = of_region[index_of(each.region)];
+    const need& sum = before_.back();
+    before_.push_back({sum.time + here.time, sum.held + here.held, sum.slot + here.slot});
+  }
+}
+
+MESHLOOM_INLINE stage_candidate stage_search::least(const block_range& blocks, std::int32_t ranks) const {
+  const need &first = before_[static_cast<std::size_t>(blocks.first)],
+             &end = before_[static_cast<std::size_t>(blocks.end)];
+  return {.first_block = blocks.first,
+          .end_block = blocks.end,
+          .ranks = ranks,
+          .time = {(end.time - first.time).count / ranks},
+          .once = {},
+          .held = {(end.held - first.held).count / ranks},
+          .slot = {(end.slot - first.slot).count / ranks}};
+}
+
+MESHLOOM_INLINE bool stage_search::is_possible(const block_range& range) const {
   const auto& cuts = posed_.constraints.cuts;
-  const auto blocks = static_cast<std::int32_t>(blocks_of(posed_.graph).size());
+  const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
   const std::int32_t stages = posed_.constraints.stages;
-  const bool whole = first_block == 0 && end_block == blocks;
+  const bool whole = range == block_range{0, blocks};
   if (stages > 0 && (stages == 1) != whole) return false;
   if (cuts.empty()) return true;
   const auto is_cut = [&](std::int32_t at) {
     return at == 0 || at == blocks || std::find(cuts.begin(), cuts.end(), at) != cuts.end();
   };
   const bool crosses =
-      std::any_of(cuts.begin(), cuts.end(), [&](std::int32_t at) { return at > first_block && at < end_block; });
-  return is_cut(first_block) && is_cut(end_block) && !crosses;
+      std::any_of(cuts.begin(), cuts.end(), [&](std::int32_t at) { return at > range.first && at < range.end; });
+  return is_cut(range.first) && is_cut(range.end) && !crosses;
 }
 
-MESHLOOM_INLINE std::vector<stage_search::family> stage_search::families() const {
-  const auto count = static_cast<std::int32_t>(blocks_of(posed_.graph).size());
-  std::vector<family> found;
-  for (std::int32_t length = 1; length <= count; ++length) {
-    for (std::int32_t first = 0; first + length <= count; ++first) {
-      if (!is_possible(first, first + length)) continue;
-      family next{copies_in(first, first + length), {{first, first + length}}};
-      const auto most = std::max_element(next.copies.begin(), next.copies.end());
-      const std::int32_t copies = *most;
-      if (copies > 1) *most = -1;
-      const auto known =
-          std::find_if(found.begin(), found.end(), [&](const family& each) { return each.copies == next.copies; });
-      if (known == found.end())
-        found.push_back(std::move(next));
-      else if (known->ranges.back().second - known->ranges.back().first < length && copies > 1)
-        known->ranges.push_back(next.ranges.front());
-    }
-  }
-  return found;
-}
-
-MESHLOOM_INLINE void stage_search::solve_family(const family& each, std::size_t mesh) {
-  const auto low = solve_range(each.ranges.front().first, each.ranges.front().second, mesh, 0);
-  if (!low) return;
-  add(*low);
-  if (each.ranges.size() == 1) return;
-  const auto high = solve_range(each.ranges.back().first, each.ranges.back().second, mesh, 0);
-  if (!high) return;
-  add(*high);
-  solve_between(each, *low, *high, 0, each.ranges.size() - 1);
-}
-
-MESHLOOM_INLINE void stage_search::solve_between(const family& each, const stage_answer& low, const stage_answer& high,
-                                                 std::size_t a, std::size_t b) {
-  if (b - a < 2) return;
-  const auto length = [&](std::size_t at) { return each.ranges[at].second - each.ranges[at].first; };
-  if (low.options == high.options) {
-    for (std::size_t at = a + 1; at < b; ++at) {
-      stage_answer next = low;
-      next.first_block = each.ranges[at].first;
-      next.end_block = each.ranges[at].second;
-      const std::int64_t part = length(at) - length(a), of = length(b) - length(a);
-      next.cost = detail::between(low.cost, high.cost, part, of);
-      next.bound.count = low.bound.count + (high.bound.count - low.bound.count) / of * part;
-      add(next);
-    }
-    return;
-  }
-  const std::size_t middle = (a + b) / 2;
-  const auto found = solve_range(each.ranges[middle].first, each.ranges[middle].second, low.mesh, 0);
-  if (!found) return;
-  add(*found);
-  solve_between(each, low, *found, a, middle);
-  solve_between(each, *found, high, middle, b);
-}
-
-MESHLOOM_INLINE stage_plan stage_search::stage_on(std::int32_t first_block, std::int32_t end_block,
-                                                  std::size_t mesh) const {
-  stage_plan stage = meshes_[mesh];
-  stage.first_block = first_block;
-  stage.end_block = end_block;
-  stage.recompute.assign(static_cast<std::size_t>(end_block - first_block), false);
-  return stage;
-}
-
-MESHLOOM_INLINE std::optional<stage_answer> stage_search::solve_range(std::int32_t first_block, std::int32_t end_block,
-                                                                      std::size_t mesh, std::int32_t slots) {
-  const std::optional<bytes> limit = slots > 0 ? std::optional(posed_.cluster.device.memory) : std::nullopt;
-  const stage_choices choices(posed_, stage_on(first_block, end_block, mesh), micro_batches_, std::max(slots, 1),
-                              limit);
-  if (!choices.stuck().empty()) {
-    stuck_ = choices.stuck();
-    return std::nullopt;
-  }
-  if (limit && choices.least_held() > *limit) return std::nullopt;  // seen at once, where a proof takes a search
-  const auto answer = solve_intra(choices.made(), limits_);
-  if (!answer) return std::nullopt;
-  const intra_answer& found = answer.value();
-  return stage_answer{first_block, end_block, mesh, slots, found.options, choices.cost_of(found.options), found.bound};
-}
-
-MESHLOOM_INLINE std::int32_t stage_search::most_slots() const {
-  const auto blocks = static_cast<std::int32_t>(blocks_of(posed_.graph).size());
-  const std::int32_t stages = std::min(blocks, posed_.cluster.ranks());
-  return std::min(micro_batches_, posed_.constraints.stages > 0 ? posed_.constraints.stages : stages);
-}
-
-MESHLOOM_INLINE void stage_search::add(const stage_answer& found) {
-  answers_.push_back(found);
-  stage_answer last = found;
-  for (std::int32_t slots = 1; slots <= most_slots(); ++slots) {
-    if (last.held() + last.cost.slot * slots <= posed_.cluster.device.memory) continue;
-    const auto fits = solve_range(found.first_block, found.end_block, found.mesh, slots);
-    if (!fits) return;
-    answers_.push_back(*fits);
-    last = *fits;
-  }
-}
-
-MESHLOOM_INLINE std::vector<std::int32_t> stage_search::copies_in(std::int32_t first_block,
-                                                                  std::int32_t end_block) const {
+MESHLOOM_INLINE std::vector<std::int32_t> stage_search::copies_in(const block_range& range) const {
   const auto blocks = blocks_of(posed_.graph);
   std::vector<std::int32_t> copies(posed_.graph.regions.size());
-  for (std::int32_t b = first_block; b < end_block; ++b) ++copies[index_of(blocks[static_cast<std::size_t>(b)].region)];
-  const block& first = blocks[static_cast<std::size_t>(first_block)];
+  for (std::int32_t b = range.first; b < range.end; ++b) ++copies[index_of(blocks[static_cast<std::size_t>(b)].region)];
+  const block& first = blocks[static_cast<std::size_t>(range.first)];
   const bool differs = first.copy == 0 && detail::first_copy_differs(posed_.graph, posed_.graph.regions[first.region]);
   copies.push_back(differs ? 1 : 0);
   return copies;
 }
 
-template <class Visit>
-void stage_search::for_each_candidate(const Visit& visit) const {
-  const auto count = static_cast<std::int32_t>(blocks_of(posed_.graph).size());
-  std::vector<std::vector<std::int32_t>> copies;
-  for (const stage_answer& each : answers_) copies.push_back(copies_in(each.first_block, each.end_block));
-  for (std::int32_t first = 0; first < count; ++first) {
-    for (std::int32_t end = first + 1; end <= count; ++end) {
-      if (!is_possible(first, end)) continue;
-      const auto wanted = copies_in(first, end);
-      for (std::size_t a = 0; a < answers_.size(); ++a) {
-        if (copies[a] == wanted) visit(answers_[a], first, end);
+/// Ranges come by length, so that those of a family rise by one copy, unless constraints leave some out.
+MESHLOOM_INLINE void stage_search::find_members() {
+  const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
+  for (std::int32_t length = 1; length <= blocks; ++length) {
+    for (std::int32_t first = 0; first + length <= blocks; ++first) {
+      const block_range range{first, first + length};
+      if (!is_possible(range)) continue;
+      std::vector<std::int32_t> copies = copies_in(range);
+      const auto most = std::max_element(copies.begin(), copies.end());
+      const bool varies = *most > 1;
+      if (varies) *most = -1;
+      const auto known = std::find_if(families_.begin(), families_.end(), [&](const family& each) {
+        return each.copies == copies &&
+               length - (each.ranges.back().end - each.ranges.back().first) <= (varies ? 1 : 0);
+      });
+      const auto number = static_cast<std::size_t>(known - families_.begin());
+      if (known == families_.end())
+        families_.push_back({std::move(copies), {range}});
+      else if (known->ranges.back().end - known->ranges.back().first < length)
+        known->ranges.push_back(range);
+      members_.push_back({range, number, families_[number].ranges.size() - 1});
+    }
+  }
+}
+
+/// Whoever has all blocks has all ranks, and the other way round. What does not fit in any way is left out.
+MESHLOOM_INLINE void stage_search::find_groups() {
+  const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
+  for (const family& each : families_) {
+    auto& row = groups_.emplace_back(rank_counts_.size());
+    for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
+      group& made = row[r];
+      made.meshes = meshes_[r];
+      const auto needs_of = [](const stage_candidate& least) { return least.held + least.slot; };
+      const auto can_be = [&](const block_range& range) {
+        const bool all = range == block_range{0, blocks};
+        return all == (rank_counts_[r] == posed_.cluster.ranks()) &&
+               needs_of(least(range, rank_counts_[r])) <= posed_.cluster.device.memory;
+      };
+      const auto first = std::find_if(each.ranges.begin(), each.ranges.end(), can_be);
+      const auto end = std::find_if_not(first, each.ranges.end(), can_be);
+      made.first = static_cast<std::size_t>(first - each.ranges.begin());
+      made.end = made.meshes.empty() ? made.first : static_cast<std::size_t>(end - each.ranges.begin());
+    }
+  }
+}
+
+MESHLOOM_INLINE std::size_t stage_search::index_of_ranks(std::int32_t ranks) const {
+  return static_cast<std::size_t>(std::find(rank_counts_.begin(), rank_counts_.end(), ranks) - rank_counts_.begin());
+}
+
+MESHLOOM_INLINE std::int32_t stage_search::most_slots(std::int32_t ranks) const {
+  const auto& schedules = posed_.constraints.schedules;
+  if (!schedules.empty() && schedules.front() == schedule_kind::gpipe) return micro_batches_;
+  const std::int32_t stages =
+      posed_.constraints.stages > 0 ? posed_.constraints.stages : posed_.cluster.ranks() / ranks;
+  return std::min(micro_batches_, stages);
+}
+
+MESHLOOM_INLINE void stage_search::open(std::size_t number, group& which) {
+  const auto& ranges = families_[number].ranges;
+  const auto at = [&](std::size_t range) { return ranges.begin() + static_cast<std::ptrdiff_t>(range); };
+  which.ways = std::make_unique<stage_ways>(posed_, micro_batches_, limits_,
+                                            std::vector<block_range>(at(which.first), at(which.end)), which.meshes,
+                                            most_slots(which.meshes.front().mesh.ranks()));
+  work_ += which.ways->work();
+  if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
+}
+
+MESHLOOM_INLINE void stage_search::list_candidates() {
+  candidates_.clear();
+  origins_.clear();
+  for (std::size_t m = 0; m < members_.size(); ++m) {
+    const member& each = members_[m];
+    for (const std::int32_t ranks : rank_counts_) {
+      const group& from = group_of({m, ranks, -1});
+      if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
+      if (!from.ways && !closed_) {
+        candidates_.push_back(least(each.blocks, ranks));
+        origins_.push_back({m, ranks, -1});
+      }
+      for (std::size_t w = 0; from.ways && w < from.ways->all().size(); ++w) {
+        const stage_cost cost = from.ways->all()[w].cost(each.range - from.first);
+        candidates_.push_back(
+            {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + cost.transient, cost.slot});
+        origins_.push_back({m, ranks, static_cast<std::int32_t>(w)});
       }
     }
   }
 }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_search::candidates(bool bounds) const {
+MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   std::vector<stage_candidate> found;
-  for_each_candidate([&](const stage_answer& each, std::int32_t first, std::int32_t end) {
-    found.push_back({.first_block = first,
-                     .end_block = end,
-                     .ranks = meshes_[each.mesh].mesh.ranks(),
-                     .time = bounds ? picoseconds{} : each.cost.time,
-                     .once = bounds ? each.bound : each.cost.once,
-                     .held = each.held(),
-                     .slot = each.cost.slot});
-  });
+  for (std::size_t m = 0; m < members_.size(); ++m) {
+    const member& each = members_[m];
+    for (const std::int32_t ranks : rank_counts_) {
+      const group& from = group_of({m, ranks, -1});
+      if (each.range < from.first || each.range >= from.end) continue;
+      stage_candidate next = least(each.blocks, ranks);
+      if (from.ways && from.ways->all().empty()) continue;
+      if (from.ways) {
+        const picoseconds all = from.ways->bound(each.range - from.first);
+        next.once = std::max(all - next.time * micro_batches_, picoseconds{});
+      }
+      found.push_back(next);
+    }
+  }
   return found;
 }
 
-MESHLOOM_INLINE stage_plan stage_search::plan_of(std::size_t candidate, std::int32_t first_rank) const {
-  stage_plan made;
-  std::size_t number = 0;
-  for_each_candidate([&](const stage_answer& each, std::int32_t first, std::int32_t end) {
-    if (number++ != candidate) return;
-    made = stage_on(first, end, each.mesh);
-    const std::optional<bytes> limit = each.slots > 0 ? std::optional(posed_.cluster.device.memory) : std::nullopt;
-    const stage_choices choices(posed_, made, micro_batches_, std::max(each.slots, 1), limit);
-    const bool own = each.first_block == first && each.end_block == end;  // ranges like it number their choices anew
-    made = choices.plan_of(own ? each.options : solve_intra(choices.made(), limits_).value().options);
-    made.first_rank = first_rank;
-  });
+MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
+  const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
+  std::vector<stage_candidate> found;
+  for (const member& each : members_) {
+    for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
+      const bool all = each.blocks == block_range{0, blocks};
+      if (!meshes_[r].empty() && all == (rank_counts_[r] == posed_.cluster.ranks()))
+        found.push_back(least(each.blocks, rank_counts_[r]));
+    }
+  }
+  return found;
+}
+
+MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
+  const origin& from = origins_[static_cast<std::size_t>(candidate)];
+  if (from.way < 0) return true;
+  const group& which = group_of(from);
+  const stage_way& way = which.ways->all()[static_cast<std::size_t>(from.way)];
+  return way.measured.count(members_[from.member].range - which.first) == 0;
+}
+
+MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open_ones) {
+  for (const std::int32_t candidate : open_ones) {
+    const origin& from = origins_[static_cast<std::size_t>(candidate)];
+    group& which = group_of(from);
+    if (from.way >= 0)
+      which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first);
+    else if (!which.ways)
+      open(members_[from.member].family, which);
+  }
+  list_candidates();
+}
+
+MESHLOOM_INLINE void stage_search::refine_all() {
+  for (int pass = 0; pass < 2; ++pass) {  // first prices, then memory
+    std::vector<std::int32_t> open_ones;
+    for (std::size_t c = 0; c < candidates_.size(); ++c) {
+      if (is_open(static_cast<std::int32_t>(c))) open_ones.push_back(static_cast<std::int32_t>(c));
+    }
+    refine(open_ones);
+  }
+}
+
+MESHLOOM_INLINE void stage_search::reach(std::int32_t ranks) {
+  most_ranks_ = ranks;
+  closed_ = false;
+  list_candidates();
+}
+
+MESHLOOM_INLINE void stage_search::close() {
+  closed_ = true;
+  list_candidates();
+}
+
+MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::int32_t first_rank) const {
+  const origin& from = origins_[static_cast<std::size_t>(candidate)];
+  const group& which = group_of(from);
+  stage_plan made = which.ways->plan_of(which.ways->all()[static_cast<std::size_t>(from.way)],
+                                        members_[from.member].range - which.first);
+  const member& each = members_[from.member];
+  made.first_block = each.blocks.first;
+  made.end_block = each.blocks.end;
+  made.first_rank = first_rank;
   return made;
 }
 

@@ -15,6 +15,9 @@ namespace meshloom {
 /// belong to the graph, or asks for something that this version does not execute (recomputation).
 program lower(const graph& whole, const plan& made, const cluster& machine);
 
+/// One stage of a plan, all but its schedule and slots; of the other stages only what they send and read matters.
+stage_program lower_stage(const graph& whole, const plan& made, const cluster& machine, stage_id which);
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

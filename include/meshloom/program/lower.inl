@@ -15,6 +15,19 @@ inline port port_of(const graph& whole, value_id id) {
   return made;
 }
 
+/// Everything but the stages and their schedules.
+inline program frame_of(const graph& whole, const plan& made, const std::vector<crossing>& crossings) {
+  program out{.ranks = made.ranks, .micro_batches = made.micro_batches, .precision = whole.precision};
+  for (const value_id id : whole.inputs) out.inputs.push_back(port_of(whole, id));
+  for (const value_id id : whole.results) out.results.push_back(port_of(whole, id));
+  for (const auto& each : crossings) {
+    const message route{static_cast<std::int32_t>(each.from), each.from_pass, static_cast<std::int32_t>(each.to),
+                        each.to_pass};
+    out.transfers.push_back({whole.values[each.what.value].name, route});
+  }
+  return out;
+}
+
 /// The actions of every stage, folded into loops; slots for the micro-batches in flight and for messages that land
 /// before their forward. One that lands before its backward finds the slot that its forward has taken.
 inline void schedule_stages(const plan& made, bool trains, program& whole) {
@@ -44,15 +57,8 @@ inline void schedule_stages(const plan& made, bool trains, program& whole) {
 MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluster& machine) {
   const auto faults = check(whole, made);
   if (!faults.empty()) throw error("lower: " + faults.front());
-  program out{.ranks = made.ranks, .micro_batches = made.micro_batches, .precision = whole.precision};
-  for (const value_id id : whole.inputs) out.inputs.push_back(detail::port_of(whole, id));
-  for (const value_id id : whole.results) out.results.push_back(detail::port_of(whole, id));
   const auto crossings = find_crossings(whole, made);
-  for (const auto& each : crossings) {
-    const message route{static_cast<std::int32_t>(each.from), each.from_pass, static_cast<std::int32_t>(each.to),
-                        each.to_pass};
-    out.transfers.push_back({whole.values[each.what.value].name, route});
-  }
+  program out = detail::frame_of(whole, made, crossings);
   bool trains = false;
   for (const node& at : whole.nodes) trains = trains || at.when != phase::forward;
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
@@ -61,6 +67,13 @@ MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluste
   }
   detail::schedule_stages(made, trains, out);
   return out;
+}
+
+MESHLOOM_INLINE stage_program lower_stage(const graph& whole, const plan& made, const cluster& machine,
+                                          stage_id which) {
+  const auto crossings = find_crossings(whole, made);
+  program frame = detail::frame_of(whole, made, crossings);
+  return stage_lowering(whole, made, machine, which, crossings, frame.transfers).run(frame.results);
 }
 
 }  // namespace meshloom

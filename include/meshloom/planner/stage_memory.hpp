@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a rank of one stage allocates, before the stages around it are known: the stage is lowered, its neighbours
+// standing on one rank each. Law: for a stage that runs everything, the memory of the program; in a pipeline the forms
+// in which messages leave may differ by a reshard.
+#pragma once
+
+#include <meshloom/plan/plan.hpp>
+#include <meshloom/plan/problem.hpp>
+
+namespace meshloom {
+
+struct stage_memory {
+  bytes fixed;      ///< parameters, optimizer state, gradients summed over micro-batches, results
+  bytes slot;       ///< more for every micro-batch in flight
+  bytes transient;  ///< besides, while a micro-batch or the update runs
+  bool operator==(const stage_memory&) const = default;
+};
+
+/// `stage` may begin at any rank.
+stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_memory.inl>
+#endif

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ways worth knowing to run a family of ranges on so many ranks: on every logical mesh the fastest, and, where that
+// holds much, those that are fastest at some price of a byte (the lower convex hull of time and memory). Ranges of a
+// family differ in the copies of one repeated layer, along which the price of a way is a line: what is best at both
+// ends of an interval is best in between, and planning many layers costs little more than planning two.
+// Laws: a way costs what its own problem says; no assignment takes less than the bound.
+#pragma once
+
+#include <meshloom/planner/intra.hpp>
+#include <meshloom/planner/stage_choices.hpp>
+#include <meshloom/planner/stage_memory.hpp>
+
+#include <map>
+#include <optional>
+
+namespace meshloom {
+
+/// Blocks [first, end).
+struct block_range {
+  std::int32_t first = 0, end = 0;
+  auto operator<=>(const block_range&) const = default;
+};
+
+/// One way, for all ranges of the family.
+struct stage_way {
+  std::size_t mesh = 0;
+  std::vector<std::int32_t> options;  ///< of the choices of every range
+  stage_plan chosen;                  ///< of the longest range
+  stage_cost shortest, step;          ///< of the shortest range, and what each copy adds
+  /// What `lower` allocates, by range, where it was asked: packing is no line.
+  std::map<std::size_t, stage_memory> measured;
+
+  stage_cost cost(std::size_t range) const;
+};
+
+class stage_ways {
+ public:
+  /// `ranges` have one copy more each, all of at least two or only one range; `meshes` have a mesh and nothing else.
+  /// Most stages keep `slots` micro-batches or fewer.
+  stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
+             std::vector<block_range> ranges, std::vector<stage_plan> meshes, std::int32_t slots);
+
+  const std::vector<stage_way>& all() const { return ways_; }
+
+  /// How a range is run in one of the ways, from rank 0 on.
+  stage_plan plan_of(const stage_way& way, std::size_t range) const;
+
+  /// No assignment of a range makes micro-batches · time + once less, whatever it holds.
+  picoseconds bound(std::size_t range) const;
+
+  /// Asks `lower` what a range holds in one of the ways.
+  void measure(std::size_t way, std::size_t range);
+
+  /// An operator that no strategy was allowed for; empty if there was none.
+  const std::string& stuck() const { return stuck_; }
+
+  /// Prices in the problems solved so far.
+  std::int64_t work() const { return work_; }
+
+ private:
+  /// One mesh: the problems of the shortest and the longest range, and optima of some ranges, in order.
+  struct face {
+    std::size_t mesh = 0;
+    std::optional<stage_choices> shortest, longest;
+    std::vector<std::pair<std::size_t, picoseconds>> optima;
+  };
+  /// A way as a point of the plane in which the hull is looked for, for the longest range.
+  struct point {
+    picoseconds time;
+    bytes held;
+    std::int32_t when = 0;  ///< most is held
+  };
+
+  std::size_t last() const { return ranges_.size() - 1; }
+  stage_choices choices_on(std::size_t mesh, std::size_t range) const;
+  std::optional<intra_answer> solve_problem(const intra_problem& asked);
+  void open_face(std::size_t mesh);
+  /// Solves ranges between two optima until they are lines, or nearly so.
+  void solve_between(face& on, std::size_t low, std::size_t high);
+  /// The way of these options; it may be known.
+  std::size_t add_way(const face& on, std::vector<std::int32_t> options);
+  picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
+  point place(std::size_t way, std::int32_t slots) const;
+  bool holds_much(std::size_t way) const;
+  void find_lean_ways(std::int32_t slots);
+  std::size_t fastest() const;
+  /// The best way at a price of bytes such that `fast` and `lean` come to the same.
+  std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
+
+  const problem& posed_;
+  std::int32_t micro_batches_;
+  intra_options limits_;
+  std::vector<block_range> ranges_;
+  std::vector<stage_plan> meshes_;
+  std::int32_t slots_;
+  std::vector<face> faces_;
+  std::vector<stage_way> ways_;
+  std::string stuck_;
+  std::int64_t work_ = 0;
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_ways.inl>
+#endif

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/planner/stage_ways.hpp>
+
+#include <algorithm>
+#include <deque>
+
+namespace meshloom {
+namespace detail {
+
+/// Calls `visit(a.field, b.field)` for every part of two costs.
+template <class Left, class Right, class Visit>
+void for_each_part(Left& a, Right& b, const Visit& visit) {
+  visit(a.time, b.time);
+  visit(a.once, b.once);
+  visit(a.fixed, b.fixed);
+  visit(a.slot, b.slot);
+  visit(a.transient, b.transient);
+}
+
+/// What one step of `steps` equal ones adds on the way from `from` to `to`.
+inline stage_cost step_between(const stage_cost& from, const stage_cost& to, std::int64_t steps) {
+  stage_cost step = to;
+  for_each_part(step, from,
+                [&](auto& a, const auto& b) { a.count = (a.count - b.count) / std::max<std::int64_t>(steps, 1); });
+  return step;
+}
+
+inline std::int64_t entries_of(const intra_problem& asked) {
+  std::int64_t entries = 0;
+  for (const intra_choice& each : asked.choices) entries += static_cast<std::int64_t>(each.cost.size());
+  for (const intra_coupling& each : asked.couplings) entries += static_cast<std::int64_t>(each.cost.size());
+  return entries;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range) const {
+  stage_cost sum = shortest;
+  detail::for_each_part(sum, step, [&](auto& a, const auto& b) { a += b * static_cast<std::int64_t>(range); });
+  if (const auto known = measured.find(range); known != measured.end()) {
+    sum.fixed = known->second.fixed;
+    sum.slot = known->second.slot;
+    sum.transient = known->second.transient;
+  }
+  return sum;
+}
+
+MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
+                                       std::vector<block_range> ranges, std::vector<stage_plan> meshes,
+                                       std::int32_t slots)
+    : posed_(posed),
+      micro_batches_(micro_batches),
+      limits_(limits),
+      ranges_(std::move(ranges)),
+      meshes_(std::move(meshes)),
+      slots_(slots) {
+  // Near the optimum is near enough here, where there are many problems; the bound says how near.
+  constexpr std::int64_t most_work = 60000000;
+  limits_.most_work = std::min(limits_.most_work, most_work);
+
+  faces_.reserve(meshes_.size());
+  for (std::size_t mesh = 0; mesh < meshes_.size(); ++mesh) open_face(mesh);
+  if (!ways_.empty() && holds_much(fastest())) {
+    find_lean_ways(1);
+    if (slots_ > 1) find_lean_ways(slots_);
+  }
+  for (face& each : faces_) {  // their tables are large
+    each.shortest.reset();
+    each.longest.reset();
+  }
+}
+
+MESHLOOM_INLINE stage_choices stage_ways::choices_on(std::size_t mesh, std::size_t range) const {
+  stage_plan stage = meshes_[mesh];
+  stage.first_block = ranges_[range].first;
+  stage.end_block = ranges_[range].end;
+  stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+  return {posed_, stage, micro_batches_, 1, std::nullopt};
+}
+
+MESHLOOM_INLINE std::optional<intra_answer> stage_ways::solve_problem(const intra_problem& asked) {
+  work_ += detail::entries_of(asked);
+  auto answer = solve_intra(asked, limits_);
+  return answer ? std::optional(std::move(answer.value())) : std::nullopt;
+}
+
+MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
+  face& on = faces_.emplace_back();
+  on.mesh = mesh;
+  on.longest.emplace(choices_on(mesh, last()));
+  if (!on.longest->stuck().empty()) {
+    stuck_ = on.longest->stuck();
+    faces_.pop_back();
+    return;
+  }
+  if (last() > 0) on.shortest.emplace(choices_on(mesh, 0));
+  const auto high = solve_problem(on.longest->made());
+  if (!high) return faces_.pop_back();
+  add_way(on, high->options);
+  if (last() > 0) {
+    const auto low = solve_problem(on.shortest->made());
+    if (!low) return faces_.pop_back();
+    add_way(on, low->options);
+    on.optima.push_back({0, low->bound});
+  }
+  on.optima.push_back({last(), high->bound});
+  if (last() > 0) solve_between(on, 0, 1);
+}
+
+MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
+  constexpr std::int64_t closeness = 1000;  // of what is found to what could be
+  const auto [a, at_a] = on.optima[low];
+  const auto [b, at_b] = on.optima[high];
+  if (b - a < 2) return;
+  const std::size_t middle = (a + b) / 2;
+  const std::int64_t least =
+      at_a.count + (at_b.count - at_a.count) / static_cast<std::int64_t>(b - a) * static_cast<std::int64_t>(middle - a);
+  std::int64_t known = std::numeric_limits<std::int64_t>::max();
+  for (const stage_way& each : ways_) {
+    if (each.mesh == on.mesh) known = std::min(known, step_time(each.cost(middle)).count);
+  }
+  if (known - least <= least / closeness) return;
+  const auto found = solve_problem(choices_on(on.mesh, middle).made());
+  if (!found) return;
+  add_way(on, found->options);
+  on.optima.insert(on.optima.begin() + static_cast<std::ptrdiff_t>(high), {middle, found->bound});
+  solve_between(on, high, high + 1);
+  solve_between(on, low, low + 1);
+}
+
+MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std::int32_t> options) {
+  const auto known = std::find_if(ways_.begin(), ways_.end(), [&](const stage_way& each) {
+    return each.mesh == on.mesh && each.options == options;
+  });
+  if (known != ways_.end()) return static_cast<std::size_t>(known - ways_.begin());
+  stage_way made;
+  made.mesh = on.mesh;
+  made.chosen = on.longest->plan_of(options);
+  const stage_cost longest = on.longest->cost_of(options);
+  made.shortest = on.shortest ? on.shortest->cost_of(options) : longest;
+  made.step = detail::step_between(made.shortest, longest, static_cast<std::int64_t>(last()));
+  made.options = std::move(options);
+  ways_.push_back(std::move(made));
+  return ways_.size() - 1;
+}
+
+MESHLOOM_INLINE stage_ways::point stage_ways::place(std::size_t way, std::int32_t slots) const {
+  const stage_cost cost = ways_[way].cost(last());
+  const auto on =
+      std::find_if(faces_.begin(), faces_.end(), [&](const face& each) { return each.mesh == ways_[way].mesh; });
+  return {step_time(cost), cost.fixed + cost.slot * slots + cost.transient,
+          evaluate(on->longest->made(), ways_[way].options).when};
+}
+
+MESHLOOM_INLINE bool stage_ways::holds_much(std::size_t way) const {
+  return place(way, slots_).held.count > posed_.cluster.device.memory.count / 2;
+}
+
+MESHLOOM_INLINE std::size_t stage_ways::fastest() const {
+  const auto time = [&](const stage_way& each) { return step_time(each.cost(last())); };
+  const auto found = std::min_element(ways_.begin(), ways_.end(),
+                                      [&](const stage_way& a, const stage_way& b) { return time(a) < time(b); });
+  return static_cast<std::size_t>(found - ways_.begin());
+}
+
+MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
+                                                std::size_t known) {
+  const auto worth = [&](std::size_t way) {
+    const point at = place(way, slots);
+    return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) *
+                                                    static_cast<double>(each.cost.count) /
+                                                    static_cast<double>(each.per.count);
+  };
+  std::size_t best = known;
+  for (const face& on : faces_) {
+    const auto found = solve_problem(on.longest->paying(each, slots, when));
+    if (!found) continue;
+    const std::size_t way = add_way(on, found->options);
+    if (worth(way) < worth(best)) best = way;
+  }
+  return best;
+}
+
+/// Between two ways of the hull lies the one that is best when they come to the same.
+MESHLOOM_INLINE void stage_ways::find_lean_ways(std::int32_t slots) {
+  constexpr int most_prices = 7;
+  constexpr std::int64_t dearest = 20;  // times longer, at the most, to hold nothing
+  const std::size_t fast = fastest();
+  const point at = place(fast, slots);
+  const std::size_t lean = best_at({at.time * dearest, at.held}, slots, at.when, fast);
+  std::deque<std::pair<std::size_t, std::size_t>> sides{{fast, lean}};
+  for (int prices = 1; prices < most_prices && !sides.empty(); ++prices) {
+    const auto [a, b] = sides.front();
+    sides.pop_front();
+    const point left = place(a, slots), right = place(b, slots);
+    if (left.held <= right.held || right.time <= left.time) continue;
+    const std::size_t found = best_at({right.time - left.time, left.held - right.held}, slots, right.when, a);
+    if (found == a || found == b) continue;
+    sides.push_back({a, found});
+    sides.push_back({found, b});
+  }
+}
+
+MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t range) const {
+  stage_plan stage = way.chosen;
+  stage.first_block = ranges_[range].first;
+  stage.end_block = ranges_[range].end;
+  stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+  return stage;
+}
+
+MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range) const {
+  picoseconds least{std::numeric_limits<std::int64_t>::max()};
+  for (const face& on : faces_) {
+    const auto next =
+        std::find_if(on.optima.begin(), on.optima.end(), [&](const auto& each) { return each.first >= range; });
+    picoseconds here = next->second;
+    if (next->first != range) {
+      const auto& [a, at_a] = next[-1];
+      const auto& [b, at_b] = next[0];
+      const auto steps = static_cast<std::int64_t>(b - a), part = static_cast<std::int64_t>(range - a);
+      here.count = at_a.count + (at_b.count - at_a.count) / steps * part;
+      if (at_b < at_a) here.count -= steps;
+    }
+    least = std::min(least, here);
+  }
+  return least;
+}
+
+/// Copies are alike: what one range needs besides, the others need, but for the luck of packing.
+MESHLOOM_INLINE void stage_ways::measure(std::size_t number, std::size_t range) {
+  stage_way& way = ways_[number];
+  if (way.measured.count(range) != 0) return;
+  const stage_memory found = memory_of(posed_, plan_of(way, range), micro_batches_);
+  way.measured[range] = found;
+  way.shortest.transient = std::max(way.shortest.transient, found.transient);
+  way.step.transient = {};
+}
+
+}  // namespace meshloom
