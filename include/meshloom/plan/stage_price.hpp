@@ -24,6 +24,9 @@ std::vector<stage_price> prices_of(const graph& whole, const plan& made, const c
 /// its link.
 std::vector<picoseconds> transfers_of(const graph& whole, const plan& made, const cluster& machine);
 
+/// What a step takes under the plan's schedule: what the simulator says of its program.
+picoseconds predict(const graph& whole, const plan& made, const cluster& machine);
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

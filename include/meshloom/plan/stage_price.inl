@@ -232,4 +232,15 @@ MESHLOOM_INLINE std::vector<picoseconds> transfers_of(const graph& whole, const 
   return times;
 }
 
+MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine) {
+  std::vector<stage_times> times;
+  picoseconds update;
+  for (const stage_price& each : prices_of(whole, made, machine)) {
+    times.push_back({each.forward, each.backward});
+    update = std::max(update, each.update);
+  }
+  const auto transfers = transfers_of(whole, made, machine);
+  return makespan(made.schedule, times, transfers, made.micro_batches) + update;
+}
+
 }  // namespace meshloom

@@ -25,6 +25,9 @@ std::vector<storage> allowed_storages(const problem& posed, const stage_plan& st
 /// The strategy of a node of the update whose parameter's state lies as `state`.
 strategy update_strategy(const node& at, const mesh_shape& mesh, const spec& state);
 
+/// The mesh axes that pins split a result of the node over: a stage that runs it has them all.
+std::vector<std::string> pinned_axes(const problem& posed, const node& at);
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

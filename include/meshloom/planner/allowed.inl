@@ -108,6 +108,19 @@ MESHLOOM_INLINE std::vector<storage> allowed_storages(const problem& posed, cons
   return found;
 }
 
+MESHLOOM_INLINE std::vector<std::string> pinned_axes(const problem& posed, const node& at) {
+  std::vector<std::string> found;
+  for (const value_id made : at.results) {
+    for (const pin& bound : posed.graph.pins) {
+      if (bound.axis >= 0 && detail::is_bound(posed.graph, bound, made)) found.push_back(bound.mesh_axis);
+    }
+  }
+  for (const path_pin& bound : posed.constraints.pins) {
+    if (!bound.axis.empty() && bound.path == at.name) found.push_back(bound.mesh_axis);
+  }
+  return found;
+}
+
 MESHLOOM_INLINE strategy update_strategy(const node& at, const mesh_shape& mesh, const spec& state) {
   strategy how;
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {

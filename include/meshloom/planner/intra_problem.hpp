@@ -52,6 +52,10 @@ struct intra_price {
 /// One sentence per fault: tables of the wrong size, negative numbers, intervals outside the times, sums out of range.
 std::vector<std::string> check(const intra_problem& posed);
 
+/// Forbids what takes so long that sums of prices would leave their range, where something of the same choice or
+/// coupling takes less.
+void leave_out_hopeless(intra_problem& posed);
+
 intra_price evaluate(const intra_problem& posed, const std::vector<std::int32_t>& options);
 
 }  // namespace meshloom

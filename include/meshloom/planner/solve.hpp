@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The planner: enumerate → price → choose → prove. For every number of micro-batches it prices the ways to run every
-// range of blocks on every submesh (planner/stage_search.hpp), cuts the blocks into stages (planner/inter.hpp), and keeps the
-// plan whose schedule takes the least time. Where nothing is left open but strategies under rules, propagation from
-// pinned neighbours fills them in (planner/stage_solver.hpp).
+// The planner: enumerate → price → choose → prove. For every number of micro-batches it prices the ways to run ranges
+// of blocks on submeshes (stage_ways.hpp), as far as the dynamic program that cuts blocks into stages (inter.hpp) has
+// use for them (pipeline_search.hpp); plans compete by what a step takes under their schedule, as far as they fit
+// (contest.hpp). Where nothing is left open but strategies under rules, propagation from pinned neighbours fills them
+// in (stage_solver.hpp). Law: bound ≤ predicted, and no rank of an automatic plan's program holds more than it has.
 // Source: Alpa (Zheng et al. 2022): an integer program within operators, a dynamic program between them.
 #pragma once
 

@@ -25,20 +25,6 @@ struct distinct {
   }
 };
 
-/// Forbids what takes so long that sums of prices would leave their range, where there is something better.
-inline void leave_out_hopeless(intra_problem& asked) {
-  const auto tables = static_cast<std::int64_t>(asked.choices.size() + asked.couplings.size());
-  const picoseconds most{forbidden.count / 4 / std::max<std::int64_t>(tables, 1)};
-  const auto clip = [&](std::vector<picoseconds>& prices) {
-    const picoseconds limit = std::max(most, *std::min_element(prices.begin(), prices.end()));
-    for (picoseconds& each : prices) {
-      if (each > limit) each = forbidden;
-    }
-  };
-  for (intra_choice& each : asked.choices) clip(each.cost);
-  for (intra_coupling& each : asked.couplings) clip(each.cost);
-}
-
 inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
   return each >= forbidden ? forbidden : each * times;
 }
@@ -65,7 +51,7 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
   if (!stuck_.empty()) return;
   add_parameters();
   for (const read_value& each : values_read(whole_, stage_.first_block, stage_.end_block)) connect(each);
-  detail::leave_out_hopeless(made_);
+  leave_out_hopeless(made_);
 }
 
 MESHLOOM_INLINE std::int32_t stage_choices::add_choice(std::vector<picoseconds> cost) {
@@ -438,7 +424,7 @@ MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std:
           static_cast<std::int64_t>(std::min<wide>(paid, forbidden.count - 1 - choice.cost[option].count));
     }
   }
-  detail::leave_out_hopeless(priced);
+  leave_out_hopeless(priced);
   return priced;
 }
 

@@ -180,6 +180,18 @@ MESHLOOM_INLINE void stage_search::find_members() {
   }
 }
 
+MESHLOOM_INLINE bool stage_search::has_pinned_axes(const family& which, const stage_plan& mesh) const {
+  if (posed_.cluster.ranks() == 1) return true;  // where there is nothing to split over
+  for (std::size_t n = 0; n < posed_.graph.nodes.size(); ++n) {
+    const node& at = posed_.graph.nodes[static_cast<node_id>(n)];
+    if (which.copies[index_of(at.region)] == 0) continue;
+    for (const std::string& axis : pinned_axes(posed_, at)) {
+      if (std::find(mesh.mesh_axes.begin(), mesh.mesh_axes.end(), axis) == mesh.mesh_axes.end()) return false;
+    }
+  }
+  return true;
+}
+
 /// Whoever has all blocks has all ranks, and the other way round. What does not fit in any way is left out.
 MESHLOOM_INLINE void stage_search::find_groups() {
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
@@ -187,7 +199,8 @@ MESHLOOM_INLINE void stage_search::find_groups() {
     auto& row = groups_.emplace_back(rank_counts_.size());
     for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
       group& made = row[r];
-      made.meshes = meshes_[r];
+      std::copy_if(meshes_[r].begin(), meshes_[r].end(), std::back_inserter(made.meshes),
+                   [&](const stage_plan& mesh) { return has_pinned_axes(each, mesh); });
       const auto needs_of = [](const stage_candidate& least) { return least.held + least.slot; };
       const auto can_be = [&](const block_range& range) {
         const bool all = range == block_range{0, blocks};

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pipelines of one number of micro-batches, best first: what is open takes part in the dynamic program at the least
+// that it can take and hold, and is priced and measured when the best pipeline has it.
+// Law: a plan that entered the contest holds, as lowered, no more than a device has.
+#pragma once
+
+#include <meshloom/planner/contest.hpp>
+#include <meshloom/planner/inter.hpp>
+#include <meshloom/planner/stage_search.hpp>
+
+namespace meshloom {
+
+class pipeline_search {
+ public:
+  /// `limits` are those of every intra-operator problem.
+  pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits);
+
+  /// Enters the plans of stages of up to so many ranks that may win. Once it has read `most_work` prices, only what is
+  /// priced takes part.
+  void run(contest& plans, std::int32_t ranks, std::int64_t most_work);
+
+  /// Prices read so far.
+  std::int64_t work() const { return stages_.work(); }
+
+  /// No plan takes less; none where there is no plan.
+  std::optional<picoseconds> bound() const;
+
+  /// Why there is no plan. Where even what every plan needs does not fit, that is said.
+  std::string why() const;
+
+ private:
+  inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages) const;
+  std::vector<schedule_kind> schedules() const;
+  bool is_wanted(const inter_plan& each) const;
+  /// Enters the pipelines that may win, or refines what is open in them; false if nothing is left to do.
+  bool step(contest& plans);
+  std::vector<std::int32_t> open_in(const inter_plan& each) const;
+  /// Enters a pipeline under every schedule; false if it turned out not to fit, and the limit was tightened.
+  bool enter(const inter_problem& chain, const inter_plan& chosen, contest& plans);
+  plan plan_of(const inter_problem& chain, const inter_plan& chosen) const;
+  /// By how much the fullest rank of the program holds more than there is.
+  bytes excess(const plan& made) const;
+
+  const problem& posed_;
+  std::int32_t micro_batches_;
+  bytes limit_;  ///< the memory of a device, less what messages were found to need
+  std::vector<bytes> cuts_;
+  stage_search stages_;
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/pipeline_search.inl>
+#endif

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/cost/analytic.hpp>
+#include <meshloom/plan/stage_price.hpp>
+#include <meshloom/planner/pipeline_search.hpp>
+#include <meshloom/program/lower.hpp>
+
+#include <algorithm>
+#include <map>
+
+namespace meshloom {
+namespace detail {
+
+/// What crosses the cut in front of every block, forward and backward, for one micro-batch.
+inline std::vector<bytes> cut_bytes(const graph& whole, std::int32_t micro_batches) {
+  const auto blocks = blocks_of(whole);
+  struct journey {
+    std::int32_t first, last;  ///< of the blocks that make and read a value
+  };
+  std::map<instance, journey> journeys;
+  for (std::int32_t b = 0; b < static_cast<std::int32_t>(blocks.size()); ++b) {
+    const block here = blocks[static_cast<std::size_t>(b)];
+    for (const node& at : whole.nodes) {
+      if (at.region != here.region || at.when == phase::update) continue;
+      for (const value_id id : at.operands) {
+        const instance what = resolve(whole, id, here);
+        if (whole.values[what.value].kind != value_kind::activation) continue;
+        const std::int32_t from = block_number(whole, maker_of(whole, what));
+        journey& each = journeys.try_emplace(what, journey{from, from}).first->second;
+        each = {std::min(each.first, b), std::max(each.last, b)};
+      }
+    }
+  }
+  const size_table sizes = micro_batch_sizes(whole, micro_batches);
+  std::vector<bytes> crossing(blocks.size());
+  for (const auto& [what, each] : journeys) {
+    const value& entry = whole.values[what.value];
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : extents_of(sizes, entry.axes)) elements *= extent;
+    for (std::int32_t b = each.first + 1; b <= each.last; ++b)
+      crossing[static_cast<std::size_t>(b)] += bytes{elements * size_of(entry.type)};
+  }
+  return crossing;
+}
+
+/// True if some schedule of the pipeline may win, were its messages free.
+inline bool may_win(const inter_problem& chain, const inter_plan& chosen, const contest& plans) {
+  picoseconds before, bound;
+  for (const std::int32_t number : chosen.candidates) {
+    const stage_candidate& each = chain.candidates[static_cast<std::size_t>(number)];
+    bound = std::max(bound, each.time * chain.micro_batches + std::max(each.once, before));
+    before += each.time;
+  }
+  return plans.is_open_to(bound);
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int32_t micro_batches,
+                                                 const intra_options& limits)
+    : posed_(posed),
+      micro_batches_(micro_batches),
+      limit_(posed.cluster.device.memory),
+      cuts_(detail::cut_bytes(posed.graph, micro_batches)),
+      stages_(posed, micro_batches, limits) {}
+
+MESHLOOM_INLINE void pipeline_search::run(contest& plans, std::int32_t ranks, std::int64_t most_work) {
+  stages_.reach(ranks);
+  while (step(plans)) {
+    if (stages_.work() > most_work) stages_.close();
+  }
+}
+
+MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
+  const auto found = bound_of(chain_of(stages_.bounds(), false));
+  return found ? std::optional(found.value()) : std::nullopt;
+}
+
+MESHLOOM_INLINE std::string pipeline_search::why() const {
+  if (!stages_.stuck().empty())
+    return "operator " + stages_.stuck() +
+           " has no strategy that meets its pins; remove one, or pin an axis it can split";
+  for (const auto& candidates : {stages_.needs(), stages_.candidates()}) {
+    inter_problem chain = chain_of(candidates, true);
+    chain.limit = posed_.cluster.device.memory;
+    if (const auto answer = solve(chain); !answer) return answer.error();
+  }
+  const bytes memory = posed_.cluster.device.memory;
+  return "no plan keeps to the limit of " + std::to_string(memory.count) +
+         " bytes per rank: with its messages the leanest holds up to " + std::to_string((memory - limit_).count) +
+         " bytes more; raise the limit by as much";
+}
+
+MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_candidate>& candidates,
+                                                        bool messages) const {
+  inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.size()),
+                     .hosts = posed_.cluster.hosts,
+                     .devices_per_host = posed_.cluster.devices_per_host,
+                     .micro_batches = micro_batches_,
+                     .schedule = schedules().front(),
+                     .candidates = candidates,
+                     .limit = limit_};
+  for (const bytes each : cuts_) {
+    const bool none = !messages || each.count == 0;
+    made.cut_within.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.within_host));
+    made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.between_hosts));
+  }
+  return made;
+}
+
+MESHLOOM_INLINE std::vector<schedule_kind> pipeline_search::schedules() const {
+  if (!posed_.constraints.schedules.empty()) return posed_.constraints.schedules;
+  return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
+}
+
+MESHLOOM_INLINE bool pipeline_search::is_wanted(const inter_plan& each) const {
+  const std::int32_t stages = posed_.constraints.stages;
+  return stages == 0 || static_cast<std::int32_t>(each.candidates.size()) == stages;
+}
+
+MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
+  const inter_problem chain = chain_of(stages_.candidates(), true);
+  const auto answer = solve(chain);
+  if (!answer) return false;
+  std::vector<inter_plan> worth;
+  for (const auto& each : answer.value().by_stages) {
+    if (each && is_wanted(*each) && detail::may_win(chain, *each, plans)) worth.push_back(*each);
+  }
+  std::sort(worth.begin(), worth.end(), [](const auto& a, const auto& b) { return a.cost < b.cost; });
+  for (const inter_plan& each : worth) {
+    const auto open = open_in(each);
+    if (!open.empty()) {
+      stages_.refine(open);
+      return true;
+    }
+    if (detail::may_win(chain, each, plans) && !enter(chain, each, plans)) return true;
+  }
+  return false;
+}
+
+MESHLOOM_INLINE std::vector<std::int32_t> pipeline_search::open_in(const inter_plan& each) const {
+  std::vector<std::int32_t> found;
+  std::copy_if(each.candidates.begin(), each.candidates.end(), std::back_inserter(found),
+               [&](std::int32_t candidate) { return stages_.is_open(candidate); });
+  return found;
+}
+
+MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain, const inter_plan& chosen) const {
+  plan made{.model = hash_of(posed_.graph),
+            .sizes = posed_.graph.sizes,
+            .ranks = posed_.cluster.ranks(),
+            .micro_batches = micro_batches_,
+            .schedule = chain.schedule,
+            .stages = {},
+            .predicted = {},
+            .bound = {}};
+  std::int32_t rank = 0;
+  for (const std::int32_t number : chosen.candidates) {
+    made.stages.add(stages_.plan_of(number, rank));
+    rank += chain.candidates[static_cast<std::size_t>(number)].ranks;
+  }
+  return made;
+}
+
+MESHLOOM_INLINE bool pipeline_search::enter(const inter_problem& chain, const inter_plan& chosen, contest& plans) {
+  plan made = plan_of(chain, chosen);
+  for (const schedule_kind kind : schedules()) {
+    made.schedule = kind;
+    made.predicted = predict(posed_.graph, made, posed_.cluster);
+    bytes over;
+    const bool fits = plans.enter(made, [&] {
+      over = excess(made);
+      return over.count <= 0;
+    });
+    if (fits || kind != chain.schedule) continue;  // another schedule may keep more
+    limit_ -= over;
+    return false;
+  }
+  return true;
+}
+
+MESHLOOM_INLINE bytes pipeline_search::excess(const plan& made) const {
+  bytes most;
+  for (const stage_program& each : lower(posed_.graph, made, posed_.cluster).stages) most = std::max(most, each.peak());
+  return most - posed_.cluster.device.memory;
+}
+
+}  // namespace meshloom
