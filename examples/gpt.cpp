@@ -66,17 +66,23 @@ ml::cluster choose_cluster(const gpt_options& options) {
   return chosen;
 }
 
-/// The planner's choice, a preset, a product of presets, or a plan that was saved.
-ml::plan choose_plan(const gpt_options& options, const ml::graph& graph, const ml::cluster& machine) {
-  if (std::filesystem::is_regular_file(options.plan)) return ml::load_plan(options.plan, graph, options.ranks).value();
+/// What may be chosen: everything, or what a preset or a product of presets leaves open. A saved plan says it all.
+ml::problem pose(const gpt_options& options, const ml::graph& graph, const ml::cluster& machine) {
+  if (std::filesystem::is_regular_file(options.plan)) return ml::formulate(graph, machine);
   ml::manual constraints = ml::parse_manual(options.plan, options.ranks).value();
   constraints.micro_batches = options.micro_batches;
-  return ml::solve(ml::formulate(graph, machine, constraints)).value();
+  return ml::formulate(graph, machine, constraints);
 }
 
-void print_plan(const gpt_options& options, const ml::graph& graph, const ml::plan& plan, const ml::program& program,
-                const ml::cluster& machine, double seconds) {
-  if (!options.json) return fmt::print("{}\n", ml::explain(graph, plan, program, machine));
+/// The planner's choice, or the plan that was saved.
+ml::plan choose_plan(const gpt_options& options, const ml::problem& problem) {
+  const bool saved = std::filesystem::is_regular_file(options.plan);
+  return saved ? ml::load_plan(options.plan, problem.graph, options.ranks).value() : ml::solve(problem).value();
+}
+
+void print_plan(const gpt_options& options, const ml::problem& problem, const ml::plan& plan,
+                const ml::program& program, double seconds) {
+  if (!options.json) return fmt::print("{}\n", ml::explain(problem, plan));
   std::string peaks;
   for (std::int32_t rank = 0; rank < program.ranks; ++rank) {
     peaks += fmt::format("{}{}", rank > 0 ? "," : "", program.stages[ml::stage_of_rank(program, rank)].peak().count);
@@ -167,13 +173,14 @@ void train(const gpt_options& options) {
   text.require(options.vocab, options.batch, options.seq);
 
   const auto machine = choose_cluster(options);
-  const auto graph = ml::trace(task);  // what is to be computed
+  const auto graph = ml::trace(task);                  // what is to be computed
+  const auto problem = pose(options, graph, machine);  // what may be chosen
   const auto begin = std::chrono::steady_clock::now();
-  const auto plan = choose_plan(options, graph, machine);  // how it is spread
+  const auto plan = choose_plan(options, problem);  // how it is spread
   const std::chrono::duration<double> planning = std::chrono::steady_clock::now() - begin;
   const auto program = ml::lower(graph, plan, machine);  // what every rank executes
   if (!options.save_plan.empty()) ml::save_plan(options.save_plan, graph, plan);
-  print_plan(options, graph, plan, program, machine, planning.count());
+  print_plan(options, problem, plan, program, planning.count());
   if (options.explain) return;
   if (options.backend == "simulate") return simulate(options, program, machine);
 

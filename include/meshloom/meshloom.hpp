@@ -28,6 +28,8 @@
 #include <meshloom/exec/simulate.hpp>
 
 // Data, and what can be read and looked at.
+#include <meshloom/report/compare.hpp>
+#include <meshloom/report/evaluate.hpp>
 #include <meshloom/report/explain.hpp>
 #include <meshloom/report/timeline.hpp>
 #include <meshloom/train/draw.hpp>

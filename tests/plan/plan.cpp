@@ -61,6 +61,9 @@ TEST_CASE("a plan for something else is found") {
 TEST_CASE("times before the start are found") {
   CHECK(faults_with([](ml::plan& made) { made.predicted = {-1}; }) == sentences{"a time of the plan is negative"});
   CHECK(faults_with([](ml::plan& made) { made.bound = {-1}; }) == sentences{"a time of the plan is negative"});
+  CHECK(faults_with([](ml::plan& made) { made.runner_up = {"", {-1}}; }) ==
+        sentences{"a time of the plan is negative"});
+  CHECK(faults_with([](ml::plan& made) { made.runner_up = {"any\ntext", {0}}; }).empty());
 }
 
 TEST_CASE("a mesh that is none is found") {

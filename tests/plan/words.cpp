@@ -26,6 +26,21 @@ TEST_CASE("a name and its word are one to one") {
   for (const char* none : {"", "\\", "\\2", "\\2g", "\\41", "a b", "\\5C"}) CHECK(!ml::name_of_word(none));
 }
 
+TEST_CASE("a text and its line are one to one") {
+  CHECK(ml::line_of("2 stages, 1f1b") == "2 stages, 1f1b");
+  CHECK(ml::line_of(" a#\\\n\xc3\xa9 ") == "\\20a\\23\\5c\\0a\xc3\xa9\\20");
+  std::mt19937_64 bits(5);
+  for (int round = 0; round < 2000; ++round) {
+    std::string text(bits() % 7, ' ');
+    for (char& letter : text) letter = static_cast<char>(bits() % 3 == 0 ? ' ' : bits() % 256);
+    const std::string line = ml::line_of(text);
+    CHECK(ml::text_of_line(line) == text);
+    CHECK(line.find_first_of("\t\r\n#") == std::string::npos);
+    CHECK((line.empty() || (line.front() != ' ' && line.back() != ' ')));
+  }
+  for (const char* none : {"\\", "\\2", "\\2g", "\\41", " a", "a ", "a#", "\t", "\\5C"}) CHECK(!ml::text_of_line(none));
+}
+
 TEST_CASE("a time is said in its largest unit, a hash in sixteen digits") {
   CHECK(ml::describe_time({0}) == "0 ps");
   CHECK(ml::describe_time({999}) == "999 ps");

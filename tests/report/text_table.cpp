@@ -102,4 +102,7 @@ TEST_CASE("sizes and shares in words") {
   CHECK(ml::describe_share(0) == "0.0 %");
   CHECK(ml::describe_share(0.9734) == "97.3 %");
   CHECK(ml::describe_share(1) == "100.0 %");
+  CHECK(ml::describe_share(-0.0123) == "-1.2 %");
+  CHECK(ml::describe_share(-0.0001) == "0.0 %");
+  CHECK(ml::describe_share(1e300) == "100000000000000.0 %");
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/base/config.hpp>
+#include <meshloom/base/readable.hpp>
 #include <meshloom/cluster/text.hpp>
 
 #include <algorithm>
@@ -270,7 +271,7 @@ inline std::vector<fact> facts_of(std::string_view text) {
 inline std::string quoted_word(std::string_view text) { return "'" + std::string(text) + "'"; }
 
 inline failure cluster_fault(std::size_t line, const std::string& sentence) {
-  return {"cluster, line " + std::to_string(line) + ": " + sentence};
+  return {readable("cluster, line " + std::to_string(line) + ": " + sentence)};
 }
 
 /// What is wrong with the keys of a text's facts: the first is no head, one is unknown or given twice.
@@ -317,7 +318,7 @@ MESHLOOM_INLINE std::vector<std::string> check(const cluster& machine) {
 MESHLOOM_INLINE std::string to_text(const cluster& machine) {
   constexpr std::size_t column = 32;
   const auto faults = check(machine);
-  if (!faults.empty()) throw error("to_text: cluster '" + machine.name + "': " + faults.front());
+  if (!faults.empty()) throw error(readable("to_text: cluster '" + machine.name + "': " + faults.front()));
   std::string text = std::string(detail::cluster_head) + " " + std::string(detail::cluster_version) + "\n";
   detail::for_each_field(machine, [&](std::string_view key, const auto& value) {
     const std::string said = detail::value_text(value);

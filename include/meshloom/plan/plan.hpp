@@ -8,6 +8,9 @@
 #include <meshloom/graph/unroll.hpp>
 #include <meshloom/schedule/order.hpp>
 
+#include <optional>
+#include <string>
+
 namespace meshloom {
 
 /// How one stage keeps one parameter.
@@ -31,6 +34,13 @@ struct stage_plan {
   bool operator==(const stage_plan&) const = default;
 };
 
+/// Another plan of the searched space, in short.
+struct alternative {
+  std::string shape;      ///< for people, in one line: "2 stages of 1 rank, 8 micro-batches, 1f1b"
+  picoseconds predicted;  ///< of its step
+  bool operator==(const alternative&) const = default;
+};
+
 struct plan {
   static constexpr std::int32_t version = 1;
 
@@ -40,8 +50,9 @@ struct plan {
   std::int32_t micro_batches = 1;
   schedule_kind schedule = schedule_kind::one_f_one_b;
   table<stage_id, stage_plan> stages;
-  picoseconds predicted;  ///< one step, under the cost model that made the plan
-  picoseconds bound;      ///< no plan of the searched space is faster; 0: nothing was proven
+  picoseconds predicted;                      ///< one step, under the cost model that made the plan
+  picoseconds bound;                          ///< no plan of the searched space is faster; 0: nothing was proven
+  std::optional<alternative> runner_up = {};  ///< the next best that differs in shape, where others were weighed
   bool operator==(const plan&) const = default;
 };
 

@@ -324,7 +324,8 @@ MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& m
   if (detail::trains(whole) && made.schedule == schedule_kind::forward_only) {
     faults.push_back("the plan runs forward only, but the model is trained; write schedule 1f1b or gpipe");
   }
-  if (made.predicted.count < 0 || made.bound.count < 0) faults.push_back("a time of the plan is negative");
+  const picoseconds next = made.runner_up ? made.runner_up->predicted : picoseconds{};
+  if (std::min({made.predicted, made.bound, next}) < picoseconds{}) faults.push_back("a time of the plan is negative");
   for (const stage_plan& stage : made.stages) {
     const std::string fault = detail::mesh_fault(stage, made.ranks);
     if (!fault.empty()) faults.push_back("a stage: " + fault);

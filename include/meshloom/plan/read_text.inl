@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/readable.hpp>
 #include <meshloom/plan/text.hpp>
 #include <meshloom/plan/words.hpp>
 #include <meshloom/sharding/describe.hpp>
@@ -43,7 +44,7 @@ class plan_reader {
     while (good && key_ == "stage") good = read_stage();
     if (!good || !read_end()) return failure{fault_};
     const auto faults = check(whole_, made_);
-    if (!faults.empty()) return failure{"plan: " + faults.front() + "; correct the text, or solve again"};
+    if (!faults.empty()) return failure{readable("plan: " + faults.front() + "; correct the text, or solve again")};
     return std::move(made_);
   }
 
@@ -66,7 +67,7 @@ class plan_reader {
   }
 
   bool fail(const std::string& sentence) {
-    fault_ = "plan, line " + std::to_string(line_) + ": " + sentence;
+    fault_ = readable("plan, line " + std::to_string(line_) + ": " + sentence);
     return false;
   }
 
@@ -169,7 +170,21 @@ class plan_reader {
     if (!schedule) return fail("there is no schedule " + quoted(said_) + "; write forward, gpipe or 1f1b");
     made_.schedule = *schedule;
     next_line();
-    return read_line("predicted", 0, made_.predicted.count) && read_line("bound", 0, made_.bound.count);
+    return read_line("predicted", 0, made_.predicted.count) && read_line("bound", 0, made_.bound.count) &&
+           (key_ != "runner_up" || read_runner_up());
+  }
+
+  /// Picoseconds, then what it looks like. Only plans that were chosen among others have such a line.
+  bool read_runner_up() {
+    const std::string_view time = said_.substr(0, said_.find_first_of(" \t"));
+    const auto shape = text_of_line(parts_of(said_.substr(time.size()), "\n").front());
+    alternative next;
+    if (!read_number(time, 0, std::numeric_limits<std::int64_t>::max(), next.predicted.count)) return false;
+    if (!shape) return fail(quoted(said_) + " is no runner-up; write \\5c for a backslash, and no control characters");
+    next.shape = *shape;
+    made_.runner_up = std::move(next);
+    next_line();
+    return true;
   }
 
   bool read_end() {

@@ -3,6 +3,7 @@
 // by their names in the model, so every build reads every build's plans. A stage says only what it runs and keeps:
 //   operator repeat.residual.linear.dot: split batch | partial 0 | whole         one part per mesh axis
 //   parameter embedding.table: stored whole; state split(vocab@data); accumulated partial(sum@data)
+// A runner-up has a line only where there is one, so plans from before there were any still read.
 // Law: from_text(to_text(p)) = p, for every plan that `check` accepts and that leaves at its default what a stage does
 // not run. Whatever is not such a text is refused, with its line and a cure.
 #pragma once

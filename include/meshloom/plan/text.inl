@@ -83,6 +83,10 @@ inline std::string head_text(const plan& made) {
   text += "\nschedule " + std::string(name_of(made.schedule));
   text += "\npredicted " + said(made.predicted);
   text += "\nbound " + (made.bound.count == 0 ? "0  # nothing is proven" : said(made.bound));
+  if (made.runner_up) {
+    const std::string shape = line_of(made.runner_up->shape), time = describe_time(made.runner_up->predicted);
+    text += "\nrunner_up " + std::to_string(made.runner_up->predicted.count) + " " + shape + "  # " + time;
+  }
   return text;
 }
 

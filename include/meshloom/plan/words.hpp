@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The words of plan texts: names as single words, and the strategies of an operator as people say them. Reader and
 // writer share them, so what is read is compared with what would be written.
-// Law: two names have one word only if they are equal.
+// Law: two names have one word only if they are equal, two texts one line.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>
@@ -19,6 +19,12 @@ std::string word_of(std::string_view name);
 
 /// The name that has this word, if one does.
 std::optional<std::string> name_of_word(std::string_view word);
+
+/// Any text as a part of a line: #, \, control characters and spaces at its ends become \ and two hex digits.
+std::string line_of(std::string_view text);
+
+/// The text that has this line, if one does.
+std::optional<std::string> text_of_line(std::string_view line);
 
 /// A number as sixteen hex digits.
 std::string hex_word(std::uint64_t number);

@@ -16,36 +16,61 @@ constexpr bool stays_in_word(char letter) {
   return digit || latin || beyond_ascii || std::string_view("._-[]").find(letter) != std::string_view::npos;
 }
 
+/// The text, with \ and two hex digits for every byte that `stays(at)` does not keep.
+template <class Stays>
+std::string escaped(std::string_view text, const Stays& stays) {
+  std::string made;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (stays(at)) {
+      made += text[at];
+    } else {
+      made += {'\\', hex_digits[byte / 16], hex_digits[byte % 16]};
+    }
+  }
+  return made;
+}
+
+inline std::optional<std::string> unescaped(std::string_view text) {
+  std::string made;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != '\\') {
+      made += text[at];
+      continue;
+    }
+    if (at + 2 >= text.size()) return std::nullopt;
+    const std::size_t high = hex_digits.find(text[at + 1]), low = hex_digits.find(text[at + 2]);
+    if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
+    made += static_cast<char>(high * 16 + low);
+    at += 2;
+  }
+  return made;
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::string word_of(std::string_view name) {
-  std::string word;
-  for (const char letter : name) {
-    const auto byte = static_cast<unsigned char>(letter);
-    if (detail::stays_in_word(letter)) {
-      word += letter;
-    } else {
-      word += {'\\', detail::hex_digits[byte / 16], detail::hex_digits[byte % 16]};
-    }
-  }
-  return word;
+  return detail::escaped(name, [&](std::size_t at) { return detail::stays_in_word(name[at]); });
 }
 
 MESHLOOM_INLINE std::optional<std::string> name_of_word(std::string_view word) {
-  std::string name;
-  for (std::size_t at = 0; at < word.size(); ++at) {
-    if (word[at] != '\\') {
-      name += word[at];
-      continue;
-    }
-    if (at + 2 >= word.size()) return std::nullopt;
-    const std::size_t high = detail::hex_digits.find(word[at + 1]), low = detail::hex_digits.find(word[at + 2]);
-    if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
-    name += static_cast<char>(high * 16 + low);
-    at += 2;
-  }
-  if (name.empty() || word_of(name) != word) return std::nullopt;
+  auto name = detail::unescaped(word);
+  if (!name || name->empty() || word_of(*name) != word) return std::nullopt;
   return name;
+}
+
+MESHLOOM_INLINE std::string line_of(std::string_view text) {
+  return detail::escaped(text, [&](std::size_t at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte == ' ') return at > 0 && at + 1 < text.size();
+    return byte > ' ' && byte != 0x7f && byte != '#' && byte != '\\';
+  });
+}
+
+MESHLOOM_INLINE std::optional<std::string> text_of_line(std::string_view line) {
+  auto text = detail::unescaped(line);
+  if (!text || line_of(*text) != line) return std::nullopt;
+  return text;
 }
 
 MESHLOOM_INLINE std::string hex_word(std::uint64_t number) {

@@ -4,18 +4,20 @@
 // Law: numbers are those of the program: memory adds up to what is allocated, collectives to what is executed.
 #pragma once
 
-#include <meshloom/cluster/cluster.hpp>
-#include <meshloom/graph/graph.hpp>
-#include <meshloom/plan/plan.hpp>
+#include <meshloom/plan/problem.hpp>
 #include <meshloom/program/program.hpp>
-#include <meshloom/report/text_table.hpp>
+#include <meshloom/report/breakdown.hpp>
 
 #include <string>
 
 namespace meshloom {
 
-/// All tables below, under a heading each; no line is wider than `text_width`. `lowered` is the program of `made`.
-std::string explain(const graph& whole, const plan& made, const program& lowered, const cluster& machine);
+/// All tables below and those of the breakdown, under a heading each; no line is wider than `text_width`. What
+/// `evaluate` finds wrong comes first, and alone if the plan cannot be lowered.
+std::string explain(const problem& posed, const plan& made);
+
+/// The step as predicted and as simulated, the bound and the runner-up, if there are any.
+text_table step_table(const plan& made, const breakdown& parts);
 
 /// One row per stage: ranks, mesh, blocks, slots.
 text_table stage_table(const graph& whole, const plan& made, const program& lowered);
@@ -31,12 +33,6 @@ text_table parameter_table(const graph& whole, const plan& made);
 /// Copies of a layer are counted together. Times: "n x micro-batches", or "n" once per step; the last column is their
 /// product.
 text_table traffic_table(const program& lowered, const cluster& machine);
-
-/// One row per stage: the arena of each of its ranks.
-text_table memory_table(const graph& whole, const program& lowered, const cluster& machine);
-
-/// One row per stage: the share of a simulated step in which it computes, exchanges and waits.
-text_table time_table(const program& lowered, const cluster& machine);
 
 }  // namespace meshloom
 

@@ -31,7 +31,7 @@ std::string render(const text_table& table);
 /// "640 B", "1.5 MiB": the largest unit of which it is one or more, with one decimal.
 std::string describe_bytes(bytes size);
 
-/// "97.3 %"
+/// "97.3 %", "-0.4 %"
 std::string describe_share(double share);
 
 }  // namespace meshloom

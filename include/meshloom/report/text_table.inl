@@ -2,6 +2,7 @@
 #include <meshloom/report/text_table.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 
 namespace meshloom {
@@ -99,7 +100,8 @@ MESHLOOM_INLINE std::string describe_bytes(bytes size) {
 }
 
 MESHLOOM_INLINE std::string describe_share(double share) {
-  return detail::with_decimal(static_cast<std::int64_t>(share * 1000 + 0.5)) + " %";
+  const auto tenths = static_cast<std::int64_t>(std::min(std::abs(share), 1e12) * 1000 + 0.5);
+  return (share < 0 && tenths > 0 ? "-" : "") + detail::with_decimal(tenths) + " %";
 }
 
 }  // namespace meshloom
