@@ -108,15 +108,16 @@ TEST_CASE("another shape than was asked for is found") {
 
 TEST_CASE("an operator that does not split what a rule says is found") {
   const ml::graph& graph = posed().graph;
-  for (const auto& [name, axis, what] : {std::tuple{"repeat.residual.causal_attention.causal_softmax", 0, "batch"},
-                                         {"repeat.residual_2.linear.dot", 1, "mlp"},
-                                         {"repeat.residual_2.linear.dot.d.dot", 1, "mlp"}}) {
-    const auto broken = broken_with_stage(posed(), [&, name = name, axis = axis](ml::stage_plan& stage) {
+  for (const auto& [operator_name, mesh_axis, what] :
+       {std::tuple{"repeat.residual.causal_attention.causal_softmax", 0, "batch"},
+        {"repeat.residual_2.linear.dot", 1, "mlp"},
+        {"repeat.residual_2.linear.dot.d.dot", 1, "mlp"}}) {
+    const auto broken = broken_with_stage(posed(), [&, name = operator_name, axis = mesh_axis](ml::stage_plan& stage) {
       stage.strategies[models::node_named(graph, name)].row[static_cast<std::size_t>(axis)] = 0;
     });
     CHECK(broken ==
-          sentences{std::string("stage 0: operator ") + name + " does not split " + what + " over mesh axis " +
-                    (axis == 0 ? "data" : "tensor") + ", as a rule of the problem says; solve again"});
+          sentences{std::string("stage 0: operator ") + operator_name + " does not split " + what + " over mesh axis " +
+                    (mesh_axis == 0 ? "data" : "tensor") + ", as a rule of the problem says; solve again"});
   }
 }
 
