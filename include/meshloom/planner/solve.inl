@@ -100,10 +100,10 @@ class plan_search {
   }
 
   result<plan> run() {
-    constexpr std::int64_t most_work = 60'000'000;
+    constexpr std::int64_t near_work = 60'000'000, far_work = 15'000'000;  // prices read; tens of seconds
     const std::int32_t within = posed_.cluster.devices_per_host, all = posed_.cluster.ranks();
-    if (within < all) look(within, most_work);
-    look(all, most_work);
+    look(std::min(within, all), near_work);
+    if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) return failure{searches_.back().why()};
     plan made = plans_.winner();
     made.bound = made.predicted;

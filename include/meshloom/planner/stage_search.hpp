@@ -94,7 +94,10 @@ class stage_search {
     return groups_[members_[from.member].family][index_of_ranks(from.ranks)];
   }
   std::size_t index_of_ranks(std::int32_t ranks) const;
-  void open(std::size_t family, group& which);
+  /// Prices a group; once it is, looks for leaner ways.
+  void advance(std::size_t family, group& which);
+  /// What no way to run a range takes less than, nor holds, as far as is known.
+  stage_candidate bound(std::size_t member, std::int32_t ranks) const;
   void list_candidates();
   /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.
   stage_candidate least(const block_range& blocks, std::int32_t ranks) const;

@@ -227,13 +227,17 @@ MESHLOOM_INLINE std::int32_t stage_search::most_slots(std::int32_t ranks) const 
   return std::min(micro_batches_, stages);
 }
 
-MESHLOOM_INLINE void stage_search::open(std::size_t number, group& which) {
+MESHLOOM_INLINE void stage_search::advance(std::size_t number, group& which) {
   const auto& ranges = families_[number].ranges;
   const auto at = [&](std::size_t range) { return ranges.begin() + static_cast<std::ptrdiff_t>(range); };
-  which.ways = std::make_unique<stage_ways>(posed_, micro_batches_, limits_,
-                                            std::vector<block_range>(at(which.first), at(which.end)), which.meshes,
-                                            most_slots(which.meshes.front().mesh.ranks()));
-  work_ += which.ways->work();
+  const std::int64_t before = which.ways ? which.ways->work() : 0;
+  if (which.ways)
+    which.ways->find_lean_ways();
+  else
+    which.ways = std::make_unique<stage_ways>(posed_, micro_batches_, limits_,
+                                              std::vector<block_range>(at(which.first), at(which.end)), which.meshes,
+                                              most_slots(which.meshes.front().mesh.ranks()));
+  work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
 
@@ -245,8 +249,9 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
     for (const std::int32_t ranks : rank_counts_) {
       const group& from = group_of({m, ranks, -1});
       if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
-      if (!from.ways && !closed_) {
-        candidates_.push_back(least(each.blocks, ranks));
+      const bool open = !from.ways || from.ways->may_be_leaner(each.range - from.first);
+      if (open && !closed_) {
+        candidates_.push_back(bound(m, ranks));
         origins_.push_back({m, ranks, -1});
       }
       for (std::size_t w = 0; from.ways && w < from.ways->all().size(); ++w) {
@@ -259,20 +264,24 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
   }
 }
 
+MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks) const {
+  const member& which = members_[number];
+  const group& from = group_of({number, ranks, -1});
+  stage_candidate made = least(which.blocks, ranks);
+  if (from.ways) {
+    const picoseconds all = from.ways->bound(which.range - from.first);
+    made.once = std::max(all - made.time * micro_batches_, picoseconds{});
+  }
+  return made;
+}
+
 MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   std::vector<stage_candidate> found;
   for (std::size_t m = 0; m < members_.size(); ++m) {
-    const member& each = members_[m];
     for (const std::int32_t ranks : rank_counts_) {
       const group& from = group_of({m, ranks, -1});
-      if (each.range < from.first || each.range >= from.end) continue;
-      stage_candidate next = least(each.blocks, ranks);
-      if (from.ways && from.ways->all().empty()) continue;
-      if (from.ways) {
-        const picoseconds all = from.ways->bound(each.range - from.first);
-        next.once = std::max(all - next.time * micro_batches_, picoseconds{});
-      }
-      found.push_back(next);
+      if (members_[m].range < from.first || members_[m].range >= from.end) continue;
+      if (!from.ways || !from.ways->all().empty()) found.push_back(bound(m, ranks));
     }
   }
   return found;
@@ -300,19 +309,22 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
 }
 
 MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open_ones) {
+  std::vector<const group*> advanced;
   for (const std::int32_t candidate : open_ones) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
     group& which = group_of(from);
-    if (from.way >= 0)
+    if (from.way >= 0) {
       which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first);
-    else if (!which.ways)
-      open(members_[from.member].family, which);
+    } else if (std::find(advanced.begin(), advanced.end(), &which) == advanced.end()) {
+      advance(members_[from.member].family, which);
+      advanced.push_back(&which);
+    }
   }
   list_candidates();
 }
 
 MESHLOOM_INLINE void stage_search::refine_all() {
-  for (int pass = 0; pass < 2; ++pass) {  // first prices, then memory
+  for (int pass = 0; pass < 3; ++pass) {  // prices, leaner ways, memory
     std::vector<std::int32_t> open_ones;
     for (std::size_t c = 0; c < candidates_.size(); ++c) {
       if (is_open(static_cast<std::int32_t>(c))) open_ones.push_back(static_cast<std::int32_t>(c));

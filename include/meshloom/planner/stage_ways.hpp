@@ -48,6 +48,12 @@ class stage_ways {
   /// No assignment of a range makes micro-batches · time + once less, whatever it holds.
   picoseconds bound(std::size_t range) const;
 
+  /// True if leaner ways were not looked for yet, and the fastest way to run a range may hold too much.
+  bool may_be_leaner(std::size_t range) const;
+
+  /// Looks for ways that hold less.
+  void find_lean_ways();
+
   /// Asks `lower` what a range holds in one of the ways.
   void measure(std::size_t way, std::size_t range);
 
@@ -58,11 +64,13 @@ class stage_ways {
   std::int64_t work() const { return work_; }
 
  private:
-  /// One mesh: the problems of the shortest and the longest range, and optima of some ranges, in order.
+  /// One mesh: the problems of the shortest and the longest range, as long as they are needed; optima of some ranges,
+  /// in order; and optima of the longest one at prices of a byte, in ps.
   struct face {
     std::size_t mesh = 0;
     std::optional<stage_choices> shortest, longest;
     std::vector<std::pair<std::size_t, picoseconds>> optima;
+    std::vector<std::pair<double, double>> priced;
   };
   /// A way as a point of the plane in which the hull is looked for, for the longest range.
   struct point {
@@ -74,6 +82,7 @@ class stage_ways {
   std::size_t last() const { return ranges_.size() - 1; }
   stage_choices choices_on(std::size_t mesh, std::size_t range) const;
   std::optional<intra_answer> solve_problem(const intra_problem& asked);
+  void form(face& on) const;
   void open_face(std::size_t mesh);
   /// Solves ranges between two optima until they are lines, or nearly so.
   void solve_between(face& on, std::size_t low, std::size_t high);
@@ -81,11 +90,12 @@ class stage_ways {
   std::size_t add_way(const face& on, std::vector<std::int32_t> options);
   picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
   point place(std::size_t way, std::int32_t slots) const;
-  bool holds_much(std::size_t way) const;
-  void find_lean_ways(std::int32_t slots);
-  std::size_t fastest() const;
-  /// The best way at a price of bytes such that `fast` and `lean` come to the same.
+  std::size_t fastest(std::size_t range) const;
+  void find_hull(std::int32_t slots);
+  /// The best way at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
+  /// What the optimum at a price of a byte is not likely to undercut: it is concave in the price.
+  static double likely_bound(const face& on, double price);
 
   const problem& posed_;
   std::int32_t micro_batches_;
@@ -95,6 +105,7 @@ class stage_ways {
   std::int32_t slots_;
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
+  bool leaned_ = false;
   std::string stuck_;
   std::int64_t work_ = 0;
 };

@@ -58,16 +58,7 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
   constexpr std::int64_t most_work = 60000000;
   limits_.most_work = std::min(limits_.most_work, most_work);
 
-  faces_.reserve(meshes_.size());
   for (std::size_t mesh = 0; mesh < meshes_.size(); ++mesh) open_face(mesh);
-  if (!ways_.empty() && holds_much(fastest())) {
-    find_lean_ways(1);
-    if (slots_ > 1) find_lean_ways(slots_);
-  }
-  for (face& each : faces_) {  // their tables are large
-    each.shortest.reset();
-    each.longest.reset();
-  }
 }
 
 MESHLOOM_INLINE stage_choices stage_ways::choices_on(std::size_t mesh, std::size_t range) const {
@@ -84,27 +75,34 @@ MESHLOOM_INLINE std::optional<intra_answer> stage_ways::solve_problem(const intr
   return answer ? std::optional(std::move(answer.value())) : std::nullopt;
 }
 
+MESHLOOM_INLINE void stage_ways::form(face& on) const {
+  on.longest.emplace(choices_on(on.mesh, last()));
+  if (last() > 0) on.shortest.emplace(choices_on(on.mesh, 0));
+}
+
 MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
-  face& on = faces_.emplace_back();
+  face on;
   on.mesh = mesh;
-  on.longest.emplace(choices_on(mesh, last()));
+  form(on);
   if (!on.longest->stuck().empty()) {
     stuck_ = on.longest->stuck();
-    faces_.pop_back();
     return;
   }
-  if (last() > 0) on.shortest.emplace(choices_on(mesh, 0));
   const auto high = solve_problem(on.longest->made());
-  if (!high) return faces_.pop_back();
+  if (!high) return;
   add_way(on, high->options);
   if (last() > 0) {
     const auto low = solve_problem(on.shortest->made());
-    if (!low) return faces_.pop_back();
+    if (!low) return;
     add_way(on, low->options);
     on.optima.push_back({0, low->bound});
   }
   on.optima.push_back({last(), high->bound});
+  on.priced.push_back({0, static_cast<double>(high->cost.count)});
   if (last() > 0) solve_between(on, 0, 1);
+  on.shortest.reset();  // their tables are large
+  on.longest.reset();
+  faces_.push_back(std::move(on));
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
@@ -152,42 +150,39 @@ MESHLOOM_INLINE stage_ways::point stage_ways::place(std::size_t way, std::int32_
           evaluate(on->longest->made(), ways_[way].options).when};
 }
 
-MESHLOOM_INLINE bool stage_ways::holds_much(std::size_t way) const {
-  return place(way, slots_).held.count > posed_.cluster.device.memory.count / 2;
-}
-
-MESHLOOM_INLINE std::size_t stage_ways::fastest() const {
-  const auto time = [&](const stage_way& each) { return step_time(each.cost(last())); };
+MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
+  const auto time = [&](const stage_way& each) { return step_time(each.cost(range)); };
   const auto found = std::min_element(ways_.begin(), ways_.end(),
                                       [&](const stage_way& a, const stage_way& b) { return time(a) < time(b); });
   return static_cast<std::size_t>(found - ways_.begin());
 }
 
-MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
-                                                std::size_t known) {
-  const auto worth = [&](std::size_t way) {
-    const point at = place(way, slots);
-    return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) *
-                                                    static_cast<double>(each.cost.count) /
-                                                    static_cast<double>(each.per.count);
-  };
-  std::size_t best = known;
-  for (const face& on : faces_) {
-    const auto found = solve_problem(on.longest->paying(each, slots, when));
-    if (!found) continue;
-    const std::size_t way = add_way(on, found->options);
-    if (worth(way) < worth(best)) best = way;
+MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
+  if (leaned_ || ways_.empty()) return false;
+  const stage_cost cost = ways_[fastest(range)].cost(range);
+  return cost.fixed + cost.slot * slots_ + cost.transient > posed_.cluster.device.memory;
+}
+
+MESHLOOM_INLINE void stage_ways::find_lean_ways() {
+  leaned_ = true;
+  if (ways_.empty()) return;
+  for (face& each : faces_) form(each);
+  find_hull(1);
+  if (slots_ > 1) find_hull(slots_);
+  for (face& each : faces_) {
+    each.shortest.reset();
+    each.longest.reset();
   }
-  return best;
 }
 
 /// Between two ways of the hull lies the one that is best when they come to the same.
-MESHLOOM_INLINE void stage_ways::find_lean_ways(std::int32_t slots) {
+MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots) {
   constexpr int most_prices = 7;
   constexpr std::int64_t dearest = 20;  // times longer, at the most, to hold nothing
-  const std::size_t fast = fastest();
+  const std::size_t fast = fastest(last());
   const point at = place(fast, slots);
-  const std::size_t lean = best_at({at.time * dearest, at.held}, slots, at.when, fast);
+  for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing
+  const std::size_t lean = best_at({at.time * dearest, at.held + bytes{1}}, slots, at.when, fast);
   std::deque<std::pair<std::size_t, std::size_t>> sides{{fast, lean}};
   for (int prices = 1; prices < most_prices && !sides.empty(); ++prices) {
     const auto [a, b] = sides.front();
@@ -199,6 +194,33 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways(std::int32_t slots) {
     sides.push_back({a, found});
     sides.push_back({found, b});
   }
+}
+
+MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
+                                                std::size_t known) {
+  const double price = static_cast<double>(each.cost.count) / static_cast<double>(each.per.count);
+  const auto worth = [&](std::size_t way) {
+    const point at = place(way, slots);
+    return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) * price;
+  };
+  std::size_t best = known;
+  for (face& on : faces_) {
+    if (likely_bound(on, price) >= worth(best)) continue;
+    const auto found = solve_problem(on.longest->paying(each, slots, when));
+    if (!found) continue;
+    const std::pair<double, double> optimum{price, static_cast<double>(found->cost.count)};
+    on.priced.insert(std::upper_bound(on.priced.begin(), on.priced.end(), optimum), optimum);
+    const std::size_t way = add_way(on, found->options);
+    if (worth(way) < worth(best)) best = way;
+  }
+  return best;
+}
+
+MESHLOOM_INLINE double stage_ways::likely_bound(const face& on, double price) {
+  const auto above = std::upper_bound(on.priced.begin(), on.priced.end(), std::pair(price, 0.0));
+  const auto& [low, at_low] = above[-1];
+  if (above == on.priced.end()) return at_low;
+  return at_low + (above->second - at_low) * (price - low) / (above->first - low);
 }
 
 MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t range) const {
