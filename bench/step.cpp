@@ -2,13 +2,10 @@
 // The step time of a named model under a plan: median and least of the steps after the first, the arithmetic rate of
 // its contractions, and their share of the best matrix product measured in the same run, on as many threads. bench_step
 // [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--json]
+#include "arithmetic.hpp"
 #include "contraction_flops.hpp"
 #include "options.hpp"
-
-#include <meshloom/meshloom.hpp>
-#if defined(EXAMPLE_WITH_CBLAS)
-#include <meshloom/exec/cblas.hpp>
-#endif
+#include "token_samples.hpp"
 
 #include <fmt/core.h>
 
@@ -19,12 +16,6 @@
 namespace ml = meshloom;
 
 namespace {
-
-#if defined(EXAMPLE_WITH_CBLAS)
-using arithmetic = ml::cblas;
-#else
-using arithmetic = ml::plain;
-#endif
 
 struct options {
   std::string model = "gpt-small", plan = "data";
@@ -70,15 +61,10 @@ void measure(const options& chosen, const ml::gpt_shape& shape, const auto& task
   const auto program = ml::lower(graph, plan, machine);
   auto run = ml::start(ml::host<arithmetic>{}, program, task, 1);
 
-  const auto count = static_cast<std::size_t>(shape.batch * shape.seq);
-  std::vector<std::int32_t> input(count), target(count);
-  for (std::size_t at = 0; at < count; ++at) {
-    input[at] = static_cast<std::int32_t>(at * 7919 % static_cast<std::size_t>(shape.vocab));
-    target[at] = static_cast<std::int32_t>(at * 104729 % static_cast<std::size_t>(shape.vocab));
-  }
-  run.step({input, target});  // the first step touches the arena
+  const token_samples data(shape);
+  run.step({data.input, data.target});  // the first step touches the arena
   std::vector<double> times;
-  for (std::int64_t step = 0; step < chosen.steps; ++step) times.push_back(run.step({input, target}).seconds);
+  for (std::int64_t step = 0; step < chosen.steps; ++step) times.push_back(run.step({data.input, data.target}).seconds);
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2], least = times.front();
   const double rate = contraction_flops(graph) / median;
