@@ -8,6 +8,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 
 namespace ml = meshloom;
 using namespace intra_cases;
@@ -140,6 +141,82 @@ TEST_CASE("ladders close, with memory that binds as well, each rung in its turn"
   }
   CHECK(closed[static_cast<std::size_t>(ml::intra_rung::elimination)] > 5);
   CHECK(closed[static_cast<std::size_t>(ml::intra_rung::branching)] > 2);
+}
+
+TEST_CASE("where memory does not matter, nothing that is left out is missed") {
+  int narrowed = 0;
+  for (std::uint32_t seed = 0; seed < 40; ++seed) {
+    CAPTURE(seed);
+    const ml::intra_problem posed = ladder(seed, 8, 12, 24);
+    const ml::intra::network net = ml::intra::network_of(posed);
+    auto exact = ml::intra::elimination::plan(net, 1 << 24);
+    REQUIRE(exact);
+    const auto found = ml::solve_intra(posed);
+    REQUIRE(bool(found));
+    check_answer(posed, found.value());
+    CHECK(found.value().closed());
+    CHECK(found.value().cost.count == exact->run(ml::intra::own_prices(net)).price >> net.shift);
+    narrowed += 2 * found.value().work < exact->work();
+  }
+  CHECK(narrowed > 20);
+}
+
+TEST_CASE("where all choices are coupled and the best is met late, nothing that is left out is missed either") {
+  ml::intra_options limits;
+  limits.quick_entries = limits.most_entries = 0;
+  limits.neighbourhoods = 0;
+  int closed = 0;
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    CAPTURE(seed);
+    dice roll(seed);
+    ml::intra_problem posed;
+    for (std::int32_t c = 0; c < 8; ++c) {
+      posed.choices.push_back({std::vector<ml::picoseconds>(5), std::vector<ml::bytes>(5), 0, 0});
+      for (std::int32_t other = 0; other < c; ++other) {
+        ml::intra_coupling next{other, c, {}};
+        for (int k = 0; k < 25; ++k) next.cost.push_back({roll(0, 1'000'000)});
+        posed.couplings.push_back(next);
+      }
+    }
+    const ml::intra::network net = ml::intra::network_of(posed);
+    const std::int64_t best = ml::intra::elimination::plan(net, 1 << 20)->run(ml::intra::own_prices(net)).price;
+    const auto found = ml::solve_intra(posed, limits);
+    REQUIRE(bool(found));
+    check_answer(posed, found.value());
+    CHECK(found.value().bound.count <= best >> net.shift);
+    CHECK(found.value().cost.count >= best >> net.shift);
+    closed += found.value().closed();
+  }
+  CHECK(closed > 30);
+}
+
+TEST_CASE("little more work is done than is allowed, and what was met by then is bounded") {
+  int open = 0, closed = 0;
+  for (std::uint32_t seed = 0; seed < 6; ++seed) {
+    for (const auto& [options, percent] : {std::pair{24, 1000}, std::pair{10, 80}}) {  // no limit, one that binds
+      const ml::intra_problem posed = tight_ladder(seed, 12, options, percent);
+      const ml::intra_answer best = ml::solve_intra(posed).value();
+      std::int64_t entries = 0;
+      for (const ml::intra_coupling& each : posed.couplings) entries += static_cast<std::int64_t>(each.cost.size());
+      for (std::int64_t most = 1000; most <= 100'000'000; most *= 10) {
+        CAPTURE(seed);
+        CAPTURE(percent);
+        CAPTURE(most);
+        ml::intra_options limits;
+        limits.most_work = most;
+        limits.starts = {best.options};
+        const auto found = ml::solve_intra(posed, limits);
+        REQUIRE(bool(found));
+        check_answer(posed, found.value());
+        CHECK(found.value().bound <= best.cost);
+        CHECK(found.value().cost == best.cost);
+        CHECK(found.value().work <= most * 13 / 10 + 60 * entries);  // what is begun, say a node, ends
+        ++(found.value().closed() ? closed : open);
+      }
+    }
+  }
+  CHECK(open > 10);
+  CHECK(closed > 10);
 }
 
 TEST_CASE("a start is never lost, and one that is not legal is ignored") {

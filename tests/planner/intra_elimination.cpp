@@ -52,5 +52,8 @@ TEST_CASE("a network that is too wide is refused") {
   }
   const auto net = ml::intra::network_of(clique);
   CHECK(!ml::intra::elimination::plan(net, 111110));
-  CHECK(ml::intra::elimination::plan(net, 111111));  // 10^5 + 10^4 + … + 1
+  const auto fits = ml::intra::elimination::plan(net, 111111);  // 10^5 + 10^4 + … + 1
+  REQUIRE(fits);
+  CHECK(!ml::intra::elimination::plan(net, 111111, fits->work() - 1));
+  CHECK(ml::intra::elimination::plan(net, 111111, fits->work()));
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The intra-operator solver: one option for each choice of an intra problem, at the least price that fits in memory. It
-// climbs a ladder until the proof is complete: presolve → eliminate → raise the bound and search → branch → integer
-// program. Laws: bound ≤ optimum ≤ cost, always; limits on work are counts; equal questions get equal answers.
+// climbs a ladder until the proof is complete: presolve → narrow, where memory does not matter → eliminate → raise the
+// bound and search → branch → integer program. Laws: bound ≤ optimum ≤ cost, always; limits on work are counts; equal
+// questions get equal answers.
 #pragma once
 
 #include <meshloom/base/result.hpp>
@@ -18,7 +19,7 @@ struct intra_options {
   std::int32_t rounds = 200;                      ///< of raising the bound, each time
   std::int32_t neighbourhoods = 100;              ///< searched, each time the bound was raised
   std::int32_t nodes = 2000;                      ///< of branching
-  std::int64_t most_work = 4'000'000'000;         ///< prices read, all in all, before a rung is not begun
+  std::int64_t most_work = 4'000'000'000;         ///< prices read, about; each rung gets what is left
   std::int64_t most_binaries = 20'000;            ///< of an integer program
   std::uint64_t seed = 0;                         ///< of the search
   std::vector<std::vector<std::int32_t>> starts;  ///< assignments to begin with; those that are not legal are ignored

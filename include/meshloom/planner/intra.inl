@@ -21,12 +21,17 @@ class intra_ladder {
   result<intra_answer> climb();
 
  private:
+  static constexpr std::size_t most_around = 12;  ///< variables of a neighbourhood
+
   // The rungs.
   void presolve(const std::vector<std::uint8_t>& keep = {});
-  void eliminate(std::int64_t most_entries);
+  void eliminate(std::int64_t most_entries, std::int64_t most_work);
+  bool narrow();
   void raise_and_search();
+  intra::relaxation relaxed(std::int64_t runs) const;
   void search_around(intra::local_search& search, intra::assignment from);
   bool prune();
+  bool keep_better(const std::vector<std::int64_t>& bounds, std::int64_t paid_back, std::size_t many);
   void branch();
   void ask();
 
@@ -37,7 +42,8 @@ class intra_ladder {
   std::int64_t offer(const intra::assignment& options);
   void prove(std::int64_t bound, intra_rung rung);
   bool closed() const { return intra::closes(whole_, bound_, best_price_); }
-  bool tired() const { return closed() || count_.work > limits_.most_work; }
+  bool tired() const { return closed() || work_left() == 0; }
+  std::int64_t work_left() const { return std::max<std::int64_t>(limits_.most_work - count_.work, 0); }
   result<intra_answer> answer() const;
 
   const intra_problem& posed_;
@@ -55,10 +61,11 @@ MESHLOOM_INLINE result<intra_answer> intra_ladder::climb() {
   try_starts();
   presolve();
   do {
-    if (!closed()) eliminate(limits_.quick_entries);
+    while (!tired() && narrow()) {}
+    if (!closed()) eliminate(limits_.quick_entries, std::min(work_left(), 32 * limits_.quick_entries));
     if (!closed()) raise_and_search();
   } while (!tired() && prune());
-  if (!closed()) eliminate(limits_.most_entries);
+  if (!closed()) eliminate(limits_.most_entries, work_left());
   if (!tired()) branch();
   if (!closed()) ask();
   return answer();
@@ -66,10 +73,11 @@ MESHLOOM_INLINE result<intra_answer> intra_ladder::climb() {
 
 /// Reduces what is left once more; if nothing legal is left, nothing beats the best.
 MESHLOOM_INLINE void intra_ladder::presolve(const std::vector<std::uint8_t>& keep) {
-  const intra::network before = reductions_.empty() ? intra::network{} : rest();
+  for (const intra::network::edge& each : rest().edges) count_.work += static_cast<std::int64_t>(each.cost.size());
   intra::reduction made = intra::presolve(rest(), keep);
   if (!made.possible) return prove(intra::never, intra_rung::presolve);
-  ascent_.at = intra::carried(before, ascent_.at, made.net);
+  ascent_.at.resize(rest().times.size());
+  ascent_.at = intra::carried(rest(), ascent_.at, made.net);
   reductions_.push_back(std::move(made));
   if (!rest().variables.empty()) return;
   offer({});
@@ -77,8 +85,8 @@ MESHLOOM_INLINE void intra_ladder::presolve(const std::vector<std::uint8_t>& kee
 }
 
 /// The optimum without the limit: a bound, and the optimum if it fits.
-MESHLOOM_INLINE void intra_ladder::eliminate(std::int64_t most_entries) {
-  auto exact = intra::elimination::plan(rest(), most_entries);
+MESHLOOM_INLINE void intra_ladder::eliminate(std::int64_t most_entries, std::int64_t most_work) {
+  auto exact = intra::elimination::plan(rest(), most_entries, most_work);
   if (!exact) return;
   const intra::optimum found = exact->run(intra::own_prices(rest()));
   count_.work += exact->work();
@@ -86,18 +94,41 @@ MESHLOOM_INLINE void intra_ladder::eliminate(std::int64_t most_entries) {
   prove(found.price, intra_rung::elimination);
 }
 
+/// Where memory does not matter, messages soon say which options cannot be part of anything cheaper than the best. They
+/// go, as soon as that makes much less of the network, and the rest is eliminated once it is small. False at the end.
+MESHLOOM_INLINE bool intra_ladder::narrow() {
+  constexpr int batches = 8, sweeps = 4;
+  if (!rest().room.empty()) return false;
+  intra::messages pass(rest());
+  eliminate(limits_.quick_entries, std::min(work_left(), batches * sweeps * pass.work()));
+  for (int batch = 1; batch <= batches && !tired(); ++batch) {
+    for (int sweep = 0; sweep < sweeps; ++sweep) pass.sweep();
+    count_.work += (sweeps + 1) * pass.work();
+    intra::local_search search(rest(), limits_.seed, work_left());
+    search.start(pass.decode());
+    search.descend();
+    if (batch == batches) search.widen(most_around, limits_.neighbourhoods / batches, ascent_.at);
+    count_.work += search.work();
+    offer(search.options());
+    const std::vector<std::int64_t> bounds = pass.bounds();
+    prove(*std::min_element(bounds.begin(), bounds.end()), intra_rung::bound);
+    if (!closed() && keep_better(bounds, 0, batch < batches ? 8 : 64)) return true;
+  }
+  return false;
+}
+
 MESHLOOM_INLINE void intra_ladder::raise_and_search() {
-  intra::relaxation inner(rest(), limits_.quick_entries);
-  intra::local_search search(rest(), limits_.seed, std::max<std::int64_t>(limits_.most_work - count_.work, 0));
+  intra::relaxation inner = relaxed(1);
+  const std::int64_t half = work_left() / 2;  // as much work on the price as on the bound
+  intra::local_search search(rest(), limits_.seed, half);
   intra::assignment cheapest;
-  std::int64_t least = intra::never;
-  const std::int64_t affordable = (limits_.most_work - count_.work) / (inner.work() + 1);
-  const auto rounds = static_cast<std::int32_t>(std::clamp<std::int64_t>(affordable, 1, std::max(limits_.rounds, 1)));
-  std::int64_t spent = 0;
+  std::int64_t least = intra::never, spent = 0;
+  const auto rounds =
+      static_cast<std::int32_t>(std::clamp<std::int64_t>(half / (inner.work() + 1), 1, std::max(limits_.rounds, 1)));
   ascent_ = intra::ascend(rest(), inner, ascent_.at, rounds, [&](const intra::assignment& met) {
     spent += inner.work();
     search.start(met);
-    if (search.work() <= spent) search.descend();  // as much work on the price as on the bound
+    if (search.work() <= spent) search.descend();
     if (cheapest.empty() || (search.excess() == 0 && search.price() < least)) {
       cheapest = search.options();
       if (search.excess() == 0) least = search.price();
@@ -115,11 +146,15 @@ MESHLOOM_INLINE void intra_ladder::raise_and_search() {
   count_.work += search.work();
 }
 
+/// What bounds the network that is left; eliminates only if there is work left for so many runs.
+MESHLOOM_INLINE intra::relaxation intra_ladder::relaxed(std::int64_t runs) const {
+  return {rest(), std::min(limits_.quick_entries, work_left() / (32 * runs))};
+}
+
 MESHLOOM_INLINE void intra_ladder::search_around(intra::local_search& search, intra::assignment from) {
-  constexpr std::size_t most_variables = 12;
   search.start(std::move(from));
   search.descend();
-  search.widen(most_variables, limits_.neighbourhoods, ascent_.at);
+  search.widen(most_around, limits_.neighbourhoods, ascent_.at);
   search.descend();
   offer(search.options());
 }
@@ -130,24 +165,32 @@ MESHLOOM_INLINE intra::assignment intra_ladder::lowered(intra::assignment option
   return options;
 }
 
-/// Leaves out the options that cannot be part of anything cheaper than the best; false if there are none.
+/// Leaves out the options that cannot be part of anything cheaper than the best; false if that is over.
 MESHLOOM_INLINE bool intra_ladder::prune() {
   if (best_price_ >= intra::never) return false;
-  intra::relaxation inner(rest(), limits_.quick_entries);
+  constexpr std::int64_t runs = 4;  // as much work as of so many
+  intra::relaxation inner = relaxed(runs);
+  if (runs * inner.work() > work_left()) return false;
   const std::int64_t paid_back = intra::refund(rest(), ascent_.at);
+  const std::vector<std::int64_t> bounds = inner.bounds(intra::prices_with(rest(), ascent_.at));
+  count_.work += runs * inner.work();
+  return keep_better(bounds, paid_back, bounds.size());
+}
+
+/// Leaves out the options whose bounds, less what is paid back, say so; false if they are fewer than one in `many`.
+MESHLOOM_INLINE bool intra_ladder::keep_better(const std::vector<std::int64_t>& bounds, std::int64_t paid_back,
+                                               std::size_t many) {
   std::vector<std::uint8_t> keep;
-  for (const std::int64_t bound : inner.bounds(intra::prices_with(rest(), ascent_.at))) {
-    keep.push_back(!intra::closes(whole_, bound - paid_back, best_price_));
-  }
-  count_.work += 4 * inner.work();
-  if (closed() || std::find(keep.begin(), keep.end(), 0) == keep.end()) return false;
+  for (const std::int64_t bound : bounds) keep.push_back(!intra::closes(whole_, bound - paid_back, best_price_));
+  const auto useless = static_cast<std::size_t>(std::count(keep.begin(), keep.end(), 0));
+  if (useless == 0 || useless * many < keep.size()) return false;
   presolve(keep);
   return !closed();
 }
 
 MESHLOOM_INLINE void intra_ladder::branch() {
   constexpr std::int32_t rounds = 12;
-  const intra::branch_limits limits{limits_.nodes, rounds, limits_.quick_entries, limits_.most_work - count_.work};
+  const intra::branch_limits limits{limits_.nodes, rounds, limits_.quick_entries, work_left()};
   const auto done = intra::branch(rest(), ascent_, limits, [&](const intra::assignment& met) { return offer(met); });
   count_.nodes += done.nodes;
   count_.rounds += done.rounds;

@@ -66,10 +66,13 @@ MESHLOOM_INLINE void branching::explore(const branch_node& node) {
     best_ = visit_(lift(part, {}));
     return;
   }
-  relaxation inner(part.net, limits_.most_entries);
-  local_search search(part.net, 0, limits_.most_work - done_.work);
+  const std::int64_t left = limits_.most_work - done_.work;
+  relaxation inner(part.net, std::min(limits_.most_entries, left / 128));
+  const auto rounds =
+      static_cast<std::int32_t>(std::clamp<std::int64_t>(left / (2 * inner.work() + 1), 1, limits_.rounds));
+  local_search search(part.net, 0, left / 2);
   bool first = true;
-  ascent up = ascend(part.net, inner, carried(net_, node.at, part.net), limits_.rounds, [&](const assignment& met) {
+  ascent up = ascend(part.net, inner, carried(net_, node.at, part.net), rounds, [&](const assignment& met) {
     if (first) {
       search.start(met);
       search.descend();

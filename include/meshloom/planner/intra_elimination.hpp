@@ -7,6 +7,8 @@
 
 #include <meshloom/planner/intra_network.hpp>
 
+#include <memory>
+
 namespace meshloom::intra {
 
 /// The least price and an assignment that has it; its options are only meaningful below `never`.
@@ -17,8 +19,8 @@ struct optimum {
 
 class elimination {
  public:
-  /// An order for the network, if all tables together have at most `most_entries`.
-  static std::optional<elimination> plan(const network& net, std::int64_t most_entries);
+  /// An order for the network, if all tables together have at most `most_entries` and a run is at most `most_work`.
+  static std::optional<elimination> plan(const network& net, std::int64_t most_entries, std::int64_t most_work = never);
 
   /// The optimum when the option with number n costs `prices[n]`, which must be ≥ 0; the constant is added.
   optimum run(const std::vector<std::int64_t>& prices);
@@ -33,7 +35,8 @@ class elimination {
   /// A table over some variables; those to be eliminated last come first.
   struct table {
     std::vector<std::int32_t> scope;
-    std::vector<std::int64_t> cost;
+    std::size_t entries = 1;
+    std::int64_t* cost = nullptr;
   };
   /// A table as a step reads it: one stride for each variable of the step's scope, zero if it is not in the table.
   struct factor {
@@ -52,6 +55,8 @@ class elimination {
   void place_edges(const network& net);
   void place_messages();
   void add_factor(std::int32_t v, std::size_t number);
+  void count_work();
+  void fill(const network& net);
   void run_step(std::size_t number, const std::int64_t* prices);
   void add_row(const step& each, const std::vector<std::size_t>& at, const std::int64_t* prices);
   std::int64_t least(std::size_t last);
@@ -63,7 +68,8 @@ class elimination {
   std::vector<std::size_t> counts_, number_;  ///< options of each variable, and the number of the first
   std::vector<std::size_t> position_;         ///< of each variable in the order
   std::vector<step> steps_;
-  std::vector<table> tables_;
+  std::vector<table> tables_;                       ///< of the steps, then of the edges
+  std::unique_ptr<std::int64_t[]> entries_;         ///< of all tables; those of steps are written before they are read
   std::vector<std::vector<std::int64_t>> outside_;  ///< for each step's table, the best price of everything else
   std::vector<std::int64_t> row_, sum_;     ///< for one combination of neighbours, by option of the step's variable
   std::vector<const std::int64_t*> bases_;  ///< where the factors that have the scope's last variable begin, and

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace meshloom::intra {
 
@@ -13,22 +14,15 @@ MESHLOOM_INLINE elimination::elimination(const network& net) : number_(numbering
   for (const network::variable& each : net.variables) counts_.push_back(each.options());
 }
 
-MESHLOOM_INLINE std::optional<elimination> elimination::plan(const network& net, std::int64_t most_entries) {
+MESHLOOM_INLINE std::optional<elimination> elimination::plan(const network& net, std::int64_t most_entries,
+                                                             std::int64_t most_work) {
   elimination made(net);
   if (!made.find_order(net, most_entries)) return std::nullopt;
   made.place_edges(net);
   made.place_messages();
-  std::size_t widest = 0;
-  for (std::size_t s = 0; s < made.steps_.size(); ++s) {
-    const step& each = made.steps_[s];
-    const std::size_t own = made.counts_[static_cast<std::size_t>(each.variable)];
-    widest = std::max(widest, own);
-    const auto rows = static_cast<std::int64_t>(made.tables_[s].cost.size() * own);
-    made.work_ += rows * (1 + std::count_if(each.factors.begin(), each.factors.end(),
-                                            [](const factor& known) { return known.has_last; }));
-  }
-  made.row_.resize(widest);
-  made.sum_.resize(widest);
+  made.count_work();
+  if (made.work_ > most_work) return std::nullopt;
+  made.fill(net);
   return made;
 }
 
@@ -72,7 +66,7 @@ MESHLOOM_INLINE bool elimination::find_order(const network& net, std::int64_t mo
     most_entries -= leaves[v];
     if (most_entries < 0) return false;
     steps_.push_back({static_cast<std::int32_t>(v), {}});
-    tables_.push_back({near[v], std::vector<std::int64_t>(static_cast<std::size_t>(leaves[v]))});
+    tables_.push_back({near[v], static_cast<std::size_t>(leaves[v])});
     position_[v] = s;
     leaves[v] = gone;
     detail::join_neighbours(near, steps_.back().variable);
@@ -90,13 +84,8 @@ MESHLOOM_INLINE void elimination::place_edges(const network& net) {
   for (const network::edge& each : net.edges) {
     const bool right_first =
         position_[static_cast<std::size_t>(each.right)] < position_[static_cast<std::size_t>(each.left)];
-    const std::int32_t first = right_first ? each.right : each.left, last = each.other(first);
-    const edge_view price = seen_from(net, last, each);
-    table made{{last, first}, {}};
-    for (std::size_t i = 0; i < net.options(last); ++i) {
-      for (std::size_t j = 0; j < net.options(first); ++j) made.cost.push_back(price(i, j));
-    }
-    tables_.push_back(std::move(made));
+    const std::int32_t first = right_first ? each.right : each.left;
+    tables_.push_back({{each.other(first), first}, each.cost.size()});
     add_factor(first, tables_.size() - 1);
   }
 }
@@ -123,6 +112,33 @@ MESHLOOM_INLINE void elimination::add_factor(std::int32_t v, std::size_t number)
   reader.factors.push_back(std::move(made));
 }
 
+MESHLOOM_INLINE void elimination::count_work() {
+  for (std::size_t s = 0; s < steps_.size(); ++s) {
+    const step& each = steps_[s];
+    const auto reads =
+        std::count_if(each.factors.begin(), each.factors.end(), [](const auto& f) { return f.has_last; });
+    const std::size_t rows = tables_[s].entries * counts_[static_cast<std::size_t>(each.variable)];
+    work_ += static_cast<std::int64_t>(rows) * (1 + reads);
+  }
+}
+
+/// Makes room for all tables and copies the edges'.
+MESHLOOM_INLINE void elimination::fill(const network& net) {
+  std::size_t entries = 0;
+  for (const table& each : tables_) entries += each.entries;
+  entries_ = std::make_unique_for_overwrite<std::int64_t[]>(entries);
+  std::int64_t* next = entries_.get();
+  for (table& each : tables_) each.cost = std::exchange(next, next + each.entries);
+  for (std::size_t e = 0; e < net.edges.size(); ++e) {
+    const table& own = tables_[steps_.size() + e];
+    const edge_view price = seen_from(net, own.scope[0], net.edges[e]);
+    std::int64_t* cost = own.cost;
+    for (std::size_t i = 0; i < net.options(own.scope[0]); ++i) {
+      for (std::size_t j = 0; j < net.options(own.scope[1]); ++j) *cost++ = price(i, j);
+    }
+  }
+}
+
 MESHLOOM_INLINE optimum elimination::run(const std::vector<std::int64_t>& prices) {
   optimum found{constant_, assignment(counts_.size(), 0)};
   for (std::size_t s = 0; s < steps_.size(); ++s) {
@@ -139,7 +155,7 @@ MESHLOOM_INLINE void elimination::run_step(std::size_t number, const std::int64_
   const auto& scope = tables_[number].scope;
   const std::size_t lasts = scope.empty() ? 1 : counts_[static_cast<std::size_t>(scope.back())];
   std::vector<std::size_t> at(scope.size());
-  std::int64_t* out = tables_[number].cost.data();
+  std::int64_t* out = tables_[number].cost;
   do {
     add_row(steps_[number], at, prices);
     for (std::size_t last = 0; last < lasts; ++last) *out++ = least(last);
@@ -148,7 +164,7 @@ MESHLOOM_INLINE void elimination::run_step(std::size_t number, const std::int64_
 
 MESHLOOM_INLINE const std::int64_t* elimination::base_of(const factor& known,
                                                          const std::vector<std::size_t>& at) const {
-  const std::int64_t* base = tables_[known.table].cost.data();
+  const std::int64_t* base = tables_[known.table].cost;
   for (std::size_t d = 0; d < at.size(); ++d) base += known.strides[d] * at[d];
   return base;
 }
@@ -206,7 +222,7 @@ MESHLOOM_INLINE std::vector<std::int64_t> elimination::bounds(const std::vector<
   if (least >= never) return found;
   outside_.resize(steps_.size());
   for (std::size_t s = 0; s < steps_.size(); ++s) {
-    outside_[s].assign(tables_[s].cost.size(), tables_[s].scope.empty() ? least - tables_[s].cost[0] : never);
+    outside_[s].assign(tables_[s].entries, tables_[s].scope.empty() ? least - tables_[s].cost[0] : never);
   }
   for (std::size_t s = steps_.size(); s-- > 0;) {
     run_step_back(s, prices.data(), found.data() + number_[static_cast<std::size_t>(steps_[s].variable)]);
@@ -234,7 +250,7 @@ MESHLOOM_INLINE void elimination::run_step_back(std::size_t number, const std::i
     for (const factor& known : each.factors) {
       if (known.table >= steps_.size()) continue;
       const std::int64_t* base = base_of(known, at);
-      std::int64_t* out = outside_[known.table].data() + (base - tables_[known.table].cost.data());
+      std::int64_t* out = outside_[known.table].data() + (base - tables_[known.table].cost);
       for (std::size_t k = 0; k < row_.size(); ++k) {
         out[k] = std::min(out[k], row_[k] < never ? row_[k] - base[k] : never);
       }

@@ -41,7 +41,7 @@ class messages {
   const std::vector<std::int64_t>& theirs(std::int32_t v, std::int32_t e) const;
   void visit(std::int32_t v, bool forth);
   void collect(std::int32_t v, std::int32_t e);
-  std::int64_t least_of_edge(std::size_t e) const;
+  void find_least(std::int32_t v, std::int32_t e, std::vector<std::int64_t>& least) const;
 
   const network& net_;
   std::vector<std::size_t> number_;
@@ -49,7 +49,9 @@ class messages {
   std::vector<std::int64_t> prices_;  ///< as told
   std::vector<std::int64_t> kept_;    ///< what is left of each option's price after giving and taking
   std::vector<shares> shares_;        ///< by edge
+  std::vector<std::int64_t> least_;   ///< of the edge that is looked at, by option
   std::int64_t work_ = 0;
+  bool begun_ = false;  ///< every variable has been visited
 };
 
 }  // namespace meshloom::intra

@@ -20,7 +20,7 @@ MESHLOOM_INLINE messages::messages(const network& net)
   for (const network::edge& each : net.edges) {
     shares_.push_back(
         {std::vector<std::int64_t>(net.options(each.left)), std::vector<std::int64_t>(net.options(each.right))});
-    work_ += 4 * static_cast<std::int64_t>(each.cost.size());
+    work_ += 2 * static_cast<std::int64_t>(each.cost.size());
   }
 }
 
@@ -32,6 +32,7 @@ MESHLOOM_INLINE void messages::reprice(const std::vector<std::int64_t>& prices) 
 MESHLOOM_INLINE void messages::sweep() {
   const auto count = static_cast<std::int32_t>(net_.variables.size());
   for (std::int32_t v = 0; v < count; ++v) visit(v, true);
+  begun_ = true;
   for (std::int32_t v = count; v-- > 0;) visit(v, false);
 }
 
@@ -45,49 +46,55 @@ MESHLOOM_INLINE const std::vector<std::int64_t>& messages::theirs(std::int32_t v
   return net_.edges[static_cast<std::size_t>(e)].left == v ? here.right : here.left;
 }
 
-/// Takes from all edges what they can spare and gives equal shares to those ahead.
+/// Takes from the edges what they can spare and gives equal shares to those ahead. Those ahead have had nothing new to
+/// spare since the pass before.
 MESHLOOM_INLINE void messages::visit(std::int32_t v, bool forth) {
   const auto& edges = edges_at_[static_cast<std::size_t>(v)];
-  for (const std::int32_t e : edges) collect(v, e);
   const auto ahead = [&](std::int32_t e) { return (net_.edges[static_cast<std::size_t>(e)].other(v) > v) == forth; };
+  for (const std::int32_t e : edges) {
+    if (!begun_ || !ahead(e)) collect(v, e);
+  }
   const auto next = std::count_if(edges.begin(), edges.end(), ahead);
   const auto most = std::max<std::int64_t>(next, static_cast<std::int64_t>(edges.size()) - next);
   if (next == 0) return;
-  const std::size_t first = number_[static_cast<std::size_t>(v)];
-  for (std::size_t k = 0; k < net_.options(v); ++k) {
-    std::int64_t& kept = kept_[first + k];
-    const std::int64_t share = kept / most;
-    kept -= share * next;
-    for (const std::int32_t e : edges) {
-      if (ahead(e)) mine(v, e)[k] += share;
+  least_.clear();
+  for (std::size_t n = number_[static_cast<std::size_t>(v)]; n < number_[static_cast<std::size_t>(v) + 1]; ++n) {
+    least_.push_back(kept_[n] / most);
+    kept_[n] -= least_.back() * next;
+  }
+  for (const std::int32_t e : edges) {
+    if (!ahead(e)) continue;
+    auto& own = mine(v, e);
+    for (std::size_t k = 0; k < own.size(); ++k) own[k] += least_[k];
+  }
+}
+
+/// The least that each option of a variable finds at an edge, beside what the other end has given.
+MESHLOOM_INLINE void messages::find_least(std::int32_t v, std::int32_t e, std::vector<std::int64_t>& least) const {
+  const network::edge& each = net_.edges[static_cast<std::size_t>(e)];
+  const auto& other = theirs(v, e);
+  least.assign(net_.options(v), detail::most_kept);
+  const std::int64_t* price = each.cost.data();
+  if (v == each.left) {
+    for (std::int64_t& low : least) {
+      for (const std::int64_t given : other) low = std::min(low, *price++ + given);
+    }
+  } else {
+    for (const std::int64_t given : other) {
+      for (std::int64_t& low : least) low = std::min(low, *price++ + given);
     }
   }
 }
 
 MESHLOOM_INLINE void messages::collect(std::int32_t v, std::int32_t e) {
-  const edge_view price = seen_from(net_, v, net_.edges[static_cast<std::size_t>(e)]);
+  find_least(v, e, least_);
   auto& own = mine(v, e);
-  const auto& other = theirs(v, e);
+  std::int64_t* kept = kept_.data() + number_[static_cast<std::size_t>(v)];
   for (std::size_t k = 0; k < own.size(); ++k) {
-    std::int64_t least = detail::most_kept;
-    for (std::size_t j = 0; j < other.size(); ++j) least = std::min(least, price(k, j) + other[j]);
-    const std::int64_t spare = std::min(least + own[k], detail::most_kept);
+    const std::int64_t spare = std::min(least_[k] + own[k], detail::most_kept);
     own[k] -= spare;
-    std::int64_t& kept = kept_[number_[static_cast<std::size_t>(v)] + k];
-    kept = std::min(kept + spare, detail::most_kept);
+    kept[k] = std::min(kept[k] + spare, detail::most_kept);
   }
-}
-
-MESHLOOM_INLINE std::int64_t messages::least_of_edge(std::size_t e) const {
-  const network::edge& each = net_.edges[e];
-  std::int64_t least = detail::most_kept;
-  for (std::size_t i = 0; i < shares_[e].left.size(); ++i) {
-    const std::int64_t* row = each.cost.data() + i * shares_[e].right.size();
-    for (std::size_t j = 0; j < shares_[e].right.size(); ++j) {
-      least = std::min(least, row[j] + shares_[e].left[i] + shares_[e].right[j]);
-    }
-  }
-  return least;
 }
 
 MESHLOOM_INLINE std::int64_t messages::bound() const {
@@ -96,7 +103,12 @@ MESHLOOM_INLINE std::int64_t messages::bound() const {
     sum = plus(sum, *std::min_element(kept_.begin() + static_cast<std::ptrdiff_t>(number_[v]),
                                       kept_.begin() + static_cast<std::ptrdiff_t>(number_[v + 1])));
   }
-  for (std::size_t e = 0; e < net_.edges.size(); ++e) sum = plus(sum, least_of_edge(e));
+  std::vector<std::int64_t> least;
+  for (std::size_t e = 0; e < net_.edges.size(); ++e) {
+    find_least(net_.edges[e].left, static_cast<std::int32_t>(e), least);
+    for (std::size_t k = 0; k < least.size(); ++k) least[k] += shares_[e].left[k];
+    sum = plus(sum, *std::min_element(least.begin(), least.end()));
+  }
   return sum;
 }
 
@@ -113,27 +125,24 @@ MESHLOOM_INLINE std::vector<std::int64_t> messages::bounds() const {
 }
 
 MESHLOOM_INLINE assignment messages::decode() const {
-  assignment chosen(net_.variables.size(), 0);
-  for (std::size_t v = 0; v < chosen.size(); ++v) {
-    std::vector<std::int64_t> total(kept_.begin() + static_cast<std::ptrdiff_t>(number_[v]),
-                                    kept_.begin() + static_cast<std::ptrdiff_t>(number_[v + 1]));
-    for (const std::int32_t e : edges_at_[v]) {
+  assignment chosen;
+  std::vector<std::int64_t> total, least;
+  for (std::int32_t v = 0; static_cast<std::size_t>(v) < net_.variables.size(); ++v) {
+    const auto first = kept_.begin() + static_cast<std::ptrdiff_t>(number_[static_cast<std::size_t>(v)]);
+    total.assign(first, first + static_cast<std::ptrdiff_t>(net_.options(v)));
+    for (const std::int32_t e : edges_at_[static_cast<std::size_t>(v)]) {
       const network::edge& each = net_.edges[static_cast<std::size_t>(e)];
-      const auto own = static_cast<std::int32_t>(v);
-      const edge_view price = seen_from(net_, own, each);
-      const auto other = static_cast<std::size_t>(each.other(own));
-      const bool left = each.left == own;
-      const auto& mine = left ? shares_[static_cast<std::size_t>(e)].left : shares_[static_cast<std::size_t>(e)].right;
+      const std::int32_t other = each.other(v);
+      const auto& mine = theirs(other, e);
+      if (other > v) find_least(v, e, least);
+      const edge_view price = seen_from(net_, v, each);
       for (std::size_t k = 0; k < total.size(); ++k) {
-        std::int64_t least = never;
-        if (other < v) least = price(k, static_cast<std::size_t>(chosen[other]));
-        for (std::size_t j = 0; other > v && j < theirs(own, e).size(); ++j) {
-          least = std::min(least, price(k, j) + theirs(own, e)[j]);
-        }
-        total[k] = std::min(total[k] + mine[k] + least, never);
+        const std::int64_t there =
+            other > v ? least[k] : price(k, static_cast<std::size_t>(chosen[static_cast<std::size_t>(other)]));
+        total[k] = std::min(total[k] + mine[k] + there, never);
       }
     }
-    chosen[v] = static_cast<std::int32_t>(std::min_element(total.begin(), total.end()) - total.begin());
+    chosen.push_back(static_cast<std::int32_t>(std::min_element(total.begin(), total.end()) - total.begin()));
   }
   return chosen;
 }

@@ -74,8 +74,7 @@ MESHLOOM_INLINE multipliers step(const network& net, multipliers at, const std::
 }  // namespace detail
 
 MESHLOOM_INLINE relaxation::relaxation(const network& net, std::int64_t most_entries)
-    : eliminate_(elimination::plan(net, most_entries)) {
-  if (eliminate_ && eliminate_->work() > 32 * most_entries) eliminate_.reset();
+    : eliminate_(elimination::plan(net, most_entries, 32 * most_entries)) {
   if (!eliminate_) pass_.emplace(net);
   around_ = static_cast<std::int64_t>(8 * net.room.size());
   for (const network::variable& variable : net.variables) {

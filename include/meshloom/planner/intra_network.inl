@@ -23,9 +23,11 @@ MESHLOOM_INLINE void add_couplings(const intra_problem& posed, network& net) {
     }
     const bool turned = each.left > each.right;
     network::edge next{std::min(each.left, each.right), std::max(each.left, each.right), {}};
-    for (std::size_t k = 0; k < rows * columns; ++k) {
-      const std::size_t from = turned ? k % rows * columns + k / rows : k;
-      next.cost.push_back(std::min(each.cost[from].count, never));
+    next.cost.resize(rows * columns);
+    for (std::size_t i = 0, from = 0; i < rows; ++i) {
+      for (std::size_t j = 0; j < columns; ++j, ++from) {
+        next.cost[turned ? j * rows + i : from] = std::min(each.cost[from].count, never);
+      }
     }
     all.push_back(std::move(next));
   }
@@ -90,6 +92,7 @@ MESHLOOM_INLINE void refine(network& net) {
     total += largest;
   });
   while (net.shift < 16 && (total << (net.shift + 1)) < (std::int64_t{1} << 48)) ++net.shift;
+  if (net.shift == 0) return;
   each_price([&](std::vector<std::int64_t>& prices) {
     for (std::int64_t& price : prices) price = price < never ? price << net.shift : never;
   });

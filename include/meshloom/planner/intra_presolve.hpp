@@ -6,6 +6,7 @@
 
 #include <meshloom/planner/intra_reduction.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace meshloom::intra {
@@ -24,31 +25,25 @@ class presolver {
 
  private:
   struct state {
-    std::vector<std::uint8_t> alive;  ///< by option
-    std::size_t count = 0;            ///< options alive
+    std::vector<std::size_t> left;    ///< the options that are not gone
     bool gone = false, dirty = true;  ///< dirty: something around it changed since it was looked at
+    bool lost = false;                ///< it lost options since partners were last pruned
     std::vector<std::int32_t> edges;
   };
   state& at(std::int32_t v) { return states_[index(v)]; }
   network::variable& variable(std::int32_t v) { return net_.variables[index(v)]; }
   network::edge& edge(std::int32_t e) { return net_.edges[index(e)]; }
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
-  template <class Visit>
-  void for_alive(std::int32_t v, Visit visit) {
-    const auto& alive = at(v).alive;
-    for (std::size_t k = 0; k < alive.size(); ++k) {
-      if (alive[k]) visit(k);
-    }
-  }
   template <class Meets>
-  bool all_alive(std::int32_t v, Meets meets) {
-    bool all = true;
-    for_alive(v, [&](std::size_t k) { all = all && meets(k); });
-    return all;
+  bool all_left(std::int32_t v, const Meets& meets) {
+    return std::all_of(at(v).left.begin(), at(v).left.end(), meets);
   }
 
-  void kill(std::int32_t v, std::size_t option);
+  /// Takes out the options that are doomed, one after the other.
+  template <class Doomed>
+  void kill_if(std::int32_t v, const Doomed& doomed);
   void touch(std::int32_t v);
+  void lose(std::int32_t v);
 
   void settle_memory();
   std::pair<std::int64_t, std::int64_t> range(std::int32_t v, const network::part& each);
@@ -61,16 +56,19 @@ class presolver {
   bool match(std::int32_t e);
   void contract(std::int32_t e, const std::vector<std::int32_t>& partner);
   void move_parts(std::int32_t from, std::int32_t to, const std::vector<std::int32_t>& partner);
-  /// A neighbour, the prices with it, and the cheapest partner there of each option.
+  /// The prices with a neighbour, a row for each option, and the cheapest partner in each row.
   struct surrounding {
-    std::int32_t variable;
-    edge_view price;
+    std::size_t columns;
+    std::vector<std::int64_t> price;
     std::vector<std::size_t> favourite;
+    const std::int64_t* row(std::size_t option) const { return price.data() + option * columns; }
   };
+  surrounding look_around(std::int32_t v, const network::edge& each);
   void dominate(std::int32_t v);
   bool beats(std::int32_t v, const std::vector<surrounding>& around, std::size_t better, std::size_t worse);
+  removal how_to_remove(std::int32_t v);
   void eliminate(std::int32_t v);
-  std::int64_t least_with(std::int32_t v, const removal& how, std::size_t first, std::size_t second) const;
+  std::vector<std::int64_t> least_with(std::int32_t v, const removal& how);
 
   void remove_edge(std::int32_t e);
   void add_edge(std::int32_t left, std::int32_t right, std::vector<std::int64_t> cost);
@@ -79,7 +77,7 @@ class presolver {
   network net_;
   std::int64_t most_entries_;
   std::vector<state> states_;
-  std::vector<std::int32_t> lost_;  ///< variables that lost options since partners were last pruned
+  std::vector<std::int32_t> lost_;  ///< the variables that lost options
   std::vector<removal> removals_;
   bool possible_ = true, changed_ = true;
 };

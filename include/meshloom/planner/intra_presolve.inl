@@ -17,13 +17,11 @@ MESHLOOM_INLINE presolver::presolver(const network& given, const std::vector<std
   for (std::size_t v = 0; v < states_.size(); ++v) {
     state& here = states_[v];
     here.edges = edges[v];
-    for (const std::int64_t cost : net_.variables[v].cost) {
-      here.alive.push_back(cost < never && (keep.empty() || keep[number]));
-      here.count += here.alive.back();
-      ++number;
+    for (std::size_t k = 0; k < net_.variables[v].options(); ++k, ++number) {
+      if (net_.variables[v].cost[k] < never && (keep.empty() || keep[number])) here.left.push_back(k);
     }
-    possible_ = possible_ && here.count > 0;
-    lost_.push_back(static_cast<std::int32_t>(v));
+    possible_ = possible_ && !here.left.empty();
+    lose(static_cast<std::int32_t>(v));
   }
 }
 
@@ -55,22 +53,35 @@ MESHLOOM_INLINE void presolver::touch(std::int32_t v) {
   changed_ = true;
 }
 
-MESHLOOM_INLINE void presolver::kill(std::int32_t v, std::size_t option) {
-  state& here = at(v);
-  here.alive[option] = 0;
-  if (--here.count == 0) possible_ = false;
-  lost_.push_back(v);
-  touch(v);
-  for (const std::int32_t e : here.edges) touch(edge(e).other(v));
+MESHLOOM_INLINE void presolver::lose(std::int32_t v) {
+  if (!at(v).lost) lost_.push_back(v);
+  at(v).lost = true;
 }
 
-/// The least and the most that the options alive need of a part.
+template <class Doomed>
+void presolver::kill_if(std::int32_t v, const Doomed& doomed) {
+  auto& left = at(v).left;
+  const std::size_t before = left.size();
+  for (std::size_t n = 0; n < left.size();) {
+    if (doomed(left[n]))
+      left.erase(left.begin() + static_cast<std::ptrdiff_t>(n));
+    else
+      ++n;
+  }
+  if (left.size() == before) return;
+  if (left.empty()) possible_ = false;
+  lose(v);
+  touch(v);
+  for (const std::int32_t e : at(v).edges) touch(edge(e).other(v));
+}
+
+/// The least and the most that the options left need of a part.
 MESHLOOM_INLINE std::pair<std::int64_t, std::int64_t> presolver::range(std::int32_t v, const network::part& each) {
   std::int64_t least = std::numeric_limits<std::int64_t>::max(), most = 0;
-  for_alive(v, [&](std::size_t k) {
+  for (const std::size_t k : at(v).left) {
     least = std::min(least, each.size[k]);
     most = std::max(most, each.size[k]);
-  });
+  }
   return {least, most};
 }
 
@@ -125,9 +136,7 @@ MESHLOOM_INLINE void presolver::prune_sizes(const std::vector<std::int64_t>& lea
       std::int64_t spare = std::numeric_limits<std::int64_t>::max();
       for (auto m = index(each.first); m < index(each.end); ++m) spare = std::min(spare, net_.room[m] - least[m]);
       const std::int64_t smallest = range(v, each).first;
-      for_alive(v, [&](std::size_t k) {
-        if (each.size[k] - smallest > spare) kill(v, k);
-      });
+      kill_if(v, [&](std::size_t k) { return each.size[k] - smallest > spare; });
     }
   }
 }
@@ -137,13 +146,13 @@ MESHLOOM_INLINE void presolver::prune_partners() {
   while (possible_ && !lost_.empty()) {
     const std::int32_t v = lost_.back();
     lost_.pop_back();
+    at(v).lost = false;
     if (at(v).gone) continue;
     for (const std::int32_t e : at(v).edges) {
       const std::int32_t other = edge(e).other(v);
       const edge_view price = seen_from(net_, other, edge(e));
-      for_alive(other, [&](std::size_t k) {
-        if (all_alive(v, [&](std::size_t mine) { return price(k, mine) >= never; })) kill(other, k);
-      });
+      kill_if(other,
+              [&](std::size_t k) { return all_left(v, [&](std::size_t mine) { return price(k, mine) >= never; }); });
       if (!possible_) return;
     }
   }
@@ -153,23 +162,18 @@ MESHLOOM_INLINE void presolver::prune_partners() {
 MESHLOOM_INLINE bool presolver::separate(std::int32_t e) {
   const std::int32_t left = edge(e).left, right = edge(e).right;
   const edge_view price = seen_from(net_, left, edge(e));
-  const auto first =
-      static_cast<std::size_t>(std::find(at(left).alive.begin(), at(left).alive.end(), 1) - at(left).alive.begin());
-  std::size_t cheapest = 0;
-  std::int64_t least = never;
-  for_alive(right, [&](std::size_t j) {
-    if (price(first, j) < least) least = price(first, j), cheapest = j;
+  const std::size_t first = at(left).left.front();
+  const auto less = [&](std::size_t a, std::size_t b) { return price(first, a) < price(first, b); };
+  const std::size_t cheapest = *std::min_element(at(right).left.begin(), at(right).left.end(), less);
+  const auto above = [&](std::size_t j) { return price(first, j) - price(first, cheapest); };
+  const bool sums = all_left(left, [&](std::size_t i) {
+    return all_left(right, [&](std::size_t j) {
+      return price(i, j) < never && price(first, j) < never && price(i, j) == price(i, cheapest) + above(j);
+    });
   });
-  const auto above = [&](std::size_t j) { return price(first, j) - least; };
-  const bool sums =
-      least < never && all_alive(left, [&](std::size_t i) {
-        return all_alive(right, [&](std::size_t j) {
-          return price(i, j) < never && price(first, j) < never && price(i, j) == price(i, cheapest) + above(j);
-        });
-      });
   if (!sums) return false;
-  for_alive(left, [&](std::size_t i) { variable(left).cost[i] += price(i, cheapest); });
-  for_alive(right, [&](std::size_t j) { variable(right).cost[j] += above(j); });
+  for (const std::size_t i : at(left).left) variable(left).cost[i] += price(i, cheapest);
+  for (const std::size_t j : at(right).left) variable(right).cost[j] += above(j);
   remove_edge(e);
   return true;
 }
@@ -177,12 +181,12 @@ MESHLOOM_INLINE bool presolver::separate(std::int32_t e) {
 /// An edge that leaves each option one partner, a different one for each, makes its two ends one variable.
 MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
   const std::int32_t left = edge(e).left, right = edge(e).right;
-  if (at(left).count != at(right).count) return false;
+  if (at(left).left.size() != at(right).left.size()) return false;
   const edge_view price = seen_from(net_, left, edge(e));
-  std::vector<std::int32_t> partner(at(left).alive.size(), -1);
-  std::vector<std::uint8_t> taken(at(right).alive.size());
-  const bool matched = all_alive(left, [&](std::size_t i) {
-    return all_alive(right, [&](std::size_t j) {
+  std::vector<std::int32_t> partner(net_.options(left), -1);
+  std::vector<std::uint8_t> taken(net_.options(right));
+  const bool matched = all_left(left, [&](std::size_t i) {
+    return all_left(right, [&](std::size_t j) {
       if (price(i, j) >= never) return true;
       const bool first = partner[i] < 0 && !taken[j];
       partner[i] = static_cast<std::int32_t>(j);
@@ -190,7 +194,7 @@ MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
       return first;
     });
   });
-  if (!matched || !all_alive(left, [&](std::size_t i) { return partner[i] >= 0; })) return false;
+  if (!matched || !all_left(left, [&](std::size_t i) { return partner[i] >= 0; })) return false;
   contract(e, partner);
   return true;
 }
@@ -198,9 +202,9 @@ MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
 MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::int32_t>& partner) {
   const std::int32_t kept = edge(e).left, gone = edge(e).right;
   const edge_view price = seen_from(net_, kept, edge(e));
-  for_alive(kept, [&](std::size_t i) {
+  for (const std::size_t i : at(kept).left) {
     variable(kept).cost[i] += price(i, index(partner[i])) + variable(gone).cost[index(partner[i])];
-  });
+  }
   remove_edge(e);
   move_parts(gone, kept, partner);
   while (!at(gone).edges.empty()) {
@@ -208,9 +212,9 @@ MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::
     const std::size_t columns = net_.options(other);
     const edge_view old_price = seen_from(net_, gone, edge(old));
     std::vector<std::int64_t> cost(partner.size() * columns, never);
-    for_alive(kept, [&](std::size_t i) {
+    for (const std::size_t i : at(kept).left) {
       for (std::size_t j = 0; j < columns; ++j) cost[i * columns + j] = old_price(index(partner[i]), j);
-    });
+    }
     remove_edge(old);
     add_edge(kept, other, std::move(cost));
   }
@@ -229,27 +233,38 @@ MESHLOOM_INLINE void presolver::move_parts(std::int32_t from, std::int32_t to,
       parts.push_back({each.first, each.end, std::vector<std::int64_t>(partner.size())});
       here = parts.end() - 1;
     }
-    for_alive(to, [&](std::size_t i) { here->size[i] += each.size[index(partner[i])]; });
+    for (const std::size_t i : at(to).left) here->size[i] += each.size[index(partner[i])];
   }
   variable(from).parts.clear();
 }
 
-MESHLOOM_INLINE void presolver::dominate(std::int32_t v) {
-  std::vector<surrounding> around;
-  for (const std::int32_t e : at(v).edges) {
-    surrounding next{edge(e).other(v), seen_from(net_, v, edge(e)), std::vector<std::size_t>(at(v).alive.size())};
-    for_alive(v, [&](std::size_t k) {
-      std::int64_t least = never;
-      for_alive(next.variable, [&](std::size_t j) {
-        if (next.price(k, j) < least) least = next.price(k, j), next.favourite[k] = j;
-      });
-    });
-    around.push_back(std::move(next));
+MESHLOOM_INLINE presolver::surrounding presolver::look_around(std::int32_t v, const network::edge& each) {
+  const edge_view price = seen_from(net_, v, each);
+  const auto& partners = at(each.other(v)).left;
+  surrounding made{partners.size(), std::vector<std::int64_t>(net_.options(v) * partners.size()),
+                   std::vector<std::size_t>(net_.options(v))};
+  for (const std::size_t k : at(v).left) {
+    std::int64_t* row = made.price.data() + k * partners.size();
+    for (std::size_t j = 0; j < partners.size(); ++j) row[j] = price(k, partners[j]);
+    made.favourite[k] = static_cast<std::size_t>(std::min_element(row, row + partners.size()) - row);
   }
-  for_alive(v, [&](std::size_t worse) {
-    bool beaten = false;
-    for_alive(v, [&](std::size_t better) { beaten = beaten || (better != worse && beats(v, around, better, worse)); });
-    if (beaten) kill(v, worse);
+  return made;
+}
+
+MESHLOOM_INLINE void presolver::dominate(std::int32_t v) {
+  if (at(v).left.size() < 2) return;
+  std::vector<surrounding> around;
+  for (const std::int32_t e : at(v).edges) around.push_back(look_around(v, edge(e)));
+  std::vector<std::int64_t> sums;
+  kill_if(v, [&](std::size_t worse) {
+    sums = variable(v).cost;  // beside the partners with which the worse one is at its best; most fail there
+    for (const surrounding& each : around) {
+      const std::size_t j = each.favourite[worse];
+      for (const std::size_t k : at(v).left) sums[k] = plus(sums[k], each.row(k)[j]);
+    }
+    return !all_left(v, [&](std::size_t better) {
+      return better == worse || sums[better] > sums[worse] || !beats(v, around, better, worse);
+    });
   });
 }
 
@@ -259,80 +274,75 @@ MESHLOOM_INLINE bool presolver::beats(std::int32_t v, const std::vector<surround
   for (const network::part& each : variable(v).parts) {
     if (each.size[better] > each.size[worse]) return false;
   }
-  const std::int64_t ahead = variable(v).cost[better] - variable(v).cost[worse];
-  std::int64_t margin = ahead;
-  for (const surrounding& each : around) {  // most pairs fail here: where the worse one is at its best
-    const std::size_t j = each.favourite[worse];
-    if (each.price(worse, j) >= never) return true;
-    if (each.price(better, j) >= never) return false;
-    margin += each.price(better, j) - each.price(worse, j);
-  }
-  if (margin > 0) return false;
-  margin = ahead;
+  std::int64_t margin = variable(v).cost[better] - variable(v).cost[worse];
   for (const surrounding& each : around) {
+    const std::int64_t* good = each.row(better);
+    const std::int64_t* bad = each.row(worse);
     std::int64_t most = -never;
-    const bool allowed = all_alive(each.variable, [&](std::size_t j) {
-      if (each.price(worse, j) >= never) return true;
-      most = std::max(most, each.price(better, j) - each.price(worse, j));
-      return each.price(better, j) < never;
-    });
-    if (!allowed) return false;
+    for (std::size_t j = 0; j < each.columns; ++j) {
+      most = std::max(most, bad[j] < never ? good[j] - bad[j] : -never);
+    }
+    if (most == -never) return true;      // the worse one has no partner
+    if (most >= never / 2) return false;  // it may not meet all that the worse one may: other prices stay below that
     margin += most;
   }
   return margin <= 0;
 }
 
+/// A variable with its prices and those of its edges; what is gone costs `never`.
+MESHLOOM_INLINE removal presolver::how_to_remove(std::int32_t v) {
+  removal how{v, {}, std::vector<std::int64_t>(net_.options(v), never), {}};
+  for (const std::size_t k : at(v).left) how.cost[k] = variable(v).cost[k];
+  for (const std::int32_t e : at(v).edges) {
+    const std::int32_t neighbour = edge(e).other(v);
+    const edge_view price = seen_from(net_, v, edge(e));
+    const std::size_t columns = net_.options(neighbour);
+    removal::table next{neighbour, std::vector<std::int64_t>(how.cost.size() * columns)};
+    for (const std::size_t k : at(v).left) {
+      for (std::size_t j = 0; j < columns; ++j) next.cost[k * columns + j] = price(k, j);
+    }
+    how.tables.push_back(std::move(next));
+  }
+  return how;
+}
+
 /// Takes out a variable without size that has at most two neighbours: they pay for its best option.
 MESHLOOM_INLINE void presolver::eliminate(std::int32_t v) {
   const auto edges = at(v).edges;
-  removal how{v, {}, variable(v).cost, {}};
   std::size_t entries = 1;
-  for (std::size_t k = 0; k < how.cost.size(); ++k) {
-    if (!at(v).alive[k]) how.cost[k] = never;
-  }
-  for (const std::int32_t e : edges) {
-    const edge_view price = seen_from(net_, v, edge(e));
-    removal::table next{edge(e).other(v), {}};
-    for (std::size_t k = 0; k < how.cost.size(); ++k) {
-      for (std::size_t j = 0; j < net_.options(next.neighbour); ++j) next.cost.push_back(price(k, j));
-    }
-    entries *= net_.options(next.neighbour);
-    how.tables.push_back(std::move(next));
-  }
+  for (const std::int32_t e : edges) entries *= net_.options(edge(e).other(v));
   if (edges.size() == 2 && static_cast<std::int64_t>(entries) > most_entries_) return;
+  removal how = how_to_remove(v);
+  std::vector<std::int64_t> least = least_with(v, how);
   for (const std::int32_t e : edges) remove_edge(e);
   at(v).gone = true;
   changed_ = true;
-  if (edges.empty()) net_.constant += least_with(v, how, 0, 0);
+  if (edges.empty()) net_.constant += least[0];
   if (edges.size() == 1) {
-    const std::int32_t neighbour = how.tables[0].neighbour;
-    auto& cost = variable(neighbour).cost;
-    for_alive(neighbour, [&](std::size_t j) {
-      cost[j] = plus(cost[j], least_with(v, how, j, 0));
-      if (cost[j] >= never) kill(neighbour, j);
-    });
+    auto& cost = variable(how.tables[0].neighbour).cost;
+    kill_if(how.tables[0].neighbour, [&](std::size_t j) { return (cost[j] = plus(cost[j], least[j])) >= never; });
   }
-  if (edges.size() == 2) {
-    const std::int32_t rows = how.tables[0].neighbour, columns = how.tables[1].neighbour;
-    std::vector<std::int64_t> cost(entries, never);
-    for_alive(rows, [&](std::size_t i) {
-      for_alive(columns, [&](std::size_t j) { cost[i * net_.options(columns) + j] = least_with(v, how, i, j); });
-    });
-    add_edge(rows, columns, std::move(cost));
-  }
+  if (edges.size() == 2) add_edge(how.tables[0].neighbour, how.tables[1].neighbour, std::move(least));
   removals_.push_back(std::move(how));
 }
 
-MESHLOOM_INLINE std::int64_t presolver::least_with(std::int32_t v, const removal& how, std::size_t first,
-                                                   std::size_t second) const {
-  const std::size_t theirs[]{first, second};
-  std::int64_t least = never;
-  for (std::size_t k = 0; k < net_.options(v); ++k) {
-    std::int64_t sum = how.cost[k];
-    for (std::size_t t = 0; t < how.tables.size(); ++t) {
-      sum = plus(sum, how.tables[t].cost[k * net_.options(how.tables[t].neighbour) + theirs[t]]);
+/// The least price of a variable for each option of its neighbours, those of the first by those of the second.
+MESHLOOM_INLINE std::vector<std::int64_t> presolver::least_with(std::int32_t v, const removal& how) {
+  const auto columns_of = [&](std::size_t t) {
+    return t < how.tables.size() ? how.tables[t].cost.size() / how.cost.size() : 1;
+  };
+  const std::size_t rows = columns_of(0), columns = columns_of(1);
+  const std::vector<std::int64_t> nothing(how.cost.size());
+  const std::int64_t* first = how.tables.empty() ? nothing.data() : how.tables[0].cost.data();
+  const std::int64_t* second = how.tables.size() < 2 ? nothing.data() : how.tables[1].cost.data();
+  std::vector<std::int64_t> least(rows * columns, never);
+  for (const std::size_t k : at(v).left) {
+    for (std::size_t i = 0; i < rows; ++i) {
+      const std::int64_t own = how.cost[k] + first[k * rows + i];
+      if (own >= never) continue;
+      std::int64_t* row = least.data() + i * columns;
+      for (std::size_t j = 0; j < columns; ++j) row[j] = std::min(row[j], own + second[k * columns + j]);
     }
-    least = std::min(least, sum);
   }
   return least;
 }
@@ -349,8 +359,8 @@ MESHLOOM_INLINE void presolver::remove_edge(std::int32_t e) {
 MESHLOOM_INLINE void presolver::add_edge(std::int32_t left, std::int32_t right, std::vector<std::int64_t> cost) {
   touch(left);
   touch(right);
-  lost_.push_back(left);  // the sum may forbid more than its parts
-  lost_.push_back(right);
+  lose(left);  // the sum may forbid more than its parts
+  lose(right);
   for (const std::int32_t e : at(left).edges) {
     network::edge& known = edge(e);
     if (known.other(left) != right) continue;
@@ -389,19 +399,22 @@ MESHLOOM_INLINE reduction presolver::compact() {
     network::variable next;
     for (const network::part& each : variable(v).parts) next.parts.push_back({each.first, each.end, {}});
     made.option_of.emplace_back();
-    for_alive(v, [&](std::size_t k) {
+    for (const std::size_t k : at(v).left) {
       made.option_of.back().push_back(static_cast<std::int32_t>(k));
       next.cost.push_back(variable(v).cost[k]);
       for (std::size_t p = 0; p < next.parts.size(); ++p) next.parts[p].size.push_back(variable(v).parts[p].size[k]);
-    });
+    }
     made.net.variables.push_back(std::move(next));
   }
   for (const network::edge& each : net_.edges) {
     if (each.cost.empty()) continue;
     network::edge next{number[index(each.left)], number[index(each.right)], {}};
+    const auto &rows = at(each.left).left, &columns = at(each.right).left;
     const edge_view price = seen_from(net_, each.left, each);
-    for_alive(each.left,
-              [&](std::size_t i) { for_alive(each.right, [&](std::size_t j) { next.cost.push_back(price(i, j)); }); });
+    next.cost.reserve(rows.size() * columns.size());
+    for (const std::size_t i : rows) {
+      for (const std::size_t j : columns) next.cost.push_back(price(i, j));
+    }
     made.net.edges.push_back(std::move(next));
   }
   return made;

@@ -59,7 +59,7 @@ MESHLOOM_INLINE bool local_search::improve_one(std::int32_t v) {
   std::int32_t found = before;
   for (std::int32_t k = 0; static_cast<std::size_t>(k) < prices.size(); ++k) {
     const wide price = rest + prices[static_cast<std::size_t>(k)];
-    if (excess_ == 0 && !(rank_of(price, 0) < best)) continue;
+    if (excess_ == 0 && price >= best.price) continue;
     const rank here = rank_of(price, excess_with(v, k));
     if (here < best) best = here, found = k;
   }
@@ -84,7 +84,7 @@ MESHLOOM_INLINE bool local_search::improve_pair(const network::edge& each) {
     move(each.left, i);
     for (std::int32_t j = 0; static_cast<std::size_t>(j) < right.size(); ++j) {
       const wide price = rest + with(i, j);
-      if (best.excess == 0 && !(rank_of(price, 0) < best)) continue;
+      if (best.excess == 0 && price >= best.price) continue;
       const rank here = rank_of(price, excess_with(each.right, j));
       if (here < best) best = here, found = {i, j};
     }
