@@ -3,6 +3,7 @@
 #include "intra_cases.hpp"
 
 #include <meshloom/planner/intra.hpp>
+#include <meshloom/planner/intra_elimination.hpp>
 
 #include <doctest/doctest.h>
 
