@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 
 namespace meshloom {
 namespace detail {
@@ -104,6 +105,7 @@ class plan_search {
     const std::int32_t within = posed_.cluster.devices_per_host, all = posed_.cluster.ranks();
     look(std::min(within, all), near_work);
     if (within < all) look(all, plans_.best() ? far_work : near_work);
+    if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{searches_.back().why()};
     plan made = plans_.winner();
     made.bound = made.predicted;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ways to run ranges of blocks as stages, for one number of micro-batches, found as they are asked for. Ranges with
-// as many copies of every region are one family, and a family on so many ranks is priced at once (plan/stage_ways.hpp).
+// as many copies of every region are one family, and a family on so many ranks is priced at once (stage_ways.hpp).
 // What is not priced yet is open: its candidate takes what no way takes less than, so that a pipeline of priced
 // candidates that is the best is the best.
 #pragma once
