@@ -24,6 +24,9 @@ void check_adapted(const ml::graph& training, const ml::plan& made, const ml::gr
   const auto faults = ml::check(other, adapted);
   CHECK_MESSAGE(faults.empty(), faults.front());
   CHECK(adapted.schedule == ml::schedule_kind::forward_only);
+  CHECK(adapted.predicted == ml::picoseconds{});
+  CHECK(adapted.bound == ml::picoseconds{});
+  CHECK_FALSE(adapted.runner_up);
   CHECK(adapted.ranks == made.ranks);
   REQUIRE(adapted.stages.size() == made.stages.size());
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
@@ -53,9 +56,13 @@ TEST_CASE("a training's plan serves its evaluation and inference, at any batch s
       CAPTURE(preset);
       const auto made = ml::solve(models::posed(training, preset, ranks, 4));
       if (!made) continue;  // more stages than blocks
-      check_adapted(training, made.value(), ml::trace_evaluation(training_of(24)));
-      check_adapted(training, made.value(), ml::trace_inference(training_of(24)));
-      check_adapted(training, made.value(), ml::trace_inference(training_of(8)));
+      ml::plan proven = made.value();
+      REQUIRE(proven.predicted > ml::picoseconds{});
+      proven.bound = proven.predicted;
+      proven.runner_up = {"another", proven.predicted};
+      check_adapted(training, proven, ml::trace_evaluation(training_of(24)));
+      check_adapted(training, proven, ml::trace_inference(training_of(24)));
+      check_adapted(training, proven, ml::trace_inference(training_of(8)));
     }
   }
 }

@@ -77,6 +77,25 @@ inline ml::graph stack(const shape& of = {}) {
                                 .target = ml::integers<batch>{}});
 }
 
+/// Blocks of which the last reads what came before the first.
+struct bypass {
+  static constexpr std::string_view name = "bypass";
+  static constexpr bool opens_regions = true;
+  auto operator()(auto& scope, const auto& x) const {
+    const auto norm = [](const auto& of) {
+      return [&of](auto& inside) { return ml::layer_norm<embed>{}(inside, of); };
+    };
+    const auto first = scope.region("first", norm(x));
+    const auto second = scope.region("second", norm(first));
+    return scope.region("join", [&](auto& inside) { return ml::evaluate(inside, x + second); });
+  }
+};
+
+/// A model of five blocks and its loss, with messages that skip stages forward and back.
+inline ml::graph bypassed() {
+  return ml::trace(token_training(ml::embedding<vocab, embed>{} | bypass{} | ml::linear<embed, vocab>{}));
+}
+
 struct named_graph {
   std::string name;
   ml::graph graph;

@@ -14,6 +14,7 @@
 #include <random>
 
 namespace ml = meshloom;
+using namespace ml::axis;
 using ml::picoseconds;
 
 namespace {
@@ -58,6 +59,32 @@ int compare(const ml::graph& graph, const ml::plan& made, const ml::cluster& mac
   }
   return static_cast<int>(prices.size());
 }
+
+/// Where messages cost something: at how many cuts, in how many updates; and how many of them skip stages.
+struct landings {
+  int forward = 0, backward = 0, update = 0, skipping = 0;
+
+  /// Compares what a plan says of its messages with those of its program.
+  void add(const ml::graph& graph, const ml::plan& made, const ml::cluster& machine) {
+    const ml::program whole = ml::lower(graph, made, machine);
+    ml::transfer_prices paper{std::vector<ml::transfer_times>(made.stages.size() - 1),
+                              std::vector<picoseconds>(made.stages.size())};
+    for (const ml::transfer& each : whole.transfers) {
+      const auto to = static_cast<std::size_t>(each.route.to_stage);
+      const picoseconds time = ml::price(whole, each, machine);
+      if (each.route.to == ml::pass::forward) paper.cuts[to - 1].forward += time;
+      if (each.route.to == ml::pass::backward) paper.cuts[to].backward += time;
+      if (each.route.to == ml::pass::update) paper.updates[to] += time;
+      skipping += std::abs(each.route.to_stage - each.route.from_stage) > 1 ? 1 : 0;
+    }
+    CHECK(ml::transfers_of(graph, made, machine) == paper);
+    for (const ml::transfer_times& each : paper.cuts) {
+      forward += each.forward > picoseconds{} ? 1 : 0;
+      backward += each.backward > picoseconds{} ? 1 : 0;
+    }
+    for (const picoseconds each : paper.updates) update += each > picoseconds{} ? 1 : 0;
+  }
+};
 
 }  // namespace
 
@@ -104,23 +131,61 @@ TEST_CASE("so does every plan without a fault, and on hosts that are far apart")
   CHECK(compared > 60);
 }
 
-TEST_CASE("messages cost what they cost in the program") {
-  int compared = 0;
+TEST_CASE("messages cost what they cost in the program, each where it lands") {
+  landings all;
+  const ml::cluster machine = ml::p3_16xlarge(2);
   for (const auto& [name, graph] : models::all()) {
     for (const std::string preset : {"data=4,pipeline=4", "tensor=4,gpipe=4", "zero1=4,tensor=2,pipeline=2"}) {
-      const ml::cluster machine = ml::p3_16xlarge(2);
-      const ml::plan made = ml::solve(ml::formulate(graph, machine, ml::parse_manual(preset, 16).value())).value();
-      const ml::program whole = ml::lower(graph, made, machine);
-      std::vector<picoseconds> paper(made.stages.size() - 1);
-      for (const ml::transfer& each : whole.transfers) {
-        const bool onward = each.route.from == ml::pass::forward && each.route.to_stage == each.route.from_stage + 1;
-        if (onward) paper[static_cast<std::size_t>(each.route.from_stage)] += ml::price(whole, each, machine);
-      }
-      CHECK(ml::transfers_of(graph, made, machine) == paper);
-      for (const picoseconds time : paper) compared += time > picoseconds{} ? 1 : 0;
+      CAPTURE(name);
+      CAPTURE(preset);
+      all.add(graph, ml::solve(ml::formulate(graph, machine, ml::parse_manual(preset, 16).value())).value(), machine);
     }
   }
-  CHECK(compared == static_cast<int>(models::all().size()) * (3 + 3 + 1));
+  CHECK(all.forward == static_cast<int>(models::all().size()) * (3 + 3 + 1));
+  CHECK(all.backward == all.forward);
+  CHECK(all.update == 3 * 2);    // the table that two stages read
+  CHECK(all.skipping == 2 * 2);  // its sums, where there are stages between
+}
+
+TEST_CASE("so do messages between meshes that are not alike, and those that skip stages") {
+  const ml::graph& gpt = models::all()[0].graph;
+  ml::plan uneven = models::planned(gpt, "data=2,pipeline=2", 4, 2);
+  uneven.stages[ml::stage_id{1}] = models::planned(gpt, "pipeline=2", 2, 2).stages[ml::stage_id{1}];
+  uneven.stages[ml::stage_id{1}].first_rank = 2;
+  uneven.ranks = 3;
+  landings all;
+  all.add(gpt, uneven, ml::local(3));
+  CHECK(all.forward == 1);
+  CHECK(all.backward == 1);
+
+  const ml::graph skipped = models::bypassed();
+  all = {};
+  all.add(skipped, models::planned(skipped, "pipeline=5", 5, 2), ml::local(5));
+  CHECK(all.skipping == 2);  // what is bypassed, and its gradient
+}
+
+TEST_CASE("a graph without a backward is predicted to run forward only, whatever the plan says") {
+  const ml::cluster machine = ml::local(4);
+  const auto task = models::token_training(ml::embedding<vocab, embed>{} | ml::repeat(4, models::perceptron()) |
+                                           ml::linear<embed, vocab>{});
+  for (const ml::graph& graph : {ml::trace_inference(task), ml::trace_evaluation(task)}) {
+    ml::plan made = models::planned(graph, "pipeline=4", 4, 4);
+    std::vector<ml::stage_times> times;
+    picoseconds update;
+    for (const ml::stage_price& each : ml::prices_of(graph, made, machine)) {
+      CHECK(each.backward == picoseconds{});
+      times.push_back({each.forward, each.backward});
+      update = std::max(update, each.update);
+    }
+    const auto cuts = ml::transfers_of(graph, made, machine).cuts;
+    const picoseconds right = ml::makespan(ml::schedule_kind::forward_only, times, cuts, 4) + update;
+    CHECK(right < ml::makespan(ml::schedule_kind::one_f_one_b, times, cuts, 4) + update);
+    for (const auto kind :
+         {ml::schedule_kind::forward_only, ml::schedule_kind::gpipe, ml::schedule_kind::one_f_one_b}) {
+      made.schedule = kind;
+      CHECK(ml::predict(graph, made, machine) == right);
+    }
+  }
 }
 
 TEST_CASE("ZeRO: gradients are scattered per micro-batch from level 2 on, parameters gathered per use at level 3") {

@@ -360,15 +360,15 @@ TEST_CASE("no schedule beats the bound, however a stage's time is split") {
     posed.cut_within.resize(static_cast<std::size_t>(count));
     posed.cut_between = posed.cut_within;
     std::vector<ml::stage_times> times;
-    std::vector<ml::picoseconds> transfers;
+    std::vector<ml::transfer_times> transfers;
     std::vector<std::int32_t> all;
     for (int s = 0; s < count; ++s) {
       times.push_back({{draw(from, 0, 100)}, {draw(from, 0, 100)}});
       posed.candidates.push_back({s, s + 1, 1, times.back().forward + times.back().backward, {}, {}, {}});
       all.push_back(s);
       if (s == 0) continue;
-      transfers.push_back({draw(from, 0, 50)});
-      posed.cut_within[static_cast<std::size_t>(s)] = 2 * transfers.back();
+      transfers.push_back({{draw(from, 0, 50)}, {draw(from, 0, 50)}});
+      posed.cut_within[static_cast<std::size_t>(s)] = transfers.back().forward + transfers.back().backward;
     }
     const auto bound = ml::evaluate(posed, all).value().bound;
     CHECK(bound == ml::bound_of(posed).value());
@@ -376,7 +376,7 @@ TEST_CASE("no schedule beats the bound, however a stage's time is split") {
       CHECK(ml::makespan(kind, times, transfers, posed.micro_batches) >= bound);
     }
     for (auto& each : times) each = {each.forward + each.backward, {}};
-    for (auto& each : transfers) each = 2 * each;
+    for (auto& each : transfers) each = {each.forward + each.backward, {}};
     CHECK(ml::makespan(ml::schedule_kind::forward_only, times, transfers, posed.micro_batches) >= bound);
   }
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// planner/stage_choices.hpp: the plan of every assignment can be lowered; that of the best one costs what the assignment
-// says, and no combination of strategies, storages and accumulators costs less.
+// planner/stage_choices.hpp: the plan of every assignment can be lowered; that of the best one costs what the
+// assignment says, and no combination of strategies, storages and accumulators costs less.
+#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/intra.hpp>
 #include <meshloom/planner/stage_choices.hpp>
-#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/program/check.hpp>
 #include <meshloom/program/lower.hpp>
 
@@ -236,7 +236,7 @@ TEST_CASE("the plan of every stage of a pipeline can be lowered, and costs about
         const auto prices = ml::prices_of(graph, made, posed.cluster);
         const picoseconds says[] = {ml::evaluate(first.made(), firsts[which]).cost,
                                     ml::evaluate(second.made(), seconds[which]).cost};
-        for (const std::size_t s : {0, 1}) CHECK(ratio(says[s], step_of(prices[s], parts)) > least_share);
+        for (const std::size_t s : {0u, 1u}) CHECK(ratio(says[s], step_of(prices[s], parts)) > least_share);
       }
     }
   }
@@ -268,6 +268,68 @@ TEST_CASE("a limit is kept to, by paying for it") {
   CHECK(ml::evaluate(free.made(), lean.options).peak <= limit);
   CHECK(lean.cost > best.cost);
   CHECK(!ml::solve_intra(ml::stage_choices(posed, stage, 2, 1, ml::bytes{peak.count / 10}).made()));
+}
+
+TEST_CASE("from ZeRO level 2 on no gradient is left pending where its state is split") {
+  const ml::graph& graph = models::all()[0].graph;
+  const auto pending = [&](std::int32_t level) {  // over the mesh axis that ZeRO rules
+    ml::problem posed = posed_on(graph, {{"outer", 0}, {"inner", 0}}, 4);
+    posed.constraints.zero = {{"outer", level}};
+    const ml::stage_choices choices(posed, stage_on({2, {2, 2}}, 0, blocks_in(graph)), 2, 1, {});
+    int found = 0;
+    for (const options& each : some_assignments(choices, 6)) {
+      const ml::stage_plan stage = choices.plan_of(each);
+      sound_program(graph, plan_with(graph, {stage}, 2), posed.cluster);
+      for (const ml::parameter_plan& kept : stage.parameters) {
+        CHECK(kept.state.on(0).kind == ml::placement::split);
+        for (const ml::spec& sum : kept.accumulated) found += sum.on(0).kind == ml::placement::partial_sum ? 1 : 0;
+      }
+    }
+    return found;
+  };
+  CHECK(pending(1) > 0);
+  CHECK(pending(2) == 0);
+  CHECK(pending(3) == 0);
+}
+
+TEST_CASE("a price of bytes is paid for what is alive at one time, rounded down by each choice") {
+  const ml::graph& graph = models::all()[0].graph;
+  const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  const ml::stage_plan stage = stage_on({1, {2}}, 0, blocks_in(graph));
+  const ml::stage_choices one(posed, stage, 2, 1, {}), three(posed, stage, 2, 3, {});
+  const auto count = static_cast<std::int64_t>(three.made().choices.size());
+  for (const options& each : some_assignments(one, 8)) {
+    const ml::intra_price says = ml::evaluate(three.made(), each);
+    for (const ml::byte_price& price : {ml::byte_price{{0}, {1}}, {{7}, {1}}, {{5}, {3}}, {{1000}, {999'983}}}) {
+      const std::int64_t exact = says.peak.count * price.cost.count / price.per.count;
+      const ml::intra_price paid = ml::evaluate(one.paying(price, 3, says.when), each);
+      CHECK(paid.cost == ml::evaluate(three.paying(price, 1, says.when), each).cost);
+      CHECK(paid.cost.count <= says.cost.count + exact);
+      CHECK(paid.cost.count + (price.per.count == 1 ? 0 : count) >= says.cost.count + exact);
+      CHECK(paid.peak == ml::evaluate(one.made(), each).peak);
+    }
+    const ml::byte_price dear{{1'000'000}, {1}};
+    for (const std::int32_t when : {0, three.made().end / 2, three.made().end - 1})
+      CHECK(ml::evaluate(three.paying(dear, 1, when), each).cost <= says.cost + dear.cost * says.peak.count);
+  }
+}
+
+TEST_CASE("a price at which most options are hopeless leaves a problem without a fault, and the lean ones in it") {
+  const ml::graph& graph = models::all()[2].graph;
+  const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  const ml::stage_choices choices(posed, stage_on({1, {2}}, 0, blocks_in(graph)), 2, 1, {});
+  const ml::intra_problem paid = choices.paying({{std::int64_t{1} << 44}, {1}}, 1, 0);
+  CHECK(ml::check(paid).empty());
+  const auto forbids = [](const ml::intra_problem& in) {
+    std::ptrdiff_t count = 0;
+    for (const ml::intra_choice& each : in.choices)
+      count += std::count(each.cost.begin(), each.cost.end(), ml::forbidden);
+    return count;
+  };
+  CHECK(forbids(paid) > forbids(choices.made()));
+  const ml::intra_answer best = ml::solve_intra(choices.made()).value();
+  CHECK(ml::evaluate(choices.made(), ml::solve_intra(paid).value().options).peak <
+        ml::evaluate(choices.made(), best.options).peak);
 }
 
 TEST_CASE("an operator that no strategy is allowed for is named") {

@@ -77,6 +77,8 @@ TEST_CASE("what is solved under constraints keeps to them") {
   for (const ml::manual& asked :
        {any, any & ml::stage(3), any & ml::pipeline(2), batches, any & ml::data_parallel(0), any & ml::data_parallel(2),
         any & ml::zero(1, 2), any & ml::zero(1, 2) & ml::manual{.mesh = {{"inner", 0}}},
+        any & ml::zero(2, 2) & ml::manual{.mesh = {{"inner", 0}}}, any & ml::zero(3, 2),
+        any & ml::zero(3, 2) & ml::manual{.mesh = {{"inner", 0}}},
         any & ml::pin_result<mlp, ml::mesh::tensor>("repeat.linear.dot") & ml::manual{.mesh = {{"tensor", 2}}}})
     keeps(ml::formulate(graph, models::near_ranks(4), asked));
   ml::problem whole = pinned_problem(models::perceptron());

@@ -48,7 +48,7 @@ std::string slot_fault(const std::vector<ml::task>& order, int slots) {
 
 /// The longest path through the tasks of all stages, by relaxing every edge until nothing changes.
 std::int64_t longest_path(schedule_kind kind, const std::vector<ml::stage_times>& times,
-                          const std::vector<ml::picoseconds>& transfers, int micro_batches) {
+                          const std::vector<ml::transfer_times>& transfers, int micro_batches) {
   struct edge {
     std::size_t from, to;
     std::int64_t delay;
@@ -68,8 +68,9 @@ std::int64_t longest_path(schedule_kind kind, const std::vector<ml::stage_times>
       const auto follows = [&](std::size_t from, std::int64_t delay) { edges.push_back({from, here, delay + cost}); };
       end[here] = cost;
       if (i > 0) follows(node(s, order[i - 1].what, order[i - 1].micro_batch), 0);
-      if (what == pass::forward && s > 0) follows(node(s - 1, what, order[i].micro_batch), transfers[s - 1].count);
-      if (what == pass::backward && s + 1 < p) follows(node(s + 1, what, order[i].micro_batch), transfers[s].count);
+      const int k = order[i].micro_batch;
+      if (what == pass::forward && s > 0) follows(node(s - 1, what, k), transfers[s - 1].forward.count);
+      if (what == pass::backward && s + 1 < p) follows(node(s + 1, what, k), transfers[s].backward.count);
     }
   }
   for (bool changed = true; changed;) {
@@ -136,17 +137,17 @@ TEST_CASE("the slots in flight suffice, and one less does not") {
 
 TEST_CASE("equal stages: makespan and bubble have closed forms") {
   const ml::stage_times each{{700}, {1300}};
-  const std::int64_t transfer = 90;
+  const std::int64_t on = 90, back = 40;
   for (int p = 1; p <= 8; ++p) {
     const std::vector<ml::stage_times> times(static_cast<std::size_t>(p), each);
-    const std::vector<ml::picoseconds> none(times.size() - 1), some(times.size() - 1, {transfer});
+    const std::vector<ml::transfer_times> none(times.size() - 1), some(times.size() - 1, {{on}, {back}});
     for (int m = 1; m <= 16; ++m) {
       const std::int64_t busy = 2000 * m, span = 2000 * (m + p - 1);
       CHECK(ml::makespan(schedule_kind::gpipe, times, none, m).count == span);
       CHECK(ml::makespan(schedule_kind::one_f_one_b, times, none, m).count == span);
       CHECK(ml::bubble(p, m) == doctest::Approx(1.0 - static_cast<double>(busy) / static_cast<double>(span)));
-      CHECK(ml::makespan(schedule_kind::gpipe, times, some, m).count == span + 2 * (p - 1) * transfer);
-      CHECK(ml::makespan(schedule_kind::forward_only, times, some, m).count == 700 * (m + p - 1) + (p - 1) * transfer);
+      CHECK(ml::makespan(schedule_kind::gpipe, times, some, m).count == span + (p - 1) * (on + back));
+      CHECK(ml::makespan(schedule_kind::forward_only, times, some, m).count == 700 * (m + p - 1) + (p - 1) * on);
     }
   }
 }
@@ -157,9 +158,9 @@ TEST_CASE("unequal stages: the makespan is the longest path") {
   for (int round = 0; round < 300; ++round) {
     const int p = static_cast<int>(1 + below(6)), m = static_cast<int>(1 + below(9));
     std::vector<ml::stage_times> times;
-    std::vector<ml::picoseconds> transfers;
+    std::vector<ml::transfer_times> transfers;
     for (int s = 0; s < p; ++s) times.push_back({{1 + below(50)}, {1 + below(90)}});
-    for (int s = 1; s < p; ++s) transfers.push_back({below(40)});
+    for (int s = 1; s < p; ++s) transfers.push_back({{below(40)}, {below(40)}});
     for (const auto kind : all_kinds) {
       CHECK(ml::makespan(kind, times, transfers, m).count == longest_path(kind, times, transfers, m));
     }

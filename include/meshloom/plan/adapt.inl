@@ -54,6 +54,8 @@ MESHLOOM_INLINE plan adapt(const graph& training, const plan& made, const graph&
   adapted.model = hash_of(other);
   adapted.sizes = other.sizes;
   adapted.schedule = schedule_kind::forward_only;
+  adapted.predicted = adapted.bound = {};
+  adapted.runner_up.reset();
   const std::int64_t batch = other.sizes[other.micro_batched].extent;
   if (batch % adapted.micro_batches != 0) adapted.micro_batches = 1;
   for (stage_plan& stage : adapted.stages) stage = detail::adapted_stage(training, stage, other);

@@ -50,11 +50,17 @@ struct plan {
   std::int32_t micro_batches = 1;
   schedule_kind schedule = schedule_kind::one_f_one_b;
   table<stage_id, stage_plan> stages;
-  picoseconds predicted;                      ///< one step, under the cost model that made the plan
+  picoseconds predicted;                      ///< one step, under the cost model that made the plan; 0: not predicted
   picoseconds bound;                          ///< no plan of the searched space is faster; 0: nothing was proven
   std::optional<alternative> runner_up = {};  ///< the next best that differs in shape, where others were weighed
   bool operator==(const plan&) const = default;
 };
+
+/// True if there is more than a forward in the graph.
+bool trains(const graph& whole);
+
+/// The schedule that a plan's program runs: whatever the plan says, a graph without a backward runs forward only.
+schedule_kind schedule_of(const graph& whole, const plan& made);
 
 /// The size table of one micro-batch.
 size_table micro_batch_sizes(const graph& whole, std::int32_t micro_batches);

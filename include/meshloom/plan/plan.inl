@@ -5,6 +5,14 @@
 
 namespace meshloom {
 
+MESHLOOM_INLINE bool trains(const graph& whole) {
+  return std::any_of(whole.nodes.begin(), whole.nodes.end(), [](const node& at) { return at.when != phase::forward; });
+}
+
+MESHLOOM_INLINE schedule_kind schedule_of(const graph& whole, const plan& made) {
+  return trains(whole) ? made.schedule : schedule_kind::forward_only;
+}
+
 MESHLOOM_INLINE size_table micro_batch_sizes(const graph& whole, std::int32_t micro_batches) {
   size_table sizes = whole.sizes;
   sizes[whole.micro_batched].extent /= micro_batches;
@@ -120,10 +128,6 @@ inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
     next = std::max(next, end);
   }
   if (next < made.ranks) faults.push_back("rank " + std::to_string(next) + " is in no stage");
-}
-
-inline bool trains(const graph& whole) {
-  return std::any_of(whole.nodes.begin(), whole.nodes.end(), [](const node& at) { return at.when != phase::forward; });
 }
 
 inline void check_blocks(const graph& whole, const plan& made, std::vector<std::string>& faults) {
@@ -321,7 +325,7 @@ MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& m
     faults.push_back(std::to_string(made.micro_batches) + " micro-batches do not divide a batch of " +
                      std::to_string(batch));
   }
-  if (detail::trains(whole) && made.schedule == schedule_kind::forward_only) {
+  if (trains(whole) && made.schedule == schedule_kind::forward_only) {
     faults.push_back("the plan runs forward only, but the model is trained; write schedule 1f1b or gpipe");
   }
   const picoseconds next = made.runner_up ? made.runner_up->predicted : picoseconds{};

@@ -20,11 +20,18 @@ struct stage_price {
 /// The price of every stage of a plan that `check` accepts.
 std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine);
 
-/// From each stage to the next: the messages of one micro-batch's forward. Between hosts, the receivers of a host share
-/// its link.
-std::vector<picoseconds> transfers_of(const graph& whole, const plan& made, const cluster& machine);
+/// What messages cost where they land, whatever stages they skip: at the last cut that they cross, or in the update.
+struct transfer_prices {
+  std::vector<transfer_times> cuts;  ///< between each stage and the next, for one micro-batch
+  std::vector<picoseconds> updates;  ///< to each stage, once per step: gradients that others have summed
+  bool operator==(const transfer_prices&) const = default;
+};
 
-/// What a step takes under the plan's schedule: what the simulator says of its program.
+/// The messages of a plan that `check` accepts, each by the larger shard of its ends. Between hosts, the receivers of a
+/// host share its link.
+transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine);
+
+/// What a step takes under the schedule that the program runs, where messages hold up only those who read them.
 picoseconds predict(const graph& whole, const plan& made, const cluster& machine);
 
 }  // namespace meshloom

@@ -14,17 +14,19 @@ namespace detail {
 /// Walks through one stage, pass by pass, and pays for what is not there yet.
 class priced_stage {
  public:
+  /// `messages`: the price of every crossing, set by the stage that sends it.
   priced_stage(const graph& whole, const plan& made, stage_id which, const cluster& machine,
-               const std::vector<crossing>& crossings)
+               const std::vector<crossing>& crossings, std::vector<picoseconds>& messages)
       : whole_(whole),
         made_(made),
         which_(which),
         stage_(made.stages[which]),
-        device_(machine.device),
+        machine_(machine),
         sizes_(micro_batch_sizes(whole, made.micro_batches)),
         links_(links_of(machine, stage_.mesh, stage_.first_rank)),
         paths_(whole, sizes_, stage_.mesh, links_),
-        crossings_(crossings) {
+        crossings_(crossings),
+        messages_(messages) {
     for (std::size_t p = 0; p < whole.parameters.size(); ++p) find_accumulators(p);
     receive();
   }
@@ -33,7 +35,7 @@ class priced_stage {
   void visit(node_id id, const block& here) {
     const node& at = whole_.nodes[id];
     enter(pass_of(at.when));
-    paid() += price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], device_, links_);
+    paid() += price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], machine_.device, links_);
     for (std::size_t k = 0; k < at.operands.size(); ++k)
       need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, stage_, id, k));
     for (std::size_t k = 0; k < at.results.size(); ++k) {
@@ -129,13 +131,33 @@ class priced_stage {
   }
 
   void send() {
-    for (const crossing& each : crossings_) {
+    for (std::size_t number = 0; number < crossings_.size(); ++number) {
+      const crossing& each = crossings_[number];
       if (each.from != which_ || each.from_pass != now_) continue;
       const bool alike = made_.stages[each.to].mesh == stage_.mesh;
       const spec sent = alike ? each.wanted : layouts_of(each.what).front().without_partial();
       need(each.what, sent);
+      messages_[number] = message_price(each, sent);
       if (now_ == pass::reduce) add(each.what, sent, pass::update);
     }
+  }
+
+  /// The larger shard of the two ends, over what lies between the stages.
+  picoseconds message_price(const crossing& each, const spec& sent) const {
+    const stage_plan& to = made_.stages[each.to];
+    const value& entry = whole_.values[each.what.value];
+    const auto extents = extents_of(sizes_, entry.axes);
+    const std::int64_t shard =
+        std::max(largest_shard(sent, stage_.mesh, extents), largest_shard(each.wanted, to.mesh, extents));
+    const std::int32_t first = std::min(stage_.first_rank, to.first_rank);
+    const std::int32_t end = std::max(stage_.first_rank + stage_.mesh.ranks(), to.first_rank + to.mesh.ranks());
+    auto over = machine_.within_host;
+    if (machine_.host_of(first) != machine_.host_of(end - 1)) {
+      over = machine_.between_hosts;
+      const std::int32_t sharing = std::min(to.mesh.ranks(), machine_.devices_per_host);
+      over.bytes_per_second = std::max<std::int64_t>(over.bytes_per_second / sharing, 1);
+    }
+    return transfer_price({shard * size_of(entry.type)}, over);
   }
 
   /// Stores an updated value where it is kept, if the update ran on a part of it.
@@ -187,60 +209,73 @@ class priced_stage {
   const plan& made_;
   stage_id which_;
   const stage_plan& stage_;
-  device device_;
+  const cluster& machine_;
   size_table sizes_;
   mesh_links links_;
   known_paths paths_;
   const std::vector<crossing>& crossings_;
+  std::vector<picoseconds>& messages_;
   std::vector<accumulator> accumulators_;
   std::map<instance, std::vector<form>> forms_;
   pass now_ = pass::forward;
   stage_price total_;
 };
 
+/// Everything that a plan pays for.
+struct paid_plan {
+  std::vector<stage_price> stages;
+  transfer_prices transfers;
+};
+
+/// Adds up messages where they land: in front of their reader going on, behind it going back, or in its update.
+inline transfer_prices by_landing(const std::vector<crossing>& crossings, const std::vector<picoseconds>& messages,
+                                  std::size_t stages) {
+  transfer_prices made{std::vector<transfer_times>(std::max<std::size_t>(stages, 1) - 1),
+                       std::vector<picoseconds>(stages)};
+  for (std::size_t number = 0; number < crossings.size(); ++number) {
+    const std::size_t to = index_of(crossings[number].to);
+    const pass where = crossings[number].to_pass;
+    picoseconds& paid = where == pass::forward    ? made.cuts[to - 1].forward
+                        : where == pass::backward ? made.cuts[to].backward
+                                                  : made.updates[to];
+    paid += messages[number];
+  }
+  return made;
+}
+
+inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine) {
+  const std::vector<crossing> crossings = find_crossings(whole, made);
+  std::vector<picoseconds> messages(crossings.size());
+  std::vector<priced_stage> stages;
+  for (std::size_t s = 0; s < made.stages.size(); ++s)
+    stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings, messages);
+  for_each_node(whole, made,
+                [&](stage_id stage, node_id id, const block& here) { stages[index_of(stage)].visit(id, here); });
+  paid_plan paid;
+  for (priced_stage& each : stages) paid.stages.push_back(each.finish());
+  paid.transfers = by_landing(crossings, messages, stages.size());
+  return paid;
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
-  const std::vector<crossing> crossings = find_crossings(whole, made);
-  std::vector<detail::priced_stage> stages;
-  for (std::size_t s = 0; s < made.stages.size(); ++s)
-    stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings);
-  for_each_node(whole, made,
-                [&](stage_id stage, node_id id, const block& here) { stages[index_of(stage)].visit(id, here); });
-  std::vector<stage_price> prices;
-  for (detail::priced_stage& each : stages) prices.push_back(each.finish());
-  return prices;
+  return detail::pay(whole, made, machine).stages;
 }
 
-MESHLOOM_INLINE std::vector<picoseconds> transfers_of(const graph& whole, const plan& made, const cluster& machine) {
-  std::vector<picoseconds> times(made.stages.empty() ? 0 : made.stages.size() - 1);
-  const size_table sizes = micro_batch_sizes(whole, made.micro_batches);
-  for (const crossing& each : find_crossings(whole, made)) {
-    if (index_of(each.to) != index_of(each.from) + 1 || each.from_pass != pass::forward) continue;
-    const stage_plan& to = made.stages[each.to];
-    const value& entry = whole.values[each.what.value];
-    const std::int64_t shard = largest_shard(each.wanted, to.mesh, extents_of(sizes, entry.axes));
-    const std::int32_t first = made.stages[each.from].first_rank, last = to.first_rank + to.mesh.ranks() - 1;
-    link over = machine.within_host;
-    if (machine.host_of(first) != machine.host_of(last)) {
-      over = machine.between_hosts;
-      const std::int32_t sharing = std::min(to.mesh.ranks(), machine.devices_per_host);
-      over.bytes_per_second = std::max<std::int64_t>(over.bytes_per_second / sharing, 1);
-    }
-    times[index_of(each.from)] += transfer_price({shard * size_of(entry.type)}, over);
-  }
-  return times;
+MESHLOOM_INLINE transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine) {
+  return detail::pay(whole, made, machine).transfers;
 }
 
 MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine) {
+  const auto [stages, transfers] = detail::pay(whole, made, machine);
   std::vector<stage_times> times;
   picoseconds update;
-  for (const stage_price& each : prices_of(whole, made, machine)) {
-    times.push_back({each.forward, each.backward});
-    update = std::max(update, each.update);
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    times.push_back({stages[s].forward, stages[s].backward});
+    update = std::max(update, stages[s].update + transfers.updates[s]);
   }
-  const auto transfers = transfers_of(whole, made, machine);
-  return makespan(made.schedule, times, transfers, made.micro_batches) + update;
+  return makespan(schedule_of(whole, made), times, transfers.cuts, made.micro_batches) + update;
 }
 
 }  // namespace meshloom

@@ -108,6 +108,7 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
 }
 
 MESHLOOM_INLINE std::vector<schedule_kind> pipeline_search::schedules() const {
+  if (!trains(posed_.graph)) return {schedule_kind::forward_only};
   if (!posed_.constraints.schedules.empty()) return posed_.constraints.schedules;
   return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
 }

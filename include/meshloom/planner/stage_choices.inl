@@ -215,7 +215,9 @@ MESHLOOM_INLINE void stage_choices::add_sums(std::size_t p) {
     if (maker.number < 0) continue;
     const std::vector<spec> from = specs_made(made);
     std::vector<spec>& options = choice.sum_options.back();
-    for (const spec& each : from) detail::add_once(options, each);
+    for (const spec& each : from) {
+      for (const spec& state : states) detail::add_once(options, accumulated_as(posed_, stage_, each, state));
+    }
     for (const spec& each : states) detail::add_once(options, each);
     std::vector<bytes> size;
     for (const spec& each : options) size.push_back(size_of_shard(made, each) * maker.copies);

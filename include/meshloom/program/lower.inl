@@ -30,11 +30,10 @@ inline program frame_of(const graph& whole, const plan& made, const std::vector<
 
 /// The actions of every stage, folded into loops; slots for the micro-batches in flight and for messages that land
 /// before their forward. One that lands before its backward finds the slot that its forward has taken.
-inline void schedule_stages(const plan& made, bool trains, program& whole) {
+inline void schedule_stages(const plan& made, schedule_kind kind, program& whole) {
   const auto stages = static_cast<int>(made.stages.size());
   std::vector<std::vector<task>> tasks;
   std::vector<message> routes;
-  const schedule_kind kind = trains ? made.schedule : schedule_kind::forward_only;
   for (int s = 0; s < stages; ++s) tasks.push_back(order_of(kind, stages, s, made.micro_batches));
   for (const transfer& each : whole.transfers) routes.push_back(each.route);
   const auto orders = linearise(tasks, routes);
@@ -59,13 +58,11 @@ MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluste
   if (!faults.empty()) throw error("lower: " + faults.front());
   const auto crossings = find_crossings(whole, made);
   program out = detail::frame_of(whole, made, crossings);
-  bool trains = false;
-  for (const node& at : whole.nodes) trains = trains || at.when != phase::forward;
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     stage_lowering stage(whole, made, machine, static_cast<stage_id>(s), crossings, out.transfers);
     out.stages.add(stage.run(out.results));
   }
-  detail::schedule_stages(made, trains, out);
+  detail::schedule_stages(made, schedule_of(whole, made), out);
   return out;
 }
 

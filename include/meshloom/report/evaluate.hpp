@@ -2,8 +2,8 @@
 // The referee of plans: whether a plan solves a problem, and what it costs. It lowers the plan and reads everything off
 // the program; it shares no code with `solve`, nor with the prices that `solve` goes by.
 // Law: a plan predicts what the operators, collectives and messages of its program take under its schedule, to the
-// picosecond, but for the rounding of operators in parts; `breakdown::step` has the copies within ranks besides, and
-// messages that hold up both their ends.
+// picosecond, but for the rounding of operators in parts, or nothing; `breakdown::step` has the copies within ranks
+// besides, and messages that hold up both their ends.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>

@@ -19,18 +19,19 @@ struct priced_walk {
   std::size_t at = 0;
   picoseconds now;
   std::array<picoseconds, pass_count> body = {};
-  std::array<std::vector<picoseconds>, 2> ends;  ///< of forward and backward, by micro-batch
+  std::array<picoseconds, pass_count> landing = {};  ///< the messages that a pass reads, from wherever they come
+  std::array<std::vector<picoseconds>, 2> ends;      ///< of forward and backward, by micro-batch
 };
 
 /// A step as a plan prices it: copies within ranks are free; a message delays whoever reads it and holds up nobody
-/// else, a gradient as long as the activations that passed the same cut; the longest update ends the step.
+/// else, and lands behind what the neighbour has made; the longest update ends the step.
 class recount {
  public:
-  recount(const program& lowered, const cluster& machine) : lowered_(lowered), delays_(lowered.stages.size()) {
+  recount(const program& lowered, const cluster& machine) : lowered_(lowered) {
     for (const stage_program& stage : lowered.stages) start(stage, machine);
     for (const transfer& each : lowered.transfers) {
-      const bool onward = each.route.from == pass::forward && each.route.to_stage == each.route.from_stage + 1;
-      if (onward) delays_[static_cast<std::size_t>(each.route.from_stage)] += price(lowered, each, machine);
+      priced_walk& reader = walks_[static_cast<std::size_t>(each.route.to_stage)];
+      reader.landing[static_cast<std::size_t>(each.route.to)] += price(lowered, each, machine);
     }
     for (bool moved = true; moved;) {
       moved = false;
@@ -44,8 +45,11 @@ class recount {
     picoseconds last, update;
     for (const priced_walk& each : walks_) {
       last = std::max(last, each.now);
-      update = std::max(update, each.body[static_cast<std::size_t>(pass::reduce)] +
-                                    each.body[static_cast<std::size_t>(pass::update)]);
+      picoseconds own;
+      for (const pass now : {pass::reduce, pass::update}) {
+        own += each.body[static_cast<std::size_t>(now)] + each.landing[static_cast<std::size_t>(now)];
+      }
+      update = std::max(update, own);
     }
     return last + update;
   }
@@ -82,7 +86,7 @@ class recount {
     if (forward ? s > 0 : s + 1 < walks_.size()) {
       const auto& made = walks_[forward ? s - 1 : s + 1].ends[body];
       if (made.size() <= static_cast<std::size_t>(next.micro_batch)) return false;
-      here.now = std::max(here.now, made[static_cast<std::size_t>(next.micro_batch)] + delays_[forward ? s - 1 : s]);
+      here.now = std::max(here.now, made[static_cast<std::size_t>(next.micro_batch)] + here.landing[body]);
     }
     here.now += here.body[body];
     here.ends[body].push_back(here.now);
@@ -91,7 +95,6 @@ class recount {
   }
 
   const program& lowered_;
-  std::vector<picoseconds> delays_;  ///< from each stage to the next, and back
   std::vector<priced_walk> walks_;
   picoseconds rounding_;
 };
@@ -218,21 +221,22 @@ class plan_referee {
   void check_times() {
     const recount again(found_.lowered, posed_.cluster);
     found_.recounted = again.step();
-    const picoseconds less = again.step() - made_.predicted, most = std::max(less, less * -1);
+    const picoseconds says = made_.predicted.count > 0 ? made_.predicted : found_.recounted;
+    const picoseconds less = found_.recounted - says, most = std::max(less, less * -1);
     const auto text = [](picoseconds time) { return describe_time(time); };
     if (most > again.rounding()) {
-      violation("the plan predicts a step of ", text(made_.predicted), ", but its program takes ", text(again.step()),
+      violation("the plan predicts a step of ", text(says), ", but its program takes ", text(found_.recounted),
                 " as plans are priced, ", text(most), less.count > 0 ? " more" : " less",
                 "; solve again for this cluster");
     }
-    if (made_.bound > made_.predicted) {
-      violation("the plan says that none takes less than ", text(made_.bound), ", but predicts ", text(made_.predicted),
-                " itself, ", text(made_.bound - made_.predicted), " less; drop the bound, or solve again");
+    if (made_.bound > says) {
+      violation("the plan says that none takes less than ", text(made_.bound), ", but takes ", text(says), " itself, ",
+                text(made_.bound - says), " less; drop the bound, or solve again");
     }
-    if (made_.runner_up && made_.runner_up->predicted < made_.predicted) {
+    if (made_.runner_up && made_.runner_up->predicted < says) {
       const picoseconds time = made_.runner_up->predicted;
-      violation("the runner-up (", line_of(made_.runner_up->shape), ") takes ", text(time), ", ",
-                text(made_.predicted - time), " less than the plan; take it instead, or solve again");
+      violation("the runner-up (", line_of(made_.runner_up->shape), ") takes ", text(time), ", ", text(says - time),
+                " less than the plan; take it instead, or solve again");
     }
   }
 

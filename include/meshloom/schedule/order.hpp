@@ -72,10 +72,17 @@ struct stage_times {
   picoseconds backward;
 };
 
-/// From the first forward to the end of the last task of a micro-batch. `transfers[s]` is the time from stage s to
-/// s + 1 and from s + 1 back to s; a transfer delays its reader but keeps no stage busy. Reduce and update are not in
-/// it. Throws unless there is a stage, a micro-batch and a transfer between every two neighbours.
-picoseconds makespan(schedule_kind kind, std::span<const stage_times> stages, std::span<const picoseconds> transfers,
+/// What the messages of one micro-batch take between two neighbours.
+struct transfer_times {
+  picoseconds forward;   ///< on to the next stage
+  picoseconds backward;  ///< and back from it
+  bool operator==(const transfer_times&) const = default;
+};
+
+/// From the first forward to the end of the last task of a micro-batch. `transfers[s]` is between the stages s and
+/// s + 1; a transfer delays its reader but keeps no stage busy. Reduce and update are not in it. Throws unless there is
+/// a stage, a micro-batch and a transfer between every two neighbours.
+picoseconds makespan(schedule_kind kind, std::span<const stage_times> stages, std::span<const transfer_times> transfers,
                      int micro_batches);
 
 }  // namespace meshloom

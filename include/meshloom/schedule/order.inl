@@ -37,7 +37,7 @@ struct stage_clock {
 
 /// Runs the next task of stage `s` if its input has been made.
 inline bool run_next(std::vector<stage_clock>& clocks, std::size_t s, const stage_times& times,
-                     std::span<const picoseconds> transfers) {
+                     std::span<const transfer_times> transfers) {
   stage_clock& here = clocks[s];
   if (here.over()) return false;
   const task next = here.order[here.next];
@@ -46,7 +46,7 @@ inline bool run_next(std::vector<stage_clock>& clocks, std::size_t s, const stag
     const auto& made = clocks[forward ? s - 1 : s + 1].ends[forward ? 0 : 1];
     const auto k = static_cast<std::size_t>(next.micro_batch);
     if (k >= made.size()) return false;
-    here.now = std::max(here.now, made[k] + transfers[forward ? s - 1 : s]);
+    here.now = std::max(here.now, made[k] + (forward ? transfers[s - 1].forward : transfers[s].backward));
   }
   here.now += forward ? times.forward : times.backward;
   here.ends[forward ? 0 : 1].push_back(here.now);
@@ -57,7 +57,7 @@ inline bool run_next(std::vector<stage_clock>& clocks, std::size_t s, const stag
 }  // namespace detail
 
 MESHLOOM_INLINE picoseconds makespan(schedule_kind kind, std::span<const stage_times> stages,
-                                     std::span<const picoseconds> transfers, int micro_batches) {
+                                     std::span<const transfer_times> transfers, int micro_batches) {
   if (stages.empty() || transfers.size() + 1 != stages.size()) {
     throw error("makespan: " + std::to_string(stages.size()) + " stages and " + std::to_string(transfers.size()) +
                 " transfers; give a stage or more and one transfer between every two neighbours");
