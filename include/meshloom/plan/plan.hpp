@@ -36,7 +36,7 @@ struct stage_plan {
 
 /// Another plan of the searched space, in short.
 struct alternative {
-  std::string shape;      ///< for people, in one line: "2 stages of 1 rank, 8 micro-batches, 1f1b"
+  std::string shape;      ///< for people, in one line: "2 stages on 1 rank, 8 micro-batches, 1f1b"
   picoseconds predicted;  ///< of its step
   bool operator==(const alternative&) const = default;
 };

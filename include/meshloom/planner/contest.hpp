@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans compete: the best so far, and the best of another shape, which is the runner-up that a plan names.
-// Law: after any order of entries the winner is the fastest that fits, the runner-up the fastest of another shape.
+// Law: after any order of entries the winner is the fastest that fits, the runner-up the fastest of another shape that
+// was not refused; whether it fits was only asked if it led once.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>
@@ -16,7 +17,7 @@ class contest {
  public:
   const std::optional<plan>& best() const { return best_; }
 
-  /// True if a plan that takes so long, or a little more, would be the best.
+  /// True if a plan that takes so long would be the best.
   bool is_open_to(picoseconds time) const { return !best_ || time < best_->predicted; }
 
   /// Takes part. `fits` is asked of a plan that would be the best; false if it does not.

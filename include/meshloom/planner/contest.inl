@@ -28,8 +28,8 @@ MESHLOOM_INLINE std::string shape_of(const plan& made) {
   }
   if (alike) sizes = detail::ranks_of(made.stages.begin()->mesh);
   std::string text = detail::counted(static_cast<std::int64_t>(made.stages.size()), "stage") + " on " + sizes +
-                     (sizes == "1" ? " rank, " : " ranks, ") + detail::counted(made.micro_batches, "micro-batch");
-  if (made.micro_batches != 1) text.insert(text.size() - 1, "e");
+                     (sizes == "1" ? " rank, " : " ranks, ") + std::to_string(made.micro_batches) +
+                     (made.micro_batches == 1 ? " micro-batch" : " micro-batches");
   if (made.stages.size() > 1) text += ", " + std::string(name_of(made.schedule));
   return text;
 }

@@ -79,8 +79,8 @@ MESHLOOM_INLINE std::vector<std::string> check(const intra_problem& posed) {
   return found;
 }
 
-MESHLOOM_INLINE void leave_out_hopeless(intra_problem& asked) {
-  const auto tables = static_cast<std::int64_t>(asked.choices.size() + asked.couplings.size());
+MESHLOOM_INLINE void leave_out_hopeless(intra_problem& posed) {
+  const auto tables = static_cast<std::int64_t>(posed.choices.size() + posed.couplings.size());
   const picoseconds most{forbidden.count / 4 / std::max<std::int64_t>(tables, 1)};
   const auto clip = [&](std::vector<picoseconds>& prices) {
     const picoseconds limit = std::max(most, *std::min_element(prices.begin(), prices.end()));
@@ -88,8 +88,8 @@ MESHLOOM_INLINE void leave_out_hopeless(intra_problem& asked) {
       if (each > limit) each = forbidden;
     }
   };
-  for (intra_choice& each : asked.choices) clip(each.cost);
-  for (intra_coupling& each : asked.couplings) clip(each.cost);
+  for (intra_choice& each : posed.choices) clip(each.cost);
+  for (intra_coupling& each : posed.couplings) clip(each.cost);
 }
 
 MESHLOOM_INLINE intra_price evaluate(const intra_problem& posed, const std::vector<std::int32_t>& options) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipelines of one number of micro-batches, best first: what is open takes part in the dynamic program at the least
-// that it can take and hold, and is priced and measured when the best pipeline has it.
-// Law: a plan that entered the contest holds, as lowered, no more than a device has.
+// that it can take and hold, and is priced and measured when the best pipeline has it. The dynamic program knows stages
+// in lockstep; where few pipelines are left that may be faster than that, they are all tried.
+// Law: the plan that leads the contest holds, as lowered, no more than a device has.
 #pragma once
 
 #include <meshloom/planner/contest.hpp>
@@ -31,13 +32,15 @@ class pipeline_search {
  private:
   inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages) const;
   std::vector<schedule_kind> schedules() const;
-  bool is_wanted(const inter_plan& each) const;
+  bool is_wanted(const std::vector<std::int32_t>& chosen) const;
   /// Enters the pipelines that may win, or refines what is open in them; false if nothing is left to do.
   bool step(contest& plans);
-  std::vector<std::int32_t> open_in(const inter_plan& each) const;
-  /// Enters a pipeline under every schedule; false if it turned out not to fit, and the limit was tightened.
-  bool enter(const inter_problem& chain, const inter_plan& chosen, contest& plans);
-  plan plan_of(const inter_problem& chain, const inter_plan& chosen) const;
+  std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
+  /// Enters all other pipelines that may win, where they are few.
+  void finish(contest& plans);
+  /// Enters a pipeline under every schedule; by how much it turned out not to fit.
+  bytes enter(const inter_problem& chain, const std::vector<std::int32_t>& chosen, contest& plans);
+  plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
   /// By how much the fullest rank of the program holds more than there is.
   bytes excess(const plan& made) const;
 

@@ -2,9 +2,11 @@
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
+#include <meshloom/planner/pipelines.hpp>
 #include <meshloom/program/lower.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 namespace meshloom {
@@ -68,6 +70,7 @@ MESHLOOM_INLINE void pipeline_search::run(contest& plans, std::int32_t ranks, st
   while (step(plans)) {
     if (stages_.work() > most_work) stages_.close();
   }
+  finish(plans);
 }
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
@@ -113,9 +116,9 @@ MESHLOOM_INLINE std::vector<schedule_kind> pipeline_search::schedules() const {
   return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
 }
 
-MESHLOOM_INLINE bool pipeline_search::is_wanted(const inter_plan& each) const {
+MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>& chosen) const {
   const std::int32_t stages = posed_.constraints.stages;
-  return stages == 0 || static_cast<std::int32_t>(each.candidates.size()) == stages;
+  return stages == 0 || static_cast<std::int32_t>(chosen.size()) == stages;
 }
 
 MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
@@ -124,28 +127,57 @@ MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
   if (!answer) return false;
   std::vector<inter_plan> worth;
   for (const auto& each : answer.value().by_stages) {
-    if (each && is_wanted(*each) && detail::may_win(chain, *each, plans)) worth.push_back(*each);
+    if (each && is_wanted(each->candidates) && detail::may_win(chain, *each, plans)) worth.push_back(*each);
   }
   std::sort(worth.begin(), worth.end(), [](const auto& a, const auto& b) { return a.cost < b.cost; });
   for (const inter_plan& each : worth) {
-    const auto open = open_in(each);
+    const auto open = open_in(each.candidates);
     if (!open.empty()) {
       stages_.refine(open);
       return true;
     }
-    if (detail::may_win(chain, each, plans) && !enter(chain, each, plans)) return true;
+    if (!detail::may_win(chain, each, plans)) continue;
+    const bytes over = enter(chain, each.candidates, plans);
+    if (over.count <= 0) continue;
+    limit_ -= over;
+    return true;
   }
   return false;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> pipeline_search::open_in(const inter_plan& each) const {
+MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
+  constexpr std::int64_t most_moves = 20'000;
+  constexpr int most_entered = 200, rounds = 4;
+  const auto worth = [&] {
+    return plans.best() ? plans.best()->predicted : picoseconds{std::numeric_limits<std::int64_t>::max()};
+  };
+  int entered = 0;
+  for (int round = 0; round < rounds && plans.best(); ++round) {
+    inter_problem chain = chain_of(stages_.candidates(), false);
+    chain.limit = posed_.cluster.device.memory;
+    std::vector<std::int32_t> open;
+    for_each_pipeline(chain, most_moves, worth, [&](const std::vector<std::int32_t>& chosen) {
+      if (!is_wanted(chosen) || entered >= most_entered) return;
+      const auto here = open_in(chosen);
+      open.insert(open.end(), here.begin(), here.end());
+      if (!here.empty() || evaluate(chain, chosen).value().peak > *chain.limit) return;
+      ++entered;
+      enter(chain, chosen, plans);
+    });
+    if (open.empty()) return;
+    stages_.refine(open);
+  }
+}
+
+MESHLOOM_INLINE std::vector<std::int32_t> pipeline_search::open_in(const std::vector<std::int32_t>& chosen) const {
   std::vector<std::int32_t> found;
-  std::copy_if(each.candidates.begin(), each.candidates.end(), std::back_inserter(found),
+  std::copy_if(chosen.begin(), chosen.end(), std::back_inserter(found),
                [&](std::int32_t candidate) { return stages_.is_open(candidate); });
   return found;
 }
 
-MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain, const inter_plan& chosen) const {
+MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
+                                              const std::vector<std::int32_t>& chosen) const {
   plan made{.model = hash_of(posed_.graph),
             .sizes = posed_.graph.sizes,
             .ranks = posed_.cluster.ranks(),
@@ -155,28 +187,27 @@ MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain, const 
             .predicted = {},
             .bound = {}};
   std::int32_t rank = 0;
-  for (const std::int32_t number : chosen.candidates) {
+  for (const std::int32_t number : chosen) {
     made.stages.add(stages_.plan_of(number, rank));
     rank += chain.candidates[static_cast<std::size_t>(number)].ranks;
   }
   return made;
 }
 
-MESHLOOM_INLINE bool pipeline_search::enter(const inter_problem& chain, const inter_plan& chosen, contest& plans) {
+MESHLOOM_INLINE bytes pipeline_search::enter(const inter_problem& chain, const std::vector<std::int32_t>& chosen,
+                                             contest& plans) {
   plan made = plan_of(chain, chosen);
+  bytes most;
   for (const schedule_kind kind : schedules()) {
     made.schedule = kind;
     made.predicted = predict(posed_.graph, made, posed_.cluster);
-    bytes over;
-    const bool fits = plans.enter(made, [&] {
-      over = excess(made);
+    plans.enter(made, [&] {
+      const bytes over = excess(made);
+      if (kind == chain.schedule) most = over;  // another schedule may keep more
       return over.count <= 0;
     });
-    if (fits || kind != chain.schedule) continue;  // another schedule may keep more
-    limit_ -= over;
-    return false;
   }
-  return true;
+  return most;
 }
 
 MESHLOOM_INLINE bytes pipeline_search::excess(const plan& made) const {

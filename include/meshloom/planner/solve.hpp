@@ -8,9 +8,9 @@
 #pragma once
 
 #include <meshloom/base/result.hpp>
-#include <meshloom/planner/intra.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
+#include <meshloom/planner/intra.hpp>
 
 namespace meshloom {
 

@@ -45,9 +45,9 @@ inline plan empty_plan(const problem& posed) {
             .sizes = posed.graph.sizes,
             .ranks = posed.cluster.ranks(),
             .micro_batches = posed.constraints.micro_batches,
-            .schedule = !trains(posed.graph)  ? schedule_kind::forward_only
-                        : schedules.empty() ? schedule_kind::one_f_one_b
-                                            : schedules.front(),
+            .schedule = !trains(posed.graph) ? schedule_kind::forward_only
+                        : schedules.empty()  ? schedule_kind::one_f_one_b
+                                             : schedules.front(),
             .stages = {},
             .predicted = {},
             .bound = {}};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/stage_search.hpp>
 #include <meshloom/sharding/meshes.hpp>
 
@@ -255,9 +256,13 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
         origins_.push_back({m, ranks, -1});
       }
       for (std::size_t w = 0; from.ways && w < from.ways->all().size(); ++w) {
-        const stage_cost cost = from.ways->all()[w].cost(each.range - from.first);
+        const stage_way& way = from.ways->all()[w];
+        const stage_cost cost = way.cost(each.range - from.first);
+        // What choices add up is held no longer than they say, and some of it is made in place.
+        const bool measured = way.measured.count(each.range - from.first) != 0;
+        const bytes transient{measured ? cost.transient.count : cost.transient.count / 2};
         candidates_.push_back(
-            {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + cost.transient, cost.slot});
+            {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient, cost.slot});
         origins_.push_back({m, ranks, static_cast<std::int32_t>(w)});
       }
     }
@@ -308,9 +313,9 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   return way.measured.count(members_[from.member].range - which.first) == 0;
 }
 
-MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open_ones) {
+MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open) {
   std::vector<const group*> advanced;
-  for (const std::int32_t candidate : open_ones) {
+  for (const std::int32_t candidate : open) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
     group& which = group_of(from);
     if (from.way >= 0) {
@@ -325,11 +330,11 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open_
 
 MESHLOOM_INLINE void stage_search::refine_all() {
   for (int pass = 0; pass < 3; ++pass) {  // prices, leaner ways, memory
-    std::vector<std::int32_t> open_ones;
+    std::vector<std::int32_t> open;
     for (std::size_t c = 0; c < candidates_.size(); ++c) {
-      if (is_open(static_cast<std::int32_t>(c))) open_ones.push_back(static_cast<std::int32_t>(c));
+      if (is_open(static_cast<std::int32_t>(c))) open.push_back(static_cast<std::int32_t>(c));
     }
-    refine(open_ones);
+    refine(open);
   }
 }
 

@@ -7,8 +7,8 @@
 #pragma once
 
 #include <meshloom/cost/analytic.hpp>
-#include <meshloom/planner/allowed.hpp>
 #include <meshloom/plan/known_paths.hpp>
+#include <meshloom/planner/allowed.hpp>
 
 namespace meshloom {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ways worth knowing to run a family of ranges on so many ranks: on every logical mesh the fastest, and, where that
-// holds much, those that are fastest at some price of a byte (the lower convex hull of time and memory). Ranges of a
+// holds much, those that are fastest at some price of a byte (near the lower convex hull of time and memory: of what is
+// alive only at times, the fullest time is priced). Ranges of a
 // family differ in the copies of one repeated layer, along which the price of a way is a line: what is best at both
 // ends of an interval is best in between, and planning many layers costs little more than planning two.
 // Laws: a way costs what its own problem says; no assignment takes less than the bound.
@@ -27,7 +28,7 @@ struct stage_way {
   std::vector<std::int32_t> options;  ///< of the choices of every range
   stage_plan chosen;                  ///< of the longest range
   stage_cost shortest, step;          ///< of the shortest range, and what each copy adds
-  /// What `lower` allocates, by range, where it was asked: packing is no line.
+  /// What `lower` allocates, by range, where it was asked: how buffers pack does not go along a line.
   std::map<std::size_t, stage_memory> measured;
 
   stage_cost cost(std::size_t range) const;
@@ -36,7 +37,7 @@ struct stage_way {
 class stage_ways {
  public:
   /// `ranges` have one copy more each, all of at least two or only one range; `meshes` have a mesh and nothing else.
-  /// Most stages keep `slots` micro-batches or fewer.
+  /// `slots` is how many micro-batches in flight a stage of most pipelines has to keep.
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
              std::vector<block_range> ranges, std::vector<stage_plan> meshes, std::int32_t slots);
 

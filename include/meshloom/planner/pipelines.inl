@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/planner/pipelines.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace meshloom {
+namespace detail {
+
+/// A depth-first walk from the first block and rank; what cannot be completed in time is not entered.
+class pipeline_walk {
+ public:
+  pipeline_walk(const inter_problem& posed, std::int64_t most_moves, const std::function<picoseconds()>& worth,
+                const std::function<void(const std::vector<std::int32_t>&)>& visit)
+      : posed_(posed),
+        left_(most_moves),
+        worth_(worth),
+        visit_(visit),
+        ranks_(posed.hosts * posed.devices_per_host),
+        beginning_(static_cast<std::size_t>(posed.blocks)) {
+    for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
+      const stage_candidate& each = posed.candidates[c];
+      if (!posed.limit || each.held + each.slot <= *posed.limit)
+        beginning_[static_cast<std::size_t>(each.first_block)].push_back(static_cast<std::int32_t>(c));
+    }
+    find_slowest();
+  }
+
+  bool run() {
+    extend(0, 0, {}, {});
+    return left_ > 0;
+  }
+
+ private:
+  static constexpr picoseconds never{std::numeric_limits<std::int64_t>::max()};
+
+  picoseconds whole(const stage_candidate& each) const { return each.time * posed_.micro_batches + each.once; }
+  picoseconds& slowest(std::int32_t block, std::int32_t rank) {
+    return slowest_[static_cast<std::size_t>(block * (ranks_ + 1) + rank)];
+  }
+
+  template <class Visit>
+  void for_each_move(std::int32_t block, std::int32_t rank, const Visit& visit) const {
+    const std::int32_t host = posed_.devices_per_host;
+    for (const std::int32_t number : beginning_[static_cast<std::size_t>(block)]) {
+      const stage_candidate& each = posed_.candidates[static_cast<std::size_t>(number)];
+      const std::int32_t in_host = rank % host;
+      const bool fits = rank + each.ranks <= ranks_ && (in_host == 0 || in_host + each.ranks <= host);
+      if (fits) visit(number, each);
+    }
+  }
+
+  /// The least that the slowest stage from a block and rank on takes.
+  void find_slowest() {
+    slowest_.assign(static_cast<std::size_t>((posed_.blocks + 1) * (ranks_ + 1)), never);
+    slowest(posed_.blocks, ranks_) = {};
+    for (std::int32_t block = posed_.blocks - 1; block >= 0; --block) {
+      for (std::int32_t rank = 0; rank < ranks_; ++rank) {
+        for_each_move(block, rank, [&](std::int32_t, const stage_candidate& each) {
+          const picoseconds rest = slowest(each.end_block, rank + each.ranks);
+          slowest(block, rank) = std::min(slowest(block, rank), std::max(whole(each), rest));
+        });
+      }
+    }
+  }
+
+  /// `before`: a micro-batch through all stages so far; `bound`: of a step.
+  void extend(std::int32_t block, std::int32_t rank, picoseconds before, picoseconds bound) {
+    if (--left_ <= 0 || std::max(bound, slowest(block, rank)) >= worth_()) return;
+    if (block == posed_.blocks) return visit_(chosen_);
+    for_each_move(block, rank, [&](std::int32_t number, const stage_candidate& each) {
+      const picoseconds here = each.time * posed_.micro_batches + std::max(each.once, before);
+      chosen_.push_back(number);
+      extend(each.end_block, rank + each.ranks, before + each.time, std::max(bound, here));
+      chosen_.pop_back();
+    });
+  }
+
+  const inter_problem& posed_;
+  std::int64_t left_;
+  const std::function<picoseconds()>& worth_;
+  const std::function<void(const std::vector<std::int32_t>&)>& visit_;
+  std::int32_t ranks_;
+  std::vector<std::vector<std::int32_t>> beginning_;  ///< by block, the candidates that begin with it
+  std::vector<picoseconds> slowest_;                  ///< by block and rank
+  std::vector<std::int32_t> chosen_;
+};
+
+}  // namespace detail
+
+MESHLOOM_INLINE bool for_each_pipeline(const inter_problem& posed, std::int64_t most_moves,
+                                       const std::function<picoseconds()>& worth,
+                                       const std::function<void(const std::vector<std::int32_t>&)>& visit) {
+  return detail::pipeline_walk(posed, most_moves, worth, visit).run();
+}
+
+}  // namespace meshloom
