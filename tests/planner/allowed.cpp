@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// planner/allowed.hpp: without constraints everything is open, with every mesh axis ruled nothing is; rules and pins leave
-// what they say, and all of it.
+// planner/allowed.hpp: without constraints everything is open, with every mesh axis ruled nothing is; rules and pins
+// leave what they say, and all of it.
 #include <meshloom/model/pin.hpp>
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/sharding/reshard.hpp>
@@ -150,6 +150,20 @@ TEST_CASE("a pinned result leaves the rows that make it so, and a pin that nothi
   }
 }
 
+TEST_CASE("a stage needs the mesh axes over which pins split what it makes") {
+  const ml::graph& graph = models::all()[0].graph;
+  const ml::node_id pinned = models::node_named(graph, "repeat.residual_2.linear.dot");
+  const std::string path = graph.nodes[pinned].name;
+  ml::manual asked = ml::automatic();
+  asked.pins = {
+      {path, "tensor", "mlp"}, {path, "expert", "seq"}, {path, "data", ""}, {"positions.pointwise", "data", ""}};
+  const ml::problem posed = ml::formulate(graph, ml::local(4), asked);
+  for_each_operator(graph, [&](ml::node_id id, const ml::node& at) {
+    CHECK(ml::pinned_axes(posed, at) ==
+          (id == pinned ? std::vector<std::string>{"tensor", "expert"} : std::vector<std::string>{}));
+  });
+}
+
 TEST_CASE("what a model pins in the copies of a layer binds whoever makes it") {
   const auto layer = ml::pinned(models::perceptron(), ml::split<seq, ml::mesh::tensor>{});
   const ml::graph graph = ml::trace(models::token_training(ml::embedding<vocab, embed>{} | ml::repeat(3, layer) |
@@ -166,6 +180,7 @@ TEST_CASE("what a model pins in the copies of a layer binds whoever makes it") {
       return !makes || ml::result_placement(at.op->op, 0, row_of(at, how, 0)) == split(1);
     };
     CHECK(ml::allowed_strategies(posed, stage, id) == those_of(at, 2, meets));
+    CHECK(ml::pinned_axes(posed, at) == std::vector<std::string>(makes ? 1 : 0, "tensor"));
     bound += makes ? 1 : 0;
   });
   CHECK(bound == 1);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// planner/intra_problem.hpp: the referee by hand, and every fault that it is told of.
+// planner/intra_problem.hpp: the referee by hand, every fault that it is told of, and what is left out where prices
+// leave their range.
 #include <meshloom/planner/intra_problem.hpp>
+
+#include "intra_cases.hpp"
 
 #include <doctest/doctest.h>
 
@@ -82,4 +85,44 @@ TEST_CASE("every fault is found") {
   const auto empty = ml::check(with([](auto& p) { p.choices.push_back({}); }));
   REQUIRE(empty.size() == 1);
   CHECK(empty[0].find("choice 3 has no option") != std::string::npos);
+}
+
+TEST_CASE("what is hopeless is left out; prices in range and the best assignment stay") {
+  int left_out = 0;
+  for (std::uint32_t seed = 0; seed < 300; ++seed) {
+    const ml::intra_problem small = intra_cases::small_problem(seed);
+    ml::intra_problem same = small;
+    ml::leave_out_hopeless(same);
+    CHECK(same == small);
+
+    intra_cases::dice roll(seed);
+    ml::intra_problem posed = small;
+    const auto enlarge = [&](std::vector<ml::picoseconds>& prices) {
+      for (std::size_t k = 1; k < prices.size(); ++k) {  // one of each stays in range
+        if (prices[k] < ml::forbidden && roll.one_in(4)) prices[k].count += std::int64_t{1} << roll(40, 59), ++left_out;
+      }
+    };
+    for (ml::intra_choice& each : posed.choices) enlarge(each.cost);
+    for (ml::intra_coupling& each : posed.couplings) enlarge(each.cost);
+    ml::intra_problem kept = posed;
+    ml::leave_out_hopeless(kept);
+    CHECK(ml::check(kept).empty());
+    intra_cases::for_each_assignment(posed, [&](const std::vector<std::int32_t>& options) {
+      const ml::intra_price before = ml::evaluate(posed, options), after = ml::evaluate(kept, options);
+      CHECK((after.cost == before.cost || after.cost == ml::forbidden));
+      if (before.cost.count < std::int64_t{1} << 50) CHECK(after.cost == before.cost);
+      CHECK(after.peak == before.peak);
+    });
+  }
+  CHECK(left_out > 300);
+}
+
+TEST_CASE("where all is dear, the cheapest of a table stays") {
+  const ml::picoseconds dear{std::int64_t{1} << 57};
+  ml::intra_problem posed = example();
+  posed.choices[0].cost = {dear * 2, dear};
+  ml::leave_out_hopeless(posed);
+  CHECK(posed.choices[0].cost == std::vector{ml::forbidden, dear});
+  CHECK(posed.choices[1] == example().choices[1]);
+  CHECK(posed.couplings == example().couplings);
 }

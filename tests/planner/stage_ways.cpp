@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner/stage_ways.hpp: at every range a way costs what the range's own problem says and no way undercuts the bound,
+// which is concave along the copies; where memory is scarce, a way is the fastest of those that hold no more.
+#include <meshloom/planner/stage_ways.hpp>
+
+#include "../plan/models.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace ml = meshloom;
+using ml::picoseconds;
+
+namespace {
+
+constexpr std::int32_t parts = 4;  ///< micro-batches, everywhere
+
+ml::stage_plan on_mesh(std::vector<std::string> axes, const ml::mesh_shape& mesh) {
+  ml::stage_plan made;
+  made.mesh_axes = std::move(axes);
+  made.mesh = mesh;
+  return made;
+}
+
+/// Ranges that differ in the copies of one layer, and meshes.
+struct family {
+  ml::problem posed;
+  std::vector<ml::block_range> ranges;
+  std::vector<ml::stage_plan> meshes;
+
+  ml::stage_ways ways() const { return {posed, parts, {}, ranges, meshes, 1}; }
+
+  /// The problem of one range on one mesh.
+  ml::stage_choices alone(std::size_t mesh, std::size_t range, std::optional<ml::bytes> limit = {}) const {
+    ml::stage_plan stage = meshes[mesh];
+    stage.first_block = ranges[range].first;
+    stage.end_block = ranges[range].end;
+    stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+    return {posed, stage, parts, 1, limit};
+  }
+};
+
+/// 2 copies of the layer and more: alone, with the block in front of them, with the blocks behind them.
+std::vector<family> families_on(const ml::cluster& machine, const models::shape& of) {
+  const ml::problem posed = ml::formulate(models::vectors(of), machine);
+  const std::vector<ml::stage_plan> meshes{on_mesh({"outer"}, {1, {4}}), on_mesh({"outer", "inner"}, {2, {2, 2}})};
+  std::vector<family> made(3, {posed, {}, meshes});
+  for (std::int32_t copies = 2; copies <= of.layers; ++copies) {
+    made[0].ranges.push_back({1, 1 + copies});
+    made[1].ranges.push_back({0, 1 + copies});
+    made[2].ranges.push_back({1 + of.layers - copies, of.layers + 3});
+  }
+  return made;
+}
+
+std::vector<family> families() {
+  std::vector<family> made = families_on(models::near_ranks(4), {.layers = 6});
+  ml::cluster quick = models::near_ranks(4);  // what suits few copies does not suit many
+  quick.device.flops_per_second = 2e10;
+  quick.within_host = {.latency = {1000}, .bytes_per_second = 1'000'000'000};
+  for (const family& each : families_on(quick, {.layers = 10, .samples = 8}))
+    made.push_back({each.posed, each.ranges, {each.meshes[0]}});
+  return made;
+}
+
+picoseconds step_of(const ml::stage_cost& cost) { return parts * cost.time + cost.once; }
+ml::bytes held_by(const ml::stage_cost& cost) { return cost.fixed + cost.slot + cost.transient; }
+
+}  // namespace
+
+TEST_CASE("a way costs what the problem of every range says, and is the plan of its assignment") {
+  for (const family& each : families()) {
+    const ml::stage_ways found = each.ways();
+    REQUIRE(found.all().size() >= each.meshes.size());
+    CHECK(found.work() > 0);
+    for (const ml::stage_way& way : found.all()) {
+      for (std::size_t range = 0; range < each.ranges.size(); ++range) {
+        const ml::stage_choices alone = each.alone(way.mesh, range);
+        CHECK(way.cost(range) == alone.cost_of(way.options));
+        CHECK(step_of(way.cost(range)) == ml::evaluate(alone.made(), way.options).cost);
+        CHECK(found.plan_of(way, range) == alone.plan_of(way.options));
+      }
+    }
+  }
+}
+
+TEST_CASE("no way undercuts the bound, the bound is no more than the optimum, and concave along the copies") {
+  int bent = 0;
+  for (const family& each : families()) {
+    const ml::stage_ways found = each.ways();
+    const std::size_t count = each.ranges.size();
+    for (std::size_t range = 0; range < count; ++range) {
+      const picoseconds bound = found.bound(range);
+      picoseconds optimum{std::numeric_limits<std::int64_t>::max()}, best = optimum;
+      for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh)
+        optimum = std::min(optimum, ml::solve_intra(each.alone(mesh, range).made()).value().cost);
+      for (const ml::stage_way& way : found.all()) best = std::min(best, step_of(way.cost(range)));
+      CHECK(bound <= optimum);
+      CHECK(optimum <= best);
+      CHECK((best - bound).count <= bound.count / 1000);
+      if (range == 0 || range + 1 == count) continue;
+      const picoseconds around = found.bound(range - 1) + found.bound(range + 1);
+      CHECK(around.count <= 2 * bound.count + static_cast<std::int64_t>(4 * count));  // of rounding
+      bent += (2 * bound - around).count > bound.count / 10'000 ? 1 : 0;
+    }
+  }
+  CHECK(bent > 0);
+}
+
+/// Bytes are paid for at one time, when most are held: a way whose peak is at another may be missed by so much.
+constexpr std::int64_t hundredths_missed = 10;
+
+TEST_CASE("where memory is scarce there are leaner ways, each the fastest of those that hold no more") {
+  int exact = 0, all = 0;
+  const family whole = families_on(models::near_ranks(4), {.layers = 6})[1];
+  for (const ml::stage_plan& mesh : whole.meshes) {
+    family each{whole.posed, {whole.ranges.back()}, {mesh}};
+    ml::stage_ways found = each.ways();
+    REQUIRE(found.all().size() == 1);
+    const ml::bytes most = held_by(found.all()[0].cost(0));
+    each.posed.cluster.device.memory = most;
+    CHECK(!found.may_be_leaner(0));
+    each.posed.cluster.device.memory.count -= 1;
+    CHECK(found.may_be_leaner(0));
+    found.find_lean_ways();
+    CHECK(!found.may_be_leaner(0));
+    ml::bytes leanest = most;
+    for (const ml::stage_way& way : found.all()) {
+      const ml::bytes held = held_by(way.cost(0));
+      const picoseconds time = step_of(way.cost(0));
+      const picoseconds least = ml::solve_intra(each.alone(0, 0, held).made()).value().bound;
+      CHECK(found.bound(0) <= least);
+      CHECK(least <= time);
+      CHECK((time - least).count <= least.count * hundredths_missed / 100);
+      exact += time == least ? 1 : 0;
+      ++all;
+      leanest = std::min(leanest, held);
+    }
+    CHECK(3 * leanest <= 2 * most);
+  }
+  CHECK(all >= 12);
+  CHECK(10 * exact >= 9 * all);
+}
+
+TEST_CASE("what was measured is what the program holds, and of the copies around it no less is assumed") {
+  for (const family& each : families()) {
+    ml::stage_ways found = each.ways();
+    for (std::size_t number = 0; number < found.all().size(); ++number) {
+      const ml::stage_way& way = found.all()[number];
+      found.measure(number, 2);
+      const ml::stage_memory holds = ml::memory_of(each.posed, found.plan_of(way, 2), parts);
+      const ml::stage_cost cost = way.cost(2);
+      CHECK(ml::stage_memory{cost.fixed, cost.slot, cost.transient} == holds);
+      for (const std::size_t other : {1u, 3u}) CHECK(way.cost(other).transient >= holds.transient);
+    }
+  }
+}
+
+TEST_CASE("an operator that no strategy is allowed for is named, and its mesh has no way") {
+  family each = families_on(models::near_ranks(4), {.layers = 2})[0];
+  each.posed.constraints.pins = {{"repeat.linear.dot", "inner", "vocab"}};  // not an axis of the result
+  const ml::stage_ways found = each.ways();
+  CHECK(found.stuck() == "repeat.linear.dot");
+  REQUIRE(found.all().size() == 1);
+  CHECK(found.all()[0].mesh == 0);
+}
