@@ -72,49 +72,40 @@ ml::contest searched(ml::pipeline_search& search, const ml::problem& posed,
   return plans;
 }
 
-/// Pipelines are ranked in lockstep, ways by what they hold before it is measured: where messages are slow or memory is
-/// scarce the best may be missed by so much, now and then.
-constexpr std::int64_t thousandths_missed = 100;
+/// Along the copies of a layer ways are as near as that to the best there are.
+constexpr std::int64_t thousandths_missed = 1;
 
-/// Searches, beside the enumeration of all there is.
-struct comparison {
-  int all = 0, missed = 0;
+/// Searches, beside the enumeration of all there is; returns what the best plan holds.
+ml::bytes compare(const ml::problem& posed, std::int32_t micro_batches) {
+  ml::pipeline_search search(posed, micro_batches, {});
+  const ml::contest plans = searched(search, posed);
+  const enumeration tried(posed, micro_batches);
+  REQUIRE(plans.best().has_value() == tried.best.has_value());
+  if (!tried.best) return {};
+  const ml::plan& best = *plans.best();
+  CHECK(ml::check(posed.graph, best).empty());
+  CHECK(best.predicted == ml::predict(posed.graph, best, posed.cluster));
+  CHECK(search.bound().value() <= *tried.best);
+  ml::pipeline_search cut_short(posed, micro_batches, {});
+  searched(cut_short, posed, 0);
+  CHECK(cut_short.bound().value() <= *tried.best);
+  CHECK(cut_short.work() <= search.work());
+  const std::int64_t slower = best.predicted.count * 1000 / tried.best->count - 1000;
+  CHECK(slower <= thousandths_missed);
+  return peak_of(posed.graph, best, posed.cluster);
+}
 
-  /// Returns what the best plan holds.
-  ml::bytes add(const ml::problem& posed, std::int32_t micro_batches, std::int64_t most_missed) {
-    ml::pipeline_search search(posed, micro_batches, {});
-    const ml::contest plans = searched(search, posed);
-    const enumeration tried(posed, micro_batches);
-    REQUIRE(plans.best().has_value() == tried.best.has_value());
-    if (!tried.best) return {};
-    const ml::plan& best = *plans.best();
-    CHECK(ml::check(posed.graph, best).empty());
-    CHECK(best.predicted == ml::predict(posed.graph, best, posed.cluster));
-    CHECK(search.bound().value() <= *tried.best);
-    ml::pipeline_search cut_short(posed, micro_batches, {});
-    searched(cut_short, posed, 0);
-    CHECK(cut_short.bound().value() <= *tried.best);
-    CHECK(cut_short.work() <= search.work());
-    const std::int64_t slower = best.predicted.count * 1000 / tried.best->count - 1000;
-    CHECK(slower <= most_missed);
-    ++all;
-    missed += slower > 1 ? 1 : 0;
-    return peak_of(posed.graph, best, posed.cluster);
+/// With ample memory, then with less and less.
+void compare_all(const ml::graph& graph, const ml::cluster& machine, std::int32_t micro_batches) {
+  CAPTURE(machine.ranks());
+  CAPTURE(micro_batches);
+  ml::problem posed = ml::formulate(graph, machine);
+  const ml::bytes ample = compare(posed, micro_batches);
+  for (const std::int64_t percent : {95, 80, 65, 50}) {
+    posed.cluster.device.memory.count = ample.count * percent / 100;
+    CHECK(compare(posed, micro_batches) <= posed.cluster.device.memory);
   }
-
-  /// With ample memory, then with less and less.
-  void add_all(const ml::graph& graph, const ml::cluster& machine, std::int32_t micro_batches) {
-    CAPTURE(machine.ranks());
-    CAPTURE(micro_batches);
-    ml::problem posed = ml::formulate(graph, machine);
-    const bool quick = machine.within_host.latency < picoseconds{1'000'000};
-    const ml::bytes ample = add(posed, micro_batches, quick ? 1 : thousandths_missed);
-    for (const std::int64_t percent : {95, 80, 65, 50}) {
-      posed.cluster.device.memory.count = ample.count * percent / 100;
-      CHECK(add(posed, micro_batches, thousandths_missed) <= posed.cluster.device.memory);
-    }
-  }
-};
+}
 
 std::string why(const ml::problem& posed) {
   ml::pipeline_search search(posed, 2, {});
@@ -126,14 +117,12 @@ std::string why(const ml::problem& posed) {
 
 TEST_CASE("no pipeline of the ways there are is faster, as far as it fits, and none is below the bound") {
   const ml::graph graph = models::stack({.layers = 2});
-  comparison sum;
   for (const std::int32_t ranks : {1, 2, 3, 4}) {
     for (const std::int32_t parts : {1, 4}) {
-      sum.add_all(graph, models::near_ranks(ranks), parts);
-      sum.add_all(graph, ml::local(ranks), parts);
+      compare_all(graph, models::near_ranks(ranks), parts);
+      compare_all(graph, ml::local(ranks), parts);
     }
   }
-  CHECK(sum.missed <= sum.all / 20);
 }
 
 TEST_CASE("why there is no plan is said") {
@@ -153,13 +142,11 @@ TEST_SUITE("all") {
   TEST_CASE("no pipeline of the ways there are is faster, in any number of micro-batches, between hosts") {
     ml::cluster hosts = models::near_ranks(2);
     hosts.hosts = 2;
-    comparison sum;
     for (const ml::graph& graph : {models::stack({.layers = 3}), models::vectors({.layers = 1})}) {
       for (const std::int32_t parts : {1, 2, 3, 8}) {
         for (const ml::cluster& machine : {models::near_ranks(3), ml::local(3), hosts})
-          sum.add_all(graph, machine, parts);
+          compare_all(graph, machine, parts);
       }
     }
-    CHECK(sum.missed <= sum.all / 5);
   }
 }

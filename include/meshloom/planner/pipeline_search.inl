@@ -160,7 +160,7 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
       if (!is_wanted(chosen) || entered >= most_entered) return;
       const auto here = open_in(chosen);
       open.insert(open.end(), here.begin(), here.end());
-      if (!here.empty() || evaluate(chain, chosen).value().peak > *chain.limit) return;
+      if (!here.empty() || !evaluate(chain, chosen)) return;
       ++entered;
       enter(chain, chosen, plans);
     });
