@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner/pipelines.hpp: the walk visits what the referee calls a plan with a bound below the time, once each.
+#include <meshloom/planner/pipelines.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+#include <set>
+
+namespace ml = meshloom;
+using ml::picoseconds;
+
+namespace {
+
+using pipeline = std::vector<std::int32_t>;
+
+ml::inter_problem random_problem(std::mt19937& random) {
+  const auto draw = [&](std::int32_t least, std::int32_t most) {
+    return std::uniform_int_distribution<std::int32_t>(least, most)(random);
+  };
+  ml::inter_problem made{
+      .blocks = draw(1, 4), .hosts = draw(1, 2), .devices_per_host = draw(1, 3), .micro_batches = draw(1, 4)};
+  made.cut_within.assign(static_cast<std::size_t>(made.blocks), {});
+  made.cut_between = made.cut_within;
+  for (std::int32_t first = 0; first < made.blocks; ++first) {
+    for (std::int32_t end = first + 1; end <= made.blocks; ++end) {
+      for (std::int32_t ranks = 1; ranks <= made.hosts * made.devices_per_host; ++ranks) {
+        if (ranks > made.devices_per_host && ranks % made.devices_per_host != 0) continue;
+        for (std::int32_t ways = draw(0, 2); ways > 0; --ways)
+          made.candidates.push_back({first, end, ranks, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 5)}});
+      }
+    }
+  }
+  return made;
+}
+
+/// Every sequence of candidates that the referee calls a plan, with its bound.
+void enumerate(const ml::inter_problem& posed, pipeline& chosen, std::int32_t block,
+               std::vector<std::pair<pipeline, picoseconds>>& found) {
+  if (block == posed.blocks) {
+    if (const auto price = ml::evaluate(posed, chosen)) found.push_back({chosen, price.value().bound});
+    return;
+  }
+  for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
+    if (posed.candidates[c].first_block != block) continue;
+    chosen.push_back(static_cast<std::int32_t>(c));
+    enumerate(posed, chosen, posed.candidates[c].end_block, found);
+    chosen.pop_back();
+  }
+}
+
+std::set<pipeline> visited(const ml::inter_problem& posed, picoseconds worth) {
+  std::set<pipeline> found;
+  const auto time = [&] { return worth; };
+  CHECK(ml::for_each_pipeline(posed, 1'000'000, time, [&](const pipeline& each) { CHECK(found.insert(each).second); }));
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("every plan below the time is visited once, and no other") {
+  std::mt19937 random(7);
+  std::size_t all = 0, below = 0;
+  for (int trial = 0; trial < 300; ++trial) {
+    const ml::inter_problem posed = random_problem(random);
+    std::vector<std::pair<pipeline, picoseconds>> plans;
+    pipeline chosen;
+    enumerate(posed, chosen, 0, plans);
+    for (const picoseconds worth : {picoseconds{std::numeric_limits<std::int64_t>::max()}, picoseconds{40}}) {
+      std::set<pipeline> expected;
+      for (const auto& [each, bound] : plans) {
+        if (bound < worth) expected.insert(each);
+      }
+      CHECK(visited(posed, worth) == expected);
+      (worth.count == 40 ? below : all) += expected.size();
+    }
+  }
+  CHECK(below > 100);
+  CHECK(all > 2 * below);
+}
+
+TEST_CASE("a stage that holds too much by itself is in none, and what falls meanwhile is heeded") {
+  std::mt19937 random(8);
+  for (int trial = 0; trial < 100; ++trial) {
+    ml::inter_problem posed = random_problem(random);
+    posed.limit = ml::bytes{15};
+    for (const pipeline& each : visited(posed, picoseconds{std::numeric_limits<std::int64_t>::max()})) {
+      for (const std::int32_t number : each) {
+        const ml::stage_candidate& stage = posed.candidates[static_cast<std::size_t>(number)];
+        CHECK(stage.held + stage.slot <= *posed.limit);
+      }
+    }
+    int visits = 0;
+    const auto worth = [&] { return picoseconds{visits > 0 ? 0 : std::numeric_limits<std::int64_t>::max()}; };
+    ml::for_each_pipeline(posed, 1'000'000, worth, [&](const pipeline&) { ++visits; });
+    CHECK(visits <= 1);
+  }
+}
+
+TEST_CASE("it gives up after so many moves") {
+  ml::inter_problem posed{.blocks = 8, .hosts = 1, .devices_per_host = 8, .micro_batches = 1};
+  posed.cut_within.assign(8, {});
+  posed.cut_between = posed.cut_within;
+  for (std::int32_t first = 0; first < 8; ++first) {
+    for (std::int32_t ways = 0; ways < 8; ++ways) posed.candidates.push_back({first, first + 1, 1, {1}, {}, {}, {}});
+  }
+  int visits = 0;
+  const auto worth = [] { return picoseconds{100}; };
+  CHECK(!ml::for_each_pipeline(posed, 1000, worth, [&](const pipeline&) { ++visits; }));
+  CHECK(visits > 0);
+  CHECK(visits < 1000);
+}
