@@ -74,10 +74,13 @@ ml::problem pose(const gpt_options& options, const ml::graph& graph, const ml::c
   return ml::formulate(graph, machine, constraints);
 }
 
-/// The planner's choice, or the plan that was saved.
+/// The planner's choice, or the plan that was saved. With --explain, why there is none, and what would help.
 ml::plan choose_plan(const gpt_options& options, const ml::problem& problem) {
-  const bool saved = std::filesystem::is_regular_file(options.plan);
-  return saved ? ml::load_plan(options.plan, problem.graph, options.ranks).value() : ml::solve(problem).value();
+  if (std::filesystem::is_regular_file(options.plan))
+    return ml::load_plan(options.plan, problem.graph, options.ranks).value();
+  const auto made = ml::solve(problem);
+  if (!made && options.explain && !options.json) fmt::print("{}\n", ml::explain(*ml::why_infeasible(problem)));
+  return made.value();
 }
 
 void print_plan(const gpt_options& options, const ml::problem& problem, const ml::plan& plan,

@@ -32,5 +32,6 @@
 #include <meshloom/report/evaluate.hpp>
 #include <meshloom/report/explain.hpp>
 #include <meshloom/report/timeline.hpp>
+#include <meshloom/report/why_infeasible.hpp>
 #include <meshloom/train/draw.hpp>
 #include <meshloom/train/text.hpp>

@@ -14,6 +14,7 @@
 #include <string>
 
 namespace ml = meshloom;
+namespace axis = ml::axis;
 using measures::peak_of;
 using ml::picoseconds;
 
@@ -131,7 +132,27 @@ TEST_CASE("why there is no plan is said") {
   small.cluster.device.memory = ml::bytes{1000};
   CHECK(why(small).find("no plan keeps to the limit of 1000 bytes per rank: the leanest, of ") == 0);
   const auto uneven = ml::automatic() & ml::manual{.mesh = {{"outer", 3}}};
-  CHECK(why(ml::formulate(graph, ml::local(4), uneven)).find("no stages cover the 4 blocks") == 0);
+  CHECK(
+      why(ml::formulate(graph, ml::local(4), uneven)) ==
+      "the model's 4 blocks cannot be run as stages of mesh outer=3 on 1 host of 4 devices: a stage takes an even part "
+      "of a host, or whole hosts, here 1, 2 or 4 devices, and every device is in one stage; leave the sizes of mesh "
+      "axes open");
+  CHECK(
+      why(ml::formulate(graph, ml::local(3), ml::automatic() & ml::pipeline(2))) ==
+      "the model's 4 blocks cannot be run as 2 stages on 1 host of 3 devices: a stage takes an even part of a host, or "
+      "whole hosts, here 1 or 3 devices, and every device is in one stage; ask for 3 stages, or leave the number of "
+      "stages open");
+  CHECK(why(ml::formulate(graph, ml::local(2), ml::automatic() & ml::pipeline(3))).find("ask for 2 stages, or") !=
+        std::string::npos);
+  CHECK(why(ml::formulate(graph, ml::local(1), ml::automatic() & ml::pipeline(2))).find("1 host of 1 device: ") !=
+        std::string::npos);
+  CHECK(why(ml::formulate(models::stack(), ml::local(9), ml::automatic() & ml::pipeline(4)))
+            .find("ask for 3 or 5 stages") != std::string::npos);
+  const auto apart = ml::pin_result<axis::mlp, ml::mesh::tensor>("repeat.linear.dot");  // no stage of a rank has it
+  CHECK(
+      why(ml::formulate(graph, ml::local(2), ml::automatic() & ml::pipeline(2) & apart)) ==
+      "no plan keeps to the limit of 4294967296 bytes per rank and to the constraints: stages that do cannot together "
+      "run the model; raise the limit, or leave a constraint out");
   ml::manual pinned = ml::automatic() & ml::manual{.mesh = {{"outer", 2}}};
   pinned.pins = {{"repeat.linear.dot", "outer", "vocab"}};  // not an axis of the result
   CHECK(why(ml::formulate(graph, ml::local(2), pinned)) ==

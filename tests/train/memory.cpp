@@ -173,6 +173,28 @@ TEST_CASE("a run allocates what its program predicts, to the byte, under every p
   CHECK(count > (sanitized ? 10 : 100));
 }
 
+TEST_CASE("a run of an automatic plan keeps to the memory that there is, when that is scarce") {
+  const auto task = ml::gpt_training(little, adamw);
+  const ml::graph whole = ml::trace(task);
+  ml::cluster machine = ml::local(2);
+  machine.device.memory = {800'000};
+  const auto roomy = ml::solve(ml::formulate(whole, ml::local(2)));
+  const auto tight = ml::solve(ml::formulate(whole, machine));
+  REQUIRE_MESSAGE(tight, tight.error());
+  ml::program made = ml::lower(whole, tight.value(), machine);
+  const auto predicted = peaks_of(made);
+  for (const std::int64_t peak : predicted) CHECK(peak <= machine.device.memory.count);
+  for (const std::int64_t peak : peaks_of(ml::lower(whole, roomy.value(), machine)))
+    CHECK(peak > machine.device.memory.count);
+  const allocations::aligned_sizes asked_for;
+  auto run = ml::start(ml::host{}, std::move(made), task);
+  CHECK(run.arena_bytes() == predicted);
+  if (allocations::counted()) CHECK(holds(asked_for.seen(), predicted));
+  const runs::sample batch = runs::draw(little, 0);
+  const double first = runs::step(run, batch);
+  CHECK(runs::step(run, batch) < first);
+}
+
 TEST_CASE("the arena is at most 5 % above the liveness bound") {
   const auto task = ml::gpt_training(small, adamw);
   const ml::graph whole = ml::trace(task);

@@ -4,6 +4,7 @@
 #include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/pipelines.hpp>
 #include <meshloom/program/lower.hpp>
+#include <meshloom/sharding/meshes.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -55,6 +56,51 @@ inline bool may_win(const inter_problem& chain, const inter_plan& chosen, const 
   return plans.is_open_to(bound);
 }
 
+/// True if there is a plan of so many stages; 0: of any.
+inline bool has_plan_of(const result<inter_answer>& found, std::int32_t stages) {
+  if (!found) return false;
+  const auto& plans = found.value().by_stages;
+  const auto number = static_cast<std::size_t>(stages);
+  return stages == 0 || (number < plans.size() && plans[number]);
+}
+
+/// "1, 2 or 4"
+inline std::string alternatives_of(const std::vector<std::int32_t>& numbers) {
+  std::string text;
+  for (std::size_t n = 0; n < numbers.size(); ++n)
+    text += (n == 0 ? "" : n + 1 < numbers.size() ? ", " : " or ") + std::to_string(numbers[n]);
+  return text;
+}
+
+/// Why the stages that were asked for cannot stand on the cluster. `placed`: plans of stages that can.
+inline std::string misplaced(const problem& posed, const result<inter_answer>& placed) {
+  const manual& asked = posed.constraints;
+  const cluster& machine = posed.cluster;
+  std::vector<std::int32_t> ranks,
+      stages;  // those that there may be; how many there may be, the nearest below and above
+  for (const submesh& each : submeshes_of(machine)) ranks.push_back(each.ranks());
+  for (std::int32_t n = 1; placed && n < static_cast<std::int32_t>(placed.value().by_stages.size()); ++n) {
+    if (!has_plan_of(placed, n)) continue;
+    if (!stages.empty() && n < asked.stages) stages.clear();
+    if (stages.empty() || stages.back() < asked.stages) stages.push_back(n);
+  }
+  std::string mesh;
+  for (const mesh_axis_size& axis : asked.mesh) {
+    if (axis.size > 0) mesh += (mesh.empty() ? "" : " x ") + axis.name + "=" + std::to_string(axis.size);
+  }
+  const std::string open = mesh.empty() ? "" : "the sizes of mesh axes";
+  const std::string blocks = counted(static_cast<std::int64_t>(blocks_of(posed.graph).size()), "block");
+  std::string text =
+      "the model's " + blocks + " cannot be run as " + (asked.stages > 0 ? counted(asked.stages, "stage") : "stages") +
+      (mesh.empty() ? "" : " of mesh " + mesh) + " on " + counted(machine.hosts, "host") + " of " +
+      counted(machine.devices_per_host, "device") + ": a stage takes an even part of a host, or whole hosts, here " +
+      alternatives_of(ranks) + (ranks.back() == 1 ? " device" : " devices") + ", and every device is in one stage; ";
+  if (!stages.empty())
+    text += "ask for " + alternatives_of(stages) + (stages == std::vector{1} ? " stage" : " stages") + ", or ";
+  return text + "leave " + (asked.stages > 0 ? "the number of stages" : "") +
+         (asked.stages > 0 && !mesh.empty() ? " and " : "") + open + " open";
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int32_t micro_batches,
@@ -82,14 +128,24 @@ MESHLOOM_INLINE std::string pipeline_search::why() const {
   if (!stages_.stuck().empty())
     return "operator " + stages_.stuck() +
            " has no strategy that meets its pins; remove one, or pin an axis it can split";
+  const bytes memory = posed_.cluster.device.memory;
+  const std::string limit = " keeps to the limit of " + std::to_string(memory.count) + " bytes per rank";
+  const std::int32_t stages = posed_.constraints.stages;
+  inter_problem free = chain_of(stages_.needs(), true);
+  free.limit.reset();
+  if (const auto placed = solve(free); !detail::has_plan_of(placed, stages)) return detail::misplaced(posed_, placed);
   for (const auto& candidates : {stages_.needs(), stages_.candidates()}) {
     inter_problem chain = chain_of(candidates, true);
-    chain.limit = posed_.cluster.device.memory;
-    if (const auto answer = solve(chain); !answer) return answer.error();
+    chain.limit = memory;
+    const auto answer = solve(chain);
+    if (detail::has_plan_of(answer, stages)) continue;
+    free.candidates = candidates;
+    if (answer || !solve(free))
+      return "no plan" + limit + " and to the constraints: stages that do cannot together run the model; raise the " +
+             "limit, or leave a constraint out";
+    return answer.error().substr(0, answer.error().rfind(';')) + "; raise the limit by as much or more";
   }
-  const bytes memory = posed_.cluster.device.memory;
-  return "no plan keeps to the limit of " + std::to_string(memory.count) +
-         " bytes per rank: with its messages the leanest holds up to " + std::to_string((memory - limit_).count) +
+  return "no plan" + limit + ": with its messages the leanest holds up to " + std::to_string((memory - limit_).count) +
          " bytes more; raise the limit by as much";
 }
 
