@@ -36,6 +36,16 @@ inline void find_uses(const graph& whole, const block& here, bool outside, std::
   }
 }
 
+/// What comes from another block is another value where that block is another, but is read alike.
+inline void sort_by_readers(std::vector<read_value>& values) {
+  std::sort(values.begin(), values.end(), [](const read_value& a, const read_value& b) {
+    const auto key = [](const read_value& each) {
+      return std::tie(each.made_here, each.leaves, each.is_result, each.forward, each.backward, each.value);
+    };
+    return key(a) < key(b);
+  });
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<read_value> values_read(const graph& whole, std::int32_t first_block,
@@ -75,13 +85,7 @@ MESHLOOM_INLINE std::vector<read_value> values_read(const graph& whole, std::int
     else
       ++known->copies;
   }
-  // By readers: what comes from another block is another value where that block is another, but is read alike.
-  std::sort(found.begin(), found.end(), [](const read_value& a, const read_value& b) {
-    const auto key = [](const read_value& each) {
-      return std::tie(each.made_here, each.leaves, each.is_result, each.forward, each.backward, each.value);
-    };
-    return key(a) < key(b);
-  });
+  detail::sort_by_readers(found);
   return found;
 }
 

@@ -178,8 +178,8 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways() {
 
 /// Between two ways of the hull lies the one that is best when they come to the same.
 MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots) {
-  constexpr int most_prices = 7;
-  constexpr std::int64_t dearest = 20;  // times longer, at the most, to hold nothing
+  constexpr int most_prices = 9;
+  constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   const std::size_t fast = fastest(last());
   const point at = place(fast, slots);
   for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing

@@ -74,8 +74,8 @@ class relaxations {
     const auto unlimited = with_memory(bytes{std::int64_t{1} << 50});
     if (!unlimited) return std::nullopt;
     bytes fails = posed_.cluster.device.memory, fits = fails + bytes{1};
-    for (const stage_breakdown& each : evaluate(unlimited->posed, unlimited->found).parts->stages)
-      fits = std::max(fits, each.peak());
+    const verdict ample = evaluate(unlimited->posed, unlimited->found);
+    for (const stage_breakdown& each : ample.parts->stages) fits = std::max(fits, each.peak());
     std::optional<relaxation> best;
     while (fits.count > fails.count + 1 &&
            static_cast<double>(fits.count) > tolerance * static_cast<double>(fails.count)) {
