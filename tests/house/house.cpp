@@ -16,11 +16,11 @@ house::tree sound_house() {
           {include + "op/sum.hpp", head + "#include <meshloom/base/ids.hpp>\n"},
           {include + "kernel/gemm.hpp", head + "#include <meshloom/op/dot.hpp>\n"},
           {include + "cost/price.hpp", head + "#include <meshloom/op/dot.hpp>\n"},
-          {include + "planner/solve.hpp", head + "#include <meshloom/cost/price.hpp>\n#include <meshloom/planner/solve.inl>\n"},
-          {include + "planner/solve.inl", "// SPDX-License-Identifier: Apache-2.0\n#include <meshloom/planner/solve.hpp>\n"},
-          {include + "exec/mpi.hpp", head + "#include <meshloom/planner/solve.hpp>\n#include <mpi.h>\n"},
+          {include + "plan/solve.hpp", head + "#include <meshloom/cost/price.hpp>\n#include <meshloom/plan/solve.inl>\n"},
+          {include + "plan/solve.inl", "// SPDX-License-Identifier: Apache-2.0\n#include <meshloom/plan/solve.hpp>\n"},
+          {include + "exec/mpi.hpp", head + "#include <meshloom/plan/solve.hpp>\n#include <mpi.h>\n"},
           {include + "train/data.hpp", head + "#include <meshloom/base/ids.hpp>\n"},
-          {include + "meshloom.hpp", head + "#include <meshloom/planner/solve.hpp>\n"},
+          {include + "meshloom.hpp", head + "#include <meshloom/plan/solve.hpp>\n"},
           {"examples/gpt.cpp", "// no detail:: here\n#include <meshloom/meshloom.hpp>\n"},
           {"CMakeLists.txt", ""},
           {".gitignore", ""}};
@@ -63,8 +63,8 @@ TEST_CASE("a sound house has no fault") {
 TEST_CASE("includes that break a rule are found") {
   const std::string include = "include/meshloom/";
   check_only_fault(include + "base/ids.hpp", "#include <meshloom/nothing.hpp>\n", "does not exist");
-  check_only_fault(include + "kernel/gemm.hpp", "#include <meshloom/planner/solve.hpp>\n", "not on a lower floor");
-  check_only_fault(include + "planner/solve.inl", "#include <meshloom/train/data.hpp>\n", "not on a lower floor");
+  check_only_fault(include + "kernel/gemm.hpp", "#include <meshloom/plan/solve.hpp>\n", "not on a lower floor");
+  check_only_fault(include + "plan/solve.inl", "#include <meshloom/train/data.hpp>\n", "not on a lower floor");
   check_only_fault(include + "loft/x.hpp", head, "no floor");
   check_only_fault(include + "op/dot.hpp", "# include <thread>\n", "too heavy");
   check_only_fault(include + "exec/mpi.hpp", "#include <fmt/format.h>\n", "does not need fmt");
@@ -89,15 +89,15 @@ TEST_CASE("a floor's neighbour is not lower, and a cycle has two members") {
 
 TEST_CASE("bodies may be cut in two files: both belong to the header that includes them") {
   house::tree files = sound_house();
-  files["include/meshloom/planner/solve.hpp"] += "#include <meshloom/plan/search.inl>\n";
-  files["include/meshloom/plan/search.inl"] = files["include/meshloom/planner/solve.inl"];
+  files["include/meshloom/plan/solve.hpp"] += "#include <meshloom/plan/search.inl>\n";
+  files["include/meshloom/plan/search.inl"] = files["include/meshloom/plan/solve.inl"];
   CHECK(faults_of(files).empty());
 
   files["include/meshloom/cost/price.hpp"] += "#include <meshloom/plan/search.inl>\n";
   CHECK(!faults_of(files).empty());
 
   files = sound_house();
-  files["include/meshloom/plan/search.inl"] = files["include/meshloom/planner/solve.inl"];
+  files["include/meshloom/plan/search.inl"] = files["include/meshloom/plan/solve.inl"];
   REQUIRE(faults_of(files).size() == 1);
   CHECK(faults_of(files)[0] == "plan/search.inl is included by no header");
 }
