@@ -2,6 +2,7 @@
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
 // proven to be. bench_plan [--model gpt-small] [--cluster local:2] [--json]
 #include "contraction_flops.hpp"
+#include "named_model.hpp"
 #include "options.hpp"
 
 #include <meshloom/meshloom.hpp>
@@ -63,11 +64,7 @@ int main(int count, char** words) {
       if (name == "--cluster") return chosen.cluster = text, true;
       return false;
     });
-    const ml::gpt_shape shape = ml::find_gpt(chosen.model);
-    if (shape.tied)
-      measure(chosen, ml::tied_gpt_training(shape, ml::adamw{}));
-    else
-      measure(chosen, ml::gpt_training(shape, ml::adamw{}));
+    with_named_model(chosen.model, [&](const ml::gpt_shape&, const auto& task) { measure(chosen, task); });
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plan: {}\n", why.what());
     return 2;

@@ -4,6 +4,7 @@
 // of rounds in which the plans take turns. bench_plans [--model gpt-small] [--cluster local:2|here|p3.16xlarge:8]
 // [--ranks 2] [--plans 10] [--steps 0] [--json]
 #include "arithmetic.hpp"
+#include "named_model.hpp"
 #include "options.hpp"
 #include "token_samples.hpp"
 
@@ -156,11 +157,7 @@ options options_of(int count, char** words) {
 int main(int count, char** words) {
   try {
     const options chosen = options_of(count, words);
-    const ml::gpt_shape shape = ml::find_gpt(chosen.model);
-    if (shape.tied)
-      compare(chosen, shape, ml::tied_gpt_training(shape, ml::adamw{}));
-    else
-      compare(chosen, shape, ml::gpt_training(shape, ml::adamw{}));
+    with_named_model(chosen.model, [&](const ml::gpt_shape& shape, const auto& task) { compare(chosen, shape, task); });
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plans: {}\n", why.what());
     return 2;

@@ -4,6 +4,7 @@
 // [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--json]
 #include "arithmetic.hpp"
 #include "contraction_flops.hpp"
+#include "named_model.hpp"
 #include "options.hpp"
 #include "token_samples.hpp"
 
@@ -104,11 +105,7 @@ options options_of(int count, char** words) {
 int main(int count, char** words) {
   try {
     const options chosen = options_of(count, words);
-    const ml::gpt_shape shape = ml::find_gpt(chosen.model);
-    if (shape.tied)
-      measure(chosen, shape, ml::tied_gpt_training(shape, ml::adamw{}));
-    else
-      measure(chosen, shape, ml::gpt_training(shape, ml::adamw{}));
+    with_named_model(chosen.model, [&](const ml::gpt_shape& shape, const auto& task) { measure(chosen, shape, task); });
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_step: {}\n", why.what());
     return 2;

@@ -79,17 +79,21 @@ MESHLOOM_INLINE std::vector<std::string> check(const intra_problem& posed) {
   return found;
 }
 
-MESHLOOM_INLINE void leave_out_hopeless(intra_problem& posed) {
+MESHLOOM_INLINE picoseconds leave_out_hopeless(intra_problem& posed) {
   const auto tables = static_cast<std::int64_t>(posed.choices.size() + posed.couplings.size());
   const picoseconds most{forbidden.count / 4 / std::max<std::int64_t>(tables, 1)};
+  picoseconds least = forbidden;
   const auto clip = [&](std::vector<picoseconds>& prices) {
     const picoseconds limit = std::max(most, *std::min_element(prices.begin(), prices.end()));
     for (picoseconds& each : prices) {
-      if (each > limit) each = forbidden;
+      if (each <= limit || each >= forbidden) continue;
+      least = std::min(least, each);
+      each = forbidden;
     }
   };
   for (intra_choice& each : posed.choices) clip(each.cost);
   for (intra_coupling& each : posed.couplings) clip(each.cost);
+  return least;
 }
 
 MESHLOOM_INLINE intra_price evaluate(const intra_problem& posed, const std::vector<std::int32_t>& options) {

@@ -76,8 +76,7 @@ inline std::string alternatives_of(const std::vector<std::int32_t>& numbers) {
 inline std::string misplaced(const problem& posed, const result<inter_answer>& placed) {
   const manual& asked = posed.constraints;
   const cluster& machine = posed.cluster;
-  std::vector<std::int32_t> ranks,
-      stages;  // those that there may be; how many there may be, the nearest below and above
+  std::vector<std::int32_t> ranks, stages;  // that a stage may have; how many there may be, nearest below and above
   for (const submesh& each : submeshes_of(machine)) ranks.push_back(each.ranks());
   for (std::int32_t n = 1; placed && n < static_cast<std::int32_t>(placed.value().by_stages.size()); ++n) {
     if (!has_plan_of(placed, n)) continue;
@@ -120,7 +119,9 @@ MESHLOOM_INLINE void pipeline_search::run(contest& plans, std::int32_t ranks, st
 }
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
-  const auto found = bound_of(chain_of(stages_.bounds(), false));
+  inter_problem chain = chain_of(stages_.bounds(), false);
+  chain.limit = posed_.cluster.device.memory;  // messages of one plan say nothing of all
+  const auto found = bound_of(chain);
   return found ? std::optional(found.value()) : std::nullopt;
 }
 

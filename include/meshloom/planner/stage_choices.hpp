@@ -42,6 +42,9 @@ class stage_choices {
 
   const intra_problem& made() const { return made_; }
 
+  /// What takes too long to be reckoned with is not in the problem: no assignment left out costs less.
+  picoseconds left_out() const { return left_out_; }
+
   /// An operator that no strategy is allowed for; empty if all have one.
   const std::string& stuck() const { return stuck_; }
 
@@ -129,6 +132,7 @@ class stage_choices {
   mesh_links links_;
   mutable reshard_prices prices_;
   intra_problem made_;
+  picoseconds left_out_ = forbidden;
   std::string stuck_;
   table<node_id, operator_choice> operators_;
   std::vector<parameter_choice> parameters_;

@@ -51,7 +51,7 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
   if (!stuck_.empty()) return;
   add_parameters();
   for (const read_value& each : values_read(whole_, stage_.first_block, stage_.end_block)) connect(each);
-  leave_out_hopeless(made_);
+  left_out_ = leave_out_hopeless(made_);
 }
 
 MESHLOOM_INLINE std::int32_t stage_choices::add_choice(std::vector<picoseconds> cost) {

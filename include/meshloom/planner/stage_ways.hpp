@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ways worth knowing to run a family of ranges on so many ranks: on every logical mesh the fastest, and, where that
 // holds much, those that are fastest at some price of a byte (near the lower convex hull of time and memory: of what is
-// alive only at times, the fullest time is priced). Ranges of a
-// family differ in the copies of one repeated layer, along which the price of a way is a line: what is best at both
-// ends of an interval is best in between, and planning many layers costs little more than planning two.
-// Laws: a way costs what its own problem says; no assignment takes less than the bound.
+// alive only at times, the fullest time is priced). Ranges of a family differ in the copies of one repeated layer,
+// along which the price of a way is a line: what is best at both ends of an interval is best in between, and planning
+// many layers costs little more than planning two. Laws: a way costs what its own problem says; no assignment takes
+// less than the bound.
 #pragma once
 
 #include <meshloom/planner/intra.hpp>

@@ -56,9 +56,8 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
       meshes_(std::move(meshes)),
       slots_(slots) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
-  constexpr std::int64_t most_work = 60000000;
+  constexpr std::int64_t most_work = 60'000'000;
   limits_.most_work = std::min(limits_.most_work, most_work);
-
   for (std::size_t mesh = 0; mesh < meshes_.size(); ++mesh) open_face(mesh);
 }
 
@@ -90,15 +89,14 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
     return;
   }
   const auto high = solve_problem(on.longest->made());
-  if (!high) return;
+  const auto low = last() > 0 ? solve_problem(on.shortest->made()) : high;
+  if (!high || !low) return;
   add_way(on, high->options);
   if (last() > 0) {
-    const auto low = solve_problem(on.shortest->made());
-    if (!low) return;
     add_way(on, low->options);
-    on.optima.push_back({0, low->bound});
+    on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
   }
-  on.optima.push_back({last(), high->bound});
+  on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
   on.priced.push_back({0, static_cast<double>(high->cost.count)});
   if (last() > 0) solve_between(on, 0, 1);
   on.shortest.reset();  // their tables are large
@@ -119,10 +117,12 @@ MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::s
     if (each.mesh == on.mesh) known = std::min(known, step_time(each.cost(middle)).count);
   }
   if (known - least <= least / closeness) return;
-  const auto found = solve_problem(choices_on(on.mesh, middle).made());
+  const stage_choices choices = choices_on(on.mesh, middle);
+  const auto found = solve_problem(choices.made());
   if (!found) return;
   add_way(on, found->options);
-  on.optima.insert(on.optima.begin() + static_cast<std::ptrdiff_t>(high), {middle, found->bound});
+  on.optima.insert(on.optima.begin() + static_cast<std::ptrdiff_t>(high),
+                   {middle, std::min(found->bound, choices.left_out())});
   solve_between(on, high, high + 1);
   solve_between(on, low, low + 1);
 }
