@@ -2,8 +2,8 @@
 // The row kernels as CUDA kernels. In one .cu file of the program the line
 //     template struct meshloom::cuda_kernels<meshloom::operators<…>>;
 // instantiates a __global__ function for every row kernel of the list and both element types; other files may declare
-// it `extern template` and stay plain host C++. Contractions are left out: they are the vendor library's. Law: block n
-// of a launch runs task n of the call, the same code that the host runs.
+// it `extern template` and stay plain host C++. Kernels made of matrix products are left out: they are the vendor
+// library's. Law: block n of a launch runs task n of the call, the same code that the host runs.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -53,7 +53,7 @@ cudaError_t enqueue(const call& with, cudaStream_t stream) {
 
 template <class Operator>
 cuda_kernel find_one(const record& op, dtype type) {
-  if constexpr (is_contraction<Operator>) {
+  if constexpr (product_kernel<kernel_of<Operator>>) {
     return nullptr;
   } else {
     static_assert(has_kernel<Operator>,

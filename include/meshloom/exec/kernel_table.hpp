@@ -24,8 +24,8 @@ namespace detail {
 
 template <class Operator, class Element, class Arithmetic>
 void run_kernel(const call& with, void* arithmetic) {
-  if constexpr (is_contraction<Operator>) {
-    contract<Element>(*static_cast<Arithmetic*>(arithmetic), plan_contraction(Operator::signature, with), with);
+  if constexpr (product_kernel<kernel_of<Operator>>) {
+    kernel_of<Operator>::template run<Element>(*static_cast<Arithmetic*>(arithmetic), with);
   } else {
     run_on_host<kernel_of<Operator>, Element>(with);
   }
@@ -40,11 +40,9 @@ struct kernel_collector {
 
   template <class Operator>
   void operator()(operators<Operator>) {
-    if constexpr (!is_contraction<Operator>) {
-      static_assert(has_kernel<Operator>,
-                    "meshloom: start: an operator of the model has no kernel; give its type a nested `kernel`, or "
-                    "specialise meshloom::kernel_of for it (it is `Operator` in the lines around this one)");
-    }
+    static_assert(has_kernel<Operator>,
+                  "meshloom: start: an operator of the model has no kernel; give its type a nested `kernel`, or "
+                  "specialise meshloom::kernel_of for it (it is `Operator` in the lines around this one)");
     for (const kernel_entry& known : made) {
       if (known.op == &record_of<Operator>) return;
     }

@@ -78,8 +78,8 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
     for (int axis = 0; axis < list.count; ++axis)
       axes.push_back(indices[static_cast<std::size_t>(list.at[static_cast<std::size_t>(axis)])]);
     const std::string name = op.op.result_count == 1 ? next.name : next.name + "#" + std::to_string(k);
-    results[static_cast<std::size_t>(k)] =
-        made.values.add({name, axes, made.precision, value_kind::activation, id, region_, {}});
+    const dtype type = op.op.integer_results >> k & 1 ? dtype::i32 : made.precision;
+    results[static_cast<std::size_t>(k)] = made.values.add({name, axes, type, value_kind::activation, id, region_, {}});
     next.results.push_back(results[static_cast<std::size_t>(k)]);
   }
   made.nodes.add(std::move(next));

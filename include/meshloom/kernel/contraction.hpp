@@ -4,18 +4,12 @@
 // every pair of elements that meets is multiplied once; a contraction over no elements gives 0.
 #pragma once
 
-#include <meshloom/kernel/call.hpp>
+#include <meshloom/kernel/kernel.hpp>
 #include <meshloom/op/dot.hpp>
 
 #include <algorithm>
 
 namespace meshloom {
-
-/// True for the operators that an arithmetic computes instead of a row kernel.
-template <class Operator>
-inline constexpr bool is_contraction = false;
-template <class Left, class Right, class Result>
-inline constexpr bool is_contraction<op::dot<Left, Right, Result>> = true;
 
 /// c ← a·b, or c ← c + a·b if `accumulate`; a is m × k, b is k × n, c is m × n, each with strides of rows and columns.
 template <class Arithmetic, class Element>
@@ -150,5 +144,15 @@ void contract(Arithmetic& how, const contraction& plan, const call& with) {
     }
   }
 }
+
+template <class Left, class Right, class Result>
+struct kernel_of<op::dot<Left, Right, Result>> {
+  using products = void;
+
+  template <class Element, arithmetic<Element> Arithmetic>
+  static void run(Arithmetic& how, const call& with) {
+    contract<Element>(how, plan_contraction(op::dot<Left, Right, Result>::signature, with), with);
+  }
+};
 
 }  // namespace meshloom

@@ -33,8 +33,16 @@ concept arranged_kernel = requires(const call& with) {
   { Kernel::arrange(with) } -> std::same_as<call>;
 };
 
+/// A kernel made of matrix products: `run<Element>(arithmetic, call)` runs a whole call on the arithmetic that does
+/// them. It says that it is one by a nested type `products`.
+template <class Kernel>
+concept product_kernel = requires {
+  typename Kernel::products;
+};
+
 template <class Operator>
-concept has_kernel = row_kernel<kernel_of<Operator>> || arranged_kernel<kernel_of<Operator>>;
+concept has_kernel =
+    row_kernel<kernel_of<Operator>> || arranged_kernel<kernel_of<Operator>> || product_kernel<kernel_of<Operator>>;
 
 /// Runs a whole call on this thread.
 template <class Kernel, class Element>

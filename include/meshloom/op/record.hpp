@@ -13,9 +13,6 @@
 
 namespace meshloom {
 
-inline constexpr int max_attributes = 8;
-using attribute_list = std::array<double, max_attributes>;
-
 /// A value together with its axes as one operator sees them: the same value may be read as [batch, seq] by one operator
 /// and as [batch, keys(seq)] by another.
 struct handle {

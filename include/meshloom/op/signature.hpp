@@ -18,6 +18,9 @@ inline constexpr int max_operands = 8;
 inline constexpr int max_results = 4;
 inline constexpr int max_statistics = 3;
 inline constexpr int max_linear = 8;
+inline constexpr int max_windows = 2;
+inline constexpr int max_attributes = 8;
+using attribute_list = std::array<double, max_attributes>;
 
 /// What splitting an axis does to an operator.
 enum class role : std::uint8_t {
@@ -25,6 +28,7 @@ enum class role : std::uint8_t {
   contracted,  ///< results without the axis become partial sums, results with it are split
   blocked,     ///< the axis must be whole
   statistic,   ///< shards exchange a small reduction inside the operator; results without the axis are whole
+  windowed,    ///< never split by itself: along it an operand has what a shard of another index reads, see `window`
 };
 
 /// The axes of one operand or result, as positions in the operator's index list.
@@ -47,6 +51,18 @@ struct statistic {
   std::int8_t values = 1;
 };
 
+/// Where an index reads another (convolution, pooling): element i of index `of` and the t-th of `taps` elements of a
+/// kernel meet at element i·stride − padding + t·dilation of index `in`. Along dimension d of an image, attributes d,
+/// 2 + d, 4 + d and 6 + d of the node are taps, stride, padding and dilation. Where `of` is split, an operand that has
+/// `in` is split there as well, and gets from its neighbours what else it reads: its halo.
+struct window {
+  std::int8_t of = -1;    ///< the index that may be split
+  std::int8_t in = -1;    ///< the index, windowed, of which its shards read more than an even part
+  std::int8_t taps = -1;  ///< the index of the kernel's elements; −1 if the operator has none
+  std::int8_t dimension = 0;
+  bool transposed = false;  ///< the other way round, as in a gradient: `in` is what strides, over `of`
+};
+
 struct signature {
   std::string_view name;
   std::int8_t index_count = 0;
@@ -60,7 +76,58 @@ struct signature {
   index_list rows;  ///< the axes of the exchanged statistics
   std::array<statistic, max_statistics> statistics{};
   std::array<std::uint16_t, max_linear> linear{};  ///< sets of operands (bit masks) in which it is jointly linear
+  std::int8_t window_count = 0;
+  std::array<window, max_windows> windows{};
+  std::uint8_t integer_results = 0;  ///< the results (bit mask) that are integers
+
+  /// The window of which `in` is the windowed index, if there is one.
+  constexpr const window* window_in(int index) const {
+    for (int k = 0; k < window_count; ++k) {
+      if (windows[static_cast<std::size_t>(k)].in == index) return &windows[static_cast<std::size_t>(k)];
+    }
+    return nullptr;
+  }
 };
+
+/// Taps, stride, padding and dilation along one dimension of an image.
+struct stencil {
+  std::int64_t taps = 1, stride = 1, padding = 0, dilation = 1;
+
+  /// The number of positions at which the taps lie within `extent` elements and their padding; 0 if there is none.
+  constexpr std::int64_t positions(std::int64_t extent) const {
+    const std::int64_t room = extent + 2 * padding - dilation * (taps - 1) - 1;
+    return room < 0 ? 0 : room / stride + 1;
+  }
+};
+
+/// Along dimension 0 (high) or 1 (wide).
+constexpr stencil stencil_of(const attribute_list& attributes, int dimension) {
+  const auto at = [&](int first) {
+    return static_cast<std::int64_t>(attributes[static_cast<std::size_t>(first + dimension)]);
+  };
+  return {at(0), at(2), at(4), at(6)};
+}
+constexpr attribute_list attributes_of(const stencil& high, const stencil& wide) {
+  const auto number = [](std::int64_t each) { return static_cast<double>(each); };
+  return {number(high.taps),    number(wide.taps),    number(high.stride),   number(wide.stride),
+          number(high.padding), number(wide.padding), number(high.dilation), number(wide.dilation)};
+}
+
+/// The elements of index `in`, of `extent` in all, that the elements `part` of index `of` read.
+constexpr interval window_over(const stencil& shape, bool transposed, interval part, std::int64_t extent) {
+  if (part.extent == 0) return {part.origin < extent ? part.origin : extent, 0};
+  const std::int64_t first = part.origin, last = part.origin + part.extent - 1;
+  const std::int64_t reach = shape.dilation * (shape.taps - 1);
+  std::int64_t begin = first * shape.stride - shape.padding, end = last * shape.stride - shape.padding + reach + 1;
+  if (transposed) {  // the positions p with p·stride − padding <= last and first <= p·stride − padding + reach
+    const std::int64_t low = first + shape.padding - reach;
+    begin = low <= 0 ? 0 : (low + shape.stride - 1) / shape.stride;
+    end = (last + shape.padding) / shape.stride + 1;
+  }
+  begin = begin < 0 ? 0 : begin > extent ? extent : begin;
+  end = end < begin ? begin : end > extent ? extent : end;
+  return {begin, end - begin};
+}
 
 /// Axes of an operand, as a type: `at<0, 1, 2>`.
 template <int... Index>
@@ -102,6 +169,19 @@ struct describe {
     made.linear[static_cast<std::size_t>(made.linear_count++)] = static_cast<std::uint16_t>(mask);
     return *this;
   }
+  /// Index `of` reads index `in` along `dimension` of an image.
+  constexpr describe& reads_window(int of, int in, int taps, int dimension, bool transposed = false) {
+    made.roles[static_cast<std::size_t>(in)] = role::windowed;
+    made.windows[static_cast<std::size_t>(made.window_count++)] = {
+        static_cast<std::int8_t>(of), static_cast<std::int8_t>(in), static_cast<std::int8_t>(taps),
+        static_cast<std::int8_t>(dimension), transposed};
+    return *this;
+  }
+  /// The results of the mask are integers.
+  constexpr describe& returns_integers(unsigned mask) {
+    made.integer_results = static_cast<std::uint8_t>(mask);
+    return *this;
+  }
   constexpr describe& exchanges(const index_list& rows, reduction combine, int values) {
     made.rows = rows;
     made.statistics[static_cast<std::size_t>(made.statistic_count++)] = {combine, static_cast<std::int8_t>(values)};
@@ -109,7 +189,8 @@ struct describe {
   }
 };
 
-/// True if the roles fit the axes: a mapped index is in every result, a statistic one is not among the rows.
+/// True if the roles fit the axes: a mapped index is in every result, a statistic one is not among the rows, a windowed
+/// one is read by an index that may be split and is in no result.
 constexpr bool valid(const signature& op) {
   for (int index = 0; index < op.index_count; ++index) {
     const role what = op.roles[static_cast<std::size_t>(index)];
@@ -120,10 +201,15 @@ constexpr bool valid(const signature& op) {
     for (int result = 0; result < op.result_count; ++result) {
       const bool has = op.results[static_cast<std::size_t>(result)].find(index) >= 0;
       if (what == role::mapped && !has) return false;
+      if (what == role::windowed && has) return false;
       used = used || has;
     }
     if (!used) return false;
     if (what == role::statistic && (op.statistic_count == 0 || op.rows.find(index) >= 0)) return false;
+    const window* const read = op.window_in(index);
+    if ((what == role::windowed) != (read != nullptr)) return false;
+    if (read != nullptr && (read->of < 0 || op.roles[static_cast<std::size_t>(read->of)] == role::blocked))
+      return false;
   }
   return true;
 }

@@ -3,7 +3,8 @@
 // on a mesh of rank 1, 2 or 3. The same table is enumerated, priced, executed and tested.
 // Law: executing any strategy on its shards, with its exchanges, equals the unsharded operator.
 // A mesh axis either splits one index of the operator, or carries a pending sum through operands in which the operator
-// is linear, or repeats the work. No row feeds `partial` to an operand in which the operator is not linear.
+// is linear, or repeats the work. No row feeds `partial` to an operand in which the operator is not linear. An index
+// that reads windows is split by one mesh axis at most, so that all that its shards lack lies along that one.
 #pragma once
 
 #include <meshloom/op/signature.hpp>
@@ -18,6 +19,7 @@ struct choice {
   enum kind_type : std::uint8_t { whole, split, linear } kind = whole;
   std::int8_t index = -1;      ///< the operator index that is split
   std::uint16_t operands = 0;  ///< the operands (bit mask) that are partial sums, if linear
+  std::int8_t windowed = -1;   ///< the index of which the split index reads windows, if it does
   constexpr bool operator==(const choice&) const = default;
 };
 
@@ -32,9 +34,14 @@ constexpr choice_table choices_of(const signature& op) {
   const auto add = [&table](choice row) { table.rows[static_cast<std::size_t>(table.count++)] = row; };
   add({});
   for (int index = 0; index < op.index_count; ++index) {
-    if (op.roles[static_cast<std::size_t>(index)] != role::blocked) {
-      add({choice::split, static_cast<std::int8_t>(index), 0});
+    const role what = op.roles[static_cast<std::size_t>(index)];
+    if (what == role::blocked || what == role::windowed) continue;
+    choice row{choice::split, static_cast<std::int8_t>(index), 0};
+    for (int k = 0; k < op.window_count; ++k) {
+      const window& read = op.windows[static_cast<std::size_t>(k)];
+      if (read.of == index) row.windowed = read.in;
     }
+    add(row);
   }
   for (int set = 0; set < op.linear_count; ++set) add({choice::linear, -1, op.linear[static_cast<std::size_t>(set)]});
   return table;
@@ -58,6 +65,9 @@ constexpr placement operand_placement(const signature& op, int operand, const ch
   if (row.kind == choice::split && axes.find(row.index) >= 0) {
     return {placement::split, static_cast<std::int8_t>(axes.find(row.index))};
   }
+  if (row.kind == choice::split && row.windowed >= 0 && axes.find(row.windowed) >= 0) {
+    return {placement::split, static_cast<std::int8_t>(axes.find(row.windowed))};
+  }
   return {};
 }
 
@@ -77,8 +87,7 @@ constexpr spec operand_spec(const signature& op, const choice_table& table, int 
   spec layout;
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank) continue;
-    layout =
-        layout.with(axis, operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+    layout = layout.with(axis, operand_placement(op, operand, table.rows[how.row[static_cast<std::size_t>(axis)]]));
   }
   return layout;
 }
@@ -89,8 +98,7 @@ constexpr spec result_spec(const signature& op, const choice_table& table, int m
   spec layout;
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank) continue;
-    layout =
-        layout.with(axis, result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
+    layout = layout.with(axis, result_placement(op, result, table.rows[how.row[static_cast<std::size_t>(axis)]]));
   }
   return layout;
 }
@@ -108,6 +116,18 @@ constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& ta
   return mask;
 }
 
+/// True if a strategy takes rows of the table that go together.
+constexpr bool is_legal(const choice_table& table, int mesh_rank, const strategy& how) {
+  for (int a = 0; a < mesh_rank; ++a) {
+    const std::uint8_t row = how.row[static_cast<std::size_t>(a)];
+    if (row >= table.count) return false;
+    for (int b = 0; b < a; ++b) {
+      if (how.row[static_cast<std::size_t>(b)] == row && table.rows[row].windowed >= 0) return false;
+    }
+  }
+  return true;
+}
+
 /// Calls `visit(strategy)` for every legal strategy on a mesh of `mesh_rank` axes; distinct cut orders are visited only
 /// where two mesh axes split the same index.
 template <class Visit>
@@ -119,6 +139,7 @@ constexpr void for_each_strategy(const choice_table& table, int mesh_rank, Visit
     for (int axis = mesh_rank - 1, rest = code; axis >= 0; --axis, rest /= rows) {
       how.row[static_cast<std::size_t>(axis)] = static_cast<std::uint8_t>(rest % rows);
     }
+    if (!is_legal(table, mesh_rank, how)) continue;
     const auto same = [&](int a, int b) {
       return a < mesh_rank && b < mesh_rank &&
              how.row[static_cast<std::size_t>(a)] == how.row[static_cast<std::size_t>(b)] &&
