@@ -149,3 +149,11 @@ TEST_CASE("repeat inside repeat is written out") {
   }
   CHECK(nested.nodes.size() > 2 * models::vectors({.layers = 2}).nodes.size());
 }
+
+TEST_CASE("an axis has one size") {
+  ml::graph_builder into;
+  const ml::axis_id high = into.axis("high_by_2", 4);
+  CHECK(into.axis("high_by_2", 4) == high);
+  CHECK_THROWS_WITH_AS(into.axis("high_by_2", 5),
+                       "trace: two axes are called 'high_by_2', of 4 and of 5 elements; rename one", ml::error);
+}

@@ -107,6 +107,29 @@ struct pooling {
   }
 };
 
+/// x, whose mean square it adds to the loss.
+struct held_small {
+  static constexpr std::string_view name = "held_small";
+
+  auto operator()(auto& scope, const pointwise_value auto& value) const {
+    const auto x = evaluate(scope, value);
+    scope.add_loss(sum<batch, embed>(scope, x * x, 0.125));
+    return x;
+  }
+};
+
+auto with_added_losses() {
+  return training{.model = linear<embed, mlp>{} | linear<mlp, embed>{} | held_small{} |
+                           repeat(2, residual(linear<embed, mlp>{}, linear<mlp, embed>{}, held_small{})) |
+                           linear<embed, vocab>{},
+                  .loss = cross_entropy<vocab>{},
+                  .optimizer = subtract_gradient,
+                  .sizes = all_sizes,
+                  .input = tensor<batch, embed>{},
+                  .target = integers<batch>{},
+                  .precision = double{}};
+}
+
 auto hidden_layers() {
   return training{.model = linear<embed, mlp>{} | every_function{} | layer_norm<mlp>{} | linear<mlp, embed>{} |
                            meshloom::gelu{} | linear<embed, vocab>{},
@@ -178,6 +201,14 @@ TEST_CASE("gradients of a softmax, a sum and an embedding of its own") {
   loss_of_parameters model(pooled());
   CHECK(model.parameters() == 3);
   CHECK(model.fault() == "");
+}
+
+TEST_CASE("gradients of losses that layers add, whole and in micro-batches") {
+  for (const int micro_batches : {1, 2}) {
+    loss_of_parameters model(with_added_losses(), {.micro_batches = micro_batches});
+    CHECK(model.parameters() == 2 * 2 + 2 * 4 + 2);
+    CHECK(model.fault() == "");
+  }
 }
 
 TEST_CASE("a wrong gradient is noticed") {

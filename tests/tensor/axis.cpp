@@ -24,6 +24,8 @@ namespace {
 
 struct hidden;
 struct a;
+template <int Stage>
+struct inner;
 
 // Names.
 static_assert(name_of<axis::batch>() == "batch" && name_of<mesh::tensor>() == "tensor");
@@ -39,6 +41,15 @@ static_assert(!has_axis<axes<axis::batch>, somewhere::batch> && has_axis<axes<ax
 static_assert(!has_axis<axes<axis::seq>, keys<axis::seq>> && !has_axis<axes<>, axis::seq>);
 static_assert(std::is_same_v<sized_as<keys<axis::seq>>, axis::seq> && std::is_same_v<sized_as<hidden>, hidden>);
 static_assert(std::is_same_v<sized_as<keys<keys<axis::seq>>>, axis::seq>);
+
+// Axes whose size follows from another's, and tags that differ in a number.
+static_assert(name_of<strided<axis::high, 2>>() == "high_by_2" && name_of<strided<axis::high, 12>>() == "high_by_12");
+static_assert(std::is_same_v<strided<axis::high, 1>, axis::high>);
+static_assert(std::is_same_v<strided<strided<axis::high, 2>, 3>, strided<axis::high, 6>>);
+static_assert(std::is_same_v<strided<strided<axis::high, 2>, 1>, strided<axis::high, 2>>);
+static_assert(name_of<taps<axis::wide, 3>>() == "wide_taps_3");
+static_assert(name_of<taps<strided<axis::wide, 4>, 1>>() == "wide_by_4_taps_1");
+static_assert(name_of<inner<0>>() == "inner_0" && name_of<keys<inner<31>>>() == "inner_31_keys");
 
 // Lists.
 using three = axes<axis::batch, hidden, keys<axis::seq>>;

@@ -26,6 +26,16 @@ static_assert(all.with(size<batch>{1}).with(size<width>{2}).get<width>() == 2);
 constexpr sizes<> none;
 static_assert(!none.has<batch>);
 
+constexpr bool ceiling_of_ceilings() {
+  for (std::int64_t n = 0; n < 40; ++n) {
+    const sizes bound{size<axis::high>{n}};
+    if (bound.get<strided<axis::high, 6>>() != (((n + 1) / 2) + 2) / 3) return false;
+    if (bound.get<taps<strided<axis::high, 2>, 3>>() != 3) return false;
+  }
+  return true;
+}
+static_assert(ceiling_of_ceilings());
+
 }  // namespace
 
 TEST_CASE("axes are found by name in the plain table") {

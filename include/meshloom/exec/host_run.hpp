@@ -16,7 +16,7 @@ namespace meshloom {
 using arithmetic_maker = std::shared_ptr<void> (*)();
 
 struct step_result {
-  double loss = 0;  ///< the first summed result; 0 if there is none
+  double loss = 0;  ///< the sum of the summed results: the loss, with what layers add to it; 0 if there is none
   double seconds = 0;
 };
 

@@ -156,13 +156,14 @@ MESHLOOM_INLINE void host_run::take_outputs(std::initializer_list<void*> outputs
 }
 
 MESHLOOM_INLINE double host_run::loss() const {
+  double sum = 0;
   for (const port& each : program_.results) {
     if (each.batch_axis >= 0) continue;
     const auto rank = static_cast<std::size_t>(program_.stages[each.stage].first_rank);
     const view whole = ranks_[rank]->fixed_view(each.buffer);
-    return whole.type == dtype::f64 ? *whole.as<double>() : static_cast<double>(*whole.as<float>());
+    sum += whole.type == dtype::f64 ? *whole.as<double>() : static_cast<double>(*whole.as<float>());
   }
-  return 0;
+  return sum;
 }
 
 MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const {

@@ -16,6 +16,7 @@ namespace meshloom {
 class graph_builder {
  public:
   graph made;
+  bool trains = false;  ///< the model is traced as it trains: with dropout, statistics of the batch, losses of layers
 
   /// The id of an axis, entering it into the size table at first sight.
   axis_id axis(std::string_view name, std::int64_t extent);
@@ -23,6 +24,9 @@ class graph_builder {
   value_id add_input(std::string_view name, const std::vector<axis_id>& axes, dtype type);
   /// A parameter of the current layer. A `shared` one belongs to the model: the same name gives the same parameter.
   value_id add_parameter(std::string_view name, const std::vector<axis_id>& axes, const initial& start, bool shared);
+  /// Makes a parameter a running statistic: once per step `update` (operands: it, the sum over micro-batches of what
+  /// was observed) replaces it.
+  void observe(value_id parameter, value_id observed, const record& update, const attribute_list& attributes);
   /// A value of a region that no node makes: what a carry brings in or leaves.
   value_id add_carried(std::string_view name, const std::vector<axis_id>& axes, region_id area);
 

@@ -7,7 +7,13 @@ namespace meshloom {
 
 MESHLOOM_INLINE axis_id graph_builder::axis(std::string_view name, std::int64_t extent) {
   const axis_id known = find_axis(made.sizes, name);
-  return known != axis_id::none ? known : made.sizes.add({std::string(name), extent});
+  if (known == axis_id::none) return made.sizes.add({std::string(name), extent});
+  if (made.sizes[known].extent != extent) {
+    throw error("trace: two axes are called '" + std::string(name) + "', of " +
+                std::to_string(made.sizes[known].extent) + " and of " + std::to_string(extent) +
+                " elements; rename one");
+  }
+  return known;
 }
 
 MESHLOOM_INLINE value_id graph_builder::add_input(std::string_view name, const std::vector<axis_id>& axes, dtype type) {
@@ -40,8 +46,22 @@ MESHLOOM_INLINE value_id graph_builder::add_parameter(std::string_view name, con
   const std::string full = unique(shared ? std::string(name) : path_.back().path + std::string(name));
   const value_id id =
       made.values.add({full, axes, made.precision, value_kind::parameter, node_id::none, region_, start});
-  made.parameters.push_back({id, {}, {}});
+  made.parameters.push_back({.value = id});
   return id;
+}
+
+MESHLOOM_INLINE void graph_builder::observe(value_id parameter, value_id observed, const record& update,
+                                            const attribute_list& attributes) {
+  for (meshloom::parameter& each : made.parameters) {
+    if (each.value != parameter) continue;
+    if (each.observed_by != nullptr) {
+      throw error("trace: the running statistic '" + made.values[parameter].name +
+                  "' is observed twice; give every layer that observes one of its own");
+    }
+    each.observed_by = &update;
+    each.attributes = attributes;
+    each.gradients = {observed};
+  }
 }
 
 MESHLOOM_INLINE value_id graph_builder::add_carried(std::string_view name, const std::vector<axis_id>& axes,

@@ -19,8 +19,9 @@ using add_of_rank = op::pointwise_gradient<op::add<op::operand<0>, op::operand<1
 
 }  // namespace detail
 
-/// Differentiates `loss` (a scalar made in the last region) with respect to every parameter of `into.made`.
-/// Throws meshloom::error naming the operator if one on the way has no gradient.
+/// Differentiates `loss` (a scalar made in the last region) and the other results of `into.made`, the scalars that its
+/// layers add to the loss, with respect to every parameter that is trained. Throws meshloom::error naming the operator
+/// if one on the way has no gradient.
 void differentiate(graph_builder& into, value_id loss);
 
 /// Operators that differentiation itself adds, whatever the model.

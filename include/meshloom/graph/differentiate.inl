@@ -22,9 +22,8 @@ class reverse_sweep final : public differentiation {
 
   void run(value_id loss) {
     const region_id last = into_.made.values[loss].region;
-    into_.resume(phase::backward, last, "gradient.");
-    attribute_list one{1.0};
-    slope_[index_of(loss)] = into_.emit(record_of<op::fill>, {}, {}, one)[0];
+    losses_ = into_.made.results;
+    if (std::find(losses_.begin(), losses_.end(), loss) == losses_.end()) losses_.push_back(loss);
     for (auto r = static_cast<std::int32_t>(last); r >= 0; --r) sweep_region(region_id{r});
     collect_parameters();
   }
@@ -96,11 +95,21 @@ class reverse_sweep final : public differentiation {
     return made;
   }
 
-  /// A value is wanted if a parameter reaches it.
+  /// The gradient of a loss with respect to itself.
+  void begin_losses(region_id area) {
+    for (const value_id loss : losses_) {
+      if (into_.made.values[loss].region != area) continue;
+      into_.resume(phase::backward, area, into_.made.regions[area].name + ".gradient.");
+      add_to(loss, into_.emit(record_of<op::fill>, {}, {}, {1.0})[0]);
+    }
+  }
+
+  /// A value is wanted if a trained parameter reaches it.
   void find_wanted() {
     graph& whole = into_.made;
     wanted_.assign(whole.values.size(), false);
     for (const parameter& each : whole.parameters) {
+      if (each.observed_by != nullptr) continue;
       wanted_[index_of(each.value)] = true;
       const region& home = whole.regions[whole.values[each.value].region];
       if (home.repeated) wanted_[index_of(home.forward.body_in)] = true;  // the copy before has parameters
@@ -133,6 +142,7 @@ class reverse_sweep final : public differentiation {
       backward.body_in = add_value(name + ".gradient_in", forward.body_out, area);
       add_to(forward.body_out, backward.body_in);
     }
+    begin_losses(area);
     const auto count = static_cast<std::int32_t>(into_.made.nodes.size());
     for (std::int32_t n = count - 1; n >= 0; --n) {
       node_ = node_id{n};
@@ -222,6 +232,7 @@ class reverse_sweep final : public differentiation {
   }
 
   graph_builder& into_;
+  std::vector<value_id> losses_;
   std::vector<value_id> slope_;  ///< per value, the gradient summed so far
   std::vector<bool> wanted_;
   node_id node_ = node_id::none;

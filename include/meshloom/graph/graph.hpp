@@ -82,11 +82,14 @@ struct region {
   carry backward = {};  ///< if repeated and differentiated
 };
 
-/// A trained parameter: its gradient summed over one step, and the optimizer's state beside it.
+/// What is kept between steps and changed by each: a trained parameter, its gradient summed over one step and the
+/// optimizer's state beside it; or a running statistic, which takes in what the forward observes and has no state.
 struct parameter {
   value_id value = value_id::none;
-  std::vector<value_id> gradients;  ///< one per region that reads it; summed by the update
-  std::vector<value_id> states;
+  std::vector<value_id> gradients = {};  ///< one per region that reads it; summed by the update. Or what is observed
+  std::vector<value_id> states = {};
+  const record* observed_by = nullptr;  ///< the update of a running statistic; null: trained, by the optimizer
+  attribute_list attributes{};          ///< of that update
 };
 
 struct graph {
@@ -99,7 +102,7 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<parameter> parameters;
   std::vector<pin> pins;
-  std::vector<value_id> results;  ///< what leaves a step: the loss, or a model's output
+  std::vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
 };
 
 /// The extent of each axis of a value, under a size table.

@@ -48,7 +48,11 @@ class graph_check {
     for (std::int32_t r = regions - 1; r >= 0; --r) check_region(region_id{r}, phase::backward);
     for (std::int32_t r = 0; r < regions; ++r) check_region(region_id{r}, phase::update);
     for (const value_id result : whole_.results) {
-      if (!whole_.values.holds(result) || !is_made(result)) fault("the graph: a result is made by no node");
+      if (!whole_.values.holds(result) || !is_made(result)) {
+        fault("the graph: a result is made by no node");
+      } else {
+        check_result(whole_.values[result]);
+      }
     }
     for (const parameter& each : whole_.parameters) check_parameter(each);
     return std::move(faults_);
@@ -179,6 +183,14 @@ class graph_check {
       fault("value " + what.name + ": is in another region than " + whole_.nodes[id].name);
     }
     made_[index_of(result)] = true;
+  }
+
+  void check_result(const value& result) {
+    const bool of_copies = result.kind == value_kind::activation && whole_.regions[result.region].repeated;
+    if (of_copies && !result.axes.empty()) {
+      fault("the graph: its result " + result.name + " is made by every copy of " + whole_.regions[result.region].name +
+            " and is not a scalar");
+    }
   }
 
   void check_parameter(const parameter& each) {

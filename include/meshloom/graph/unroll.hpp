@@ -29,6 +29,9 @@ std::vector<block> blocks_of(const graph& whole);
 /// What a node of block `reader` reads when it names `id`: carries are followed. Copies count from 0.
 instance resolve(const graph& whole, value_id id, const block& reader);
 
+/// What leaves a step. A result of a repeated region leaves it once per copy.
+std::vector<instance> results_of(const graph& whole);
+
 /// The block whose node makes this instance. Only for activations.
 block maker_of(const graph& whole, const instance& what);
 

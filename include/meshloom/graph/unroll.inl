@@ -42,6 +42,20 @@ MESHLOOM_INLINE instance resolve(const graph& whole, value_id id, const block& r
   return {id, whole.values[id].region == here.region ? here.copy : 0};
 }
 
+MESHLOOM_INLINE std::vector<instance> results_of(const graph& whole) {
+  std::vector<instance> results;
+  for (const value_id id : whole.results) {
+    const instance what = resolve(whole, id, {});
+    const value& entry = whole.values[id];
+    const bool of_every_copy = entry.kind == value_kind::activation && whole.regions[entry.region].repeated;
+    for (std::int32_t copy = 0; of_every_copy && copy < whole.regions[entry.region].count; ++copy) {
+      results.push_back({id, copy});
+    }
+    if (!of_every_copy) results.push_back(what);
+  }
+  return results;
+}
+
 MESHLOOM_INLINE block maker_of(const graph& whole, const instance& what) {
   return {whole.values[what.value].region, what.copy};
 }

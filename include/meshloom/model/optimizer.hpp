@@ -62,8 +62,9 @@ struct updates_of<Optimizer, std::integer_sequence<int, Rank...>> {
 template <optimizer Optimizer>
 using updates_of = detail::updates_of<Optimizer, std::make_integer_sequence<int, max_rank + 1>>;
 
-/// Adds states and update operators for every parameter of a differentiated graph. `records[r]` updates a parameter of
-/// rank r. A parameter read in several regions has its gradients added first.
+/// Adds states and update operators for every parameter of a differentiated graph. `records[r]` updates a trained
+/// parameter of rank r, a running statistic brings its own. A parameter read in several regions has its gradients added
+/// first.
 void add_updates(graph_builder& into, std::span<const record* const> records, std::span<const std::string_view> states,
                  const attribute_list& attributes);
 

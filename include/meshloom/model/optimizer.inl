@@ -12,6 +12,10 @@ MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* co
     const std::vector<axis_id> axes = into.made.values[id].axes;
     const region_id home = into.made.values[id].region;
     into.resume(phase::update, home, name + ".");
+    if (const parameter each = into.made.parameters[p]; each.observed_by != nullptr) {
+      into.emit(*each.observed_by, std::array{id, each.gradients.front()}, axes, each.attributes);
+      continue;
+    }
     std::vector<value_id> operands{id, into.made.parameters[p].gradients.front()};
     for (std::size_t k = 1; k < into.made.parameters[p].gradients.size(); ++k) {
       operands[1] = into.emit(addition_of_rank(axes.size()),

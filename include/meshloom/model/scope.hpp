@@ -41,6 +41,23 @@ class scope {
     return {into_.add_parameter(name, ids(axes<Axis...>{}), start, true)};
   }
 
+  /// True where the model is traced as it trains; false in evaluation and inference, where nothing is dropped and
+  /// running statistics stand in for those of the batch.
+  bool trains() const { return into_.trains; }
+
+  /// Adds a scalar to the loss of the training: a mean over the whole batch, weighted. Nothing is added in evaluation.
+  void add_loss(tensor<> weighted) {
+    if (into_.trains) into_.made.results.push_back(weighted.id);
+  }
+
+  /// Makes `kept`, a parameter of this layer, a running statistic: after every step `Update` takes in the sum over its
+  /// micro-batches of what was `observed`. Nothing is observed in evaluation.
+  template <operator_type Update, class... Axis>
+  void observe(tensor<Axis...> kept, tensor<Axis...> observed, const attribute_list& attributes) {
+    visit(operators<Update>{});
+    if (into_.trains) into_.observe(kept.id, observed.id, record_of<Update>, attributes);
+  }
+
   /// Emits an operator; `Index` is the list of axes that the operator's indices stand for.
   template <operator_type Operator, class... Index, class... Operand>
   std::array<value_id, max_results> emit(axes<Index...>, const attribute_list& attributes, const Operand&... operand) {

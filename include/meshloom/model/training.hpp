@@ -67,25 +67,30 @@ tensor<> mean_loss(Scope& within, const Loss& loss, const Output& output, const 
 
 }  // namespace detail
 
-/// Traces the forward pass of a training's model: inputs "input" (and "target" if `with_loss`), result the model's
-/// output or the loss.
+/// What a model is traced for.
+enum class purpose : std::uint8_t { training, evaluation, inference };
+
+/// Traces the forward pass of a training's model: inputs "input" (and "target", unless for inference), first result the
+/// loss (or the model's output).
 template <class Training, class Visitor>
-graph_builder trace_forward(const Training& task, bool with_loss, Visitor& visitor) {
+graph_builder trace_forward(const Training& task, purpose why, Visitor& visitor) {
   using precision = decltype(task.precision);
   graph_builder into;
+  into.trains = why == purpose::training;
   into.made.precision = dtype_of<precision>;
   into.made.micro_batched = detail::micro_axis(into, task.sizes, task.micro_batched);
   auto input = task.input;
   input.id = detail::add_input(into, task.sizes, "input", input);
   scope<std::remove_cvref_t<decltype(task.sizes)>, Visitor, true> top(into, task.sizes, visitor);
   const auto output = call_layer(top, task.model, input);
-  into.made.results = {output.id};
-  if (with_loss) {
+  if (why == purpose::inference) {
+    into.made.results = {output.id};
+  } else {
     auto target = task.target;
     target.id = detail::add_input(into, task.sizes, "target", target);
     const auto loss =
         top.region("loss", [&](auto& inside) { return detail::mean_loss(inside, task.loss, output, target); });
-    into.made.results = {loss.id};
+    into.made.results.insert(into.made.results.begin(), loss.id);
   }
   return into;
 }
@@ -94,7 +99,8 @@ graph_builder trace_forward(const Training& task, bool with_loss, Visitor& visit
 /// over model, loss, gradients and optimizer. Backends instantiate their kernels with it.
 template <class Training, class Visitor>
 void for_each_operator(const Training& task, Visitor& visitor) {
-  trace_forward(task, true, visitor);
+  trace_forward(task, purpose::training, visitor);
+  trace_forward(task, purpose::evaluation, visitor);
   const auto visit = [&visitor]<class... Operator>(operators<Operator...>) { (visitor(operators<Operator>{}), ...); };
   visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
   visit(training_operators{});
@@ -104,7 +110,7 @@ void for_each_operator(const Training& task, Visitor& visitor) {
 template <class Training>
 graph trace(const Training& task) {
   no_visitor nothing;
-  graph_builder into = trace_forward(task, true, nothing);
+  graph_builder into = trace_forward(task, purpose::training, nothing);
   differentiate(into, into.made.results.front());
   using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
   add_updates(into, updates::records, task.optimizer.states, task.optimizer.attributes());
@@ -115,14 +121,14 @@ graph trace(const Training& task) {
 template <class Training>
 graph trace_evaluation(const Training& task) {
   no_visitor nothing;
-  return trace_forward(task, true, nothing).made;
+  return trace_forward(task, purpose::evaluation, nothing).made;
 }
 
 /// The graph of the model alone; its result is the model's output.
 template <class Training>
 graph trace_inference(const Training& task) {
   no_visitor nothing;
-  return trace_forward(task, false, nothing).made;
+  return trace_forward(task, purpose::inference, nothing).made;
 }
 
 }  // namespace meshloom

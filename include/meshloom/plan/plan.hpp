@@ -75,7 +75,8 @@ stage_id stage_of(const plan& made, std::int32_t block);
 /// The number of a block in `blocks_of(whole)`.
 std::int32_t block_number(const graph& whole, const block& which);
 
-/// True if a forward or backward operator of the stage reads the parameter: then the stage keeps it.
+/// True if a forward or backward operator of the stage reads the parameter, or makes what a running statistic takes in:
+/// then the stage keeps it.
 bool reads(const graph& whole, const stage_plan& stage, const parameter& which);
 
 /// True if a stage keeps the parameter that this node of the update belongs to, in this copy.

@@ -57,8 +57,10 @@ inline bool holds_part_of(const stage_plan& stage, const graph& whole, region_id
 
 MESHLOOM_INLINE bool reads(const graph& whole, const stage_plan& stage, const parameter& which) {
   return std::any_of(whole.nodes.begin(), whole.nodes.end(), [&](const node& at) {
-    return at.when != phase::update && detail::holds_part_of(stage, whole, at.region) &&
-           std::find(at.operands.begin(), at.operands.end(), which.value) != at.operands.end();
+    if (at.when == phase::update || !detail::holds_part_of(stage, whole, at.region)) return false;
+    const auto observed = which.observed_by == nullptr ? value_id::none : which.gradients.front();
+    return std::find(at.operands.begin(), at.operands.end(), which.value) != at.operands.end() ||
+           std::find(at.results.begin(), at.results.end(), observed) != at.results.end();
   });
 }
 

@@ -113,8 +113,7 @@ class priced_stage {
 
   /// A result with the micro-batched axis leaves part by part, any other once per step, whole on every rank.
   void finish_results() {
-    for (const value_id id : whole_.results) {
-      const instance what = resolve(whole_, id, {});
+    for (const instance& what : results_of(whole_)) {
       const auto& axes = whole_.values[what.value].axes;
       const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
       if (!is_made_here(what)) continue;

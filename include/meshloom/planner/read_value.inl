@@ -57,9 +57,9 @@ MESHLOOM_INLINE std::vector<read_value> values_read(const graph& whole, std::int
   };
   std::vector<detail::instance_use> uses;
   for (const block& here : blocks) detail::find_uses(whole, here, !is_inside(here), uses);
-  for (const value_id id : whole.results) {
-    if (whole.values[id].kind != value_kind::parameter)
-      uses.push_back({resolve(whole, id, {}), phase::forward, phase::forward, {}, true});
+  for (const instance& what : results_of(whole)) {
+    if (whole.values[what.value].kind != value_kind::parameter)
+      uses.push_back({what, phase::forward, phase::forward, {}, true});
   }
   std::sort(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.order() < b.order(); });
   std::vector<read_value> found;

@@ -44,7 +44,6 @@ class stage_solver {
 
  private:
   void find_parameters();
-  void use_parameter(value_id id);
   void find_nodes();
   void find_flows(node_id id, const block& here);
   void find_accumulators();

@@ -52,20 +52,9 @@ MESHLOOM_INLINE std::string stage_solver::run() {
 
 MESHLOOM_INLINE void stage_solver::find_parameters() {
   stage_.parameters.assign(whole_.parameters.size(), {});
-  const auto blocks = blocks_of(whole_);
-  for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b) {
-    for (const node& at : whole_.nodes) {
-      if (at.region != blocks[static_cast<std::size_t>(b)].region || at.when == phase::update) continue;
-      for (const value_id id : at.operands) use_parameter(id);
-    }
-  }
-}
-
-MESHLOOM_INLINE void stage_solver::use_parameter(value_id id) {
-  if (whole_.values[id].kind != value_kind::parameter) return;
   for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-    if (whole_.parameters[p].value == id && !stage_.parameters[p].used)
-      stage_.parameters[p] = storage_of(posed_, stage_, whole_.values[id]);
+    const parameter& each = whole_.parameters[p];
+    if (reads(whole_, stage_, each)) stage_.parameters[p] = storage_of(posed_, stage_, whole_.values[each.value]);
   }
 }
 

@@ -19,7 +19,7 @@ inline port port_of(const graph& whole, value_id id) {
 inline program frame_of(const graph& whole, const plan& made, const std::vector<crossing>& crossings) {
   program out{.ranks = made.ranks, .micro_batches = made.micro_batches, .precision = whole.precision};
   for (const value_id id : whole.inputs) out.inputs.push_back(port_of(whole, id));
-  for (const value_id id : whole.results) out.results.push_back(port_of(whole, id));
+  for (const instance& each : results_of(whole)) out.results.push_back(port_of(whole, each.value));
   for (const auto& each : crossings) {
     const message route{static_cast<std::int32_t>(each.from), each.from_pass, static_cast<std::int32_t>(each.to),
                         each.to_pass};

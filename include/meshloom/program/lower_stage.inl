@@ -285,8 +285,9 @@ MESHLOOM_INLINE transfer& stage_lowering::transfer_of(const crossing& each) {
 }
 
 MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
+  const auto made = results_of(whole_);
   for (std::size_t r = 0; r < results.size(); ++r) {
-    const instance what = resolve(whole_, whole_.results[r], {});
+    const instance what = made[r];
     if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
     if (results[r].batch_axis >= 0) {
       const buffer_id part = make_.need(what, make_.without_partial(what));
@@ -311,12 +312,12 @@ MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
 }
 
 MESHLOOM_INLINE void stage_lowering::finish_results(std::vector<port>& results) {
+  const auto made = results_of(whole_);
   for (std::size_t r = 0; r < results.size(); ++r) {
     if (results[r].stage != which_) continue;
-    const instance what = resolve(whole_, whole_.results[r], {});
-    const buffer_id made = make_.need(what, {});
-    make_.out.buffers[made].where = memory::fixed;
-    results[r].buffer = made;
+    const buffer_id whole = make_.need(made[r], {});
+    make_.out.buffers[whole].where = memory::fixed;
+    results[r].buffer = whole;
   }
 }
 

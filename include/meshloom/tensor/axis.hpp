@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <type_traits>
 
@@ -13,6 +14,9 @@ namespace meshloom {
 /// Standard axes. A model may use its own: `struct width;`.
 namespace axis {
 struct batch;
+struct high;
+struct wide;
+struct channels;
 struct seq;
 struct embed;
 struct heads;
@@ -31,6 +35,12 @@ struct expert;
 /// The same axis read a second time: in attention, scores have a `seq` of queries and a `keys<seq>`.
 template <class Axis>
 struct keys;
+
+/// Axes of sizes that follow from others: see `strided` and `taps`.
+template <class Axis, int Stride>
+struct every;
+template <class Axis, int Count>
+struct taps;
 
 namespace detail {
 
@@ -67,6 +77,58 @@ struct printed<keys<Axis>> {
   static constexpr std::string_view name{made.letters, base.size() + 5};
 };
 
+/// "base", a word and a number.
+template <class Axis, int Number>
+struct printed_with_number {
+  static constexpr std::string_view base = printed<Axis>::name;
+  struct text {
+    char letters[base.size() + 24] = {};
+    std::size_t size = 0;
+    constexpr void add(std::string_view more) {
+      for (const char letter : more) letters[size++] = letter;
+    }
+    constexpr explicit text(std::string_view word) {
+      add(base);
+      add(word);
+      int scale = 1;
+      while (Number / scale >= 10) scale *= 10;
+      for (; scale > 0; scale /= 10) letters[size++] = static_cast<char>('0' + Number / scale % 10);
+    }
+  };
+};
+
+template <class Axis, int Stride>
+struct printed<every<Axis, Stride>> : printed_with_number<Axis, Stride> {
+  static constexpr typename printed_with_number<Axis, Stride>::text made{"_by_"};
+  static constexpr std::string_view name{made.letters, made.size};
+};
+
+template <class Axis, int Count>
+struct printed<taps<Axis, Count>> : printed_with_number<Axis, Count> {
+  static constexpr typename printed_with_number<Axis, Count>::text made{"_taps_"};
+  static constexpr std::string_view name{made.letters, made.size};
+};
+
+/// Tags that differ in a number, like the channels of the stages of a network: `template <int Stage> struct inner;`
+/// prints as "inner_2".
+template <template <int> class Tag, int Number>
+struct printed<Tag<Number>> {
+  static constexpr std::string_view full = type_name<Tag<Number>>();
+  static constexpr std::string_view base = full.substr(0, full.find('<'));
+  static constexpr std::string_view digits = full.substr(base.size() + 1, full.size() - base.size() - 2);
+  struct text {
+    char letters[base.size() + digits.size() + 1] = {};
+    constexpr text() {
+      std::size_t at = 0;
+      for (const char letter : base) letters[at++] = letter;
+      letters[at++] = '_';
+      for (const char letter : digits) letters[at++] = letter;
+    }
+  };
+  static constexpr text made{};
+  static constexpr std::string_view name{made.letters, base.size() + digits.size() + 1};
+};
+
 template <class Axis>
 struct stripped {
   using type = Axis;
@@ -74,7 +136,50 @@ struct stripped {
 template <class Axis>
 struct stripped<keys<Axis>> : stripped<Axis> {};
 
+/// Every `Stride`-th element of every n-th is every (Stride·n)-th: ⌈⌈n/a⌉/b⌉ = ⌈n/ab⌉.
+template <class Axis, int Stride>
+struct strided_axis {
+  using type = every<Axis, Stride>;
+};
+template <class Axis>
+struct strided_axis<Axis, 1> {
+  using type = Axis;
+};
+template <class Axis, int Before, int Stride>
+  requires(Stride > 1)
+struct strided_axis<every<Axis, Before>, Stride> {
+  using type = every<Axis, Before * Stride>;
+};
+
+/// The axis whose size is bound, and the size that follows from it.
+template <class Axis>
+struct derived {
+  using base = Axis;
+  static constexpr std::int64_t extent(std::int64_t bound) { return bound; }
+};
+template <class Axis>
+struct derived<keys<Axis>> : derived<Axis> {};
+template <class Axis, int Stride>
+struct derived<every<Axis, Stride>> {
+  using base = typename derived<Axis>::base;
+  static constexpr std::int64_t extent(std::int64_t bound) {
+    return (derived<Axis>::extent(bound) + Stride - 1) / Stride;
+  }
+};
+template <class Axis, int Count>
+struct derived<taps<Axis, Count>> {
+  using base = typename derived<Axis>::base;
+  static constexpr std::int64_t extent(std::int64_t) { return Count; }
+};
+
 }  // namespace detail
+
+/// Every `Stride`-th element of an axis, the first included: what a window of stride `Stride`, padded so that a stride
+/// of 1 keeps the size, leaves of an image. Its size is ⌈n / Stride⌉, and it prints as "high_by_2".
+template <class Axis, int Stride>
+using strided = typename detail::strided_axis<Axis, Stride>::type;
+
+// `taps<Axis, Count>` are the Count elements of a kernel that moves along Axis; it prints as "high_taps_3".
 
 /// The printed name of an axis or mesh axis.
 template <class Axis>
@@ -102,7 +207,8 @@ inline constexpr bool has_axis<axes<Member...>, Axis> = (std::is_same_v<Member, 
 template <class List>
 inline constexpr bool all_distinct = true;
 template <class First, class... Rest>
-inline constexpr bool all_distinct<axes<First, Rest...>> = !has_axis<axes<Rest...>, First> && all_distinct<axes<Rest...>>;
+inline constexpr bool all_distinct<axes<First, Rest...>> =
+    !has_axis<axes<Rest...>, First> && all_distinct<axes<Rest...>>;
 
 /// The position of `Axis` in `List`, or -1.
 template <class Axis, class... Member>

@@ -26,7 +26,7 @@ struct sizes {
   constexpr sizes(size<Axis>... bound) : extents{bound.extent...} {}
 
   template <class Wanted>
-  static constexpr bool has = has_axis<axes<Axis...>, sized_as<Wanted>>;
+  static constexpr bool has = has_axis<axes<Axis...>, typename detail::derived<Wanted>::base>;
 
   template <class Wanted>
   constexpr std::int64_t get() const {
@@ -34,7 +34,8 @@ struct sizes {
                   "meshloom: sizes: the model uses an axis that has no size (`Wanted` in the lines around this one); "
                   "add size<axis>{n} to the sizes of the training");
     if constexpr (has<Wanted>) {
-      return extents[static_cast<std::size_t>(position_in<sized_as<Wanted>>(axes<Axis...>{}))];
+      using base = typename detail::derived<Wanted>::base;
+      return detail::derived<Wanted>::extent(extents[static_cast<std::size_t>(position_in<base>(axes<Axis...>{}))]);
     } else {
       return 0;
     }
