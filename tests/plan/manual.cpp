@@ -16,7 +16,7 @@ namespace {
 auto said(const ml::manual& asked) {
   std::string text = asked.automatic ? "auto " : "";
   for (const auto& each : asked.mesh) text += each.name + "=" + std::to_string(each.size) + " ";
-  for (const auto& each : asked.rules) text += each.axis + "@" + each.mesh_axis + " ";
+  for (const auto& each : asked.rules) text += each.axis + (each.aligned ? "!@" : "@") + each.mesh_axis + " ";
   for (const auto& each : asked.zero) text += "zero" + std::to_string(each.level) + "@" + each.mesh_axis + " ";
   for (const auto& each : asked.pins) text += each.path + ":" + each.axis + "@" + each.mesh_axis + " ";
   for (const auto cut : asked.cuts) text += "|" + std::to_string(cut) + " ";
@@ -35,7 +35,10 @@ std::string parsed(std::string_view text, std::int32_t ranks) {
 TEST_CASE("presets say what their papers say") {
   CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 0x0");
   CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 0x0");
-  CHECK(said(ml::megatron(2)) == "tensor=2 heads@tensor mlp@tensor vocab@tensor 0x0");
+  CHECK(said(ml::megatron(2)) ==
+        "tensor=2 heads@tensor mlp@tensor vocab@tensor inner_channels_*_keys@tensor inner_channels_*@tensor 0x0");
+  CHECK(said(ml::expert_parallel(4)) == "data=4 expert!@data batch@data 0x0");
+  CHECK(said(ml::spatial(3)) == "space=3 high@space high_by_*@space 0x0");
   CHECK(said(ml::pipeline(3)) == "3x0");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe)) == "3x0 gpipe");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::one_f_one_b)) == "3x0 1f1b");
@@ -47,7 +50,8 @@ TEST_CASE("presets say what their papers say") {
 
 TEST_CASE("a product has the constraints of both") {
   CHECK(said(ml::data_parallel(2) & ml::megatron(2)) ==
-        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor 0x0");
+        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor inner_channels_*_keys@tensor "
+        "inner_channels_*@tensor 0x0");
   CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x0");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe) & ml::data_parallel(2)) == "data=2 batch@data 3x0 gpipe");
   CHECK(said(ml::data_parallel(2) & ml::pipeline(3, ml::schedule_kind::gpipe)) == "data=2 batch@data 3x0 gpipe");
@@ -96,7 +100,8 @@ TEST_CASE("one word takes all ranks, a product says its own") {
 
 TEST_CASE("words that say nothing are refused with a cure") {
   const std::string presets =
-      "no such preset; use auto, data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like data=2,tensor=2";
+      "no such preset; use auto, data, tensor, expert, space, pipeline, gpipe, zero1, zero2, zero3, or products "
+      "like data=2,tensor=2";
   CHECK(parsed("", 4) == "plan '': " + presets);
   CHECK(parsed("magic", 4) == "plan 'magic': " + presets);
   CHECK(parsed("zero4", 4) == "plan 'zero4': " + presets);
@@ -112,4 +117,18 @@ TEST_CASE("words that say nothing are refused with a cure") {
   CHECK(parsed("data=2,tensor=2", 8) == "the plan uses 4 ranks, but there are 8; make the product of its numbers 8");
   CHECK(parsed("data=2000000000,tensor=2000000000", 4) ==
         "the plan uses 2147483647 ranks, but there are 4; make the product of its numbers 4");
+}
+
+TEST_CASE("a star in a rule stands for any letters, also none") {
+  const auto fits = [](const char* pattern, std::string_view axis) { return ml::names({pattern, "data"}, axis); };
+  CHECK(fits("high", "high"));
+  CHECK_FALSE(fits("high", "high_by_2"));
+  CHECK_FALSE(fits("high_by_2", "high"));
+  CHECK(fits("high_by_*", "high_by_16"));
+  CHECK(fits("high_by_*", "high_by_"));
+  CHECK_FALSE(fits("high_by_*", "high"));
+  CHECK(fits("inner_*_keys", "inner_3_keys"));
+  CHECK_FALSE(fits("inner_*_keys", "inner_keys"));  // both sides would share a letter
+  CHECK_FALSE(fits("inner_*_keys", "inner_3"));
+  CHECK(fits("*", ""));
 }

@@ -19,11 +19,16 @@ struct mesh_axis_size {
   std::int32_t size = 1;
 };
 
-/// Every operator that can splits tensor axis `axis` over mesh axis `mesh_axis`.
+/// Every operator that can splits tensor axis `axis` over mesh axis `mesh_axis`. Of several rules of one mesh axis the
+/// first that an operator can keep binds it.
 struct axis_rule {
-  std::string axis;
+  std::string axis;  ///< one `*` stands for any letters: "high_by_*"
   std::string mesh_axis;
+  bool aligned = false;  ///< only operators of which every operand and result has the axis, and each part stands alone
 };
+
+/// True if a rule speaks of an axis of this name.
+bool names(const axis_rule& rule, std::string_view axis);
 
 /// How parameters are kept along a mesh axis that splits the batch: level 1 splits optimizer state and update, 2 the
 /// gradients as well, 3 the parameters too.
@@ -74,8 +79,16 @@ manual data_parallel(std::int32_t ranks);
 /// Data parallelism with ZeRO of level 1, 2 or 3.
 manual zero(std::int32_t level, std::int32_t ranks);
 
-/// Heads, hidden units and vocabulary over mesh axis `tensor` (Megatron-LM, Shoeybi et al. 2019).
+/// Heads, hidden units and vocabulary over mesh axis `tensor` (Megatron-LM, Shoeybi et al. 2019); in a convolutional
+/// network the channels inside its blocks.
 manual megatron(std::int32_t ranks);
+
+/// The experts over mesh axis `data`, which splits the batch of all other operators: tokens change places by all-to-all
+/// (GShard, Lepikhin et al. 2021).
+manual expert_parallel(std::int32_t ranks);
+
+/// The rows of images over mesh axis `space`; neighbours exchange the edges that convolutions read.
+manual spatial(std::int32_t ranks);
 
 /// `stages` pipeline stages; without a schedule, the one that the rest of the plan asks for.
 manual pipeline(std::int32_t stages);
@@ -90,8 +103,8 @@ manual pin_result(std::string path) {
   return {.pins = {{std::move(path), std::string(name_of<MeshAxis>()), std::string(name_of<Axis>())}}};
 }
 
-/// Reads "auto", "data", "zero2", "tensor=4", "data=2,tensor=2,pipeline=2": one word per preset, with its ranks; a
-/// single word without a number takes all `ranks`.
+/// Reads "auto", "data", "zero2", "expert", "space", "tensor=4", "data=2,tensor=2,pipeline=2": one word per preset,
+/// with its ranks; a single word without a number takes all `ranks`.
 result<manual> parse_manual(std::string_view text, std::int32_t ranks);
 
 }  // namespace meshloom

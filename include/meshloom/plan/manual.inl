@@ -7,6 +7,14 @@
 
 namespace meshloom {
 
+MESHLOOM_INLINE bool names(const axis_rule& rule, std::string_view axis) {
+  const std::string_view wanted = rule.axis;
+  const std::size_t star = wanted.find('*');
+  if (star == std::string_view::npos) return axis == wanted;
+  return axis.size() + 1 >= wanted.size() && axis.starts_with(wanted.substr(0, star)) &&
+         axis.ends_with(wanted.substr(star + 1));
+}
+
 MESHLOOM_INLINE std::int32_t manual::ranks() const {
   constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
   std::int64_t product = std::max(stages, 1);
@@ -47,8 +55,22 @@ MESHLOOM_INLINE manual zero(std::int32_t level, std::int32_t ranks) {
 }
 
 MESHLOOM_INLINE manual megatron(std::int32_t ranks) {
-  return split_all<axis::heads, mesh::tensor>(ranks) & split_all<axis::mlp, mesh::tensor>(ranks) &
-         split_all<axis::vocab, mesh::tensor>(ranks);
+  manual made = split_all<axis::heads, mesh::tensor>(ranks) & split_all<axis::mlp, mesh::tensor>(ranks) &
+                split_all<axis::vocab, mesh::tensor>(ranks);
+  for (const char* channels : {"inner_channels_*_keys", "inner_channels_*"}) made.rules.push_back({channels, "tensor"});
+  return made;
+}
+
+MESHLOOM_INLINE manual expert_parallel(std::int32_t ranks) {
+  manual made = split_all<axis::expert, mesh::data>(ranks);
+  made.rules.front().aligned = true;
+  return made & data_parallel(ranks);
+}
+
+MESHLOOM_INLINE manual spatial(std::int32_t ranks) {
+  manual made = split_all<axis::high, mesh::space>(ranks);
+  made.rules.push_back({"high_by_*", made.rules.front().mesh_axis});
+  return made;
 }
 
 MESHLOOM_INLINE manual pipeline(std::int32_t stages) { return {.stages = stages}; }
@@ -65,14 +87,16 @@ inline result<manual> parse_preset(std::string_view word, std::int32_t ranks) {
   if (word == "auto") return automatic();
   if (word == "data") return data_parallel(ranks);
   if (word == "tensor") return megatron(ranks);
+  if (word == "expert") return expert_parallel(ranks);
+  if (word == "space") return spatial(ranks);
   if (word == "pipeline") return pipeline(ranks);
   if (word == "gpipe") return pipeline(ranks, schedule_kind::gpipe);
   if (word == "zero1") return zero(1, ranks);
   if (word == "zero2") return zero(2, ranks);
   if (word == "zero3") return zero(3, ranks);
   return failure{"plan '" + std::string(word) +
-                 "': no such preset; use auto, data, tensor, pipeline, gpipe, zero1, zero2, zero3, or products like "
-                 "data=2,tensor=2"};
+                 "': no such preset; use auto, data, tensor, expert, space, pipeline, gpipe, zero1, zero2, zero3, or "
+                 "products like data=2,tensor=2"};
 }
 
 }  // namespace detail

@@ -52,7 +52,7 @@ MESHLOOM_INLINE placement ruled_placement(const problem& posed, const std::strin
   for (const axis_rule& rule : posed.constraints.rules) {
     if (rule.mesh_axis != mesh_axis) continue;
     for (std::size_t axis = 0; axis < entry.axes.size(); ++axis) {
-      if (posed.graph.sizes[entry.axes[axis]].name == rule.axis)
+      if (names(rule, posed.graph.sizes[entry.axes[axis]].name))
         return {placement::split, static_cast<std::int8_t>(axis)};
     }
   }

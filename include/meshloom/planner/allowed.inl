@@ -35,19 +35,34 @@ inline bool meets_pins(const problem& posed, const node& at, const std::string& 
   return true;
 }
 
+/// True if every operand and result of an operator has its index `index`, and shards of it stand alone.
+inline bool is_aligned(const signature& op, int index) {
+  const auto has = [&](const index_list& list) { return list.find(index) >= 0; };
+  return op.roles[static_cast<std::size_t>(index)] == role::mapped &&
+         std::all_of(op.operands.begin(), op.operands.begin() + op.operand_count, has) &&
+         std::all_of(op.results.begin(), op.results.begin() + op.result_count, has);
+}
+
+/// The row that a rule asks of an operator; −1 if it cannot keep the rule.
+inline int ruled_row(const problem& posed, const node& at, const axis_rule& rule) {
+  for (int row = 0; row < at.op->choices.count; ++row) {
+    const choice& each = at.op->choices.rows[static_cast<std::size_t>(row)];
+    if (each.kind != choice::split || (rule.aligned && !is_aligned(at.op->op, each.index))) continue;
+    if (names(rule, posed.graph.sizes[at.indices[static_cast<std::size_t>(each.index)]].name)) return row;
+  }
+  return -1;
+}
+
 /// The rows that constraints allow along one mesh axis.
 inline std::vector<bool> allowed_rows(const problem& posed, const node& at, const std::string& mesh_axis) {
   const choice_table& table = at.op->choices;
   std::vector<bool> allowed(static_cast<std::size_t>(table.count), true);
   for (const axis_rule& rule : posed.constraints.rules) {
-    if (rule.mesh_axis != mesh_axis) continue;
-    for (std::size_t row = 0; row < allowed.size(); ++row) {
-      const choice& each = table.rows[row];
-      if (each.kind != choice::split) continue;
-      if (posed.graph.sizes[at.indices[static_cast<std::size_t>(each.index)]].name != rule.axis) continue;
-      allowed.assign(allowed.size(), false);
-      allowed[row] = true;
-    }
+    const int ruled = rule.mesh_axis == mesh_axis ? ruled_row(posed, at, rule) : -1;
+    if (ruled < 0) continue;
+    allowed.assign(allowed.size(), false);
+    allowed[static_cast<std::size_t>(ruled)] = true;
+    break;
   }
   for (std::size_t row = 0; row < allowed.size(); ++row)
     allowed[row] = allowed[row] && meets_pins(posed, at, mesh_axis, table.rows[row]);

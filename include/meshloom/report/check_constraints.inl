@@ -97,8 +97,26 @@ class constraint_referee {
   bool splits_as_ruled(const node& at, const choice& row, const std::string& mesh_axis) const {
     return row.kind == choice::split &&
            std::any_of(asked_.rules.begin(), asked_.rules.end(), [&](const axis_rule& rule) {
-             return rule.mesh_axis == mesh_axis && rule.axis == axis_of(at, row);
+             if (rule.mesh_axis != mesh_axis || !speaks_of(rule.axis, axis_of(at, row))) return false;
+             return !rule.aligned || everybody_has(at.op->op, row.index);
            });
+  }
+
+  /// The name of an axis, in which one `*` stands for any letters.
+  static bool speaks_of(const std::string& pattern, const std::string& axis) {
+    const std::size_t star = pattern.find('*');
+    if (star == std::string::npos) return pattern == axis;
+    const std::string before = pattern.substr(0, star), after = pattern.substr(star + 1);
+    return axis.size() >= before.size() + after.size() && axis.compare(0, before.size(), before) == 0 &&
+           axis.compare(axis.size() - after.size(), after.size(), after) == 0;
+  }
+
+  static bool everybody_has(const signature& op, int index) {
+    if (op.roles[static_cast<std::size_t>(index)] != role::mapped) return false;
+    for (int k = 0; k < op.operand_count; ++k) {
+      if (op.operands[static_cast<std::size_t>(k)].find(index) < 0) return false;
+    }
+    return true;  // a mapped index is in every result
   }
 
   const std::string& axis_of(const node& at, const choice& row) const {
@@ -162,7 +180,7 @@ class constraint_referee {
   /// Whether an axis rule splits the parameter itself.
   bool is_ruled(const value& entry, const std::string& mesh_axis) const {
     return std::any_of(asked_.rules.begin(), asked_.rules.end(), [&](const axis_rule& rule) {
-      const auto has = [&](axis_id axis) { return whole_.sizes[axis].name == rule.axis; };
+      const auto has = [&](axis_id axis) { return speaks_of(rule.axis, whole_.sizes[axis].name); };
       return rule.mesh_axis == mesh_axis && std::any_of(entry.axes.begin(), entry.axes.end(), has);
     });
   }

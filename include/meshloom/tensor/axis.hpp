@@ -23,6 +23,8 @@ struct heads;
 struct head;
 struct mlp;
 struct vocab;
+struct expert;
+struct classes;
 }  // namespace axis
 
 /// Standard mesh axes.
@@ -30,6 +32,7 @@ namespace mesh {
 struct data;
 struct tensor;
 struct expert;
+struct space;
 }  // namespace mesh
 
 /// The same axis read a second time: in attention, scores have a `seq` of queries and a `keys<seq>`.
