@@ -125,6 +125,13 @@ std::vector<interval> any_parts(std::int64_t extent) {
   return made;
 }
 
+/// A shard may have more than its window.
+interval widened(interval window, std::int64_t extent) {
+  const std::int64_t begin = std::max(window.origin - law::pick(0, 2), std::int64_t{0});
+  const std::int64_t end = std::min(window.origin + window.extent + law::pick(0, 2), extent);
+  return {begin, end - begin};
+}
+
 template <class Operator, class Element>
 class checker {
  public:
@@ -184,8 +191,8 @@ class checker {
         later = later || (rest % cuts[k].size() > 0 && op.results[0].find(cut_indices[k]) < 0);
         if (k == 2) continue;
         const window& read = op.windows[k];
-        at[static_cast<std::size_t>(read.in)] =
-            window_over(k == 0 ? what_.high : what_.wide, read.transposed, part, extent(read.in));
+        at[static_cast<std::size_t>(read.in)] = widened(
+            window_over(k == 0 ? what_.high : what_.wide, read.transposed, part, extent(read.in)), extent(read.in));
       }
       run_shard(whole, at, later, apply);
     }
