@@ -116,6 +116,39 @@ std::function<void()> kernel(const ml::call& with) {
   return [with] { ml::run_on_host<ml::kernel_of<Operator>, float>(with); };
 }
 
+/// The rows of the workload as tokens of 4 samples, each routed to 2 of 8 experts that have room for even choices.
+struct routed_workload {
+  static constexpr std::int64_t samples = 4, tokens = rows / samples, experts = 8, slots = 2 * tokens / experts;
+  array shares{{samples, tokens, experts}, 16}, weight{{samples, tokens, experts}, 17}, balance{{samples}, 18};
+  array dweight{{samples, tokens, experts}, 19}, buffers{{experts, samples, slots, columns}, 20};
+  array x{{samples, tokens, columns}, 21}, y{{samples, tokens, columns}, 22};
+  std::vector<std::int32_t> slot;
+  ml::view taken;
+
+  routed_workload() : slot(shares.values.size()), taken(shares.seen) {
+    taken.data = slot.data();
+    taken.type = ml::dtype::i32;
+    for (float& share : shares.values) share *= share;
+    ml::run_on_host<ml::kernel_of<ml::op::route<1, 2>>, float>(route());
+  }
+  ml::call route() const {
+    return make_call({shares.seen}, {weight.seen, taken, balance.seen}, {0, static_cast<double>(slots)});
+  }
+};
+
+/// A buffer row is read or written once, so that x counts twice where tokens have two experts.
+void add_routing(std::vector<memory_bound>& to, const routed_workload& w) {
+  const double all = static_cast<double>(rows * columns);
+  const auto &x = w.x.seen, &y = w.y.seen, &buffers = w.buffers.seen;
+  to.push_back({"dispatch", 4 * all, 0.7, kernel<ml::op::dispatch<1, false>>(make_call({w.taken, x}, {buffers}))});
+  to.push_back({"dispatch_weighted", 4 * all, 0.7,
+                kernel<ml::op::dispatch<1, true>>(make_call({w.weight.seen, w.taken, x}, {buffers}))});
+  to.push_back(
+      {"combine", 3 * all, 0.7, kernel<ml::op::combine<1, true>>(make_call({w.weight.seen, w.taken, buffers}, {y}))});
+  to.push_back({"combine_gradient_weight", 3 * all, 0.7,
+                kernel<ml::op::combine_gradient_weight<1>>(make_call({x, w.taken, buffers}, {w.dweight.seen}))});
+}
+
 std::vector<memory_bound> memory_cases(workload& w) {
   using matrix = ml::at<0, 1>;
   using value = ml::op::operand<0>;
@@ -215,7 +248,10 @@ void report(const std::vector<compute_bound>& cases, bool json) {
 int main(int count, char** words) {
   const bool json = count > 1 && std::string_view(words[1]) == "--json";
   workload w;
-  report(memory_cases(w), json);
+  const routed_workload routed;
+  std::vector<memory_bound> cases = memory_cases(w);
+  add_routing(cases, routed);
+  report(cases, json);
   ml::plain own;
   std::vector<compute_bound> products{product("plain", own, 512, 512, 512, w),
                                       product("plain", own, 1024, 768, 768, w)};

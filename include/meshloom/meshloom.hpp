@@ -6,6 +6,7 @@
 // What is trained: axes, layers, losses, optimizers, and their trace into a graph.
 #include <meshloom/model/convolution.hpp>
 #include <meshloom/model/gpt.hpp>
+#include <meshloom/model/moe.hpp>
 #include <meshloom/model/training.hpp>
 
 // Where: clusters, by name, from a file, or this machine.

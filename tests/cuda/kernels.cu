@@ -30,18 +30,31 @@ using spread = op::broadcast<at<1>, matrix>;
 
 }  // namespace
 
-using all_kernels =
-    meshloom::operators<gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
-                        op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>,
-                        op::layer_norm_gradient_weights<2>, op::softmax<2, false>, op::softmax<2, true>,
-                        op::softmax_gradient<2>, op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>,
-                        op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>>;
+using all_kernels = meshloom::operators<
+    gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
+    op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>, op::layer_norm_gradient_weights<2>,
+    op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>, op::cross_entropy<1>,
+    op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>, op::route<1, 1>,
+    op::route<1, 2>, op::route_gradient<1, 2, true>, op::route_gradient<1, 1, false>, op::dispatch<1, false>,
+    op::dispatch<1, true>, op::combine<1, false>, op::combine<1, true>, op::combine_gradient_weight<1>>;
 
 template struct meshloom::cuda_kernels<all_kernels>;
 
 namespace {
 
-constexpr std::int64_t extents[] = {37, 531, 5};  // of the indices 0, 1, 2
+constexpr std::int64_t extents[] = {37, 531, 5, 500, 33};  // of the indices 0, 1, …
+
+/// Integers that choose one of 5, or slots: a token takes the one of its number, if there are as many and it is no
+/// multiple of 7.
+template <class Operator>
+std::int32_t integer(std::int64_t at) {
+  if constexpr (requires { Operator::lists::slot; }) {
+    const std::int64_t token = at / extents[2] % extents[1];
+    return token % 7 == 0 ? -1 : static_cast<std::int32_t>(token);
+  } else {
+    return static_cast<std::int32_t>(at * 3 % 5);
+  }
+}
 
 /// The memory of one view, on both sides.
 struct buffer {
@@ -68,6 +81,18 @@ view dense(const index_list& axes, dtype type) {
   return made;
 }
 
+/// True if a tensor of the device has the elements of one of the host, but for rounding.
+template <class Element>
+bool alike(const view& here, const view& there) {
+  std::vector<Element> made(static_cast<std::size_t>(here.count()));
+  cudaMemcpy(made.data(), there.data, made.size() * sizeof(Element), cudaMemcpyDeviceToHost);
+  for (std::size_t at = 0; at < made.size(); ++at) {
+    const double expected = static_cast<double>(here.as<Element>()[at]);
+    if (!(std::abs(static_cast<double>(made[at]) - expected) <= 1e-4 * (1 + std::abs(expected)))) return false;
+  }
+  return true;
+}
+
 /// Runs one operator on host and device with the same numbers; true if the results agree.
 template <class Operator, class Element>
 bool agrees(int integers, std::initializer_list<double> attributes) {
@@ -82,14 +107,15 @@ bool agrees(int integers, std::initializer_list<double> attributes) {
     buffers.emplace_back(seen);
     for (std::int64_t at = 0; at < seen.count(); ++at) {
       if (k == integers)
-        seen.as<std::int32_t>()[at] = static_cast<std::int32_t>(at * 3 % 5);
+        seen.as<std::int32_t>()[at] = integer<Operator>(at);
       else
         seen.as<Element>()[at] =
             static_cast<Element>(0.1 + uniform(1, static_cast<std::uint64_t>(k), static_cast<std::uint64_t>(at)));
     }
   }
   for (int k = 0; k < op.result_count; ++k) {
-    with.result[k] = dense<Element>(op.results[static_cast<std::size_t>(k)], dtype_of<Element>);
+    const dtype type = op.integer_results >> k & 1 ? dtype::i32 : dtype_of<Element>;
+    with.result[k] = dense<Element>(op.results[static_cast<std::size_t>(k)], type);
     if constexpr (requires { Operator::replaces; })
       with.result[k].data = with.operand[Operator::replaces[static_cast<std::size_t>(k)]].data;
     else
@@ -113,12 +139,9 @@ bool agrees(int integers, std::initializer_list<double> attributes) {
 
   run_on_host<kernel_of<Operator>, Element>(with);
   for (int k = 0; k < op.result_count; ++k) {
-    std::vector<Element> made(static_cast<std::size_t>(with.result[k].count()));
-    cudaMemcpy(made.data(), there.result[k].data, made.size() * sizeof(Element), cudaMemcpyDeviceToHost);
-    for (std::size_t at = 0; at < made.size(); ++at) {
-      const double expected = static_cast<double>(with.result[k].as<Element>()[at]);
-      if (!(std::abs(static_cast<double>(made[at]) - expected) <= 1e-4 * (1 + std::abs(expected)))) return false;
-    }
+    const bool same = op.integer_results >> k & 1 ? alike<std::int32_t>(with.result[k], there.result[k])
+                                                  : alike<Element>(with.result[k], there.result[k]);
+    if (!same) return false;
   }
   return true;
 }
@@ -140,18 +163,25 @@ int main() {
     std::printf("skipped: no CUDA device (%s)\n", cudaGetErrorString(found));
     return 77;
   }
-  const int wrong = failures<gelu>("gelu") + failures<gelu_slope>("gelu_slope") + failures<functions>("functions") +
-                    failures<steps>("steps") + failures<row_sum>("row_sum") + failures<column_sum>("column_sum") +
-                    failures<total>("total") + failures<spread>("spread") + failures<op::fill>("fill") +
-                    failures<op::lookup<1>>("lookup", 0) + failures<op::lookup_gradient<1>>("lookup_gradient", 0) +
-                    failures<op::layer_norm<2>>("layer_norm", -1, {1e-5}) +
-                    failures<op::layer_norm_gradient_input<2>>("layer_norm_gradient_input") +
-                    failures<op::layer_norm_gradient_weights<2>>("layer_norm_gradient_weights") +
-                    failures<op::softmax<2, false>>("softmax") + failures<op::softmax<2, true>>("causal_softmax") +
-                    failures<op::softmax_gradient<2>>("softmax_gradient") +
-                    failures<op::cross_entropy<1>>("cross_entropy", 1) +
-                    failures<op::cross_entropy_gradient<1>>("cross_entropy_gradient", 2) +
-                    failures<op::sgd<2>>("sgd", -1, {0.1, 0.9, 0.01}) +
-                    failures<op::adamw<2>>("adamw", -1, {1e-2, 0.9, 0.999, 1e-8, 0.1});
+  const int wrong =
+      failures<gelu>("gelu") + failures<gelu_slope>("gelu_slope") + failures<functions>("functions") +
+      failures<steps>("steps") + failures<row_sum>("row_sum") + failures<column_sum>("column_sum") +
+      failures<total>("total") + failures<spread>("spread") + failures<op::fill>("fill") +
+      failures<op::lookup<1>>("lookup", 0) + failures<op::lookup_gradient<1>>("lookup_gradient", 0) +
+      failures<op::layer_norm<2>>("layer_norm", -1, {1e-5}) +
+      failures<op::layer_norm_gradient_input<2>>("layer_norm_gradient_input") +
+      failures<op::layer_norm_gradient_weights<2>>("layer_norm_gradient_weights") +
+      failures<op::softmax<2, false>>("softmax") + failures<op::softmax<2, true>>("causal_softmax") +
+      failures<op::softmax_gradient<2>>("softmax_gradient") + failures<op::cross_entropy<1>>("cross_entropy", 1) +
+      failures<op::cross_entropy_gradient<1>>("cross_entropy_gradient", 2) +
+      failures<op::sgd<2>>("sgd", -1, {0.1, 0.9, 0.01}) +
+      failures<op::adamw<2>>("adamw", -1, {1e-2, 0.9, 0.999, 1e-8, 0.1}) +
+      failures<op::route<1, 1>>("route to one", -1, {59, 10}) +
+      failures<op::route<1, 2>>("route to two", -1, {0, 200}) +
+      failures<op::route_gradient<1, 2, true>>("route_gradient", 3, {59, 10}) +
+      failures<op::route_gradient<1, 1, false>>("route_gradient of weights", 2, {59, 10}) +
+      failures<op::dispatch<1, false>>("dispatch", 0) + failures<op::dispatch<1, true>>("dispatch, weighted", 1) +
+      failures<op::combine<1, false>>("combine", 0) + failures<op::combine<1, true>>("combine, weighted", 1) +
+      failures<op::combine_gradient_weight<1>>("combine_gradient_weight", 1);
   return wrong == 0 ? 0 : 1;
 }

@@ -107,6 +107,8 @@ TEST_CASE("a kernel that does not know where its shard lies breaks the law") {
   CHECK(broken(told_otherwise<attention, no_origin>()) > 0);  // the mask
   CHECK(broken(told_otherwise<op::lookup_gradient<1>, nothing>()) == 0);
   CHECK(broken(told_otherwise<op::lookup_gradient<1>, no_origin>()) > 0);  // the rows
+  CHECK(broken(told_otherwise<op::dispatch<1, false>, nothing>()) == 0);
+  CHECK(broken(told_otherwise<op::dispatch<1, false>, no_origin>()) > 0);  // the slots
   CHECK(broken(told_otherwise<op::layer_norm<2>, nothing>()) == 0);
   CHECK(broken(told_otherwise<op::layer_norm<2>, no_global>()) > 0);  // the mean
 }

@@ -29,7 +29,9 @@ struct subject {
   kernel_function in_f64 = nullptr;
   int integers = -1;      ///< the operand of integers, if any: they choose an element of
   int chosen = -1;        ///< this index
+  int apart = -1;         ///< the index, if any, along which no two are the same: slots, −1 for none
   unsigned positive = 0;  ///< operands (bit mask) whose elements are positive
+  attribute_list attributes = {0.3, 0.9, 0.5, 1e-3, 0.1};
 };
 
 /// How many (operator, strategy, mesh) were tried, how many of them broke the law, and how the first did.
@@ -168,7 +170,7 @@ class execution {
       if (what_.op.in_place)
         with.result[k] = with.operand[what_.op.replaces[static_cast<std::size_t>(k)]];
       else
-        with.result[k] = add(shape(list, result_layout(k), rank), type);
+        with.result[k] = add(shape(list, result_layout(k), rank), op_.integer_results >> k & 1 ? dtype::i32 : type);
     }
     for (int k = 0; k < op_.statistic_count; ++k) {
       view part = shape(op_.rows, rows_layout(), rank);
@@ -176,8 +178,7 @@ class execution {
       ++part.rank;
       with.exchanged[k] = add(part, type);
     }
-    constexpr double attributes[] = {0.3, 0.9, 0.5, 1e-3, 0.1};
-    std::copy(std::begin(attributes), std::end(attributes), with.attribute);
+    std::copy(what_.attributes.begin(), what_.attributes.end(), with.attribute);
     with.step = 2;
   }
 
@@ -190,8 +191,21 @@ class execution {
   void fill_integers(const view& shard) const {
     const auto choices = static_cast<std::uint64_t>(extent_of(what_.chosen));
     for_each_index(box_of(shard), [&](const place& at) {
-      element<std::int32_t>(shard, at) = static_cast<std::int32_t>(bits_at(at, what_.integers) % choices);
+      element<std::int32_t>(shard, at) =
+          what_.apart >= 0 ? slot_at(at) : static_cast<std::int32_t>(bits_at(at, what_.integers) % choices);
     });
+  }
+
+  /// The elements along `apart` take different slots, from one that is drawn for all of them; some take none.
+  std::int32_t slot_at(const place& at) const {
+    place drawn = at;
+    const auto axis =
+        static_cast<std::size_t>(op_.operands[static_cast<std::size_t>(what_.integers)].find(what_.apart));
+    drawn[axis] = 0;
+    const std::int64_t slots = extent_of(what_.chosen), wheel = std::max(slots, extent_of(what_.apart));
+    const std::uint64_t start = bits_at(drawn, what_.integers) % static_cast<std::uint64_t>(wheel);
+    const std::int64_t slot = (at[axis] + static_cast<std::int64_t>(start)) % wheel;
+    return slot < slots && bits_at(at, what_.integers) % 5 > 0 ? static_cast<std::int32_t>(slot) : -1;
   }
 
   /// A pending sum: all members of a group but the last draw their summands, the last has what is missing.
@@ -254,9 +268,12 @@ class execution {
     if (what_.op.in_place && result_layout(k) != operand_layout(what_.op.replaces[static_cast<std::size_t>(k)])) {
       return "result " + std::to_string(k) + " does not lie where the operand lies that it replaces";
     }
+    const auto value = [](const view& shard, const place& at) {
+      return shard.type == dtype::i32 ? element<std::int32_t>(shard, at)
+                                      : static_cast<double>(element<Element>(shard, at));
+    };
     double largest = 1;  // a small sum of numbers around 1 is as exact as they are
-    for (std::int64_t i = 0; i < want.count(); ++i)
-      largest = std::max(largest, std::abs(static_cast<double>(want.as<Element>()[i])));
+    for_each_index(box_of(want), [&](const place& at) { largest = std::max(largest, std::abs(value(want, at))); });
     std::vector<bool> made(static_cast<std::size_t>(want.count()));
     double worst = 0;
     bool close = true;
@@ -266,12 +283,13 @@ class execution {
       for_each_index(box_of(ranks_[static_cast<std::size_t>(rank)].with.result[k]), [&](const place& at) {
         double sum = 0;
         for (const std::int32_t member : group)
-          sum += element<Element>(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
-        const Element& wanted = element<Element>(want, at);
-        const double apart = std::abs(sum - static_cast<double>(wanted));
+          sum += value(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
+        const double apart = std::abs(sum - value(want, at));
         worst = std::max(worst, apart);
         close = close && apart <= tolerance * largest;  // NaN is not
-        made[static_cast<std::size_t>(&wanted - want.as<Element>())] = true;
+        std::int64_t number = 0;
+        for (int axis = 0; axis < want.rank; ++axis) number += at[static_cast<std::size_t>(axis)] * want.stride[axis];
+        made[static_cast<std::size_t>(number)] = true;
       });
     }
     if (std::find(made.begin(), made.end(), false) != made.end())

@@ -52,6 +52,10 @@ void add_others(collector& into) {
   into.add<op::layer_norm<1>>();
   into.add<op::layer_norm<2>>();
   into.add<op::cross_entropy<1>>();
+  into.add<op::route<1, 1>>();
+  into.add<op::route<2, 2>>();
+  into.add<op::dispatch<1, true>>();
+  into.add<op::dispatch<2, false>>();
 }
 
 }  // namespace

@@ -48,7 +48,22 @@ class collector {
     if (op.name == "cross_entropy") choose(1, op.operands[0], op.operands[0].count - 1);
     if (op.name == "cross_entropy_gradient") choose(2, op.operands[1], op.operands[1].count - 1);
     if (op.name == "adamw") made.positive = 1 << 3;  // the second moment
+    prepare_routing(made);
     return made;
+  }
+
+  /// Shares are positive, slots are taken by one token each; the tokens of a row compete for two slots.
+  static void prepare_routing(subject& made) {
+    const signature& op = made.op.op;
+    const bool way = op.name == "dispatch" || op.name == "combine", gradient = op.name == "route_gradient";
+    const int token = op.operands[0].count - 2, slot = token + 2;
+    if (op.name == "route" || gradient) made.attributes = {0, 2};
+    if (op.name == "route") made.positive = 1;
+    if (gradient) made.positive = 1u << (op.operand_count - 2);
+    if (!way && !gradient && op.name != "combine_gradient_weight") return;
+    made.integers = way ? op.operand_count - 2 : gradient ? op.operand_count - 1 : 1;
+    made.chosen = gradient ? token : slot;
+    made.apart = token;
   }
 
   kernel_collector<float, plain> in_f32_;

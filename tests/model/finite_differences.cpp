@@ -4,6 +4,7 @@
 #include "trial.hpp"
 
 #include <meshloom/model/convolution.hpp>
+#include <meshloom/model/moe.hpp>
 
 #include <doctest/doctest.h>
 
@@ -18,6 +19,8 @@ constexpr meshloom::sgd subtract_gradient{.rate = 1};
 constexpr int classes = 5;
 constexpr sizes all_sizes{size<batch>{2}, size<seq>{3}, size<embed>{4},      size<heads>{2},
                           size<head>{3},  size<mlp>{5}, size<vocab>{classes}};
+constexpr sizes routed_sizes{size<batch>{2},  size<seq>{6},   size<embed>{4},     size<vocab>{classes},
+                             size<expert>{3}, size<slots>{4}, size<expert_mlp>{5}};
 
 /// A run whose parameters can be set, so that the loss is a function of them.
 class loss_of_parameters {
@@ -129,6 +132,32 @@ auto with_added_losses() {
                   .sizes = all_sizes,
                   .input = tensor<batch, embed>{},
                   .target = integers<batch>{},
+                  .precision = double{}};
+}
+
+/// Routes its input, groups of 3 tokens for 2 slots of each expert, and lets the balance weigh what comes back.
+template <int Choices>
+struct balanced_experts {
+  static constexpr std::string_view name = "balanced_experts";
+
+  auto operator()(auto& scope, const pointwise_value auto& value) const {
+    const auto x = evaluate(scope, value);
+    const auto gate = scope.template parameter<embed, expert>("gate", {initial::normal, 0.5});
+    const auto scale = scope.template parameter<expert, embed>("scale", {initial::normal, 0.5});
+    const auto shares = softmax<expert>(scope, dot<embed>(scope, x, gate));
+    const auto by = route_of<Choices, seq, expert>(scope, shares, 3, 2);
+    const auto sent = dispatch_of<slots>(scope, by, x);
+    return combine_of<slots>(scope, by, evaluate(scope, tanh_of(sent * scale))) * by.balance;
+  }
+};
+
+/// On tokens, in double precision.
+template <class Layer>
+auto with_experts(const Layer& layer) {
+  return training{.model = embedding<vocab, embed>{} | layer | linear<embed, vocab>{},
+                  .loss = cross_entropy<vocab>{},
+                  .optimizer = subtract_gradient,
+                  .sizes = routed_sizes,
                   .precision = double{}};
 }
 
@@ -264,6 +293,17 @@ TEST_CASE("gradients of losses that layers add, whole and in micro-batches") {
     loss_of_parameters model(with_added_losses(), {.micro_batches = micro_batches});
     CHECK(model.parameters() == 2 * 2 + 2 * 4 + 2);
     CHECK(model.fault() == "");
+  }
+}
+
+TEST_CASE("gradients of routes, their weights and balance, and of experts, whole and in micro-batches") {
+  using layer = moe<seq, embed, expert, slots, expert_mlp>;
+  for (const int micro_batches : {1, 2}) {
+    const manual how{.micro_batches = micro_batches};
+    CHECK(loss_of_parameters(with_experts(balanced_experts<1>{}), how).fault() == "");
+    CHECK(loss_of_parameters(with_experts(balanced_experts<2>{}), how).fault() == "");
+    CHECK(loss_of_parameters(with_experts(layer{}), how).fault() == "");
+    CHECK(loss_of_parameters(with_experts(layer{.choices = 1, .capacity_factor = 2, .group = 3}), how).fault() == "");
   }
 }
 

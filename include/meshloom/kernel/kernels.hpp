@@ -15,10 +15,11 @@
 #include <meshloom/kernel/pointwise.hpp>      // fused expressions, broadcast, fill
 #include <meshloom/kernel/random.hpp>         // numbers by counter, initial parameters
 #include <meshloom/kernel/reference.hpp>      // every operator again, obviously right
-#include <meshloom/kernel/rows.hpp>           // a team per row
-#include <meshloom/kernel/softmax.hpp>        // and its gradient
-#include <meshloom/kernel/sum.hpp>            // sums over any axes
-#include <meshloom/kernel/team.hpp>           // who runs it
-#include <meshloom/kernel/update.hpp>         // sgd and adamw
-
 #include <meshloom/kernel/reference_convolution.hpp>
+#include <meshloom/kernel/reference_routing.hpp>  // and of experts
+#include <meshloom/kernel/routing.hpp>            // to experts, and their gradients
+#include <meshloom/kernel/rows.hpp>               // a team per row
+#include <meshloom/kernel/softmax.hpp>            // and its gradient
+#include <meshloom/kernel/sum.hpp>                // sums over any axes
+#include <meshloom/kernel/team.hpp>               // who runs it
+#include <meshloom/kernel/update.hpp>             // sgd and adamw

@@ -39,6 +39,8 @@ struct space {
     const std::int64_t offset = place(shard, axes(op.results, which), at);
     if (shard.type == dtype::f64)
       shard.as<double>()[offset] = before + value;
+    else if (shard.type == dtype::i32)
+      shard.as<std::int32_t>()[offset] = static_cast<std::int32_t>(value);
     else
       shard.as<float>()[offset] = static_cast<float>(before + value);
   }

@@ -24,6 +24,8 @@ struct head;
 struct mlp;
 struct vocab;
 struct expert;
+struct slots;
+struct expert_mlp;
 struct classes;
 }  // namespace axis
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Laws of model/moe.hpp: the layer is what its formula says, token by token; sizes that do not go together are refused
+// in words that say which would; the named models are pairs of blocks.
+#include <meshloom/model/moe.hpp>
+
+#include "trial.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+using namespace trials;
+using namespace meshloom::axis;
+
+namespace {
+
+constexpr std::int64_t rows = 3, tokens = 6, width = 4, wide = 5, count = 3;
+using layer = moe<seq, embed, expert, slots, expert_mlp>;
+
+auto task_of(const layer& what, std::int64_t slot_count) {
+  return training{.model = what,
+                  .loss = cross_entropy<embed>{},
+                  .optimizer = sgd{},
+                  .sizes = sizes{size<batch>{rows}, size<seq>{tokens}, size<embed>{width}, size<expert>{count},
+                                 size<slots>{slot_count}, size<expert_mlp>{wide}},
+                  .input = tensor<batch, seq, embed>{},
+                  .precision = double{}};
+}
+
+std::string error_of(const layer& what, std::int64_t slot_count) {
+  try {
+    static_cast<void>(trace(task_of(what, slot_count)));
+  } catch (const error& why) {
+    return why.what();
+  }
+  return "";
+}
+
+std::vector<double> drawn(std::size_t size, unsigned seed) {
+  std::mt19937 dice(seed);
+  std::normal_distribution<double> number(0, 1);
+  std::vector<double> values(size);
+  for (double& each : values) each = number(dice);
+  return values;
+}
+
+struct weights {
+  std::vector<double> gate = drawn(width * count, 1), in = drawn(count * width * wide, 2),
+                      out = drawn(count * wide * width, 3);
+};
+
+double gelu_value(double v) { return 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v))); }
+
+/// What expert `e` makes of a token.
+std::vector<double> mlp_of(const weights& with, std::size_t e, const double* x) {
+  std::vector<double> made(width);
+  for (std::size_t h = 0; h < wide; ++h) {
+    double sum = 0;
+    for (std::size_t i = 0; i < width; ++i) sum += x[i] * with.in[(e * width + i) * wide + h];
+    for (std::size_t o = 0; o < width; ++o) made[o] += gelu_value(sum) * with.out[(e * wide + h) * width + o];
+  }
+  return made;
+}
+
+std::vector<double> shares_of(const weights& with, const double* x) {
+  std::vector<double> shares(count);
+  double sum = 0;
+  for (std::size_t e = 0; e < count; ++e) {
+    for (std::size_t i = 0; i < width; ++i) shares[e] += x[i] * with.gate[i * count + e];
+    sum += shares[e] = std::exp(shares[e]);
+  }
+  for (double& each : shares) each /= sum;
+  return shares;
+}
+
+/// The layer where nothing is dropped: every token goes through its `choices` best experts.
+std::vector<double> by_formula(const weights& with, const std::vector<double>& x, std::size_t choices) {
+  std::vector<double> made(x.size());
+  for (std::size_t t = 0; t < x.size() / width; ++t) {
+    const std::vector<double> shares = shares_of(with, x.data() + t * width);
+    std::vector<std::size_t> order(count);
+    for (std::size_t e = 0; e < count; ++e) order[e] = e;
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return shares[a] > shares[b]; });
+    double sum = choices == 1 ? 1 : 0;
+    for (std::size_t k = 0; choices == 2 && k < choices; ++k) sum += shares[order[k]];
+    for (std::size_t k = 0; k < choices; ++k) {
+      const std::vector<double> part = mlp_of(with, order[k], x.data() + t * width);
+      for (std::size_t i = 0; i < width; ++i) made[t * width + i] += shares[order[k]] / sum * part[i];
+    }
+  }
+  return made;
+}
+
+std::vector<double> by_layer(const weights& with, const std::vector<double>& x, const layer& what,
+                             std::int64_t slot_count) {
+  return output(task_of(what, slot_count), {x.data(), std::ssize(x), dtype::f64}, [&](host_run& run) {
+    run.write("moe.gate", with.gate);
+    run.write("moe.in", with.in);
+    run.write("moe.out", with.out);
+  });
+}
+
+double distance(const std::vector<double>& left, const std::vector<double>& right) {
+  double apart = left.size() == right.size() ? 0 : 1;
+  for (std::size_t i = 0; i < left.size() && apart < 1; ++i) apart = std::max(apart, std::abs(left[i] - right[i]));
+  return apart;
+}
+
+}  // namespace
+
+TEST_CASE("a dropless layer puts every token through its choice of experts, in groups or not") {
+  const weights with;
+  const std::vector<double> x = drawn(rows * tokens * width, 7);
+  for (const std::int64_t group : {0, 1, 2, 6}) {
+    CAPTURE(group);
+    CHECK(distance(by_layer(with, x, {.choices = 2, .group = group, .dropless = true}, tokens),
+                   by_formula(with, x, 2)) < 1e-12);
+    CHECK(distance(by_layer(with, x, {.choices = 1, .group = group, .dropless = true}, tokens),
+                   by_formula(with, x, 1)) < 1e-12);
+  }
+}
+
+TEST_CASE(
+    "a capacity for every token drops none; a small one drops whole tokens and changes no other with one choice") {
+  const weights with;
+  const std::vector<double> x = drawn(rows * tokens * width, 7);
+  CHECK(distance(by_layer(with, x, {.capacity_factor = 3}, tokens), by_formula(with, x, 2)) < 1e-12);
+
+  const std::vector<double> all = by_formula(with, x, 1), some = by_layer(with, x, {.choices = 1}, 2);
+  int dropped = 0;
+  for (std::size_t t = 0; t < rows * tokens; ++t) {
+    double size = 0, apart = 0;
+    for (std::size_t i = t * width; i < (t + 1) * width; ++i) {
+      size += std::abs(some[i]);
+      apart += std::abs(some[i] - all[i]);
+    }
+    CHECK((size == 0 || apart < 1e-12));
+    dropped += size == 0;
+  }
+  CHECK(dropped > 0);
+  CHECK(dropped < rows * tokens);
+}
+
+TEST_CASE("capacities are rounded down, but a group has a slot, and no token has two") {
+  CHECK(expert_capacity(16, 4, 2, 1) == 8);
+  CHECK(expert_capacity(10, 4, 1, 1) == 2);
+  CHECK(expert_capacity(10, 4, 1, 1.25) == 3);
+  CHECK(expert_capacity(3, 8, 1, 1) == 1);
+  CHECK(expert_capacity(16, 1, 2, 1) == 16);
+  CHECK(expert_slots(16, 0, 4) == 8);
+  CHECK(expert_slots(16, 4, 4, 1, 2) == 8);
+}
+
+TEST_CASE("options and sizes that do not go together are refused") {
+  CHECK(error_of({}, 4) == "");
+  CHECK(error_of({.group = 3}, 4) == "");
+  CHECK(error_of({}, 5) ==
+        "moe: the axis slots has size 5, but 4 slots for each 6 of the 6 elements of seq make 4; bind size<slots>{4}, "
+        "see "
+        "expert_slots");
+  CHECK(error_of({.group = 3, .dropless = true}, 4) ==
+        "moe: the axis slots has size 4, but 3 slots for each 3 of the 6 elements of seq make 6; bind size<slots>{6}, "
+        "see "
+        "expert_slots");
+  CHECK(error_of({.choices = 3}, 4) == "moe: a token has 1 choice or 2, not 3; set .choices to one of these");
+  CHECK(error_of({.group = 4}, 4) ==
+        "moe: the 6 elements of seq cannot be cut into groups of 4; set .group to a divisor, or to 0 for one group");
+}
+
+TEST_CASE("experts may be split over a mesh, and the loss is the same") {
+  const auto task = task_of({}, 4);
+  const std::vector<double> alone = losses(task, {}, 3, width);
+  for (const manual& how :
+       {expert_parallel(2), expert_parallel(3), data_parallel(3),
+        split_all<expert, meshloom::mesh::expert>(2) & data_parallel(2), split_all<slots, meshloom::mesh::expert>(3),
+        split_all<expert_mlp, meshloom::mesh::tensor>(2)}) {
+    CHECK(distance(losses(task, how, 3, width), alone) < 1e-12);
+  }
+}
+
+TEST_CASE("named mixtures are pairs of blocks") {
+  for (const char* name : {"moe-tiny", "moe-small", "moe-medium"}) {
+    const moe_shape shape = find_moe(name);
+    const graph made = trace(moe_training(shape, sgd{}));
+    CHECK(check(made) == std::vector<std::string>{});
+    CHECK(made.regions[region_id{2}].count == shape.gpt.layers / 2);
+  }
+  CHECK_THROWS_WITH_AS(static_cast<void>(find_moe("gpt-tiny")),
+                       "no mixture of experts is called 'gpt-tiny'; the named ones are moe-tiny, moe-small, moe-medium",
+                       error);
+  CHECK_THROWS_WITH_AS(static_cast<void>(moe_gpt(3)),
+                       "moe_gpt: 3 layers are not pairs of layers; choose an even number", error);
+}
