@@ -24,6 +24,7 @@ struct gpt_options {
   std::string save_plan, trace;
   std::string prompt = "\n";
   std::int64_t sample = 400;  ///< bytes of text to generate
+  bool recompute = false;     ///< the layers of the model keep no activations for backward
   bool explain = false;       ///< print the plan and stop
   bool json = false;
 };
@@ -33,7 +34,8 @@ inline constexpr std::string_view gpt_usage =
     "N]\n"
     "           [--steps N] [--rate X] [--seed N] [--ranks N] [--backend host|simulate]\n"
     "           [--cluster here|local:N|p3.16xlarge:N|FILE]\n"
-    "           [--plan auto|data|tensor|pipeline|gpipe|zero1|zero2|zero3|\"data=2,tensor=2,pipeline=2\"|FILE]\n"
+    "           [--plan auto|data|tensor|pipeline|gpipe|zero1|zero2|zero3|\"data=2,tensor=2,pipeline=2\"|FILE] "
+    "[--recompute]\n"
     "           [--save-plan FILE] [--explain] [--trace FILE] [--prompt TEXT] [--sample BYTES] [--json]\n";
 
 /// Throws meshloom::error naming the option that is unknown, lacks its value, or has one that is not possible.
@@ -93,6 +95,8 @@ inline gpt_options read_options(int count, char** words) {
       made.trace = value();
     else if (name == "--prompt")
       made.prompt = value();
+    else if (name == "--recompute")
+      made.recompute = true;
     else if (name == "--explain")
       made.explain = true;
     else if (name == "--json")
