@@ -21,7 +21,8 @@ struct run_options {
   std::string backend = "host";
   std::string plan = "auto";
   std::string save_plan, trace;
-  bool explain = false;  ///< print the plan and stop
+  bool recompute = false;  ///< repeated blocks keep nothing for the backward
+  bool explain = false;    ///< print the plan and stop
   bool json = false;
 };
 
@@ -29,7 +30,7 @@ inline constexpr std::string_view run_usage =
     "  [--batch N] [--micro-batches N] [--steps N] [--rate X] [--seed N] [--ranks N] [--backend host|simulate]\n"
     "  [--cluster here|local:N|p3.16xlarge:N|FILE]\n"
     "  [--plan auto|data|tensor|pipeline|gpipe|zero1|zero2|zero3|\"data=2,tensor=2,pipeline=2\"|FILE]\n"
-    "  [--save-plan FILE] [--explain] [--trace FILE] [--json]\n";
+    "  [--recompute] [--save-plan FILE] [--explain] [--trace FILE] [--json]\n";
 
 /// The options of one program by name, and where their values go.
 class command_line {
@@ -46,6 +47,7 @@ class command_line {
     text("--plan", into.plan);
     text("--save-plan", into.save_plan);
     text("--trace", into.trace);
+    flag("--recompute", into.recompute);
     flag("--explain", into.explain);
     flag("--json", into.json);
   }

@@ -46,9 +46,16 @@ inline ml::cluster choose_cluster(const run_options& options) {
 
 /// What may be chosen: everything, or what a preset or a product of presets leaves open. A saved plan says it all.
 inline ml::problem pose(const run_options& options, const ml::graph& graph, const ml::cluster& machine) {
-  if (std::filesystem::is_regular_file(options.plan)) return ml::formulate(graph, machine);
+  if (std::filesystem::is_regular_file(options.plan)) {
+    if (options.recompute) {
+      throw ml::error("option --recompute: the plan in '" + options.plan +
+                      "' itself says which blocks recompute; edit it there");
+    }
+    return ml::formulate(graph, machine);
+  }
   ml::manual constraints = ml::parse_manual(options.plan, options.ranks).value();
   constraints.micro_batches = options.micro_batches;
+  if (options.recompute) constraints = constraints & ml::recompute();
   return ml::formulate(graph, machine, constraints);
 }
 

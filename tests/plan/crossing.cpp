@@ -71,10 +71,11 @@ TEST_CASE("nodes are visited as a stage runs them: before they are read, forward
   std::vector<std::set<ml::instance>> done(made.stages.size());
   std::vector<ml::pass> now(made.stages.size(), ml::pass::forward);
   std::size_t visited = 0;
-  ml::for_each_node(graph, made, [&](ml::stage_id stage, ml::node_id id, const ml::block& here) {
+  ml::for_each_node(graph, made, [&](ml::stage_id stage, ml::node_id id, const ml::block& here, ml::pass when) {
     const ml::node& at = graph.nodes[id];
-    CHECK(ml::pass_of(at.when) >= now[index_of(stage)]);
-    now[index_of(stage)] = ml::pass_of(at.when);
+    CHECK(when == ml::pass_of(at.when));
+    CHECK(when >= now[index_of(stage)]);
+    now[index_of(stage)] = when;
     for (const ml::value_id operand : at.operands) {
       const ml::instance what = ml::resolve(graph, operand, here);
       const bool activation = graph.values[what.value].kind == ml::value_kind::activation;

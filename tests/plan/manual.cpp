@@ -19,6 +19,8 @@ auto said(const ml::manual& asked) {
   for (const auto& each : asked.rules) text += each.axis + (each.aligned ? "!@" : "@") + each.mesh_axis + " ";
   for (const auto& each : asked.zero) text += "zero" + std::to_string(each.level) + "@" + each.mesh_axis + " ";
   for (const auto& each : asked.pins) text += each.path + ":" + each.axis + "@" + each.mesh_axis + " ";
+  for (const auto& [layer, first, end] : asked.recompute)
+    text += "again:" + layer + "[" + std::to_string(first) + ".." + std::to_string(end) + "] ";
   for (const auto cut : asked.cuts) text += "|" + std::to_string(cut) + " ";
   text += std::to_string(asked.stages) + "x" + std::to_string(asked.micro_batches);
   for (const auto each : asked.schedules) text += " " + std::string(ml::name_of(each));
@@ -58,6 +60,8 @@ TEST_CASE("a product has the constraints of both") {
   CHECK(said(ml::data_parallel(2) & ml::data_parallel(2)) == "data=2 batch@data batch@data 0x0");
   CHECK(said(ml::data_parallel(2) & ml::data_parallel(3)) ==
         "data=2 data=3 batch@data batch@data 0x0");  // check(problem) objects
+  CHECK(said(ml::data_parallel(2) & ml::recompute()) == "data=2 batch@data again:[0..-1] 0x0");
+  CHECK(said(ml::recompute("blocks", 1, 3) & ml::recompute("loss")) == "again:blocks[1..3] again:loss[0..-1] 0x0");
   const ml::manual gpipe = ml::pipeline(2, ml::schedule_kind::gpipe);
   CHECK(said(gpipe & ml::stage(3)) == "|3 2x0 gpipe");  // who says no schedule does not change one
   CHECK(said(ml::stage(3) & gpipe) == "|3 2x0 gpipe");
@@ -68,8 +72,8 @@ TEST_CASE("a product has the constraints of both") {
   ml::manual parts = ml::pipeline(2);
   parts.micro_batches = 8;
   CHECK((ml::megatron(2) & parts).micro_batches == 8);
-  const std::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3),
-                                        ml::pipeline(2),      ml::stage(4),   gpipe};
+  const std::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3),        ml::pipeline(2),
+                                        ml::stage(4),         gpipe,          ml::recompute("blocks")};
   for (const ml::manual& a : presets) {
     CHECK(said(a & ml::manual{}) == said(a));
     for (const ml::manual& b : presets) {

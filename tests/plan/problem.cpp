@@ -80,6 +80,48 @@ TEST_CASE("constraints about what does not exist are named") {
   CHECK(faults_of(with_pin({"positions.pointwise", "tensor", ""}), 2).empty());
 }
 
+TEST_CASE("layers to recompute that there are not are named") {
+  const auto faults = [](const ml::manual& asked) { return faults_of(ml::data_parallel(2) & asked, 2); };
+  CHECK(faults(ml::recompute()).empty());
+  CHECK(faults(ml::recompute("repeat") & ml::recompute("loss")).empty());
+  CHECK(faults(ml::recompute("repeat", 1, 4)).empty());
+  CHECK(faults(ml::recompute("repeated")) ==
+        sentences{"recompute: the model has no layer 'repeated'; its layers are embedding, positions, repeat, "
+                  "layer_norm, linear, loss"});
+  for (const auto& [first, end] : {std::pair{2, 5}, {-1, 2}, {3, 3}, {4, -1}}) {
+    CHECK(faults(ml::recompute("repeat", first, end)) ==
+          sentences{"recompute: copies " + std::to_string(first) + " to " + std::to_string((end < 0 ? 4 : end) - 1) +
+                    " of layer repeat are not there; it has copies 0 to 3"});
+  }
+  CHECK(ml::check(models::posed(models::bypassed(), "data=2", 2)).empty());
+  ml::problem unrepeated = models::posed(models::bypassed(), "data=2", 2);
+  unrepeated.constraints = unrepeated.constraints & ml::recompute();
+  CHECK(ml::check(unrepeated) == sentences{"recompute: the model repeats no layer; its layers are embedding, first, "
+                                           "second, join, linear, loss"});
+  CHECK(faults_of(ml::automatic() & ml::recompute(), 2) ==
+        sentences{"recompute: an automatic plan does not weigh what recomputing costs and saves; ask for a plan by its "
+                  "presets, or leave recompute out"});
+}
+
+TEST_CASE("blocks recompute as rules say") {
+  const auto said = [](const ml::manual& asked, std::int32_t first, std::int32_t end) {
+    ml::problem posed = models::posed(models::all()[0].graph, "data=2", 2);
+    posed.constraints = posed.constraints & asked;
+    std::string text;
+    for (const bool each : ml::recomputed_by_rule(posed, first, end)) text += each ? 'x' : '.';
+    const ml::plan made = ml::solve(posed).value();
+    const auto& whole = made.stages[ml::stage_id{0}].recompute;
+    const auto part = ml::recomputed_by_rule(posed, 0, static_cast<std::int32_t>(whole.size()));
+    CHECK(whole == part);
+    return text;
+  };
+  CHECK(said({}, 0, 9) == ".........");
+  CHECK(said(ml::recompute(), 0, 9) == "..xxxx...");
+  CHECK(said(ml::recompute("repeat", 1, 3), 0, 9) == "...xx....");
+  CHECK(said(ml::recompute("repeat", 2, -1) & ml::recompute("loss"), 0, 9) == "....xx..x");
+  CHECK(said(ml::recompute(), 4, 8) == "xx..");
+}
+
 TEST_CASE("a batch that cannot be cut so is named") {
   ml::manual asked = ml::data_parallel(2);
   for (const std::int32_t parts : {5, 48, -1}) {

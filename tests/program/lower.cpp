@@ -16,8 +16,8 @@ auto parts_of(const ml::buffer& each) {
 }
 
 auto parts_of(const ml::instruction& each) {
-  return std::tie(each.kind, each.name, each.op, each.number, each.part, each.adds, each.operands, each.results,
-                  each.exchanged, each.how, each.mesh_axis, each.combine, each.port);
+  return std::tie(each.kind, each.name, each.op, each.number, each.part, each.adds, each.again, each.operands,
+                  each.results, each.exchanged, each.how, each.mesh_axis, each.combine, each.port);
 }
 
 auto parts_of(const ml::placed_value& each) {
@@ -40,7 +40,8 @@ TEST_CASE("a stage that is lowered alone is the stage of the program, all but it
     ml::manual asked = ml::parse_manual(preset, ranks).value();
     asked.micro_batches = 4;
     const ml::cluster machine = ml::local(ranks);
-    const ml::plan made = ml::solve(ml::formulate(programs::gpt(), machine, asked)).value();
+    ml::plan made = ml::solve(ml::formulate(programs::gpt(), machine, asked)).value();
+    made.stages[ml::stage_id{0}].recompute.back() = true;
     const ml::program whole = ml::lower(programs::gpt(), made, machine);
     for (std::size_t s = 0; s < made.stages.size(); ++s) {
       const auto which = static_cast<ml::stage_id>(s);

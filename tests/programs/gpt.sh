@@ -33,10 +33,14 @@ works json --json --ranks 2 --plan data
 [[ $(tail -n 1 "$folder/json") == '{"event":"held_out","loss":'* ]] || fail "the last line of --json is no held-out loss"
 grep -qv '^{.*}$' "$folder/json" && fail "--json prints something else than objects"
 
+losses_of() { grep -o '"step":[0-9]*,"loss":[0-9.]*' "$folder/$1"; }
+works recomputing --json --ranks 2 --plan data --recompute
+cmp -s <(losses_of json) <(losses_of recomputing) || fail "a run that recomputes trains differently"
+[[ $(head -n 1 "$folder/json") != $(head -n 1 "$folder/recomputing") ]] || fail "--recompute changes nothing"
+
 works saving --ranks 4 --plan data=2,tensor=2 --save-plan "$folder/plan" --json
 works loading --ranks 4 --plan "$folder/plan" --json
-cmp -s <(grep -o '"step":[0-9]*,"loss":[0-9.]*' "$folder/saving") <(grep -o '"step":[0-9]*,"loss":[0-9.]*' "$folder/loading") ||
-  fail "a saved plan trains differently"
+cmp -s <(losses_of saving) <(losses_of loading) || fail "a saved plan trains differently"
 
 works tracing --ranks 2 --plan pipeline --micro-batches 2 --trace "$folder/trace"
 grep -q '"traceEvents"' "$folder/trace" || fail "--trace writes no timeline"
@@ -58,6 +62,8 @@ refuses "no such preset" --ranks 2 --plan megatron
 refuses "stages" --ranks 64 --plan pipeline
 refuses "model" --ranks 4 --plan "$folder/plan" --layers 3
 refuses "ranks" --ranks 2 --plan "$folder/plan"
+refuses "says which blocks recompute" --ranks 4 --plan "$folder/plan" --recompute
+refuses "does not weigh" --recompute
 refuses "embed" --ranks 4 --plan "$folder/plan" --embed 32
 refuses "micro-batches" --micro-batches 3
 refuses "fewer than" --ranks 8 --plan data

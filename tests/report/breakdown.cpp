@@ -22,10 +22,18 @@ namespace {
 
 constexpr std::array all_passes{ml::pass::forward, ml::pass::backward, ml::pass::reduce, ml::pass::update};
 
-work kind_of(const instruction& at, ml::pass now) {
+bool runs_in_forward(const ml::stage_program& stage, const instruction& at) {
+  const auto& body = stage.bodies[static_cast<std::size_t>(ml::pass::forward)];
+  return std::any_of(body.begin(), body.end(), [&](const instruction& each) {
+    return each.kind == instruction::compute && each.number == at.number && each.op == at.op;
+  });
+}
+
+work kind_of(const ml::stage_program& stage, const instruction& at, ml::pass now) {
   if (at.kind == instruction::exchange) return work::all_reduce;
   if (at.kind == instruction::compute) {
     if (now == ml::pass::update) return work::updates;
+    if (now == ml::pass::backward && runs_in_forward(stage, at)) return work::recomputed;
     return at.name.find("dot") != std::string::npos && at.op->op.name == "dot" ? work::products : work::other_operators;
   }
   if (at.kind != instruction::redistribute) return work::copies;
@@ -55,7 +63,7 @@ ml::work_times counted(const ml::program& whole, std::size_t s, const ml::cluste
     const std::int32_t rounds = now < ml::pass::reduce ? whole.micro_batches : 1;
     for (const instruction& at : stage.bodies[static_cast<std::size_t>(now)]) {
       const picoseconds time = ml::price(stage, at, machine.device, links) * rounds;
-      times[kind_of(at, now)] += time;
+      times[kind_of(stage, at, now)] += time;
       busy += time;
     }
   }
@@ -78,10 +86,12 @@ bytes size_in(const ml::stage_program& stage, ml::memory where) {
 /// Calls `visit(graph, plan, program, machine)` for products of presets.
 template <class Visit>
 void for_each_plan(const Visit& visit) {
+  int plans = 0;
   for (const auto& [name, graph] : models::all()) {
     for (const std::int32_t ranks : {1, 4, 8}) {
       for (const std::string& preset : models::products(ranks)) {
-        const ml::problem posed = models::posed(graph, preset, ranks, 2);
+        ml::problem posed = models::posed(graph, preset, ranks, 2);
+        if (++plans % 4 == 0) posed.constraints = posed.constraints & ml::recompute();
         const auto made = ml::solve(posed);
         if (!made) continue;  // more stages than blocks
         CAPTURE(name);
@@ -108,8 +118,8 @@ TEST_CASE("kinds of work are those of the program, and add up to the step") {
       for (std::size_t kind = 0; kind < ml::work_count; ++kind) seen[kind] += times.of[kind].count > 0 ? 1 : 0;
     }
   });
-  for (const work kind : {work::products, work::other_operators, work::updates, work::all_reduce, work::all_gather,
-                          work::reduce_scatter, work::copies, work::messages, work::waiting}) {
+  for (const work kind : {work::products, work::other_operators, work::recomputed, work::updates, work::all_reduce,
+                          work::all_gather, work::reduce_scatter, work::copies, work::messages, work::waiting}) {
     CAPTURE(ml::name_of(kind));
     CHECK(seen[static_cast<std::size_t>(kind)] > 10);
   }

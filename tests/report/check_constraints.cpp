@@ -108,6 +108,19 @@ TEST_CASE("another shape than was asked for is found") {
   CHECK(broken_with([](ml::manual& asked) { asked = ml::automatic(); }).empty());
 }
 
+TEST_CASE("a block that keeps what it should recompute is found") {
+  CHECK(
+      broken_with([](ml::manual& asked) { asked.recompute = ml::recompute("repeat", 1, 2).recompute; }) ==
+      sentences{"stage 0: block repeat[1] keeps its activations, but the problem asks to recompute them; solve again"});
+  CHECK(broken_with([](ml::manual& asked) { asked.recompute = ml::recompute("loss").recompute; }) ==
+        sentences{"stage 1: block loss keeps its activations, but the problem asks to recompute them; solve again"});
+  CHECK(broken_with([](ml::manual& asked) { asked.recompute = ml::recompute().recompute; }).size() == 4);
+  ml::problem asked = posed();
+  asked.constraints = asked.constraints & ml::recompute();
+  CHECK(ml::check_constraints(asked, ml::solve(asked).value()).empty());
+  CHECK(broken_with_stage(posed(), [](ml::stage_plan& stage) { stage.recompute[0] = true; }).empty());  // nobody minds
+}
+
 TEST_CASE("an operator that does not split what a rule says is found") {
   const ml::graph& graph = posed().graph;
   for (const auto& [operator_name, mesh_axis, what] :

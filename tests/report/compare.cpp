@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Laws of report/compare.hpp: no plan differs from itself, whatever its mesh axes are called; of two plans it names
 // exactly the operators and parameters that some copy of a layer is split otherwise in, found anew copy by copy.
+#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/plan/words.hpp>
 #include <meshloom/report/compare.hpp>
 
@@ -233,6 +234,18 @@ TEST_CASE("costs and stages stand side by side") {
       std::vector<strings>{{"0", "ranks 0-7, data=8: embedding, positions, repeat[0..3], layer_norm, unembedding, loss",
                             "ranks 0-3, data=2 x tensor=2: embedding, positions, repeat[0..1]"},
                            {"1", "", "ranks 4-7, data=2 x tensor=2: repeat[2..3], layer_norm, unembedding, loss"}});
+}
+
+TEST_CASE("what recomputes is said, and what it takes") {
+  ml::plan b = plans()[0];
+  for (std::size_t k : {2, 3, 5}) b.stages[ml::stage_id{0}].recompute[k] = true;
+  b.predicted = ml::predict(posed().graph, b, posed().cluster);
+  const ml::verdict in_a = ml::evaluate(posed(), plans()[0]), in_b = ml::evaluate(posed(), b);
+  CHECK_MESSAGE(in_b.violations.empty(), in_b.violations.front());
+  const ml::text_table costs = ml::cost_comparison(plans()[0], *in_a.parts, b, *in_b.parts);
+  CHECK(row_of(costs, "  recomputed").back() == "new");
+  const std::string said = ml::stage_comparison(posed().graph, plans()[0], b).rows[0][2];
+  CHECK(said.ends_with("layer_norm, unembedding, loss; recomputes repeat[0..1], repeat[3]"));
 }
 
 TEST_CASE("a plan that is wrong is said to be, and not compared if it cannot be lowered") {

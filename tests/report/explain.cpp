@@ -122,6 +122,21 @@ TEST_CASE("stages say their ranks, mesh, blocks and slots") {
                                  "embedding, positions, blocks[0..1], layer_norm, unembedding, loss", "1"});
 }
 
+TEST_CASE("stages say which blocks recompute, where any does") {
+  explained all = explained_plan("data=2,pipeline=2", 4, 2);
+  const auto table = [&] { return ml::stage_table(all.posed.graph, all.made, all.whole); };
+  CHECK(table().columns.size() == 5);
+  ml::stage_plan &first = all.made.stages[ml::stage_id{0}], &second = all.made.stages[ml::stage_id{1}];
+  second.recompute.assign(4, true);
+  CHECK(table().columns.back().heading == "recompute");
+  CHECK(table().rows[0].back() == "none");
+  CHECK(table().rows[1].back() == "all");
+  first.recompute = {false, true, true};
+  second.recompute = {true, false, true, true};
+  CHECK(table().rows[0].back() == "positions, blocks[0]");
+  CHECK(table().rows[1].back() == "blocks[1], unembedding, loss");
+}
+
 TEST_CASE("layers say how their operators are split, repeated ones once") {
   const explained all = explained_plan("data=2,tensor=2,pipeline=2", 8, 2);
   const auto rows = ml::layer_table(all.posed.graph, all.made).rows;

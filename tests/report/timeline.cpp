@@ -139,6 +139,7 @@ ml::program some_program() {
   first.bodies[1] = {{.name = "größe"}};
   second.first_rank = 2;
   second.bodies[0] = {{.name = "{\"last\":[1,2]}"}};
+  second.bodies[1] = {{.name = "{\"last\":[1,2]}", .again = true}};
   whole.stages.add(first);
   whole.stages.add(second);
   whole.transfers.push_back({"acti\"vation", {0, ml::pass::forward, 1, ml::pass::backward}});
@@ -195,11 +196,9 @@ TEST_CASE("every event is a slice of its rank, in its stage, with its times") {
 
 TEST_CASE("stages and ranks have names, instructions categories") {
   const ml::program whole = some_program();
-  const std::vector<ml::event> events{{.rank = 0, .instruction = 0},
-                                      {.rank = 0, .instruction = 1},
-                                      {.rank = 2},
-                                      {.rank = 1, .kind = ml::action::send},
-                                      {.rank = 2, .kind = ml::action::receive}};
+  const std::vector<ml::event> events{
+      {.rank = 0, .instruction = 0}, {.rank = 0, .instruction = 1},         {.rank = 2},
+      {.rank = 2, .index = 1},       {.rank = 1, .kind = ml::action::send}, {.rank = 2, .kind = ml::action::receive}};
   const json trace = parsed(ml::chrome_trace(whole, events));
   std::vector<std::string> names, categories;
   for (const json& entry : trace["traceEvents"].list()) {
@@ -210,7 +209,7 @@ TEST_CASE("stages and ranks have names, instructions categories") {
   }
   CHECK(names == std::vector<std::string>{"process_name: stage 0 (da\"ta=2)", "thread_name: rank 0",
                                           "thread_name: rank 1", "process_name: stage 1", "thread_name: rank 2"});
-  CHECK(categories == std::vector<std::string>{"load", "all_gather", "compute", "send", "receive"});
+  CHECK(categories == std::vector<std::string>{"load", "all_gather", "compute", "recompute", "send", "receive"});
 }
 
 TEST_CASE("times are exact to the picosecond, and an empty trace is one") {

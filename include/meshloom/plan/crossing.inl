@@ -7,7 +7,7 @@ namespace meshloom {
 
 MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const plan& made) {
   std::vector<crossing> found;
-  for_each_node(whole, made, [&](stage_id stage, node_id id, const block& here) {
+  for_each_node(whole, made, [&](stage_id stage, node_id id, const block& here, pass to_pass) {
     const node& at = whole.nodes[id];
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
       const instance what = resolve(whole, at.operands[k], here);
@@ -20,7 +20,6 @@ MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const p
       const bool known =
           std::any_of(found.begin(), found.end(), [&](const crossing& c) { return c.what == what && c.to == stage; });
       if (known) continue;
-      const pass to_pass = pass_of(at.when);
       const pass from_pass = to_pass == pass::update ? pass::reduce : pass_of(made_when);
       const spec wanted = operand_spec_in(whole, made.stages[stage], id, k).without_partial();
       found.push_back({what, from, stage, from_pass, made_when == phase::forward ? pass::forward : to_pass, wanted});

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Manual plans: constraints in the same language as the model. `split_all<batch, mesh::data>(4)` splits an axis
 // everywhere (Mesh-TensorFlow, Shazeer et al. 2018); `zero` says how parameters are kept (ZeRO, Rajbhandari et al.
-// 2020); `pipeline` cuts stages; `&` combines them. What they leave open, `solve` fills in.
+// 2020); `pipeline` cuts stages; `recompute` trades time for memory; `&` combines them. What they leave open, `solve`
+// fills in.
 #pragma once
 
 #include <meshloom/base/result.hpp>
@@ -44,6 +45,13 @@ struct path_pin {
   std::string axis;
 };
 
+/// A layer that does not keep its activations for backward, but computes them again there.
+struct recompute_rule {
+  std::string layer;       ///< by its name in the graph; empty: every repeated one
+  std::int32_t first = 0;  ///< copies of it from this one
+  std::int32_t end = -1;   ///< up to, but not with, this one; −1: to the last
+};
+
 /// What is said is kept to. What is not said is the planner's to choose if the plan is `automatic`; otherwise there is
 /// one stage, and one micro-batch.
 struct manual {
@@ -52,6 +60,7 @@ struct manual {
   std::vector<axis_rule> rules = {};
   std::vector<zero_rule> zero = {};
   std::vector<path_pin> pins = {};
+  std::vector<recompute_rule> recompute = {};
   std::int32_t stages = 0;                    ///< 0: not said
   std::vector<std::int32_t> cuts = {};        ///< the first block of stages 1, 2, …; empty: cut evenly
   std::int32_t micro_batches = 0;             ///< 0: not said
@@ -96,6 +105,12 @@ manual pipeline(std::int32_t stages, schedule_kind schedule);
 
 /// The cut in front of named blocks: `stage(3)` starts a stage at block 3. Combine several.
 manual stage(std::int32_t first_block);
+
+/// Every repeated layer recomputes its activations in backward (Chen et al. 2016), or one layer, or some copies of it:
+/// from `first` up to, but not with, `end`.
+manual recompute();
+manual recompute(std::string layer);
+manual recompute(std::string layer, std::int32_t first, std::int32_t end);
 
 /// Binds the result of one operator.
 template <class Axis, class MeshAxis>

@@ -32,6 +32,7 @@ MESHLOOM_INLINE manual operator&(manual left, const manual& right) {
   left.rules.insert(left.rules.end(), right.rules.begin(), right.rules.end());
   left.zero.insert(left.zero.end(), right.zero.begin(), right.zero.end());
   left.pins.insert(left.pins.end(), right.pins.begin(), right.pins.end());
+  left.recompute.insert(left.recompute.end(), right.recompute.begin(), right.recompute.end());
   left.cuts.insert(left.cuts.end(), right.cuts.begin(), right.cuts.end());
   std::sort(left.cuts.begin(), left.cuts.end());
   left.stages =
@@ -80,6 +81,14 @@ MESHLOOM_INLINE manual pipeline(std::int32_t stages, schedule_kind schedule) {
 }
 
 MESHLOOM_INLINE manual stage(std::int32_t first_block) { return {.stages = 2, .cuts = {first_block}}; }
+
+MESHLOOM_INLINE manual recompute() { return recompute(std::string()); }
+
+MESHLOOM_INLINE manual recompute(std::string layer) { return recompute(std::move(layer), 0, -1); }
+
+MESHLOOM_INLINE manual recompute(std::string layer, std::int32_t first, std::int32_t end) {
+  return {.recompute = {{std::move(layer), first, end}}};
+}
 
 namespace detail {
 

@@ -79,6 +79,9 @@ std::int32_t block_number(const graph& whole, const block& which);
 /// then the stage keeps it.
 bool reads(const graph& whole, const stage_plan& stage, const parameter& which);
 
+/// True if a block of the stage recomputes.
+bool recomputes(const stage_plan& stage);
+
 /// True if a stage keeps the parameter that this node of the update belongs to, in this copy.
 bool updates_in(const graph& whole, const stage_plan& stage, const node& at, const block& here);
 

@@ -64,6 +64,10 @@ MESHLOOM_INLINE bool reads(const graph& whole, const stage_plan& stage, const pa
   });
 }
 
+MESHLOOM_INLINE bool recomputes(const stage_plan& stage) {
+  return std::find(stage.recompute.begin(), stage.recompute.end(), true) != stage.recompute.end();
+}
+
 MESHLOOM_INLINE bool runs(const graph& whole, const stage_plan& stage, node_id id) {
   const node& at = whole.nodes[id];
   if (at.when != phase::update) return detail::holds_part_of(stage, whole, at.region);

@@ -19,9 +19,12 @@ struct problem {
 /// an automatic plan gets the mesh axes that pins name, up to `outer` and `inner` in all.
 problem formulate(graph whole, cluster machine, manual constraints = automatic());
 
+/// Whether a rule makes them recompute, for the blocks from `first_block` up to, but not with, `end_block`.
+std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block, std::int32_t end_block);
+
 /// One sentence per fault, each with its cure: ranks that do not match, mesh axes of two sizes, unknown axes or paths,
 /// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks,
-/// two schedules.
+/// two schedules, layers to recompute that there are not, or in an automatic plan, which does not weigh it.
 std::vector<std::string> check(const problem& posed);
 
 }  // namespace meshloom

@@ -48,6 +48,22 @@ MESHLOOM_INLINE problem formulate(graph whole, cluster machine, manual constrain
   return {std::move(whole), std::move(machine), std::move(constraints)};
 }
 
+MESHLOOM_INLINE std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block,
+                                                     std::int32_t end_block) {
+  const auto blocks = blocks_of(posed.graph);
+  std::vector<bool> again;
+  for (std::int32_t number = first_block; number < end_block; ++number) {
+    const block& here = blocks[static_cast<std::size_t>(number)];
+    const region& area = posed.graph.regions[here.region];
+    const auto& rules = posed.constraints.recompute;
+    again.push_back(std::any_of(rules.begin(), rules.end(), [&](const recompute_rule& rule) {
+      const bool named = rule.layer.empty() ? area.repeated : rule.layer == area.name;
+      return named && here.copy >= rule.first && (rule.end < 0 || here.copy < rule.end);
+    }));
+  }
+  return again;
+}
+
 namespace detail {
 
 inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
@@ -153,6 +169,35 @@ inline void check_stages(const problem& posed, std::vector<std::string>& faults)
   }
 }
 
+/// What is wrong with a rule for the copies of one layer; empty if nothing is.
+inline std::string copies_fault(const recompute_rule& rule, const region& area) {
+  const std::int32_t end = rule.end < 0 ? area.count : rule.end;
+  if (rule.first >= 0 && rule.first < end && end <= area.count) return {};
+  return "recompute: copies " + std::to_string(rule.first) + " to " + std::to_string(end - 1) + " of layer " +
+         area.name + " are not there; it has copies 0 to " + std::to_string(area.count - 1);
+}
+
+inline void check_recompute(const problem& posed, std::vector<std::string>& faults) {
+  const auto& regions = posed.graph.regions;
+  std::string layers;
+  for (const region& area : regions) layers += (layers.empty() ? "" : ", ") + area.name;
+  for (const recompute_rule& rule : posed.constraints.recompute) {
+    const auto named = [&](const region& area) { return rule.layer.empty() ? area.repeated : area.name == rule.layer; };
+    if (std::none_of(regions.begin(), regions.end(), named)) {
+      const std::string what = rule.layer.empty() ? "repeats no layer" : "has no layer '" + rule.layer + "'";
+      faults.push_back("recompute: the model " + what + "; its layers are " + layers);
+    }
+    for (const region& area : regions) {
+      const std::string fault = named(area) ? copies_fault(rule, area) : "";
+      if (!fault.empty()) faults.push_back(fault);
+    }
+  }
+  if (posed.constraints.automatic && !posed.constraints.recompute.empty())
+    faults.push_back(
+        "recompute: an automatic plan does not weigh what recomputing costs and saves; ask for a plan by its presets, "
+        "or leave recompute out");
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<std::string> check(const problem& posed) {
@@ -161,6 +206,7 @@ MESHLOOM_INLINE std::vector<std::string> check(const problem& posed) {
   detail::check_rules(posed, faults);
   detail::check_batch(posed, faults);
   detail::check_stages(posed, faults);
+  detail::check_recompute(posed, faults);
   return faults;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a plan costs its stages: their operators, and the reshards between the forms of a value that they make and need.
 // It walks through a stage as `lower` does, so it pays for a form once, makes it from the cheapest one there is, and
-// finds in the backward what the forward has left.
+// finds in the backward what the forward has left; what a block recomputes is paid for again.
 // Law: the sum of what the program's operators, exchanges and collectives cost (tests/plan/stage_price.cpp). What only
 // moves memory on a rank is not in it: loads, stores, slices, adding to an accumulator. Messages are priced apart.
 #pragma once

@@ -25,6 +25,7 @@ class priced_stage {
         sizes_(micro_batch_sizes(whole, made.micro_batches)),
         links_(links_of(machine, stage_.mesh, stage_.first_rank)),
         paths_(whole, sizes_, stage_.mesh, links_),
+        recomputed_(whole, stage_),
         crossings_(crossings),
         messages_(messages) {
     for (std::size_t p = 0; p < whole.parameters.size(); ++p) find_accumulators(p);
@@ -32,9 +33,9 @@ class priced_stage {
   }
 
   /// Nodes come in the order in which the stage runs them.
-  void visit(node_id id, const block& here) {
+  void visit(node_id id, const block& here, pass when) {
     const node& at = whole_.nodes[id];
-    enter(pass_of(at.when));
+    enter(when);
     paid() += price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], machine_.device, links_);
     for (std::size_t k = 0; k < at.operands.size(); ++k)
       need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, stage_, id, k));
@@ -174,13 +175,15 @@ class priced_stage {
 
   void add(const instance& what, const spec& layout, pass made_in) { forms_[what].push_back({layout, made_in}); }
 
-  /// The layouts that can be read in this pass: in the backward also those of activations that the forward has left.
+  /// The layouts that can be read in this pass: in the backward also those of activations that the forward has
+  /// left, and that are not made again.
   std::vector<spec> layouts_of(const instance& what) {
     const value_kind kind = whole_.values[what.value].kind;
     std::vector<spec> found;
     if (kind == value_kind::parameter || kind == value_kind::state) found.push_back(home_of(what.value));
+    const bool keeps = kind == value_kind::activation && now_ == pass::backward && !recomputed_.drops(what);
     for (const form& each : forms_[what]) {
-      const bool left = kind == value_kind::activation && now_ == pass::backward && each.made_in == pass::forward;
+      const bool left = keeps && each.made_in == pass::forward;
       if (each.made_in == now_ || left) found.push_back(each.layout);
     }
     return found;
@@ -212,6 +215,7 @@ class priced_stage {
   size_table sizes_;
   mesh_links links_;
   known_paths paths_;
+  recomputation recomputed_;
   const std::vector<crossing>& crossings_;
   std::vector<picoseconds>& messages_;
   std::vector<accumulator> accumulators_;
@@ -248,8 +252,9 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
   std::vector<priced_stage> stages;
   for (std::size_t s = 0; s < made.stages.size(); ++s)
     stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings, messages);
-  for_each_node(whole, made,
-                [&](stage_id stage, node_id id, const block& here) { stages[index_of(stage)].visit(id, here); });
+  for_each_node(whole, made, [&](stage_id stage, node_id id, const block& here, pass when) {
+    stages[index_of(stage)].visit(id, here, when);
+  });
   paid_plan paid;
   for (priced_stage& each : stages) paid.stages.push_back(each.finish());
   paid.transfers = by_landing(crossings, messages, stages.size());

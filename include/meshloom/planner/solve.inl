@@ -63,7 +63,7 @@ inline plan empty_plan(const problem& posed) {
     stage.first_rank = static_cast<std::int32_t>(s) * stage.mesh.ranks();
     stage.first_block = cuts[s];
     stage.end_block = cuts[s + 1];
-    stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+    stage.recompute = recomputed_by_rule(posed, stage.first_block, stage.end_block);
     made.stages.add(std::move(stage));
   }
   return made;

@@ -3,6 +3,7 @@
 #include <meshloom/program/place.hpp>
 
 #include <algorithm>
+#include <map>
 
 namespace meshloom {
 namespace detail {
@@ -178,6 +179,9 @@ class instruction_referee {
       : whole_(whole), s_(s), stage_(whole.stages[static_cast<stage_id>(s)]), faults_(faults) {}
 
   void run() {
+    for (const instruction& at : body_of(stage_, pass::forward)) {
+      if (at.kind == instruction::compute) forward_.try_emplace(at.number, &at);
+    }
     for (const pass now : all_passes) {
       now_ = now;
       const auto& body = body_of(stage_, now);
@@ -205,6 +209,7 @@ class instruction_referee {
     const std::string wrong = law.run();
     fault(first, wrong);
     if (first.adds && now_ != pass::backward) fault(first, "adds to its results outside of backward");
+    fault(first, check_again(first));
     if (!wrong.empty()) return at + 1;
     const int axes = law.exchanges();
     const auto count = static_cast<std::size_t>(axes == 0 ? 0 : first.op->op.statistic_count);
@@ -227,11 +232,33 @@ class instruction_referee {
     return at;
   }
 
+  /// What runs again is an operator of forward, in the same layouts: it makes the same bits.
+  std::string check_again(const instruction& at) const {
+    const auto known = forward_.find(at.number);
+    if (!at.again) {
+      const bool repeats = now_ == pass::backward && known != forward_.end();
+      return repeats ? "has the number of an operator of forward, which it does not say to run again" : "";
+    }
+    if (now_ != pass::backward) return "runs again outside of backward";
+    if (known == forward_.end()) return "runs again, but forward has no operator of its number";
+    const instruction& before = *known->second;
+    const bool same = at.op == before.op && at.attributes == before.attributes && alike(at.operands, before.operands) &&
+                      alike(at.results, before.results);
+    return same ? "" : "runs again in another way than in forward";
+  }
+
+  bool alike(const std::vector<buffer_id>& a, const std::vector<buffer_id>& b) const {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](buffer_id one, buffer_id other) {
+      const buffer &left = at_buffer(one), &right = at_buffer(other);
+      return left.name == right.name && same_tensor(left, right) && left.layout == right.layout;
+    });
+  }
+
   static bool continues(const instruction& first, const instruction& next, std::size_t part) {
     return next.kind == instruction::compute && next.op == first.op && next.number == first.number &&
            next.part == static_cast<std::int32_t>(part) && next.operands == first.operands &&
            next.results == first.results && next.exchanged == first.exchanged && next.attributes == first.attributes &&
-           next.adds == first.adds;
+           next.adds == first.adds && next.again == first.again;
   }
 
   /// Statistic k is exchanged once over each mesh axis of the mask; returns where the exchanges end.
@@ -345,6 +372,7 @@ class instruction_referee {
   const stage_program& stage_;
   std::vector<std::string>& faults_;
   pass now_ = pass::forward;
+  std::map<std::uint64_t, const instruction*> forward_;  ///< operators by their number
 };
 
 /// Both ends of a message are shards of the same tensor, with nothing pending.

@@ -3,13 +3,14 @@
 // Law: within one pass a form is made once, however many operators read it.
 #pragma once
 
+#include <meshloom/plan/recomputation.hpp>
 #include <meshloom/program/program.hpp>
 #include <meshloom/sharding/reshard.hpp>
 
 namespace meshloom {
 
 /// When a form can be read: forms of `always` lie in the fixed region; forms of a pass are read in that pass, forms of
-/// forward also in backward (and are then kept).
+/// forward also in backward (and are then kept), unless their block recomputes them.
 struct form {
   spec layout;
   buffer_id buffer = buffer_id::none;
@@ -69,6 +70,7 @@ class form_maker {
 
   stage_program out;
   form_table forms;
+  recomputation recomputed;  ///< what backward does not find of forward, and what it runs again
   pass now = pass::forward;  ///< what is being lowered
 
  private:

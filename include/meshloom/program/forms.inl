@@ -7,7 +7,11 @@ namespace meshloom {
 
 MESHLOOM_INLINE form_maker::form_maker(const graph& whole, const plan& made, const stage_plan& stage,
                                        const mesh_links& links)
-    : whole_(whole), stage_(stage), sizes_(micro_batch_sizes(whole, made.micro_batches)), links_(links) {
+    : recomputed(whole, stage),
+      whole_(whole),
+      stage_(stage),
+      sizes_(micro_batch_sizes(whole, made.micro_batches)),
+      links_(links) {
   out.first_rank = stage.first_rank;
   out.mesh = stage.mesh;
   out.mesh_axes = stage.mesh_axes;
@@ -48,7 +52,7 @@ MESHLOOM_INLINE std::string form_maker::name_of_instance(const instance& what) c
 MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, const spec& layout) const {
   const value& entry = whole_.values[what.value];
   const auto extents = extents_of(sizes_, entry.axes);
-  const bool keeps = entry.kind == value_kind::activation;
+  const bool keeps = entry.kind == value_kind::activation && !recomputed.drops(what);
   source found;
   forms.for_each(what, now, keeps, [&](const form& each) {
     reshard_path next = reshard(each.layout, layout, extents, {size_of(entry.type)}, stage_.mesh, links_);

@@ -12,7 +12,7 @@ namespace meshloom {
 
 /// Lowers a plan. `machine` prices reshards, to choose between sources of a value; a graph without backward (inference,
 /// evaluation) is lowered under the plan of its training, see `adapt`. Throws meshloom::error if the plan does not
-/// belong to the graph, or asks for something that this version does not execute (recomputation).
+/// belong to the graph.
 program lower(const graph& whole, const plan& made, const cluster& machine);
 
 /// One stage of a plan, all but its schedule and slots; of the other stages only what they send and read matters.

@@ -28,6 +28,7 @@ class stage_lowering {
   };
 
   void begin(pass what);
+  /// In backward a block first makes again what it recomputes.
   void lower_blocks(phase when);
 
   /// The copies of a region's values that this stage has.

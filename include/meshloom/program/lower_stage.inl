@@ -19,9 +19,6 @@ MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& m
       make_(whole, made, plan_, links_) {}
 
 MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
-  if (std::find(plan_.recompute.begin(), plan_.recompute.end(), true) != plan_.recompute.end()) {
-    throw error("lower: the plan recomputes activations, which this version does not execute; set recompute to none");
-  }
   place_parameters();
   begin(pass::forward);
   lower_blocks(phase::forward);
@@ -51,6 +48,9 @@ MESHLOOM_INLINE void stage_lowering::lower_blocks(phase when) {
   for (std::int32_t k = 0; k < count; ++k) {
     const std::int32_t number = when == phase::forward ? plan_.first_block + k : plan_.end_block - 1 - k;
     const block here = blocks[static_cast<std::size_t>(number)];
+    if (when == phase::backward) {
+      for (const node_id id : make_.recomputed.again(number)) lower_node(id, here);
+    }
     for (const node_id id : nodes_of(whole_, here.region, when)) lower_node(id, here);
   }
 }
@@ -120,7 +120,8 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
                    .name = at.name,
                    .op = at.op,
                    .attributes = at.attributes,
-                   .number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(here.copy)};
+                   .number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(here.copy),
+                   .again = at.when == phase::forward && make_.now == pass::backward};
   if (whole_.regions[at.region].repeated) next.name = make_.name_of_instance({at.results.front(), here.copy});
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
     next.operands.push_back(make_.need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, plan_, id, k)));

@@ -44,6 +44,7 @@ struct instruction {
   std::uint64_t number = 0;  ///< stable number of the operator and copy, for random numbers
   std::int32_t part = -1;    ///< of an operator with statistics; −1: all at once
   bool adds = false;         ///< add to the results, except on the first micro-batch
+  bool again = false;        ///< of forward, recomputed in backward: by the same number, so with the same results
   std::vector<buffer_id> operands = {};
   std::vector<buffer_id> results = {};
   std::vector<buffer_id> exchanged = {};

@@ -15,6 +15,7 @@ namespace meshloom {
 enum class work : std::uint8_t {
   products,         ///< of matrices, forward and backward: contractions of named axes
   other_operators,  ///< every other operator that is not an update
+  recomputed,       ///< operators of forward that run again in backward, products or not
   updates,
   all_reduce,  ///< with the statistics that operators exchange
   all_gather,
@@ -25,12 +26,12 @@ enum class work : std::uint8_t {
   messages,  ///< to and from other stages, once both ends have come to them
   waiting,   ///< for the other end of a message, and for the last stage to end
 };
-inline constexpr std::size_t work_count = 11;
+inline constexpr std::size_t work_count = 12;
 
 constexpr std::string_view name_of(work kind) {
-  constexpr std::string_view names[] = {"products",   "other operators", "updates",    "all_reduce",
-                                        "all_gather", "reduce_scatter",  "all_to_all", "broadcast",
-                                        "copies",     "messages",        "waiting"};
+  constexpr std::string_view names[] = {"products",   "other operators", "recomputed",     "updates",
+                                        "all_reduce", "all_gather",      "reduce_scatter", "all_to_all",
+                                        "broadcast",  "copies",          "messages",       "waiting"};
   return names[static_cast<int>(kind)];
 }
 

@@ -16,6 +16,7 @@ class constraint_referee {
     check_shape();
     for (s_ = 0; s_ < made_.stages.size(); ++s_) {
       check_mesh();
+      check_recomputed();
       for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
         const auto id = static_cast<node_id>(n);
         if (whole_.nodes[id].when != phase::update && runs(whole_, stage(), id)) check_rules(id);
@@ -75,6 +76,25 @@ class constraint_referee {
       if (axis.size == 0 || axis.size == size) continue;
       broken(place_of(s_), ": mesh axis ", axis.name, " has size ", size, ", but the problem asks for ", axis.size,
              "; solve again");
+    }
+  }
+
+  // --- blocks
+
+  /// Blocks that no rule names are the plan's to choose.
+  void check_recomputed() {
+    const auto blocks = blocks_of(whole_);
+    for (std::int32_t number = stage().first_block; number < stage().end_block; ++number) {
+      const block& here = blocks[static_cast<std::size_t>(number)];
+      const region& area = whole_.regions[here.region];
+      const auto binds = [&](const recompute_rule& rule) {
+        if (rule.layer.empty() ? !area.repeated : rule.layer != area.name) return false;
+        return rule.first <= here.copy && (rule.end < 0 || here.copy < rule.end);
+      };
+      const bool bound = std::any_of(asked_.recompute.begin(), asked_.recompute.end(), binds);
+      if (!bound || stage().recompute[static_cast<std::size_t>(number - stage().first_block)]) continue;
+      broken(place_of(s_), ": block ", name_of(whole_, here),
+             " keeps its activations, but the problem asks to recompute them; solve again");
     }
   }
 

@@ -170,8 +170,9 @@ MESHLOOM_INLINE text_table stage_comparison(const graph& whole, const plan& a, c
   const auto text_in = [&](const plan& made, std::size_t s) {
     if (s >= made.stages.size()) return std::string();
     const stage_plan& stage = made.stages[static_cast<stage_id>(s)];
+    const std::string again = recomputes(stage) ? "; recomputes " + detail::recomputed_text(whole, stage) : "";
     return sentence("ranks ", detail::ranks_text(stage), ", ", detail::grid_text(stage), ": ",
-                    detail::blocks_text(whole, stage));
+                    detail::blocks_text(whole, stage), again);
   };
   for (std::size_t s = 0; s < std::max(a.stages.size(), b.stages.size()); ++s) {
     table.rows.push_back({sentence(s), text_in(a, s), text_in(b, s)});

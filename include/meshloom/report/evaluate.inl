@@ -198,12 +198,13 @@ class plan_referee {
   };
 
   static need largest_of(const stage_breakdown& all) {
-    return std::max({need{all.parameters, "parameters", "split them, as ZeRO 3 does"},
-                     need{all.state, "the optimizer's state", "split it, as ZeRO 1 does"},
-                     need{all.sums, "sums of gradients", "split them, as ZeRO 2 does"},
-                     need{all.kept * all.slots, "kept activations", "split them, or take more micro-batches"},
-                     need{all.transient, "transient values", "split them, or take more micro-batches"}},
-                    [](const need& a, const need& b) { return a.size < b.size; });
+    return std::max(
+        {need{all.parameters, "parameters", "split them, as ZeRO 3 does"},
+         need{all.state, "the optimizer's state", "split it, as ZeRO 1 does"},
+         need{all.sums, "sums of gradients", "split them, as ZeRO 2 does"},
+         need{all.kept * all.slots, "kept activations", "split or recompute them, or take more micro-batches"},
+         need{all.transient, "transient values", "split them, or take more micro-batches"}},
+        [](const need& a, const need& b) { return a.size < b.size; });
   }
 
   void check_memory() {

@@ -19,7 +19,7 @@ std::string explain(const problem& posed, const plan& made);
 /// The step as predicted and as simulated, the bound and the runner-up, if there are any.
 text_table step_table(const plan& made, const breakdown& parts);
 
-/// One row per stage: ranks, mesh, blocks, slots.
+/// One row per stage: ranks, mesh, blocks, slots; and which blocks recompute, where there are any.
 text_table stage_table(const graph& whole, const plan& made, const program& lowered);
 
 /// One row per forward operator and the specs of its results. A repeated layer is said once; an operator again only for

@@ -129,6 +129,10 @@ MESHLOOM_INLINE text_table stage_table(const graph& whole, const plan& made, con
     table.rows.push_back({sentence(s), detail::ranks_text(stage), detail::grid_text(stage),
                           detail::blocks_text(whole, stage), sentence(lowered.stages[static_cast<stage_id>(s)].slots)});
   }
+  if (std::none_of(made.stages.begin(), made.stages.end(), recomputes)) return table;
+  table.columns.push_back({"recompute"});
+  for (std::size_t s = 0; s < made.stages.size(); ++s)
+    table.rows[s].push_back(detail::recomputed_text(whole, made.stages[static_cast<stage_id>(s)]));
   return table;
 }
 

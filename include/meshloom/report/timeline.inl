@@ -47,7 +47,8 @@ inline std::string_view category_of(const program& whole, const event& each) {
   const stage_program& stage = whole.stages[stage_of_rank(whole, each.rank)];
   const instruction& what =
       stage.bodies[static_cast<std::size_t>(each.index)][static_cast<std::size_t>(each.instruction)];
-  return what.kind == instruction::redistribute ? name_of(what.how) : names[what.kind];
+  if (what.kind == instruction::redistribute) return name_of(what.how);
+  return what.again ? "recompute" : names[what.kind];
 }
 
 /// The pass that runs, or the one that makes what is sent or reads what is received.

@@ -17,6 +17,9 @@ std::string ranks_text(const stage_plan& stage);
 /// "embedding, repeat[0..2]"
 std::string blocks_text(const graph& whole, const stage_plan& stage);
 
+/// "repeat[0..2], repeat[5]": the blocks that recompute, or "all", or "none".
+std::string recomputed_text(const graph& whole, const stage_plan& stage);
+
 /// "data=2 x tensor=4", or "single".
 std::string grid_text(const stage_plan& stage);
 

@@ -16,16 +16,34 @@ MESHLOOM_INLINE std::string ranks_text(const stage_plan& stage) {
   return range_text(stage.first_rank, stage.first_rank + stage.mesh.ranks(), "-");
 }
 
-MESHLOOM_INLINE std::string blocks_text(const graph& whole, const stage_plan& stage) {
+/// Blocks from `first_block` up to, but not with, `end_block`.
+inline std::string blocks_text(const graph& whole, std::int32_t first_block, std::int32_t end_block) {
   std::string text;
   std::int32_t before = 0;
   for (const region& area : whole.regions) {
-    const std::int32_t first = std::max(stage.first_block - before, 0),
-                       end = std::min(stage.end_block - before, area.count);
+    const std::int32_t first = std::max(first_block - before, 0), end = std::min(end_block - before, area.count);
     before += area.count;
     if (first >= end) continue;
     const std::string copies = area.repeated ? "[" + range_text(first, end, "..") + "]" : "";
     text += (text.empty() ? "" : ", ") + area.name + copies;
+  }
+  return text;
+}
+
+MESHLOOM_INLINE std::string blocks_text(const graph& whole, const stage_plan& stage) {
+  return blocks_text(whole, stage.first_block, stage.end_block);
+}
+
+MESHLOOM_INLINE std::string recomputed_text(const graph& whole, const stage_plan& stage) {
+  const auto begin = stage.recompute.begin(), end = stage.recompute.end();
+  const auto number = [&](auto at) { return stage.first_block + static_cast<std::int32_t>(at - begin); };
+  if (!recomputes(stage)) return "none";
+  if (std::find(begin, end, false) == end) return "all";
+  std::string text;
+  for (auto first = std::find(begin, end, true); first != end;) {
+    const auto last = std::find(first, end, false);
+    text += (text.empty() ? "" : ", ") + blocks_text(whole, number(first), number(last));
+    first = std::find(last, end, true);
   }
   return text;
 }

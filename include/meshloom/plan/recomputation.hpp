@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recomputation: what the blocks of a stage that recompute do not keep for backward, and which of their forward
+// operators run again, in the body of backward, to make it anew.
+// Law: whatever backward reads is kept or made again, and nothing is made again that backward does not need. What
+// another block reads is kept: a block that recomputes begins from what enters it.
+// Source: Chen et al. 2016 (Training Deep Nets with Sublinear Memory Cost).
+#pragma once
+
+#include <meshloom/plan/plan.hpp>
+
+#include <set>
+
+namespace meshloom {
+
+class recomputation {
+ public:
+  recomputation(const graph& whole, const stage_plan& stage);
+
+  /// The forward operators of a block of the stage that run again in front of its backward, in order.
+  std::vector<node_id> again(std::int32_t block) const;
+
+  /// True if backward cannot read what forward has made of a value.
+  bool drops(const instance& what) const;
+
+ private:
+  /// Notes what a node of block `here` reads of what forward makes: `own` values, and those of other blocks.
+  void read(node_id id, const block& here, std::set<instance>& own);
+  /// The operators of block `here` that must make what is in `own`, directly or for one another, in order.
+  std::vector<node_id> makers_of(std::set<instance>& own, const block& here);
+
+  const graph& whole_;
+  const stage_plan& stage_;
+  std::vector<std::vector<node_id>> again_;  ///< per block of the stage; empty if none recomputes
+  std::set<instance> crossing_;              ///< what backward reads of the forward of another block
+};
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/plan/recomputation.inl>
+#endif
