@@ -162,6 +162,12 @@ const mutation_kind kinds[] = {
        at->adds = !at->adds;
        return at->kind == ml::instruction::compute;
      }},
+    {"again or not",
+     [](mutation& m) {
+       auto at = m.some_place(m.some_body(m.some_stage()));
+       at->again = !at->again;
+       return at->kind == ml::instruction::compute;
+     }},
     {"another layout",
      [](mutation& m) {
        auto& stage = m.some_stage();

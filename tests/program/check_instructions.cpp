@@ -2,6 +2,10 @@
 // Planted faults of instructions, each found by its own sentence.
 #include "programs.hpp"
 
+#include <meshloom/cluster/presets.hpp>
+#include <meshloom/model/moe.hpp>
+#include <meshloom/planner/solve.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -46,6 +50,21 @@ void lay(ml::buffer& what, int mesh_axis, placement on) {
 }
 
 }  // namespace
+
+TEST_CASE("results are integers where the signature says so, and nowhere else") {
+  const ml::graph graph = ml::trace(ml::moe_training(ml::find_moe("moe-tiny"), ml::sgd{}));
+  const ml::cluster machine = ml::local(2);
+  const ml::plan plan = ml::solve(ml::formulate(graph, machine, ml::expert_parallel(2))).value();
+  const ml::program mixture = ml::lower(graph, plan, machine);
+  const auto retyped = [&mixture](std::size_t result, ml::dtype type, std::string_view sentence) {
+    rejects(
+        mixture,
+        [=](auto& p) { buffer_at(p, 0, operator_named(p, 0, pass::forward, "route").results[result]).type = type; },
+        sentence);
+  };
+  retyped(0, ml::dtype::i32, "is of type i32 in a program of f32");
+  retyped(1, ml::dtype::f32, "is of type f32 and has to be of integers");
+}
 
 TEST_CASE("operands and results match the signature") {
   rejects(

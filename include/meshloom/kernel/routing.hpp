@@ -37,8 +37,8 @@ struct competition {
   /// is multiplied by.
   template <class Element>
   MESHLOOM_DEVICE Element balance_scale() const {
-    return size == 0 ? Element(0)
-                     : static_cast<Element>(experts) / (static_cast<Element>(size) * static_cast<Element>(tokens));
+    return tokens == 0 ? Element(0)
+                       : static_cast<Element>(experts) / (static_cast<Element>(size) * static_cast<Element>(tokens));
   }
 };
 
@@ -83,7 +83,7 @@ struct route_kernel {
     const auto slot = detail::table_in<std::int32_t>(with.result[1], row);
     const competition all(with, with.operand[0]);
 
-    team.for_each(all.tokens, [=](std::int64_t t) { mark_choices(shares.of(t), slot.of(t), all.experts); });
+    team.for_each_scalar(all.tokens, [=](std::int64_t t) { mark_choices(shares.of(t), slot.of(t), all.experts); });
     team.sync();
     Element balance = 0;
     for (std::int64_t group = 0; group < all.groups(); ++group) {
@@ -93,7 +93,8 @@ struct route_kernel {
       });
     }
     team.sync();
-    team.for_each(all.tokens, [=](std::int64_t t) { weigh(shares.of(t), slot.of(t), weight.of(t), all.experts); });
+    team.for_each_scalar(all.tokens,
+                         [=](std::int64_t t) { weigh(shares.of(t), slot.of(t), weight.of(t), all.experts); });
     write_once(team, row.template in<Element>(with.result[2]), balance * all.balance_scale<Element>());
   }
 
@@ -164,7 +165,7 @@ struct route_gradient_kernel {
       const Element slope = *row.template in<const Element>(with.operand[1]) * all.balance_scale<Element>();
       add_balance(team, all, shares, made, slope);
     }
-    team.for_each(all.tokens, [=](std::int64_t t) {
+    team.for_each_scalar(all.tokens, [=](std::int64_t t) {
       add_weights(slopes.of(t), shares.of(t), slot.of(t), made.of(t), all.experts);
     });
   }
@@ -174,13 +175,13 @@ struct route_gradient_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void add_balance(Team team, const competition& all, token_table<const Element> shares,
                                           token_table<Element> made, Element slope) {
-    team.for_each(all.tokens, [=](std::int64_t t) {
+    team.for_each_scalar(all.tokens, [=](std::int64_t t) {
       for (std::int64_t e = 0; e < all.experts; ++e) made.of(t)[e] = 0;
       const std::int64_t first = detail::largest_share(shares.of(t), all.experts);
       if (first >= 0) made.of(t)[first] = 1;
     });
     team.sync();
-    team.for_each(all.groups() * all.experts, [=](std::int64_t at) {
+    team.for_each_scalar(all.groups() * all.experts, [=](std::int64_t at) {
       const auto column = made.from(at / all.experts * all.size, at % all.experts);
       Element firsts = 0;
       for (std::int64_t t = 0; t < all.size; ++t) firsts += *column.of(t);
@@ -232,7 +233,7 @@ struct dispatch_kernel {
     const auto slot = choice_of<const std::int32_t>(with.operand[Weighted ? 1 : 0], buffer);
     team.for_each(n, [=](std::int64_t s) { to[s * step] = -1; });
     team.sync();
-    team.for_each(tokens, [=](std::int64_t t) {
+    team.for_each_scalar(tokens, [=](std::int64_t t) {
       const std::int64_t s = *slot.of(t) - origin;
       if (s >= 0 && s < n) to[s * step] = static_cast<Element>(t);
     });

@@ -78,6 +78,12 @@ struct host_team {
     each(0, n, f);
   }
 
+  /// The same where f branches or has loops of its own, so that lanes would not serve it.
+  template <class Function>
+  MESHLOOM_DEVICE void for_each_scalar(std::int64_t n, Function f) const {
+    for (std::int64_t i = 0; i < n; ++i) f(i);
+  }
+
   /// f(0) ∘ … ∘ f(n-1) ∘ initial, in an order that depends on n alone; `meanwhile` as above.
   template <class Element, class Combine, class Function, class Meanwhile = no_work>
   MESHLOOM_DEVICE Element reduce(std::int64_t n, Element initial, Combine combine, Function f,
@@ -129,6 +135,10 @@ struct device_team {
   template <class Function, class Meanwhile = no_work>
   __device__ void for_each(std::int64_t n, Function f, Meanwhile = {}) const {
     for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) f(i);
+  }
+  template <class Function>
+  __device__ void for_each_scalar(std::int64_t n, Function f) const {
+    for_each(n, f);
   }
 
   /// Every thread gets the result.

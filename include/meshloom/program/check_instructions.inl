@@ -103,8 +103,10 @@ class operator_referee {
       }
       extent = what.global[axis];
     }
-    const bool number = what.type == whole_.precision || (!is_result(k) && what.type == dtype::i32);
-    if (number) return {};
+    const bool integers = is_result(k) && (op_.integer_results >> (k - at_.operands.size()) & 1) != 0;
+    if (integers && what.type != dtype::i32)
+      return sentence(name_of_tensor(k), " is of type ", name_of(what.type), " and has to be of integers");
+    if (what.type == whole_.precision || integers || (!is_result(k) && what.type == dtype::i32)) return {};
     return sentence(name_of_tensor(k), " is of type ", name_of(what.type), " in a program of ",
                     name_of(whole_.precision));
   }
