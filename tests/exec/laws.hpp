@@ -180,7 +180,8 @@ class execution {
     return part;
   }
 
-  /// What a rank needs along an index of which it holds `held`: that, or all that its part of another index reads.
+  /// What a rank has along an index of which it holds `held`: that, or all that its part of another index reads. If no
+  /// rank lacks anything, ranks read from what they hold: with every other seed they have that as well.
   interval widened(const interval& held, int index, std::int32_t rank) const {
     const window* const read = op_.window_in(index);
     for (std::size_t axis = 0; read != nullptr && axis < static_cast<std::size_t>(mesh_.rank); ++axis) {
@@ -188,9 +189,16 @@ class execution {
       if (row.kind != choice::split || row.index != read->of) continue;
       const interval part =
           balanced_part({0, extent_of(read->of)}, mesh_.size[axis], coordinates_of(mesh_, rank)[axis]);
-      return window_over(stencil_of(attributes_, read->dimension), read->transposed, part, extent_of(index));
+      const stencil with = stencil_of(attributes_, read->dimension);
+      const interval needed = window_over(with, read->transposed, part, extent_of(index));
+      return seed_ % 2 == 0 ? needed : hull(needed, held);
     }
     return held;
+  }
+  static interval hull(const interval& one, const interval& other) {
+    if (one.extent == 0 || other.extent == 0) return one.extent == 0 ? other : one;
+    const std::int64_t begin = std::min(one.origin, other.origin);
+    return {begin, std::max(one.origin + one.extent, other.origin + other.extent) - begin};
   }
 
   void prepare(std::int32_t rank) {

@@ -30,6 +30,7 @@ struct trial {
   std::uint32_t positive = 0;  ///< operands (bit mask) that are not negative
   std::uint64_t step = 0;
   bool accumulate = false;
+  std::int64_t more = 0;  ///< elements that a shard has on both sides of its windows
 };
 
 /// A shard with its memory; 8 bytes per element serve every type.
@@ -63,7 +64,9 @@ inline interval part_of(const signature& op, const trial& how, int index, int sp
   const window* const read = op.window_in(index);
   if (index == split) return part;
   if (read == nullptr || read->of != split) return {0, extent};
-  return window_over(stencil_of(how.attributes, read->dimension), read->transposed, part, extent);
+  const interval needed = window_over(stencil_of(how.attributes, read->dimension), read->transposed, part, extent);
+  const std::int64_t begin = std::max<std::int64_t>(needed.origin - how.more, 0);
+  return {begin, std::min(needed.origin + needed.extent + how.more, extent) - begin};
 }
 
 /// An empty dense tensor; `part` says how much of one index this shard has.
@@ -316,6 +319,7 @@ trial windowed_lengths() {
     if (read.taps >= 0) at(read.taps) = with.taps;
   }
   how.attributes = attributes_of(drawn[0], drawn[1]);
+  how.more = pick(0, 2);
   return how;
 }
 
