@@ -77,7 +77,8 @@ TEST_CASE("shards of any sizes read windows as wide as they need") {
 TEST_CASE("kernels that read less, or elsewhere, break the law") {
   int lost_ones = 0, short_ones = 0;
   for (int round = 0; round < 50; ++round) {
-    const law::trial how = law::windowed_lengths<stencils::moving_sum>();
+    law::trial how = law::windowed_lengths<stencils::moving_sum>();
+    how.more = 0;  // what a shard has besides, it does not miss
     lost_ones += law::holds<stencils::moving_sum, double, lost>(how) ? 0 : 1;
     short_ones += law::holds<stencils::moving_sum, double, short_sighted>(how) ? 0 : 1;
   }
