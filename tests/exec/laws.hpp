@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The law of every operator: under any of its strategies, on any mesh, the ranks' results put together are the result
 // of one rank. Ranks are simulated in one thread, from the operator's record alone, as everything below the front end
-// sees it: operands are cut (or torn into summands) as `operand_spec` says, kernels are called with the shards'
-// origins, statistics are exchanged along `exchange_axes`, and results are put together as `result_spec` says.
+// sees it: operands are cut (or torn into summands) as `operand_spec` says and have what their windows read, kernels
+// are called with the shards' origins, statistics are exchanged along `exchange_axes`, and results are put together as
+// `result_spec` says.
 #pragma once
 
 #include "shards.hpp"
@@ -89,6 +90,7 @@ class execution {
         how_(how),
         seed_(seed),
         ranks_(static_cast<std::size_t>(mesh.ranks())) {
+    draw_sizes();
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) prepare(rank);
     const std::uint8_t over = exchange_axes(op_, what_.op.choices, mesh_.rank, how_);
     for (int part = 0; over != 0 && part < op_.statistic_count; ++part) {
@@ -136,21 +138,69 @@ class execution {
     return layout;
   }
 
-  std::int64_t extent_of(int index) const {
-    constexpr std::int64_t extents[] = {5, 3, 4, 1, 7, 2};
-    return extents[mixed(seed_, static_cast<std::uint64_t>(index)) % std::size(extents)];
+  /// Any extents and attributes; where there are windows, a stencil per dimension, and the extents that go with it.
+  void draw_sizes() {
+    for (int index = 0; index < op_.index_count; ++index) {
+      constexpr std::int64_t extents[] = {5, 3, 4, 1, 7, 2};
+      extent(index) = extents[mixed(seed_, static_cast<std::uint64_t>(index)) % std::size(extents)];
+    }
+    attributes_ = what_.attributes;
+    if (op_.window_count == 0) return;
+    std::array<stencil, 2> drawn;
+    for (int k = 0; k < op_.window_count; ++k) {
+      const window& read = op_.windows[static_cast<std::size_t>(k)];
+      const auto dimension = static_cast<std::size_t>(read.dimension);
+      const stencil with = drawn[dimension] = stencil_drawn(dimension);
+      std::int64_t& image = extent(read.transposed ? read.of : read.in);
+      image = std::max(image, with.dilation * (with.taps - 1) + 1 - 2 * with.padding);  // one position at least
+      extent(read.transposed ? read.in : read.of) = with.positions(image);
+      if (read.taps >= 0) extent(read.taps) = with.taps;
+    }
+    attributes_ = attributes_of(drawn[0], drawn[1]);
   }
+  stencil stencil_drawn(std::size_t dimension) const {
+    const auto draw = [&](std::uint64_t which, std::int64_t choices) {
+      return static_cast<std::int64_t>(mixed(seed_, 50 + 4 * dimension + which) % static_cast<std::uint64_t>(choices));
+    };
+    const std::int64_t taps = 1 + draw(0, 3);
+    return {.taps = taps, .stride = 1 + draw(1, 3), .padding = draw(2, taps), .dilation = 1 + draw(3, 2)};
+  }
+  std::int64_t& extent(int index) { return extents_[static_cast<std::size_t>(index)]; }
+  std::int64_t extent_of(int index) const { return extents_[static_cast<std::size_t>(index)]; }
 
   view shape(const index_list& list, const spec& layout, std::int32_t rank) const {
     view part;
     part.rank = list.count;
     for (int axis = 0; axis < list.count; ++axis) {
-      part.global[axis] = extent_of(list.at[static_cast<std::size_t>(axis)]);
-      const interval side = shard_interval(layout, mesh_, coordinates_of(mesh_, rank), axis, part.global[axis]);
+      const int index = list.at[static_cast<std::size_t>(axis)];
+      part.global[axis] = extent_of(index);
+      const interval held = shard_interval(layout, mesh_, coordinates_of(mesh_, rank), axis, part.global[axis]);
+      const interval side = widened(held, index, rank);
       part.origin[axis] = side.origin;
       part.extent[axis] = side.extent;
     }
     return part;
+  }
+
+  /// What a rank has along an index of which it holds `held`: that, or all that its part of another index reads. If no
+  /// rank lacks anything, ranks read from what they hold: with every other seed they have that as well.
+  interval widened(const interval& held, int index, std::int32_t rank) const {
+    const window* const read = op_.window_in(index);
+    for (std::size_t axis = 0; read != nullptr && axis < static_cast<std::size_t>(mesh_.rank); ++axis) {
+      const choice& row = what_.op.choices.rows[how_.row[axis]];
+      if (row.kind != choice::split || row.index != read->of) continue;
+      const interval part =
+          balanced_part({0, extent_of(read->of)}, mesh_.size[axis], coordinates_of(mesh_, rank)[axis]);
+      const stencil with = stencil_of(attributes_, read->dimension);
+      const interval needed = window_over(with, read->transposed, part, extent_of(index));
+      return seed_ % 2 == 0 ? needed : hull(needed, held);
+    }
+    return held;
+  }
+  static interval hull(const interval& one, const interval& other) {
+    if (one.extent == 0 || other.extent == 0) return one.extent == 0 ? other : one;
+    const std::int64_t begin = std::min(one.origin, other.origin);
+    return {begin, std::max(one.origin + one.extent, other.origin + other.extent) - begin};
   }
 
   void prepare(std::int32_t rank) {
@@ -178,7 +228,7 @@ class execution {
       ++part.rank;
       with.exchanged[k] = add(part, type);
     }
-    std::copy(what_.attributes.begin(), what_.attributes.end(), with.attribute);
+    std::copy(attributes_.begin(), attributes_.end(), with.attribute);
     with.step = 2;
   }
 
@@ -304,6 +354,8 @@ class execution {
   mesh_shape mesh_;
   strategy how_;
   std::uint64_t seed_;
+  std::array<std::int64_t, max_indices> extents_{};
+  attribute_list attributes_{};
   std::vector<rank_state> ranks_;
 };
 

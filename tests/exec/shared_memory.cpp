@@ -15,7 +15,7 @@ using namespace shards;
 namespace {
 
 constexpr collective kinds[] = {collective::all_reduce, collective::all_gather, collective::reduce_scatter,
-                                collective::all_to_all, collective::broadcast};
+                                collective::all_to_all, collective::broadcast,  collective::halo};
 
 constexpr std::size_t group_sizes[] = {1, 2, 3, 4, 5, 8};
 
@@ -61,13 +61,18 @@ struct exchange {
     const box whole = random_box(dice, global);
     const auto pieces = [&] { return pieces_of(dice, whole, static_cast<std::size_t>(draw(dice, rank - 1)), members); };
     const std::vector<box> wholes(members, whole), sources = pieces(), targets = pieces();
-    const bool splits_from = kind == collective::all_gather || kind == collective::all_to_all;
+    const bool splits_from = puts_together();
     const bool splits_to = kind == collective::reduce_scatter || kind == collective::all_to_all;
     for (std::size_t member = 0; member < members; ++member) {
       from.emplace_back(dice, global, splits_from ? sources[member] : wholes[member]);
       to.emplace_back(dice, global, splits_to ? targets[member] : wholes[member]);
-      if (kind == collective::broadcast) to.back() = shard<Element>(dice, global, random_box_in(dice, whole, global));
+      const bool any_part = kind == collective::broadcast || kind == collective::halo;
+      if (any_part) to.back() = shard<Element>(dice, global, random_box_in(dice, whole, global));
     }
+  }
+
+  bool puts_together() const {
+    return kind == collective::all_gather || kind == collective::all_to_all || kind == collective::halo;
   }
 
   static box random_box_in(chance& dice, const box& whole, const std::vector<std::int64_t>& global) {
@@ -86,7 +91,7 @@ struct exchange {
 
   /// One element of the result, by one thread, in member order.
   Element expected(const place& at, std::uint64_t salt) const {
-    if (kind == collective::all_gather || kind == collective::all_to_all) {
+    if (puts_together()) {
       for (std::size_t member = 0; member < from.size(); ++member) {
         const box held = box_of(from[member].seen);
         box point{.rank = held.rank};
@@ -124,7 +129,7 @@ void check_collectives(std::size_t members, waiting how) {
   std::vector<std::vector<std::int32_t>> groups{ranks};
   shared_memory memory(static_cast<std::int32_t>(members), groups, {}, how);
   std::vector<exchange<Element>> work;
-  for (int round = 0; round < 60; ++round) work.emplace_back(dice, kinds[round % 5], members, 1 + (round / 5) % 4);
+  for (int round = 0; round < 60; ++round) work.emplace_back(dice, kinds[round % 6], members, 1 + (round / 6) % 4);
   for (auto& one : work) one.fill(3);
   const auto ends = on_ranks(memory, members, [&](std::size_t rank) {
     const auto member = std::find(ranks.begin(), ranks.end(), static_cast<std::int32_t>(rank)) - ranks.begin();
@@ -184,7 +189,7 @@ TEST_CASE("large shards are reduced in many blocks by many members") {
       one.to.clear();
       const auto pieces = pieces_of(dice, whole, 0, 3), others = pieces_of(dice, whole, extents.size() - 1, 3);
       for (std::size_t member = 0; member < 3; ++member) {
-        const bool gathers = kind == collective::all_gather || kind == collective::all_to_all;
+        const bool gathers = one.puts_together();
         const bool scatters = kind == collective::reduce_scatter || kind == collective::all_to_all;
         one.from.emplace_back(dice, extents, gathers ? pieces[member] : whole);
         one.to.emplace_back(dice, extents, scatters ? others[member] : whole);
@@ -399,6 +404,8 @@ TEST_CASE("shards that do not add up are refused, and nobody waits for the resul
           "all_reduce (sum) from f32 [6] to f32 [6]: member 2 wants [0:6), but member 0 wants [0:2)");
   refused(ends_of({scatter, whole, first}, 0, {scatter, rest, rest}),
           "reduce_scatter (sum) from f32 [6] to f32 [6]: member 2 wants [0:2), but member 0 holds [1:6)");
+  refused(ends_of({collective::halo, first, whole}, 0, {collective::halo, none, none}),
+          "halo from f32 [6] to f32 [6]: member 1 wants [0:6), but the members hold 4 elements of it");
   refused(ends_of({broadcast, none, first}, 0, {broadcast, rest, none}),
           "broadcast from f32 [6] to f32 [6]: member 1 wants [0:2), but the members hold 1 elements of it");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The law of kernels as a checker: on random tensors an operator's kernel equals its reference, and so does every split
-// of every index into shards of any sizes, also empty, with partial sums added and statistics exchanged between parts.
+// of every index into shards of any sizes, also empty, with partial sums added, statistics exchanged between parts, and
+// windows as wide as the shards read.
 #pragma once
 
 #include <meshloom/kernel/kernels.hpp>
@@ -30,6 +31,7 @@ struct trial {
   std::uint32_t positive = 0;  ///< operands (bit mask) that are not negative
   std::uint64_t step = 0;
   bool accumulate = false;
+  std::int64_t more = 0;  ///< elements that a shard has on both sides of its windows
 };
 
 /// A shard with its memory; 8 bytes per element serve every type.
@@ -57,16 +59,28 @@ struct tensor {
   tensor& operator=(const tensor& other) { return *this = tensor(other); }
 };
 
+/// What a shard has of an index of `extent` elements, if it has `part` of index `split`; windows widen.
+inline interval part_of(const signature& op, const trial& how, int index, int split, const interval& part) {
+  const std::int64_t extent = how.extent[static_cast<std::size_t>(index)];
+  const window* const read = op.window_in(index);
+  if (index == split) return part;
+  if (read == nullptr || read->of != split) return {0, extent};
+  const interval needed = window_over(stencil_of(how.attributes, read->dimension), read->transposed, part, extent);
+  const std::int64_t begin = std::max<std::int64_t>(needed.origin - how.more, 0);
+  return {begin, std::min(needed.origin + needed.extent + how.more, extent) - begin};
+}
+
 /// An empty dense tensor; `part` says how much of one index this shard has.
-inline tensor make_tensor(const index_list& axes, const trial& how, dtype type, int split = -1, interval part = {}) {
+inline tensor make_tensor(const index_list& axes, const trial& how, dtype type, const signature& op = {},
+                          int split = -1, const interval& part = {}) {
   tensor made;
   made.seen.type = type;
   for (int axis = 0; axis < axes.count; ++axis) {
     const int index = axes.at[static_cast<std::size_t>(axis)];
-    const std::int64_t whole = how.extent[static_cast<std::size_t>(index)];
-    made.seen.global[axis] = whole;
-    made.seen.extent[axis] = index == split ? part.extent : whole;
-    made.seen.origin[axis] = index == split ? part.origin : 0;
+    const interval side = part_of(op, how, index, split, part);
+    made.seen.global[axis] = how.extent[static_cast<std::size_t>(index)];
+    made.seen.extent[axis] = side.extent;
+    made.seen.origin[axis] = side.origin;
   }
   made.seen.rank = axes.count;
   make_dense(made.seen);
@@ -171,7 +185,7 @@ struct checker {
   case_of_call shard_of(const case_of_call& from, int split, interval part, bool first) const {
     case_of_call made;
     const auto cut = [&](const index_list& axes, const tensor& source) {
-      tensor piece = make_tensor(axes, how, source.seen.type, split, part);
+      tensor piece = make_tensor(axes, how, source.seen.type, op, split, part);
       match(piece.seen, [&](std::int64_t at, std::int64_t whole) { piece.set(at, source.get(whole)); });
       return piece;
     };
@@ -189,7 +203,7 @@ struct checker {
       trial wide = how;
       axes.at[static_cast<std::size_t>(axes.count++)] = max_indices - 1;
       wide.extent[max_indices - 1] = op.statistics[static_cast<std::size_t>(k)].values;
-      made.statistics.push_back(make_tensor(axes, wide, type, split, part));
+      made.statistics.push_back(make_tensor(axes, wide, type, op, split, part));
     }
     made.connect(how, replaces());
     return made;
@@ -257,7 +271,8 @@ struct checker {
     expected.connect(how, replaces());
     reference::run<Operator>(expected.with);
     for (int split = 0; split < op.index_count; ++split) {
-      if (op.roles[static_cast<std::size_t>(split)] == role::blocked) continue;
+      const role what = op.roles[static_cast<std::size_t>(split)];
+      if (what == role::blocked || what == role::windowed) continue;
       for (int parts = 2; parts <= 3; ++parts) {
         std::vector<case_of_call> shards;
         const std::int64_t extent = how.extent[static_cast<std::size_t>(split)];
@@ -295,6 +310,30 @@ inline trial lengths(int count, std::int64_t low = 0) {
     how.extent[static_cast<std::size_t>(index)] = std::min(wanted, budget);
     budget = std::max<std::int64_t>(low > 0 ? 1 : 0, budget / std::max<std::int64_t>(1, wanted));
   }
+  return how;
+}
+
+/// Random stencils for an operator with windows, images and positions that go with them, and random lengths of what is
+/// left.
+template <class Operator>
+trial windowed_lengths() {
+  constexpr const signature& op = Operator::signature;
+  trial how = lengths(op.index_count, 1);
+  for (std::int64_t& extent : how.extent) extent = std::min<std::int64_t>(extent, 6);
+  std::array<stencil, 2> drawn;
+  for (int k = 0; k < op.window_count; ++k) {
+    const window& read = op.windows[static_cast<std::size_t>(k)];
+    const auto at = [&](int index) -> std::int64_t& { return how.extent[static_cast<std::size_t>(index)]; };
+    stencil& with = drawn[static_cast<std::size_t>(read.dimension)];
+    with.taps = pick(1, 3);
+    with = {.taps = with.taps, .stride = pick(1, 3), .padding = pick(0, with.taps - 1), .dilation = pick(1, 2)};
+    const std::int64_t image = std::max(pick(1, 12), with.dilation * (with.taps - 1) + 1 - 2 * with.padding);
+    at(read.transposed ? read.of : read.in) = image;
+    at(read.transposed ? read.in : read.of) = with.positions(image);
+    if (read.taps >= 0) at(read.taps) = with.taps;
+  }
+  how.attributes = attributes_of(drawn[0], drawn[1]);
+  how.more = pick(0, 2);
   return how;
 }
 

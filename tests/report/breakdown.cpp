@@ -48,6 +48,8 @@ work kind_of(const ml::stage_program& stage, const instruction& at, ml::pass now
       return work::all_to_all;
     case ml::collective::broadcast:
       return work::broadcast;
+    case ml::collective::halo:
+      return work::halo;
     default:
       return work::copies;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Laws of sharding/collective.hpp: prices are exact, never fall with bytes, are free only for `slice` and one rank; the
-// links of a mesh are those that its rings cross.
+// Laws of sharding/collective.hpp: prices are exact, never fall with bytes, are free only for `slice`, halos of
+// nothing and one rank; the links of a mesh are those that its rings cross.
 #include <doctest/doctest.h>
 
 #include <meshloom/cluster/presets.hpp>
@@ -15,7 +15,8 @@ using namespace meshloom;
 namespace {
 
 constexpr collective kinds[] = {collective::all_reduce, collective::all_gather, collective::reduce_scatter,
-                                collective::all_to_all, collective::broadcast,  collective::slice};
+                                collective::all_to_all, collective::broadcast,  collective::halo,
+                                collective::slice};
 
 // 1 GB/s and 1 µs: a byte takes 1000 ps.
 constexpr link plain{.latency = {1'000'000}, .bytes_per_second = 1'000'000'000};
@@ -25,6 +26,7 @@ static_assert(price(collective::reduce_scatter, 4, {4000}, plain).count == 3 * (
 static_assert(price(collective::all_to_all, 4, {4000}, plain).count == 3 * (1'000'000 + 250'000));
 static_assert(price(collective::broadcast, 4, {4000}, plain).count == 2 * (1'000'000 + 4'000'000));
 static_assert(price(collective::broadcast, 5, {4000}, plain).count == 3 * (1'000'000 + 4'000'000));
+static_assert(price(collective::halo, 4, {4000}, plain).count == 2 * (1'000'000 + 2'000'000));
 static_assert(price(collective::slice, 4, {4000}, plain).count == 0);
 static_assert(price(collective::all_gather, 2, {3}, plain).count == 1'000'000 + 2000);  // rounded up to whole bytes
 static_assert(carry_time({{}, 3}, {1}).count == 333'333'333'334);                       // and picoseconds
@@ -47,6 +49,7 @@ std::int64_t oracle(collective kind, std::int64_t p, std::int64_t n, const link&
     parts = 1;
     for (std::int64_t reached = 1; reached < p; reached *= 2) ++rounds;
   }
+  if (kind == collective::halo) rounds = parts = 2;
   const std::int64_t message = divide_up(n, parts);
   return rounds * (over.latency.count + divide_up(wide{message} * 1'000'000'000'000, over.bytes_per_second));
 }
@@ -56,7 +59,7 @@ std::int64_t oracle(collective kind, std::int64_t p, std::int64_t n, const link&
 TEST_CASE("prices are the formulas, exactly") {
   std::mt19937_64 random(2);
   for (int round = 0; round < 20000; ++round) {
-    const collective kind = kinds[random() % 5];
+    const collective kind = kinds[random() % 6];
     const auto p = static_cast<std::int32_t>(2 + random() % 63);
     const auto n = static_cast<std::int64_t>(1 + (random() >> (24 + random() % 40)));  // up to 2^40
     const link over{{static_cast<std::int64_t>(random() % 100'000'000)},
@@ -67,12 +70,13 @@ TEST_CASE("prices are the formulas, exactly") {
   }
 }
 
-TEST_CASE("only a slice and a single rank are free") {
+TEST_CASE("only a slice, a halo of nothing and a single rank are free") {
   const link fastest{{0}, 9'000'000'000'000'000};
   for (const collective kind : kinds) {
     CHECK(price(kind, 1, {1'000'000}, plain).count == 0);
     for (const std::int64_t n : {0, 1, 1000}) {
-      CHECK((price(kind, 2, {n}, fastest).count == 0) == (kind == collective::slice));
+      const bool nothing = kind == collective::slice || (kind == collective::halo && n == 0);
+      CHECK((price(kind, 2, {n}, fastest).count == 0) == nothing);
     }
   }
 }
@@ -89,7 +93,7 @@ TEST_CASE("an all-reduce costs a reduce-scatter and an all-gather") {
 TEST_CASE("every collective has a name of its own") {
   std::set<std::string_view> names;
   for (const collective kind : kinds) names.insert(name_of(kind));
-  CHECK(names.size() == 6);
+  CHECK(names.size() == 7);
   CHECK(name_of(collective::all_to_all) == "all_to_all");
   CHECK(name_of(collective::slice) == "slice");
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/cost/analytic.hpp>
+#include <meshloom/graph/halo.hpp>
 
 #include <algorithm>
 
 namespace meshloom {
 namespace detail {
 
-/// Elements of the largest shard of the operator's index space: the product over indices of the largest parts.
+/// Points of work in the largest shard of the operator's index space: the product over indices of the largest parts.
 inline double largest_points(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
   double points = 1;
   for (std::size_t index = 0; index < at.indices.size(); ++index) {
@@ -16,7 +17,7 @@ inline double largest_points(const size_table& sizes, const node& at, const mesh
       if (row.kind == choice::split && row.index == static_cast<int>(index))
         extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
     }
-    points *= static_cast<double>(extent);
+    points *= points_along(at.op->op, at.attributes, static_cast<int>(index), extent);
   }
   return points;
 }
@@ -25,16 +26,35 @@ inline double moved_bytes(const graph& whole, const size_table& sizes, const nod
                           const strategy& how) {
   const record& op = *at.op;
   double moved = 0;
-  const auto add = [&](value_id id, const spec& layout) {
+  const auto add = [&](value_id id, const spec& layout, const std::vector<halo>& halos) {
     const value& entry = whole.values[id];
     const auto extents = extents_of(sizes, entry.axes);
-    moved += static_cast<double>(largest_shard(layout, mesh, extents) * size_of(entry.type));
+    moved += static_cast<double>(largest_shard(layout, mesh, extents, halos) * size_of(entry.type));
   };
   for (std::size_t k = 0; k < at.operands.size(); ++k)
-    add(at.operands[k], operand_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
+    add(at.operands[k], operand_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)),
+        halos_of(sizes, at, mesh, how, k));
   for (std::size_t k = 0; k < at.results.size(); ++k)
-    add(at.results[k], result_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)));
+    add(at.results[k], result_spec(op.op, op.choices, mesh.rank, how, static_cast<int>(k)), {});
   return moved;
+}
+
+/// What the operands' halos cost, each fetched after the other.
+inline picoseconds halo_time(const graph& whole, const size_table& sizes, const node& at, const mesh_shape& mesh,
+                             const strategy& how, const mesh_links& links) {
+  picoseconds time;
+  for (std::size_t k = 0; k < at.operands.size(); ++k) {
+    const std::vector<halo> halos = halos_of(sizes, at, mesh, how, k);
+    const value& entry = whole.values[at.operands[k]];
+    const spec layout = operand_spec(at.op->op, at.op->choices, mesh.rank, how, static_cast<int>(k));
+    for (std::size_t step = 0; step < halos.size(); ++step) {
+      const auto axis = static_cast<std::size_t>(halos[step].mesh_axis);
+      const std::int64_t lacked =
+          largest_halo(layout, mesh, extents_of(sizes, entry.axes), std::span(halos).first(step + 1));
+      time += price(collective::halo, mesh.size[axis], {lacked * size_of(entry.type)}, links.axis[axis]);
+    }
+  }
+  return time;
 }
 
 /// The largest shard of the rows over which statistics are exchanged.
@@ -60,7 +80,8 @@ MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, n
   const node& at = whole.nodes[id];
   const double computing = detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / on.flops_per_second;
   const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
-  picoseconds time = from_seconds(std::max(computing, moving)) + on.launch;
+  picoseconds time =
+      from_seconds(std::max(computing, moving)) + on.launch + detail::halo_time(whole, sizes, at, mesh, how, links);
   const std::uint8_t exchanged = exchange_axes(at.op->op, at.op->choices, mesh.rank, how);
   if (exchanged != 0) time += on.launch * at.op->op.statistic_count;  // a kernel per part
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {

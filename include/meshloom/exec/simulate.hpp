@@ -23,7 +23,8 @@ struct simulation {
 /// mesh axis, anything else by the memory it moves. `links` are those of the stage's mesh.
 picoseconds price(const stage_program& stage, const instruction& what, const device& on, const mesh_links& links);
 
-/// The buffer that a collective is about, as its price counts it: whole along its mesh axis, not a rank's part of it.
+/// The buffer that a collective is about, as its price counts it: whole along its mesh axis, not a rank's part of it; of
+/// a halo, what the rank that lacks most receives.
 bytes bytes_of_collective(const stage_program& stage, const instruction& what);
 
 /// What one rank sends or receives of a message, at most: the larger shard of its two ends.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/exec/box.hpp>
 #include <meshloom/exec/simulate.hpp>
 
 #include <algorithm>
@@ -6,10 +7,25 @@
 namespace meshloom {
 namespace detail {
 
-/// Bytes of the largest shard of a buffer: that of the first member.
+/// Bytes of the largest shard of a buffer: that of the first member, unless members hold windows, which end at the
+/// edges.
 inline bytes largest_shard_of(const stage_program& stage, buffer_id id) {
-  const view shard = shard_view(stage, stage.buffers[id], 0);
-  return {shard.count() * size_of(shard.type)};
+  const buffer& what = stage.buffers[id];
+  std::int64_t most = 0;
+  for (std::int32_t member = 0; member < (what.widened.empty() ? 1 : stage.mesh.ranks()); ++member)
+    most = std::max(most, shard_view(stage, what, member).count());
+  return {most * size_of(what.type)};
+}
+
+/// Bytes that the member which lacks most of its windows receives.
+inline bytes largest_halo_of(const stage_program& stage, const instruction& what) {
+  const buffer &from = stage.buffers[what.operands[0]], &to = stage.buffers[what.results[0]];
+  std::int64_t most = 0;
+  for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member) {
+    const box held = box_of(shard_view(stage, from, member)), wanted = box_of(shard_view(stage, to, member));
+    most = std::max(most, count(wanted) - count(overlap(held, wanted)));
+  }
+  return {most * size_of(to.type)};
 }
 
 /// Memory read and written: an operator's operands and results, as the planner counts them; what is loaded or stored on
@@ -38,7 +54,7 @@ inline double local_points(const stage_program& stage, const instruction& what) 
   for (std::size_t k = 0; k < what.results.size(); ++k) see(what.op->op.results[k], what.results[k]);
   double points = 1;
   for (int index = 0; index < what.op->op.index_count; ++index) {
-    points *= static_cast<double>(extents[static_cast<std::size_t>(index)]);
+    points *= points_along(what.op->op, what.attributes, index, extents[static_cast<std::size_t>(index)]);
   }
   return points;
 }
@@ -125,6 +141,8 @@ MESHLOOM_INLINE bytes bytes_of_collective(const stage_program& stage, const inst
       return to * ranks;
     case collective::all_to_all:
       return std::max(from, to) * ranks;
+    case collective::halo:
+      return detail::largest_halo_of(stage, what);
     default:
       return from;
   }

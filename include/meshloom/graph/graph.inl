@@ -147,6 +147,32 @@ class graph_check {
     for (std::size_t k = 0; k < at.results.size(); ++k) {
       if (has_shape(at, op.results[k], at.results[k], "result")) check_made(id, at.results[k]);
     }
+    for (std::size_t k = 0; k < static_cast<std::size_t>(op.window_count); ++k) check_window(at, op.windows[k]);
+  }
+
+  /// A stencil that exists, and as many positions and taps as it has.
+  void check_window(const node& at, const window& read) {
+    const stencil with = stencil_of(at.attributes, read.dimension);
+    const attribute_list whole_numbers = attributes_of(with, with);
+    bool sound = with.taps >= 1 && with.stride >= 1 && with.padding >= 0 && with.dilation >= 1;
+    for (std::size_t first = 0; first < whole_numbers.size(); first += 2)
+      sound = sound && at.attributes[first + static_cast<std::size_t>(read.dimension)] == whole_numbers[first];
+    const std::string here = "node " + at.name + ": along dimension " + std::to_string(read.dimension) + " its ";
+    if (!sound) {
+      return fault(here +
+                   "taps, stride, padding and dilation are not whole numbers of 1 or more, the padding 0 or more");
+    }
+    const auto extent = [&](int index) { return whole_.sizes[at.indices[static_cast<std::size_t>(index)]].extent; };
+    const std::int64_t image = extent(read.transposed ? read.of : read.in);
+    const std::int64_t positions = extent(read.transposed ? read.in : read.of);
+    if (positions != with.positions(image)) {
+      fault(here + "windows over " + std::to_string(image) + " elements have " + std::to_string(with.positions(image)) +
+            " positions, not " + std::to_string(positions));
+    }
+    if (read.taps >= 0 && extent(read.taps) != with.taps) {
+      fault(here + "kernel has " + std::to_string(extent(read.taps)) + " taps, its windows " +
+            std::to_string(with.taps));
+    }
   }
 
   bool has_shape(const node& at, const index_list& list, value_id id, const std::string& side) {

@@ -29,7 +29,7 @@ struct record {
   signature op;
   choice_table choices;
   std::uint64_t variant = 0;   ///< tells apart operators whose signatures agree, like pointwise ones of two expressions
-  double flops_per_point = 1;  ///< floating-point operations per point of the product of all its axes
+  double flops_per_point = 1;  ///< floating-point operations per point of its index space, see `points_along`
   bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
   bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};

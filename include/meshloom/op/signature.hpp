@@ -93,6 +93,8 @@ struct signature {
 struct stencil {
   std::int64_t taps = 1, stride = 1, padding = 0, dilation = 1;
 
+  constexpr bool operator==(const stencil&) const = default;
+
   /// The number of positions at which the taps lie within `extent` elements and their padding; 0 if there is none.
   constexpr std::int64_t positions(std::int64_t extent) const {
     const std::int64_t room = extent + 2 * padding - dilation * (taps - 1) - 1;
@@ -127,6 +129,20 @@ constexpr interval window_over(const stencil& shape, bool transposed, interval p
   begin = begin < 0 ? 0 : begin > extent ? extent : begin;
   end = end < begin ? begin : end > extent ? extent : end;
   return {begin, end - begin};
+}
+
+/// What index `index`, of `extent` elements, contributes to the points of an operator's index space at which there is
+/// work: nothing of its own if it is windowed, for that is where positions and taps meet; and where windows are
+/// transposed, only one tap in as many as the stride is wide meets an element.
+constexpr double points_along(const signature& op, const attribute_list& attributes, int index, std::int64_t extent) {
+  if (op.roles[static_cast<std::size_t>(index)] == role::windowed) return 1;
+  const auto elements = static_cast<double>(extent);
+  for (int k = 0; k < op.window_count; ++k) {
+    const window& read = op.windows[static_cast<std::size_t>(k)];
+    if (read.of == index && read.transposed)
+      return elements / static_cast<double>(stencil_of(attributes, read.dimension).stride);
+  }
+  return elements;
 }
 
 /// Axes of an operand, as a type: `at<0, 1, 2>`.

@@ -116,16 +116,24 @@ constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& ta
   return mask;
 }
 
-/// True if a strategy takes rows of the table that go together.
-constexpr bool is_legal(const choice_table& table, int mesh_rank, const strategy& how) {
+/// The index that reads windows and is split by more than one mesh axis, which is not legal; −1 if there is none.
+constexpr int crowded_index(const choice_table& table, int mesh_rank, const strategy& how) {
   for (int a = 0; a < mesh_rank; ++a) {
     const std::uint8_t row = how.row[static_cast<std::size_t>(a)];
-    if (row >= table.count) return false;
     for (int b = 0; b < a; ++b) {
-      if (how.row[static_cast<std::size_t>(b)] == row && table.rows[row].windowed >= 0) return false;
+      const bool same = how.row[static_cast<std::size_t>(b)] == row;
+      if (same && table.rows[row].windowed >= 0) return table.rows[row].index;
     }
   }
-  return true;
+  return -1;
+}
+
+/// True if a strategy takes rows of the table that go together.
+constexpr bool is_legal(const choice_table& table, int mesh_rank, const strategy& how) {
+  for (int axis = 0; axis < mesh_rank; ++axis) {
+    if (how.row[static_cast<std::size_t>(axis)] >= table.count) return false;
+  }
+  return crowded_index(table, mesh_rank, how) < 0;
 }
 
 /// Calls `visit(strategy)` for every legal strategy on a mesh of `mesh_rank` axes; distinct cut orders are visited only

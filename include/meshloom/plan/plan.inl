@@ -214,8 +214,13 @@ inline void check_strategies(const graph& whole, const stage_plan& stage, std::v
     for (int axis = 0; axis < max_mesh_rank; ++axis) {
       known = known && how.row[static_cast<std::size_t>(axis)] < (axis < stage.mesh.rank ? at.op->choices.count : 1);
     }
+    const int crowded = known ? crowded_index(at.op->choices, stage.mesh.rank, how) : -1;
     if (!known) {
       faults.push_back("operator " + at.name + ": its strategy is not in its table");
+    } else if (crowded >= 0) {
+      faults.push_back("operator " + at.name + ": two mesh axes split " +
+                       whole.sizes[at.indices[static_cast<std::size_t>(crowded)]].name +
+                       ", which reads windows; leave it to one of them");
     } else if (how.order >= cut_orders.size() || !is_first_order(at.op->choices, stage.mesh.rank, how)) {
       faults.push_back("operator " + at.name + ": its order of cuts is not in its table");
     }

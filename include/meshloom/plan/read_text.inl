@@ -365,7 +365,14 @@ class plan_reader {
     for (std::size_t axis = 0; axis < parts.size(); ++axis) {
       if (!read_row(whole_.nodes[id], parts[axis], how.row[axis])) return false;
     }
-    return read_order(whole_.nodes[id], order, how);
+    const node& at = whole_.nodes[id];
+    const int crowded = crowded_index(at.op->choices, stage_.mesh.rank, how);
+    if (crowded >= 0) {
+      return fail(name + ": two mesh axes split " +
+                  quoted(word_of(whole_.sizes[at.indices[static_cast<std::size_t>(crowded)]].name)) +
+                  ", which reads windows; leave it to one of them");
+    }
+    return read_order(at, order, how);
   }
 
   bool read_row(const node& at, std::string_view text, std::uint8_t& row) {

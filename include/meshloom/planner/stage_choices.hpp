@@ -9,6 +9,7 @@
 #pragma once
 
 #include <meshloom/cost/analytic.hpp>
+#include <meshloom/graph/halo.hpp>
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/intra_problem.hpp>
 #include <meshloom/planner/read_value.hpp>

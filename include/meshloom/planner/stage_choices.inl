@@ -132,7 +132,7 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
     return;
   }
   std::vector<picoseconds> cost;
-  std::vector<bytes> size;
+  std::vector<bytes> size, windows;
   for (const strategy& how : each.options) {
     cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
                    (std::int64_t{each.copies} * micro_batches_));
@@ -141,9 +141,12 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
     for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
       results += size_of_shard(whole_.nodes[id].results[k], result_spec_in(whole_, stage_, id, k));
     size.push_back(results);
+    windows.push_back(bytes_of_windows(whole_, sizes_, id, stage_.mesh, how));
   }
   each.number = add_choice(std::move(cost));
   add_size(each.number, std::move(size), each.when, last_read(id) + 1);
+  if (std::count(windows.begin(), windows.end(), bytes{}) < std::ssize(windows))
+    add_size(each.number, std::move(windows), each.when, each.when + 1);
 }
 
 MESHLOOM_INLINE std::int32_t stage_choices::last_read(node_id id) const {

@@ -83,6 +83,18 @@ class reference_referee {
     for (int axis = 0; axis < what.rank; ++axis) {
       if (what.global[static_cast<std::size_t>(axis)] < 0) fault(name, " has a negative extent");
     }
+    for (const halo& each : what.widened) {
+      const stencil& with = each.shape;
+      const bool split = each.axis >= 0 && each.mesh_axis >= 0 && each.mesh_axis < stage.mesh.rank &&
+                         what.layout.on(each.mesh_axis) == placement{placement::split, each.axis};
+      const auto cuts = what.layout.cuts();
+      const auto same = [&](const auto& other) { return other.axis == each.axis; };
+      const bool once = std::count_if(cuts.begin(), cuts.end(), same) == 1 &&
+                        std::count_if(what.widened.begin(), what.widened.end(), same) == 1;
+      const bool sound = with.taps > 0 && with.stride > 0 && with.dilation > 0 && with.padding >= 0;
+      if (!split || !once) fault(name, " holds windows along an axis that is not split once");
+      if (!sound || each.readers < 0) fault(name, " holds windows that no index reads");
+    }
   }
 
   void check_instruction(std::size_t s, const stage_program& stage, pass now, const instruction& at) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/program/check_instructions.hpp>
+#include <meshloom/program/check_windows.hpp>
 #include <meshloom/program/place.hpp>
 
 #include <algorithm>
@@ -16,6 +17,11 @@ inline placement placed_by(const choice& row, const signature& op, const index_l
   if (row.kind == choice::whole) return {};
   for (std::int8_t axis = 0; axis < axes.count; ++axis) {
     if (axes.at[static_cast<std::size_t>(axis)] == row.index) return {placement::split, axis};
+  }
+  for (int k = 0; k < op.window_count; ++k) {
+    const window& read = op.windows[static_cast<std::size_t>(k)];
+    const int axis = read.of == row.index ? axes.find(read.in) : -1;
+    if (axis >= 0) return {placement::split, static_cast<std::int8_t>(axis)};
   }
   const bool contracted = op.roles[static_cast<std::size_t>(row.index)] == role::contracted;
   return is_result && contracted ? placement{placement::partial_sum, -1} : placement{};
@@ -45,7 +51,8 @@ class operator_referee {
       rows_[axis] = row_on(static_cast<int>(axis));
       if (rows_[axis] == nullptr) return why_no_row(static_cast<int>(axis));
     }
-    return check_places();
+    const std::string lacking = windows_fault(stage_, at_);
+    return lacking.empty() ? check_places() : lacking;
   }
 
   /// The mesh axes (bit mask) that split an axis of which shards exchange statistics.
@@ -296,6 +303,10 @@ class instruction_referee {
       fault(at, "exchanges statistics that no operator asks for");
     } else if (at.operands.size() != operands || at.results.size() != results || !at.exchanged.empty()) {
       fault(at, "moves ", at.operands.size(), " values to ", at.results.size());
+    } else if (at.kind == instruction::redistribute && at.how == collective::halo) {
+      fault(at, halo_fault(stage_, at));
+    } else if (has_windows(stage_, at)) {
+      fault(at, "moves windows of a tensor, which only operators read");
     } else if (at.kind == instruction::redistribute) {
       fault(at, check_reshard(at));
     } else if (at.kind == instruction::load) {
@@ -385,6 +396,9 @@ inline void check_ends(const program& whole, std::size_t number, std::vector<std
   if (from.rank != to.rank || from.global != to.global || from.type != to.type) {
     faults.push_back(sentence(place_of(number, moved), ": sends ", from.name, " and receives ", to.name,
                               ", which is another tensor"));
+  }
+  if (!from.widened.empty() || !to.widened.empty()) {
+    faults.push_back(sentence(place_of(number, moved), ": sends or receives windows of a tensor"));
   }
   if (from.layout.has_partial() || to.layout.has_partial()) {
     faults.push_back(sentence(place_of(number, moved), ": sends or receives a pending sum"));

@@ -54,7 +54,7 @@ class memory_referee {
 
   // --- places --------------------------------------------------------------------------------------------------------
 
-  /// Bytes of the largest shard: every cut leaves its first part no smaller than the others.
+  /// Bytes of the largest shard: every cut leaves its first part no smaller than the others, but windows end at edges.
   std::int64_t exact_size(const buffer& what) const {
     std::int64_t size = size_of(what.type);
     for (int axis = 0; axis < what.rank; ++axis) {
@@ -63,9 +63,19 @@ class memory_referee {
         const std::int64_t parts = stage_.mesh.size[static_cast<std::size_t>(each.mesh_axis)];
         if (each.axis == axis) extent = (extent + parts - 1) / parts;
       }
+      for (const halo& each : what.widened) {
+        if (each.axis == axis) extent = widest_window(what, axis);
+      }
       size *= extent;
     }
     return size;
+  }
+
+  std::int64_t widest_window(const buffer& what, int axis) const {
+    std::int64_t most = 0;
+    for (std::int32_t member = 0; member < stage_.mesh.ranks(); ++member)
+      most = std::max(most, shard_view(stage_, what, member).extent[axis]);
+    return most;
   }
 
   void check_place(buffer_id id) {
@@ -75,6 +85,9 @@ class memory_referee {
     if (what.size.count < exact || what.size.count >= exact + arena_alignment ||
         what.size.count % arena_alignment != 0) {
       fault(here, " has ", what.size.count, " bytes for a shard of ", exact);
+    }
+    if (!what.widened.empty() && what.where != memory::transient) {
+      fault(here, " holds windows, but is not of one pass");
     }
     if (what.offset.count % arena_alignment != 0) fault(here, " begins at ", what.offset.count, ", off the alignment");
     if (what.offset.count < 0 || what.offset.count + what.size.count > region) {

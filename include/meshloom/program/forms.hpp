@@ -61,6 +61,8 @@ class form_maker {
                        const spec& layout, memory where);
   /// One step of a reshard, from buffer to buffer; returns `to`.
   buffer_id emit_reshard(const instance& what, buffer_id from, const reshard_step& step, buffer_id to);
+  /// A buffer of this pass with what is in `from` and the halo around it.
+  buffer_id widen(const instance& what, buffer_id from, const halo& lacked);
   /// The first spec in which a value exists here, with pending reductions done.
   spec without_partial(const instance& what) const;
   /// "blocks[3].residual.linear.weight".

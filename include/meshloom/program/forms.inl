@@ -4,6 +4,15 @@
 #include <algorithm>
 
 namespace meshloom {
+namespace detail {
+
+inline bytes aligned_size(const buffer& what, const mesh_shape& mesh) {
+  const std::span extents(what.global.data(), static_cast<std::size_t>(what.rank));
+  const std::int64_t exact = largest_shard(what.layout, mesh, extents, what.widened) * size_of(what.type);
+  return {(exact + arena_alignment - 1) / arena_alignment * arena_alignment};
+}
+
+}  // namespace detail
 
 MESHLOOM_INLINE form_maker::form_maker(const graph& whole, const plan& made, const stage_plan& stage,
                                        const mesh_links& links)
@@ -28,8 +37,7 @@ MESHLOOM_INLINE buffer_id form_maker::add_buffer(const std::string& name, const 
               .size = {},
               .offset = {}};
   std::copy(extents.begin(), extents.end(), made.global.begin());
-  const std::int64_t exact = largest_shard(layout, stage_.mesh, extents) * size_of(type);
-  made.size = {(exact + arena_alignment - 1) / arena_alignment * arena_alignment};
+  made.size = detail::aligned_size(made, stage_.mesh);
   return out.buffers.add(std::move(made));
 }
 
@@ -89,6 +97,21 @@ MESHLOOM_INLINE buffer_id form_maker::emit_reshard(const instance& what, buffer_
                     .how = step.kind,
                     .mesh_axis = step.mesh_axis,
                     .combine = step.combine});
+  return to;
+}
+
+MESHLOOM_INLINE buffer_id form_maker::widen(const instance& what, buffer_id from, const halo& lacked) {
+  buffer wide = out.buffers[from];
+  wide.where = memory::transient;
+  wide.widened.push_back(lacked);
+  wide.size = detail::aligned_size(wide, stage_.mesh);
+  const buffer_id to = out.buffers.add(std::move(wide));
+  body().push_back({.kind = instruction::redistribute,
+                    .name = name_of_instance(what),
+                    .operands = {from},
+                    .results = {to},
+                    .how = collective::halo,
+                    .mesh_axis = lacked.mesh_axis});
   return to;
 }
 

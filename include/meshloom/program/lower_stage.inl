@@ -124,7 +124,11 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
                    .again = at.when == phase::forward && make_.now == pass::backward};
   if (whole_.regions[at.region].repeated) next.name = make_.name_of_instance({at.results.front(), here.copy});
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
-    next.operands.push_back(make_.need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, plan_, id, k)));
+    const instance what = resolve(whole_, at.operands[k], here);
+    buffer_id read = make_.need(what, operand_spec_in(whole_, plan_, id, k));
+    for (const halo& lacked : halos_of(sizes_, at, plan_.mesh, plan_.strategies[id], k))
+      read = make_.widen(what, read, lacked);
+    next.operands.push_back(read);
   }
   next.adds = accumulates_directly(id, here);
   for (std::size_t k = 0; k < at.results.size(); ++k) next.results.push_back(result_buffer(id, here, k, next));

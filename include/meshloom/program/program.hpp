@@ -7,6 +7,7 @@
 // allocated, exactly.
 #pragma once
 
+#include <meshloom/graph/halo.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/schedule/loops.hpp>
 #include <meshloom/sharding/collective.hpp>
@@ -22,6 +23,7 @@ struct buffer {
   std::array<std::int64_t, max_rank> global{};  ///< extents of the whole tensor (of one micro-batch)
   dtype type = dtype::f32;
   spec layout = {};
+  std::vector<halo> widened = {};  ///< along these axes ranks hold windows, for one operator to read
   memory where = memory::transient;
   bytes size = {};    ///< of the largest shard, rounded up to `arena_alignment`
   bytes offset = {};  ///< in its region

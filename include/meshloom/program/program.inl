@@ -17,9 +17,12 @@ MESHLOOM_INLINE view shard_view(const stage_program& stage, const buffer& what, 
   shard.type = what.type;
   const mesh_coordinates at = coordinates_of(stage.mesh, member);
   for (int axis = 0; axis < what.rank; ++axis) {
-    const interval part =
-        shard_interval(what.layout, stage.mesh, at, axis, what.global[static_cast<std::size_t>(axis)]);
-    shard.global[axis] = what.global[static_cast<std::size_t>(axis)];
+    const std::int64_t global = what.global[static_cast<std::size_t>(axis)];
+    interval part = shard_interval(what.layout, stage.mesh, at, axis, global);
+    for (const halo& each : what.widened) {
+      if (each.axis == axis) part = window_of(each, stage.mesh, at[static_cast<std::size_t>(each.mesh_axis)], global);
+    }
+    shard.global[axis] = global;
     shard.origin[axis] = part.origin;
     shard.extent[axis] = part.extent;
   }

@@ -22,16 +22,17 @@ enum class work : std::uint8_t {
   reduce_scatter,
   all_to_all,
   broadcast,
+  halo,      ///< what neighbours read of each other's parts
   copies,    ///< within a rank: inputs and results, slices, sums over micro-batches
   messages,  ///< to and from other stages, once both ends have come to them
   waiting,   ///< for the other end of a message, and for the last stage to end
 };
-inline constexpr std::size_t work_count = 12;
+inline constexpr std::size_t work_count = 13;
 
 constexpr std::string_view name_of(work kind) {
-  constexpr std::string_view names[] = {"products",   "other operators", "recomputed",     "updates",
-                                        "all_reduce", "all_gather",      "reduce_scatter", "all_to_all",
-                                        "broadcast",  "copies",          "messages",       "waiting"};
+  constexpr std::string_view names[] = {"products",   "other operators", "recomputed", "updates",   "all_reduce",
+                                        "all_gather", "reduce_scatter",  "all_to_all", "broadcast", "halo",
+                                        "copies",     "messages",        "waiting"};
   return names[static_cast<int>(kind)];
 }
 

@@ -17,8 +17,8 @@ MESHLOOM_INLINE work work_of(const instruction& what, pass when) {
     return what.op->op.name == "dot" ? work::products : work::other_operators;
   }
   if (copies || (what.kind != instruction::exchange && what.kind != instruction::redistribute)) return work::copies;
-  constexpr work kinds[] = {work::all_reduce, work::all_gather, work::reduce_scatter,
-                            work::all_to_all, work::broadcast,  work::copies};
+  constexpr work kinds[] = {work::all_reduce, work::all_gather, work::reduce_scatter, work::all_to_all, work::broadcast,
+                            work::copies,     work::halo};
   return kinds[static_cast<std::size_t>(what.how)];
 }
 

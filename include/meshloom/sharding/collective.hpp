@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The collectives that move a sharded tensor, their alpha-beta price, and the link that each axis of a mesh crosses.
-// Law: a price never falls when bytes grow, and is zero only for `slice` (a rank keeps a part of what it has) and for a
-// single rank.
+// Law: a price never falls when bytes grow, and is zero only for `slice` (a rank keeps a part of what it has), for a
+// halo of nothing, and for a single rank.
 // Source: Thakur, Rabenseifner and Gropp 2005, "Optimization of collective communication operations in MPICH".
 #pragma once
 
@@ -16,25 +16,28 @@
 
 namespace meshloom {
 
-enum class collective : std::uint8_t { all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, slice };
+enum class collective : std::uint8_t { all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, slice, halo };
 
 constexpr std::string_view name_of(collective kind) {
-  constexpr std::string_view names[] = {"all_reduce", "all_gather", "reduce_scatter",
-                                        "all_to_all", "broadcast",  "slice"};
+  constexpr std::string_view names[] = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast",
+                                        "slice",      "halo"};
   return names[static_cast<int>(kind)];
 }
 
 /// The time of a collective among p = `ranks` ranks, where `largest` = n is the size of the whole buffer: the one that
-/// is reduced, gathered, scattered, exchanged or broadcast, not a rank's part of it. Every collective is a number of
-/// rounds in which each rank sends one message; a round costs α + message/β, rounded up, and at least a picosecond.
+/// is reduced, gathered, scattered, exchanged or broadcast, not a rank's part of it; of a halo, what the rank that
+/// lacks most receives. Every collective is a number of rounds in which each rank sends one message; a round costs α +
+/// message/β, rounded up, and at least a picosecond.
 ///   all_reduce       2(p−1) rounds of n/p    a ring: a reduce-scatter, then an all-gather
 ///   all_gather        (p−1) rounds of n/p    a ring
 ///   reduce_scatter    (p−1) rounds of n/p    a ring, or pairwise exchange, which costs the same
 ///   all_to_all        (p−1) rounds of n/p²   pairwise exchange
 ///   broadcast       ⌈log₂ p⌉ rounds of n     a binomial tree
+///   halo                   2 rounds of n/2    one message each way, to the neighbours
 /// The arithmetic of a reduction (the source's γ) is taken as hidden behind the messages.
 constexpr picoseconds price(collective kind, std::int32_t ranks, bytes largest, const link& over) {
-  if (kind == collective::slice || ranks <= 1) return {};
+  const bool nothing = kind == collective::halo && largest.count == 0;
+  if (kind == collective::slice || ranks <= 1 || nothing) return {};
   const auto rounds = [&](std::int64_t count, std::int64_t parts) {
     const bytes message{largest.count / parts + (largest.count % parts > 0 ? 1 : 0)};
     return count * std::max(over.latency + carry_time(over, message), picoseconds{1});
@@ -48,6 +51,8 @@ constexpr picoseconds price(collective kind, std::int32_t ranks, bytes largest, 
       return rounds(p - 1, p * p);
     case collective::broadcast:
       return rounds(doublings, 1);
+    case collective::halo:
+      return rounds(2, 2);
     default:
       return rounds(p - 1, p);
   }
