@@ -5,6 +5,7 @@
 
 // What is trained: axes, layers, losses, optimizers, and their trace into a graph.
 #include <meshloom/model/gpt.hpp>
+#include <meshloom/model/image.hpp>
 #include <meshloom/model/training.hpp>
 
 // Where: clusters, by name, from a file, or this machine.
@@ -34,4 +35,5 @@
 #include <meshloom/report/timeline.hpp>
 #include <meshloom/report/why_infeasible.hpp>
 #include <meshloom/train/draw.hpp>
+#include <meshloom/train/images.hpp>
 #include <meshloom/train/text.hpp>

@@ -30,12 +30,14 @@ using spread = op::broadcast<at<1>, matrix>;
 
 }  // namespace
 
-using all_kernels =
-    meshloom::operators<gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
-                        op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>,
-                        op::layer_norm_gradient_weights<2>, op::softmax<2, false>, op::softmax<2, true>,
-                        op::softmax_gradient<2>, op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>,
-                        op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>>;
+using all_kernels = meshloom::operators<
+    gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
+    op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>, op::layer_norm_gradient_weights<2>,
+    op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>, op::cross_entropy<1>,
+    op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::moving_average<2>, op::batch_norm<2>,
+    op::batch_norm_gradient<2>, op::batch_norm_inference<2>, op::batch_norm_inference_gradient_input<2>,
+    op::batch_norm_inference_gradient_weights<2>, op::batch_norm<3, 2>, op::max_pool, op::max_pool_gradient,
+    op::average_pool, op::average_pool_gradient, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>>;
 
 template struct meshloom::cuda_kernels<all_kernels>;
 

@@ -52,6 +52,13 @@ void add_others(collector& into) {
   into.add<op::layer_norm<1>>();
   into.add<op::layer_norm<2>>();
   into.add<op::cross_entropy<1>>();
+  into.add<op::batch_norm<2>>();
+  into.add<op::batch_norm<4>>();
+  into.add<op::batch_norm<3, 2>>();
+  into.add<op::batch_norm_inference<2>>();
+  into.add<op::batch_norm_inference<4, 2>>();
+  into.add<op::moving_average<1>>();
+  into.add<op::moving_average<2>>();
 }
 
 }  // namespace

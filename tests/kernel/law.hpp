@@ -28,6 +28,7 @@ struct trial {
   int range = -1;              ///< the index whose values they are
   std::uint32_t positive = 0;  ///< operands (bit mask) that are not negative
   std::uint64_t step = 0;
+  std::uint64_t micro_batches = 1;
   bool accumulate = false;
 };
 
@@ -102,6 +103,7 @@ struct case_of_call {
     for (std::size_t k = 0; k < statistics.size(); ++k) with.exchanged[k] = statistics[k].seen;
     std::copy(how.attributes.begin(), how.attributes.end(), with.attribute);
     with.step = how.step;
+    with.micro_batches = how.micro_batches;
     with.accumulate = how.accumulate;
   }
 

@@ -2,6 +2,7 @@
 // All kernels, in reading order.
 #pragma once
 
+#include <meshloom/kernel/batch_norm.hpp>     // and its gradients
 #include <meshloom/kernel/call.hpp>           // what a kernel is told
 #include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
 #include <meshloom/kernel/contraction.hpp>    // dot as matrix products
@@ -12,10 +13,15 @@
 #include <meshloom/kernel/lookup.hpp>         // and its gradient
 #include <meshloom/kernel/math.hpp>           // branch-free exp, tanh, log, erf, sqrt
 #include <meshloom/kernel/pointwise.hpp>      // fused expressions, broadcast, fill
+#include <meshloom/kernel/pooling.hpp>        // the largest or the mean of a window
 #include <meshloom/kernel/random.hpp>         // numbers by counter, initial parameters
 #include <meshloom/kernel/reference.hpp>      // every operator again, obviously right
 #include <meshloom/kernel/rows.hpp>           // a team per row
 #include <meshloom/kernel/softmax.hpp>        // and its gradient
 #include <meshloom/kernel/sum.hpp>            // sums over any axes
 #include <meshloom/kernel/team.hpp>           // who runs it
-#include <meshloom/kernel/update.hpp>         // sgd and adamw
+#include <meshloom/kernel/update.hpp>         // sgd, adamw, averages
+
+// The references of families of operators.
+#include <meshloom/kernel/reference_batch_norm.hpp>
+#include <meshloom/kernel/reference_pooling.hpp>
