@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast the kernels are on one core: memory-bound kernels as a share of the copy bandwidth of the same run, matrix
-// products in GF/s. Bytes are those that must move: every operand read once, every result written once.
+// products in GF/s. Bytes are those that must move: every operand read once (what must be known as a whole before it is
+// worked on, twice), every result written once.
 // Copy and kernels take turns, so that neighbours on a shared machine disturb both alike, and each starts with caches
 // full of other data, as in a training step. Times are CPU time of this thread, figures are medians. Build with -O3
 // -march=native, and with a CBLAS to compare its products. `--json` prints one object per line.
@@ -90,6 +91,7 @@ struct workload {
   array x{{rows, columns}, 0}, y{{rows, columns}, 1}, dy{{rows, columns}, 2}, dx{{rows, columns}, 3};
   array first{{rows, columns}, 4}, second{{rows, columns}, 5}, shares{{rows, columns}, 6};
   array gain{{columns}, 7}, bias{{columns}, 8}, dgain{{columns}, 9}, dbias{{columns}, 10};
+  array center{{columns}, 16}, spread{{columns}, 17};
   array mean{{rows}, 11}, rstd{{rows}, 12}, loss{{rows}, 13}, logsum{{rows}, 14}, total{{}, 15};
   std::vector<std::int32_t> target;
   ml::view targets;
@@ -99,6 +101,7 @@ struct workload {
     targets.data = target.data();
     targets.type = ml::dtype::i32;
     for (float& moment : second.values) moment *= moment;
+    for (float& variance : spread.values) variance *= variance;
   }
 };
 
@@ -166,6 +169,15 @@ std::vector<memory_bound> memory_cases(workload& w) {
        kernel<ml::op::layer_norm_gradient_input<2>>(make_call({dy, x, w.gain.seen, mean, rstd}, {dx}, {1e-5}))},
       {"layer_norm_gradient_weights", 2 * all, 0.7,
        kernel<ml::op::layer_norm_gradient_weights<2>>(make_call({dy, x, mean, rstd}, {w.dgain.seen, w.dbias.seen}))},
+      {"batch_norm", 3 * all, 0.7,  // x twice: statistics are known when all of it has been read
+       kernel<ml::op::batch_norm<2>>(
+           make_call({x, w.gain.seen, w.bias.seen}, {y, w.center.seen, w.spread.seen}, {1e-5}))},
+      {"batch_norm_gradient", 5 * all, 0.7,  // dy and x twice
+       kernel<ml::op::batch_norm_gradient<2>>(
+           make_call({dy, x, w.gain.seen, w.center.seen, w.spread.seen}, {dx, w.dgain.seen, w.dbias.seen}, {1e-5}))},
+      {"batch_norm_inference", 2 * all, 0.7,
+       kernel<ml::op::batch_norm_inference<2>>(
+           make_call({x, w.gain.seen, w.bias.seen, w.center.seen, w.spread.seen}, {y}, {1e-5}))},
       {"softmax", 2 * all, 0.5, kernel<ml::op::softmax<2, false>>(make_call({x}, {w.shares.seen}, {0.125}))},
       {"softmax_gradient", 3 * all, 0.5,
        kernel<ml::op::softmax_gradient<2>>(make_call({dy, w.shares.seen}, {dx}, {0.125}))},

@@ -6,6 +6,7 @@
 // What is trained: axes, layers, losses, optimizers, and their trace into a graph.
 #include <meshloom/model/convolution.hpp>
 #include <meshloom/model/gpt.hpp>
+#include <meshloom/model/image.hpp>
 #include <meshloom/model/moe.hpp>
 #include <meshloom/model/training.hpp>
 
@@ -36,4 +37,5 @@
 #include <meshloom/report/timeline.hpp>
 #include <meshloom/report/why_infeasible.hpp>
 #include <meshloom/train/draw.hpp>
+#include <meshloom/train/images.hpp>
 #include <meshloom/train/text.hpp>

@@ -36,7 +36,10 @@ using all_kernels = meshloom::operators<
     op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>, op::cross_entropy<1>,
     op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>, op::route<1, 1>,
     op::route<1, 2>, op::route_gradient<1, 2, true>, op::route_gradient<1, 1, false>, op::dispatch<1, false>,
-    op::dispatch<1, true>, op::combine<1, false>, op::combine<1, true>, op::combine_gradient_weight<1>>;
+    op::dispatch<1, true>, op::combine<1, false>, op::combine<1, true>, op::combine_gradient_weight<1>,
+    op::moving_average<2>, op::batch_norm<2>, op::batch_norm_gradient<2>, op::batch_norm_inference<2>,
+    op::batch_norm_inference_gradient_input<2>, op::batch_norm_inference_gradient_weights<2>, op::batch_norm<3, 2>,
+    op::max_pool, op::max_pool_gradient, op::average_pool, op::average_pool_gradient>;
 
 template struct meshloom::cuda_kernels<all_kernels>;
 

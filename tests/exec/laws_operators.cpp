@@ -56,6 +56,13 @@ void add_others(collector& into) {
   into.add<op::route<2, 2>>();
   into.add<op::dispatch<1, true>>();
   into.add<op::dispatch<2, false>>();
+  into.add<op::batch_norm<2>>();
+  into.add<op::batch_norm<4>>();
+  into.add<op::batch_norm<3, 2>>();
+  into.add<op::batch_norm_inference<2>>();
+  into.add<op::batch_norm_inference<4, 2>>();
+  into.add<op::moving_average<1>>();
+  into.add<op::moving_average<2>>();
 }
 
 }  // namespace

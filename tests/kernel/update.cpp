@@ -19,6 +19,15 @@ void check_updates() {
   }
 }
 
+/// Averages the sum of all micro-batches.
+struct sum_for_mean : meshloom::moving_average_kernel {
+  template <class Element, class Team>
+  static void run(Team team, std::int64_t which, meshloom::call with) {
+    with.micro_batches = 1;
+    moving_average_kernel::run<Element>(team, which, with);
+  }
+};
+
 /// Counts steps from 0, so that the first correction divides by 0.
 struct late : meshloom::adamw_kernel {
   template <class Element, class Team>
@@ -66,4 +75,32 @@ TEST_CASE("the law rejects an AdamW that counts steps from 0") {
   const law::trial how{.extent = {9}, .attributes = {1e-2, 0.9, 0.999, 1e-8, 0.1}, .positive = 1u << 3, .step = 3};
   CHECK(law::holds<meshloom::op::adamw<1>, float>(how));
   CHECK_FALSE(law::holds<meshloom::op::adamw<1>, float, late>(how));
+}
+
+TEST_CASE("moving averages equal the reference, of any number of micro-batches") {
+  for (int round = 0; round < 20; ++round) {
+    law::trial how = law::lengths(2);
+    how.attributes = {0.1, static_cast<double>(law::pick(0, 40))};
+    how.micro_batches = static_cast<std::uint64_t>(law::pick(1, 4));
+    CHECK(law::holds<meshloom::op::moving_average<2>, float>(how));
+    CHECK(law::holds<meshloom::op::moving_average<2>, double>(how));
+  }
+  law::trial how{.extent = {5, 7}, .attributes = {0.1, 12}, .micro_batches = 3};
+  CHECK_FALSE(law::holds<meshloom::op::moving_average<2>, double, sum_for_mean>(how));
+}
+
+// Two micro-batches of 3 rows observed the biased variances 2 and 4: their mean is 3, unbiased 3 · 3/2 = 4.5.
+TEST_CASE("a moving average of variances corrects what micro-batches observe") {
+  double p = 1, observed = 6;
+  meshloom::call with;
+  const auto see = [](double* data) {
+    return meshloom::view{
+        .data = data, .extent = {1}, .stride = {1}, .global = {1}, .rank = 1, .type = meshloom::dtype::f64};
+  };
+  with.operand[0] = with.result[0] = see(&p);
+  with.operand[1] = see(&observed);
+  with.attribute[0] = 0.1, with.attribute[1] = 6;
+  with.micro_batches = 2;
+  meshloom::run_on_host<meshloom::moving_average_kernel, double>(with);
+  CHECK(p == doctest::Approx(1 + 0.1 * (4.5 - 1)));
 }

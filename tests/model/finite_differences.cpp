@@ -4,6 +4,7 @@
 #include "trial.hpp"
 
 #include <meshloom/model/convolution.hpp>
+#include <meshloom/model/image.hpp>
 #include <meshloom/model/moe.hpp>
 
 #include <doctest/doctest.h>
@@ -239,6 +240,59 @@ auto convolved_images() {
                   .precision = double{}};
 }
 
+struct channel;
+struct pooled_high;
+struct pooled_wide;
+struct last_high;
+struct last_wide;
+using feature = keys<channel>;
+
+/// Convolution by one element, batch normalisation of both kinds, and pooling of both kinds.
+struct image_layers {
+  static constexpr std::string_view name = "image_layers";
+
+  auto operator()(auto& scope, const tensor<batch, high, wide, channel>& x) const {
+    const initial start{initial::normal, 0.5};
+    const auto mixed = dot<channel>(scope, x, scope.template parameter<channel, feature>("mix", start));
+    const auto normal = batch_norm_of(scope, mixed, scope.template parameter<feature>("gain", start),
+                                      scope.template parameter<feature>("bias", start), 1e-2);
+    const auto smaller = max_pool<pooled_high, pooled_wide>(scope, normal.value, {.taps = 3, .stride = 2, .padding = 1},
+                                                            {.taps = 2, .dilation = 2});
+    const auto mean = rename<channel, feature>(sum<batch, high, wide>(scope, x, 0.1));  // has no gradient
+    const auto frozen = batch_norm_inference_of(scope, smaller, scope.template parameter<feature>("frozen_gain", start),
+                                                scope.template parameter<feature>("frozen_bias", start), mean,
+                                                evaluate(scope, exp_of(mean)), 1e-2);
+    const auto last = average_pool<last_high, last_wide>(scope, frozen, {.taps = 2, .padding = 1},
+                                                         {.taps = 3, .stride = 2, .padding = 1});
+    return dot<feature>(scope, sum<last_high, last_wide>(scope, last),
+                        scope.template parameter<feature, vocab>("head", start));
+  }
+};
+
+/// Batch normalisation of two axes of features.
+struct grouped_norm {
+  static constexpr std::string_view name = "grouped_norm";
+
+  auto operator()(auto& scope, const tensor<batch, embed>& x) const {
+    const initial start{initial::normal, 0.5};
+    const auto groups = dot<embed>(scope, x, scope.template parameter<embed, heads, head>("mix", start));
+    const auto normal = batch_norm_of(scope, groups, scope.template parameter<heads, head>("gain", start),
+                                      scope.template parameter<heads, head>("bias", start), 1e-2);
+    return dot<heads, head>(scope, normal.value, scope.template parameter<heads, head, vocab>("head", start));
+  }
+};
+
+auto images() {
+  return training{.model = image_layers{},
+                  .loss = cross_entropy<vocab>{},
+                  .optimizer = subtract_gradient,
+                  .sizes = sizes{size<batch>{3}, size<high>{7}, size<wide>{5}, size<channel>{3}, size<pooled_high>{4},
+                                 size<pooled_wide>{3}, size<last_high>{5}, size<last_wide>{2}, size<vocab>{classes}},
+                  .input = tensor<batch, high, wide, channel>{},
+                  .target = integers<batch>{},
+                  .precision = double{}};
+}
+
 /// x + x, with the gradient of x.
 struct crooked {
   using list = meshloom::at<0, 1>;
@@ -305,6 +359,21 @@ TEST_CASE("gradients of routes, their weights and balance, and of experts, whole
     CHECK(loss_of_parameters(with_experts(layer{}), how).fault() == "");
     CHECK(loss_of_parameters(with_experts(layer{.choices = 1, .capacity_factor = 2, .group = 3}), how).fault() == "");
   }
+}
+
+TEST_CASE("gradients of batch norms and pooling") {
+  loss_of_parameters model(images());
+  CHECK(model.parameters() == 6);
+  CHECK(model.fault() == "");
+  loss_of_parameters grouped(training{.model = grouped_norm{},
+                                      .loss = cross_entropy<vocab>{},
+                                      .optimizer = subtract_gradient,
+                                      .sizes = all_sizes,
+                                      .input = tensor<batch, embed>{},
+                                      .target = integers<batch>{},
+                                      .precision = double{}});
+  CHECK(grouped.parameters() == 4);
+  CHECK(grouped.fault() == "");
 }
 
 TEST_CASE("a wrong gradient is noticed") {

@@ -18,7 +18,8 @@ struct call {
   double attribute[max_attributes] = {};
   std::uint64_t step = 0;  ///< optimizer steps done before this one
   std::uint64_t micro_batch = 0;
-  std::uint64_t number = 0;  ///< stable number of the operator (and copy of its layer) in the model
+  std::uint64_t micro_batches = 1;  ///< of a step
+  std::uint64_t number = 0;         ///< stable number of the operator (and copy of its layer) in the model
   std::int32_t part = all_parts;
   bool accumulate = false;  ///< add to the results instead of overwriting them (kernels that say so)
 };

@@ -37,7 +37,9 @@ struct space {
     const double before = may_accumulate && with.accumulate ? result(which, at) : 0;
     const view& shard = with.result[which];
     const std::int64_t offset = place(shard, axes(op.results, which), at);
-    if (shard.type == dtype::f64)
+    if (shard.type == dtype::i32)
+      shard.as<std::int32_t>()[offset] = static_cast<std::int32_t>(value);
+    else if (shard.type == dtype::f64)
       shard.as<double>()[offset] = before + value;
     else if (shard.type == dtype::i32)
       shard.as<std::int32_t>()[offset] = static_cast<std::int32_t>(value);
@@ -401,6 +403,18 @@ struct rule<op::adamw<Rank>> {
       s.write(0, at, p - rate * (first / (1 - std::pow(beta1, steps))) / size);
       s.write(1, at, first);
       s.write(2, at, second);
+    });
+  }
+};
+
+template <int Rank>
+struct rule<op::moving_average<Rank>> {
+  static void run(const space& s) {
+    const double batches = static_cast<double>(s.with.micro_batches), rows = s.attribute(1) / batches;
+    point at{};
+    s.over(op::moving_average<Rank>::list::list, at, [&] {
+      const double seen = s.operand(1, at) / batches * (rows > 1 ? rows / (rows - 1) : 1);
+      s.write(0, at, (1 - s.attribute(0)) * s.operand(0, at) + s.attribute(0) * seen);
     });
   }
 };

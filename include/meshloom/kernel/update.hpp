@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimizer updates in place: one pass over parameter, gradient and state, a team per stretch of elements.
+// Updates in place: one pass over parameter, gradient and state, a team per stretch of elements.
 // Law: all views of a call are dense and have the same extents; result k is the memory of the operand it replaces.
 #pragma once
 
@@ -87,6 +87,28 @@ struct adamw_kernel {
   }
 };
 
+/// Of the one row of a micro-batch the variance is 0, and no correction makes it more.
+struct moving_average_kernel {
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
+    return detail::stretch::number_of(with.result[0]);
+  }
+
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    const detail::stretch part(with.result[0], which);
+    Element* const p = with.result[0].as<Element>() + part.first;
+    const Element* const observed = with.operand[1].as<const Element>() + part.first;
+    const double batches = static_cast<double>(with.micro_batches), rows = with.attribute[1] / batches;
+    const double correction = rows > 1 ? rows / (rows - 1) : 1;
+    const Element momentum = static_cast<Element>(with.attribute[0]);
+    const Element scale = static_cast<Element>(correction / batches);
+    team.for_each(part.count, [=](std::int64_t i) { p[i] += momentum * (observed[i] * scale - p[i]); });
+  }
+};
+
+template <int Rank>
+struct kernel_of<op::moving_average<Rank>> : moving_average_kernel {};
 template <int Rank>
 struct kernel_of<op::sgd<Rank>> : sgd_kernel {};
 template <int Rank>
