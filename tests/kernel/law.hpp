@@ -127,6 +127,7 @@ struct checker {
   }
 
   static bool close(double value, double expected) {
+    if (std::isinf(expected)) return value == expected;
     return std::abs(value - expected) <= tolerance * (1 + std::abs(expected));
   }
 
@@ -236,7 +237,8 @@ struct checker {
     return true;
   }
 
-  /// True if `apply` of whole tensors, and of every split of every index in two and three, equals the reference.
+  /// True if `apply` of whole tensors, and of every split in two and three of every index that may be split, equals the
+  /// reference.
   template <class Apply>
   bool holds(Apply apply) const {
     case_of_call given = whole();
@@ -244,6 +246,7 @@ struct checker {
     expected.connect(how, replaces());
     reference::run<Operator>(expected.with);
     for (int split = 0; split < op.index_count; ++split) {
+      if (op.roles[static_cast<std::size_t>(split)] == role::blocked) continue;
       for (int parts = 2; parts <= 3; ++parts) {
         std::vector<case_of_call> shards;
         const std::int64_t extent = how.extent[static_cast<std::size_t>(split)];

@@ -68,6 +68,11 @@ class cblas {
       multiply(m, n, k, a, left, b, right, beta, c, result.leading);
   }
 
+  template <class Element>
+  std::span<Element> scratch() {
+    return own_.scratch<Element>();
+  }
+
  private:
   /// A matrix as BLAS sees it in row-major order: its rows are contiguous, or (transposed) its columns.
   struct matrix {

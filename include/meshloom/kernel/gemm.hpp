@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,12 @@ class plain {
     }
   }
 
+  /// Memory for kernels made of matrix products, of a size that caches hold; its contents last for one call.
+  template <class Element>
+  std::span<Element> scratch() {
+    return {reinterpret_cast<Element*>(scratch_.data()), scratch_.size() * sizeof(line) / sizeof(Element)};
+  }
+
  private:
   // A tile of the result is kept in registers: 4 × 24 numbers are 12 registers of AVX2 (of 16), 3 more hold the row of
   // b. Columns are more than 16, because g++ 12 unrolls loops of up to 16 rounds before it vectorises and then fails
@@ -53,6 +60,7 @@ class plain {
     std::byte bytes[64];
   };
   static constexpr std::size_t lines = (block_rows + block_columns) * block_depth * sizeof(double) / sizeof(line);
+  static constexpr std::size_t scratch_lines = (1 << 20) / sizeof(line);
 
   static constexpr std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
@@ -132,6 +140,7 @@ class plain {
   }
 
   std::vector<line> packed_ = std::vector<line>(lines);
+  std::vector<line> scratch_ = std::vector<line>(scratch_lines);
 };
 
 }  // namespace meshloom

@@ -2,20 +2,22 @@
 // All kernels, in reading order.
 #pragma once
 
-#include <meshloom/kernel/call.hpp>           // what a kernel is told
-#include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
-#include <meshloom/kernel/contraction.hpp>    // dot as matrix products
-#include <meshloom/kernel/cross_entropy.hpp>  // and its gradient
-#include <meshloom/kernel/gemm.hpp>           // our own matrix product
-#include <meshloom/kernel/kernel.hpp>         // what a kernel is; the host driver
-#include <meshloom/kernel/layer_norm.hpp>     // and its gradients
-#include <meshloom/kernel/lookup.hpp>         // and its gradient
-#include <meshloom/kernel/math.hpp>           // branch-free exp, tanh, log, erf, sqrt
-#include <meshloom/kernel/pointwise.hpp>      // fused expressions, broadcast, fill
-#include <meshloom/kernel/random.hpp>         // numbers by counter, initial parameters
-#include <meshloom/kernel/reference.hpp>      // every operator again, obviously right
-#include <meshloom/kernel/rows.hpp>           // a team per row
-#include <meshloom/kernel/softmax.hpp>        // and its gradient
-#include <meshloom/kernel/sum.hpp>            // sums over any axes
-#include <meshloom/kernel/team.hpp>           // who runs it
-#include <meshloom/kernel/update.hpp>         // sgd and adamw
+#include <meshloom/kernel/attention.hpp>            // and its gradient, block by block
+#include <meshloom/kernel/call.hpp>                 // what a kernel is told
+#include <meshloom/kernel/collapse.hpp>             // fewer and longer loops
+#include <meshloom/kernel/contraction.hpp>          // dot as matrix products
+#include <meshloom/kernel/cross_entropy.hpp>        // and its gradient
+#include <meshloom/kernel/gemm.hpp>                 // our own matrix product
+#include <meshloom/kernel/kernel.hpp>               // what a kernel is; the host driver
+#include <meshloom/kernel/layer_norm.hpp>           // and its gradients
+#include <meshloom/kernel/lookup.hpp>               // and its gradient
+#include <meshloom/kernel/math.hpp>                 // branch-free exp, tanh, log, erf, sqrt
+#include <meshloom/kernel/pointwise.hpp>            // fused expressions, broadcast, fill
+#include <meshloom/kernel/random.hpp>               // numbers by counter, initial parameters
+#include <meshloom/kernel/reference.hpp>            // every operator again, obviously right
+#include <meshloom/kernel/reference_attention.hpp>  // attention again, obviously right
+#include <meshloom/kernel/rows.hpp>                 // a team per row
+#include <meshloom/kernel/softmax.hpp>              // and its gradient
+#include <meshloom/kernel/sum.hpp>                  // sums over any axes
+#include <meshloom/kernel/team.hpp>                 // who runs it
+#include <meshloom/kernel/update.hpp>               // sgd and adamw
