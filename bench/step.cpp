@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The step time of a named model under a plan: median and least of the steps after the first, the arithmetic rate of
-// its contractions, and their share of the best matrix product measured in the same run, on as many threads. bench_step
+// its matrix products, and their share of the best product measured in the same run, on as many threads. bench_step
 // [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--json]
 #include "arithmetic.hpp"
 #include "contraction_flops.hpp"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA kernels of a whole training, instantiated by one line as a user would; without a device the table is only
-// read: every operator of the traced graph must be in it, and every one but the contractions must have a kernel.
+// read: every operator of the traced graph must be in it, and every one but the matrix products must have a kernel.
 #include <meshloom/exec/cuda_training.cuh>
 #include <meshloom/model/gpt.hpp>
 
@@ -19,8 +19,7 @@ int main() {
   for (const ml::node& at : ml::trace(task).nodes) {
     bool found = false;
     for (const auto& each : kernels) {
-      const bool contraction = at.op->op.name == "dot";
-      found = found || (each.op == at.op && (contraction || each.run != nullptr));
+      found = found || (each.op == at.op && (at.op->products || each.run != nullptr));
     }
     if (!found) std::printf("no kernel for %s\n", at.name.c_str());
     missing += found ? 0 : 1;

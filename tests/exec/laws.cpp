@@ -49,7 +49,7 @@ subject told_otherwise() {
 std::int64_t broken(const subject& what) { return judge(what, 100, 2, 7).broken; }
 
 using matrix_product = op::dot<meshloom::at<0, 1>, meshloom::at<1, 2>, meshloom::at<0, 2>>;
-using attention = op::softmax<3, true>;
+using causal_softmax = op::softmax<3, true>;
 using gelu = op::pointwise<op::gelu<op::operand<0>>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
 using add =
     op::pointwise<op::add<op::operand<0>, op::operand<1>>, meshloom::at<0, 1>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
@@ -70,7 +70,7 @@ TEST_CASE("roles that are not the operator's break the law") {
   pending.op.op.roles[1] = role::mapped;  // the result would be called whole, and is a pending sum
   CHECK(broken(pending) > 0);
 
-  subject alone = one<attention>();
+  subject alone = one<causal_softmax>();
   REQUIRE(broken(alone) == 0);
   alone.op.op.roles[2] = role::mapped;  // no exchange: each shard would be its own row
   CHECK(broken(alone) > 0);
@@ -103,8 +103,8 @@ TEST_CASE("a kernel that does not know where its shard lies breaks the law") {
     std::copy(with.operand[0].extent, with.operand[0].extent + max_rank, with.operand[0].global);
   };
   constexpr auto nothing = [](call&) {};
-  CHECK(broken(told_otherwise<attention, nothing>()) == 0);
-  CHECK(broken(told_otherwise<attention, no_origin>()) > 0);  // the mask
+  CHECK(broken(told_otherwise<causal_softmax, nothing>()) == 0);
+  CHECK(broken(told_otherwise<causal_softmax, no_origin>()) > 0);  // the mask
   CHECK(broken(told_otherwise<op::lookup_gradient<1>, nothing>()) == 0);
   CHECK(broken(told_otherwise<op::lookup_gradient<1>, no_origin>()) > 0);  // the rows
   CHECK(broken(told_otherwise<op::dispatch<1, false>, nothing>()) == 0);

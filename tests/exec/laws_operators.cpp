@@ -49,6 +49,13 @@ void add_others(collector& into) {
   into.add<op::softmax<1, false>>();
   into.add<op::softmax<3, false>>();
   into.add<op::softmax<2, true>>();
+  into.add<op::softmax<4, true>>();
+  into.add<op::dot<list<0, 1, 2, 3>, list<0, 4, 2, 3>, list<0, 2, 1, 4>>>();
+  into.add<op::dot<list<0, 1, 2, 3>, list<0, 3, 1, 4>, list<0, 2, 1, 4>>>();
+  into.add<op::attention<0, true>>();
+  into.add<op::attention<2, false>>();
+  into.add<op::attention<1, false, true>>();
+  into.add<op::attention<1, true, true>>();
   into.add<op::layer_norm<1>>();
   into.add<op::layer_norm<2>>();
   into.add<op::cross_entropy<1>>();

@@ -145,6 +145,7 @@ struct checker {
   }
 
   static bool close(double value, double expected) {
+    if (std::isinf(expected)) return value == expected;
     return std::abs(value - expected) <= tolerance * (1 + std::abs(expected));
   }
 
@@ -265,7 +266,8 @@ struct checker {
     return true;
   }
 
-  /// True if `apply` of whole tensors, and of every split of every index in two and three, equals the reference.
+  /// True if `apply` of whole tensors, and of every split in two and three of every index that may be split, equals the
+  /// reference.
   template <class Apply>
   bool holds(Apply apply) const {
     case_of_call given = whole();

@@ -185,6 +185,31 @@ auto transformer() {
                   .precision = double{}};
 }
 
+/// Half as many heads of keys and values as of queries, and no mask.
+struct grouped_attention {
+  static constexpr std::string_view name = "grouped_attention";
+
+  auto operator()(auto& scope, const pointwise_value auto& value) const {
+    const auto x = evaluate(scope, value);
+    constexpr initial start{initial::normal, 0.7};
+    const auto query = scope.template parameter<embed, heads, mlp, head>("query", start);  // mlp heads share keys
+    const auto key = scope.template parameter<embed, heads, head>("key", start);
+    const auto mixing = scope.template parameter<embed, heads, head>("value", start);
+    const auto q = dot<embed>(scope, x, query);
+    const auto k = rename<seq, keys<seq>>(dot<embed>(scope, x, key));
+    const auto v = rename<seq, keys<seq>>(dot<embed>(scope, x, mixing));
+    return sum<heads, mlp>(scope, attention_of(scope, q, k, v, 0.6));
+  }
+};
+
+auto grouped() {
+  return training{.model = embedding<vocab, embed>{} | grouped_attention{} | linear_without_bias<head, vocab>{},
+                  .loss = cross_entropy<vocab>{},
+                  .optimizer = subtract_gradient,
+                  .sizes = all_sizes,
+                  .precision = double{}};
+}
+
 auto pooled() {
   return training{.model = embedding<vocab, embed>{} | pooling{} | linear_without_bias<embed, vocab>{},
                   .loss = cross_entropy<vocab>{},
@@ -334,6 +359,12 @@ TEST_CASE("gradients of convolutions: dense, grouped and depthwise") {
     CHECK(model.parameters() == 3 + 2);
     CHECK(model.fault() == "");
   }
+}
+
+TEST_CASE("gradients of attention whose heads of queries share keys, and of attention without a mask") {
+  loss_of_parameters model(grouped());
+  CHECK(model.parameters() == 5);
+  CHECK(model.fault() == "");
 }
 
 TEST_CASE("gradients of a softmax, a sum and an embedding of its own") {

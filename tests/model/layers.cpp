@@ -2,6 +2,7 @@
 // Laws of model/layers.hpp and model/compose.hpp: layers make what their formulas say, chains are flat and become
 // regions, names are paths in the model, and repeats are one body with a count.
 #include "trial.hpp"
+#include "unfused_attention.hpp"
 
 #include <doctest/doctest.h>
 
@@ -67,6 +68,19 @@ std::vector<double> drawn(std::size_t count, unsigned seed) {
   std::vector<double> values(count);
   for (double& each : values) each = number(dice);
   return values;
+}
+
+/// What a step of two such layers on sequences of a length takes in memory.
+template <class Attention>
+std::int64_t peak_of(const Attention& layer, std::int64_t length) {
+  const auto task = training{.model = embedding<vocab, embed>{} | repeat(2, residual(layer)) | linear<embed, vocab>{},
+                             .loss = cross_entropy<vocab>{},
+                             .optimizer = sgd{},
+                             .sizes = sizes{size<batch>{2}, size<seq>{length}, size<embed>{6}, size<heads>{2},
+                                            size<head>{3}, size<vocab>{11}}};
+  const graph whole = trace(task);
+  const plan made = solve(formulate(whole, local(1), {})).value();
+  return lower(whole, made, local(1)).stages[stage_id{0}].peak().count;
 }
 
 constexpr std::size_t rows = 2 * 5, width = 6;
@@ -179,6 +193,60 @@ TEST_CASE("embedding and positions choose and add rows") {
       expected.push_back(table[static_cast<std::size_t>(tokens[r]) * width + e] + place[r % 5 * width + e]);
   }
   CHECK(distance(y, expected) == 0);
+}
+
+TEST_CASE("attention makes, and learns, what its textbook does from the same parameters") {
+  const auto check = [](const auto& layer, const auto& textbook) {
+    host_run run = started(on_numbers(layer)), same = started(on_numbers(textbook));
+    CHECK(run.names() == same.names());
+    for (const std::string& name : run.names()) same.write(name, run.read(name));
+    const batch_of_numbers batch(run.executed(), 5, 3);
+    std::vector<double> learned, expected;
+    for (int step = 0; step < 5; ++step) {
+      learned.push_back(run.step({batch[0], batch[1]}).loss);
+      expected.push_back(same.step({batch[0], batch[1]}).loss);
+    }
+    CHECK(learned.back() < learned.front() - 1e-3);
+    CHECK(distance(learned, expected) < 1e-13);
+    for (const std::string& name : run.names()) CHECK(distance(run.read(name), same.read(name)) < 1e-13);
+  };
+  check(meshloom::attention<seq, embed, heads, head>{.deviation = 0.7},
+        unfused_attention<seq, embed, heads, head, false>{.deviation = 0.7});
+  check(causal_attention<seq, embed, heads, head>{.deviation = 0.7},
+        unfused_attention<seq, embed, heads, head, true>{.deviation = 0.7});
+}
+
+TEST_CASE("attention takes memory by the length of a sequence, its textbook by the square of it") {
+  constexpr std::int64_t length = 512;
+  const auto growth = [](const auto& layer, std::int64_t from) {
+    return peak_of(layer, 2 * from) - peak_of(layer, from);
+  };
+  const causal_attention<seq, embed, heads, head> fused;
+  CHECK(growth(fused, 2 * length) == 2 * growth(fused, length));
+  const unfused_attention<seq, embed, heads, head, true> textbook;
+  const std::int64_t shares = 2 * 2 * length * length * 4;  // of batch and heads, in one layer
+  CHECK(growth(textbook, 2 * length) - 2 * growth(textbook, length) >= 6 * 2 * shares);  // kept in both
+  MESSAGE("a step on ", 2 * length, " positions: ", peak_of(fused, 2 * length), " bytes, not ",
+          peak_of(textbook, 2 * length));
+}
+
+TEST_CASE("attention takes its sequence wherever it lies") {
+  constexpr auto by_seq = [](auto model) {  // the input is [seq, batch, embed]
+    return training{.model = model,
+                    .loss = cross_entropy<embed>{},
+                    .optimizer = sgd{},
+                    .sizes = all_sizes,
+                    .input = tensor<seq, batch, embed>{},
+                    .target = integers<batch, seq>{},
+                    .precision = double{}};
+  };
+  const auto strong = causal_attention<seq, embed, heads, head>{.deviation = 0.7};
+  const auto x = drawn(rows * width, 1);
+  auto turned = x;
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t e = 0; e < width; ++e) turned[(r % 5 * 2 + r / 5) * width + e] = x[r * width + e];
+  }
+  CHECK(distance(output(by_seq(strong), turned, as_started), output(on_numbers(strong), x, as_started)) < 1e-14);
 }
 
 TEST_CASE("attention does not see what comes later, and sees all else") {

@@ -3,6 +3,7 @@
 // combination of its rows and cut orders exactly once.
 #include <doctest/doctest.h>
 
+#include <meshloom/op/attention.hpp>
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/layer_norm.hpp>
@@ -38,6 +39,9 @@ static_assert(counts<matrix_product>(6, 39, 276));
 static_assert(counts<op::layer_norm<3>>(4, 19, 106));
 static_assert(counts<op::softmax<4, true>>(5, 29, 193));
 static_assert(counts<op::cross_entropy<2>>(4, 19, 106));
+static_assert(counts<op::attention<1, true>>(4, 19, 106));
+static_assert(counts<op::attention<1, true, true>>(5, 29, 193));
+static_assert(counts<op::attention_gradient<1, true>>(6, 40, 296));
 static_assert(counts<add>(4, 18, 92));
 static_assert(counts<multiply>(5, 27, 159));
 static_assert(counts<gelu>(3, 11, 49));
@@ -98,6 +102,19 @@ static_assert(operand_under<matrix_product>(partial_in(1), 0) == partial);
 static_assert(operand_under<matrix_product>(partial_in(1), 1) == whole);
 static_assert(result_under<matrix_product>(partial_in(1), 0) == partial);
 static_assert(has<matrix_product>(partial_in(2)) && !has<matrix_product>(partial_in(3)));
+
+// attention: queries and heads are split alone, and shares of a group leave its keys whole; in the gradient a split of
+// the queries makes a part of dq and summands of dk and dv, a split of the keys the other way round.
+using attends = op::attention<1, true, true>;  // batch, seq, group, share, head, keys
+using slopes = op::attention_gradient<1, true, true>;
+static_assert(operand_under<attends>(split_of(1), 0) == split(1) && operand_under<attends>(split_of(1), 1) == whole);
+static_assert(operand_under<attends>(split_of(2), 1) == split(2) && operand_under<attends>(split_of(3), 1) == whole);
+static_assert(result_under<attends>(split_of(1), 1) == split(3) && result_under<attends>(split_of(3), 0) == split(3));
+static_assert(!has<attends>(split_of(4)) && !has<attends>(split_of(5)) && !has<slopes>(split_of(4)));
+static_assert(result_under<slopes>(split_of(1), 0) == split(1) && result_under<slopes>(split_of(1), 1) == partial);
+static_assert(result_under<slopes>(split_of(3), 0) == split(3) && result_under<slopes>(split_of(3), 2) == partial);
+static_assert(result_under<slopes>(split_of(5), 0) == partial && result_under<slopes>(split_of(5), 1) == split(1));
+static_assert(has<slopes>(partial_in(1)) && !takes_partial<slopes>(1) && !takes_partial<attends>(0));
 
 // add: partial + partial is a row, partial + whole is not; multiply: the other way round.
 static_assert(has<add>(partial_in(3)) && !has<add>(partial_in(1)) && !has<add>(partial_in(2)));
@@ -279,6 +296,8 @@ const signature* const samples[] = {
     &op::layer_norm_gradient_weights<3>::signature,
     &op::softmax<4, true>::signature,
     &op::softmax_gradient<3>::signature,
+    &op::attention<1, true>::signature,
+    &op::attention_gradient<1, true, true>::signature,
     &op::cross_entropy<2>::signature,
     &op::cross_entropy_gradient<2>::signature,
     &add::signature,

@@ -95,8 +95,8 @@ TEST_CASE("operands and results match the signature") {
       },
       "does not write result 1 in place");
   rejects(
-      whole(), [](auto& p) { operator_named(p, 0, pass::backward, "softmax_gradient").adds = true; },
-      "adds to its results, which softmax_gradient cannot");
+      whole(), [](auto& p) { operator_named(p, 0, pass::backward, "attention_gradient").adds = true; },
+      "adds to its results, which attention_gradient cannot");
   rejects(
       whole(), [](auto& p) { operator_named(p, 0, pass::forward, "dot").adds = true; },
       "adds to its results outside of backward");
@@ -105,7 +105,7 @@ TEST_CASE("operands and results match the signature") {
 TEST_CASE("layouts are rows of the operator's table") {
   rejects(
       whole(),
-      [](auto& p) { lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "causal_softmax").results[0]), 0, {}); },
+      [](auto& p) { lay(buffer_at(p, 0, operator_named(p, 0, pass::forward, "attention").results[0]), 0, {}); },
       "is cut along axis 0 in another way than its neighbours");
   rejects(
       whole(),
@@ -126,7 +126,7 @@ TEST_CASE("layouts are rows of the operator's table") {
       [](auto& p) {  // an axis split by both mesh axes, in another order in the result
         ml::stage_program& stage = stage_of(p, 0);
         const auto [from, to] = [&] {
-          instruction& at = operator_named(p, 0, pass::forward, "causal_softmax");
+          instruction& at = operator_named(p, 0, pass::forward, "attention");
           return std::pair(at.operands[0], at.results[0]);
         }();
         stage.buffers[from].layout = ml::spec{}.with(0, {placement::split, 0}).with(1, {placement::split, 0});

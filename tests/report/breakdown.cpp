@@ -34,7 +34,8 @@ work kind_of(const ml::stage_program& stage, const instruction& at, ml::pass now
   if (at.kind == instruction::compute) {
     if (now == ml::pass::update) return work::updates;
     if (now == ml::pass::backward && runs_in_forward(stage, at)) return work::recomputed;
-    return at.name.find("dot") != std::string::npos && at.op->op.name == "dot" ? work::products : work::other_operators;
+    const bool products = at.op->op.name == "dot" || at.op->op.name.starts_with("attention");
+    return products ? work::products : work::other_operators;
   }
   if (at.kind != instruction::redistribute) return work::copies;
   switch (at.how) {

@@ -212,13 +212,13 @@ TEST_CASE("illegal rows and sums that are pending where none may be are found") 
     return only(violations_with_stage(
         0, [&](auto& stage) { stage.strategies[models::node_named(graph, name)].row[axis] = row; }));
   };
-  // Softmax is not linear: no row of its table takes a pending sum, so the first that would is none.
-  const std::string softmax = "repeat.residual.causal_attention.causal_softmax";
-  const ml::choice_table& table = graph.nodes[models::node_named(graph, softmax)].op->choices;
+  // Attention is not linear: no row of its table takes a pending sum, so the first that would is none.
+  const std::string attention = "repeat.residual.causal_attention.attention";
+  const ml::choice_table& table = graph.nodes[models::node_named(graph, attention)].op->choices;
   for (int row = 0; row < table.count; ++row)
     CHECK(table.rows[static_cast<std::size_t>(row)].kind != ml::choice::linear);
-  CHECK(found(softmax, 1, static_cast<std::uint8_t>(table.count)) ==
-        "plan: operator " + softmax + ": its strategy is not in its table; correct it, or solve again");
+  CHECK(found(attention, 1, static_cast<std::uint8_t>(table.count)) ==
+        "plan: operator " + attention + ": its strategy is not in its table; correct it, or solve again");
   // A sum is linear in both its operands together: where one of them is whole, the other may not pend.
   const std::string add = "positions.pointwise";
   const std::string pending = found(add, 0, linear_row(graph.nodes[models::node_named(graph, add)], 3));

@@ -150,9 +150,9 @@ TEST_CASE("layers say how their operators are split, repeated ones once") {
         static_cast<std::size_t>(std::count_if(all.posed.graph.nodes.begin(), all.posed.graph.nodes.end(),
                                                [](const ml::node& at) { return at.when == ml::phase::forward; })));
   CHECK(rows[0] == std::vector<std::string>{"embedding", "lookup", "0", "split(batch@data) partial(sum@tensor)"});
-  const std::vector<std::string> softmax{"", "residual.causal_attention.causal_softmax", "all",
-                                         "split(batch@data, heads@tensor)"};
-  CHECK(std::find(rows.begin(), rows.end(), softmax) != rows.end());
+  const std::vector<std::string> attention{"", "residual.causal_attention.attention", "all",
+                                           "split(batch@data, heads@tensor)"};
+  CHECK(std::find(rows.begin(), rows.end(), attention) != rows.end());
 }
 
 TEST_CASE("parameters say how they are stored, updated and summed") {

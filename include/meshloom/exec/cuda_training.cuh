@@ -15,7 +15,7 @@ namespace meshloom {
 
 struct cuda_kernel_entry {
   const record* op = nullptr;
-  cuda_kernel run = nullptr;  ///< null for contractions: the vendor library computes them
+  cuda_kernel run = nullptr;  ///< null for matrix products: the vendor library computes them
 };
 
 template <class Model, class Loss, class Optimizer, class Sizes, class Input, class Target, class MicroBatched,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operators as functions on typed tensors: contraction, sum, softmax, lookup, normalisation. Shapes are checked by the
-// compiler and every message names function, argument and cure.
+// Operators as functions on typed tensors: contraction, sum, softmax, attention, lookup, normalisation. Shapes are
+// checked by the compiler and every message names function, argument and cure.
 #pragma once
 
 #include <meshloom/model/expression.hpp>
+#include <meshloom/op/attention.hpp>
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/layer_norm.hpp>
@@ -74,6 +75,34 @@ auto softmax(Scope& within, const Value& value, double scale = 1) {
                 "meshloom: softmax: the axis must be the last one of the tensor; "
                 "name the last one, or make it the last");
   return tensor_of<all>{within.template emit<op::softmax<all::count, Causal>>(all{}, {scale}, x)[0]};
+}
+
+/// Queries q [rows…, seq, heads, head] mix the values v of the keys k, both [rows…, keys, heads, head], each by the
+/// softmax of scale · q·k over the keys; `Causal`: query i sees keys 0 … i. Where the queries are
+/// [rows…, seq, group, share, head] and keys and values [rows…, keys, group, head], the heads of a group share them.
+template <bool Causal = false, class Scope, pointwise_value Queries, pointwise_value Keys, pointwise_value Values>
+auto attention_of(Scope& within, const Queries& queries, const Keys& keys, const Values& values, double scale) {
+  const auto q = evaluate(within, queries);
+  const auto k = evaluate(within, keys);
+  const auto v = evaluate(within, values);
+  using query_axes = typename decltype(q)::axes_type;
+  using key_axes = typename decltype(k)::axes_type;
+  using index = join<query_axes, without<key_axes, query_axes>>;
+  constexpr bool grouped = query_axes::count > key_axes::count;
+  constexpr int rows = key_axes::count < 3 ? 0 : key_axes::count - 3;
+  constexpr bool in_order = std::is_same_v<typename decltype(v)::axes_type, key_axes> &&
+                            std::is_same_v<typename detail::positions_of<index, key_axes>::type,
+                                           typename op::attention_axes<rows, grouped>::keys>;
+  static_assert(in_order,
+                "meshloom: attention_of: queries must be [rows, seq, heads, head] and keys and values [rows, keys, "
+                "heads, head], or with grouped heads [rows, seq, group, share, head] and [rows, keys, group, head]; "
+                "make them in that order, and rename the axis of the keys");
+  if constexpr (in_order) {
+    return tensor_of<query_axes>{
+        within.template emit<op::attention<rows, Causal, grouped>>(index{}, {scale}, q, k, v)[0]};
+  } else {
+    return q;
+  }
 }
 
 /// Rows of `table` chosen by integers.

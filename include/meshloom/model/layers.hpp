@@ -103,26 +103,23 @@ struct relu {
   auto operator()(auto&, const pointwise_value auto& x) const { return relu_of(x); }
 };
 
-/// Causal multi-head self-attention (Vaswani et al. 2017), input and output [.., Seq, Feature].
-template <class Seq, class Feature, class Heads, class Head>
-struct causal_attention {
-  static constexpr std::string_view name = "causal_attention";
+/// Multi-head self-attention (Vaswani et al. 2017), input and output [.., Seq, Feature].
+template <class Seq, class Feature, class Heads, class Head, bool Causal = false>
+struct attention {
+  static constexpr std::string_view name = Causal ? "causal_attention" : "attention";
   double deviation = 0.02;
 
   auto operator()(auto& scope, const pointwise_value auto& value) const {
     const auto x = evaluate(scope, value);
     using all = typename decltype(x)::axes_type;
     static_assert(has_axis<all, Seq> && has_axis<all, Feature>,
-                  "meshloom: causal_attention<Seq, Feature, Heads, Head>: the input tensor must "
+                  "meshloom: attention and causal_attention<Seq, Feature, Heads, Head>: the input tensor must "
                   "have the axes Seq and Feature; feed it one that has, or change them");
-    using outer = without<all, axes<Seq, Feature>>;
     const auto q = project(scope, "query", x);
     const auto k = rename<Seq, keys<Seq>>(project(scope, "key", x));
     const auto v = rename<Seq, keys<Seq>>(project(scope, "value", x));
-    const auto scores = dot_to<join<outer, axes<Heads, Seq, keys<Seq>>>>(scope, q, k);
     const double scale = 1 / square_root(static_cast<double>(scope.template size_of<Head>()));
-    const auto weights = softmax<keys<Seq>, true>(scope, scores, scale);
-    const auto mixed = dot_to<join<outer, axes<Seq, Heads, Head>>>(scope, weights, v);
+    const auto mixed = attention_of<Causal>(scope, q, k, v, scale);
     return scope.layer("output", [&] {
       const auto weight = scope.template parameter<Heads, Head, Feature>("weight", {initial::normal, deviation});
       const auto bias = scope.template parameter<Feature>("bias", {initial::constant, 0});
@@ -135,7 +132,8 @@ struct causal_attention {
     return scope.layer(part, [&] {
       const auto weight = scope.template parameter<Feature, Heads, Head>("weight", {initial::normal, deviation});
       const auto bias = scope.template parameter<Heads, Head>("bias", {initial::constant, 0});
-      return evaluate(scope, dot<Feature>(scope, x, weight) + bias);
+      using rows = without<typename std::remove_cvref_t<decltype(x)>::axes_type, axes<Seq, Feature>>;
+      return evaluate(scope, dot_to<join<rows, axes<Seq, Heads, Head>>>(scope, x, weight) + bias);
     });
   }
 
@@ -145,5 +143,9 @@ struct causal_attention {
     return root;
   }
 };
+
+/// The same where no position sees what comes later.
+template <class Seq, class Feature, class Heads, class Head>
+using causal_attention = attention<Seq, Feature, Heads, Head, true>;
 
 }  // namespace meshloom

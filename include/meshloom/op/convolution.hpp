@@ -63,6 +63,7 @@ struct convolution_gradient_image {
                                         .linear_in(2)
                                         .made;
   static constexpr double flops_per_point = 2;
+  static constexpr bool products = true;
   using gradient = operators<>;
 };
 
@@ -81,6 +82,7 @@ struct convolution_gradient_weight {
                                         .linear_in(2)
                                         .made;
   static constexpr double flops_per_point = 2;
+  static constexpr bool products = true;
   static constexpr bool accumulates = true;
   using gradient = operators<>;
 };
@@ -100,6 +102,7 @@ struct convolution {
                                         .linear_in(2)
                                         .made;
   static constexpr double flops_per_point = 2;
+  static constexpr bool products = true;
   using gradient = operators<convolution_gradient_image<Kind>, convolution_gradient_weight<Kind>>;
 
   static void differentiate(differentiation& d) {

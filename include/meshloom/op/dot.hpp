@@ -17,6 +17,7 @@ struct dot {
     return made;
   }();
   static constexpr double flops_per_point = 2;
+  static constexpr bool products = true;
   static constexpr bool accumulates = true;
 
   using gradient = operators<dot<Result, Right, Left>, dot<Left, Result, Right>>;

@@ -30,6 +30,7 @@ struct record {
   choice_table choices;
   std::uint64_t variant = 0;   ///< tells apart operators whose signatures agree, like pointwise ones of two expressions
   double flops_per_point = 1;  ///< floating-point operations per point of its index space, see `points_along`
+  bool products = false;       ///< what it computes are products of matrices
   bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
   bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};
@@ -80,6 +81,7 @@ consteval record make_record() {
   record made{.op = Operator::signature, .choices = sharding_traits<Operator>::choices};
   if constexpr (requires { Operator::variant; }) made.variant = Operator::variant;
   if constexpr (requires { Operator::flops_per_point; }) made.flops_per_point = Operator::flops_per_point;
+  if constexpr (requires { Operator::products; }) made.products = Operator::products;
   if constexpr (requires { Operator::accumulates; }) made.accumulates = Operator::accumulates;
   if constexpr (requires { Operator::replaces; }) {
     made.in_place = true;

@@ -13,7 +13,7 @@ namespace meshloom {
 
 /// What a stage spends time on.
 enum class work : std::uint8_t {
-  products,         ///< of matrices, forward and backward: contractions of named axes
+  products,         ///< of matrices, forward and backward: contractions of named axes, attention
   other_operators,  ///< every other operator that is not an update
   recomputed,       ///< operators of forward that run again in backward, products or not
   updates,

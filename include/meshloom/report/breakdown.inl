@@ -14,7 +14,7 @@ MESHLOOM_INLINE work work_of(const instruction& what, pass when) {
   if (what.kind == instruction::compute) {
     if (when == pass::update) return work::updates;
     if (what.again) return work::recomputed;
-    return what.op->op.name == "dot" ? work::products : work::other_operators;
+    return what.op->products ? work::products : work::other_operators;
   }
   if (copies || (what.kind != instruction::exchange && what.kind != instruction::redistribute)) return work::copies;
   constexpr work kinds[] = {work::all_reduce, work::all_gather, work::reduce_scatter, work::all_to_all, work::broadcast,
