@@ -7,6 +7,9 @@
 #ifdef TEST_WITH_CBLAS
 #include <meshloom/exec/cblas.hpp>
 #endif
+#ifdef TEST_WITH_ONEDNN
+#include <meshloom/exec/onednn.hpp>
+#endif
 
 #include <doctest/doctest.h>
 
@@ -241,6 +244,12 @@ TEST_CASE("our own arithmetic in f64 trains as torch does in f64") {
 #ifdef TEST_WITH_CBLAS
 TEST_CASE("a vendor's arithmetic in f32 trains as torch does in f32") {
   check_all<ml::cblas, float>("cblas, f32", {1e-5, 1e-5, 1e-5, 5e-5});
+}
+#endif
+
+#ifdef TEST_WITH_ONEDNN
+TEST_CASE("oneDNN in f32 trains as torch does in f32") {
+  check_all<ml::onednn, float>("onednn, f32", {1e-5, 1e-5, 1e-5, 5e-5});
 }
 #endif
 
