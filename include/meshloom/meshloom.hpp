@@ -4,6 +4,7 @@
 #pragma once
 
 // What is trained: axes, layers, losses, optimizers, and their trace into a graph.
+#include <meshloom/model/convolution.hpp>
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/model/training.hpp>
 

@@ -3,6 +3,8 @@
 // without momentum, a step subtracts exactly the gradient.
 #include "trial.hpp"
 
+#include <meshloom/model/convolution.hpp>
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -139,6 +141,52 @@ auto pooled() {
                   .precision = double{}};
 }
 
+namespace image {
+struct high;
+struct wide;
+struct lower;
+struct narrower;
+struct three;
+struct across;
+struct two;
+struct color;
+struct group;
+struct inside;
+struct outside;
+}  // namespace image
+
+/// An image convolved densely with strides, by groups, depthwise with dilation, and summed up.
+struct convolutions {
+  static constexpr std::string_view name = "convolutions";
+
+  auto operator()(auto& scope, const pointwise_value auto& value) const {
+    using namespace image;
+    const initial start{initial::normal, 0.5};
+    const auto grouped = scope.template parameter<three, two, group, color, inside>("grouped", start);
+    const auto depthwise = scope.template parameter<two, three, inside>("depthwise", start);
+    const auto dense = scope.template parameter<three, across, inside, outside>("dense", start);
+    const stencil same{.taps = 3, .padding = 1}, even{.taps = 2, .padding = 1, .dilation = 2};
+    const auto first = convolve<high, wide>(scope, value, grouped, same, even);
+    const auto second = sum<group>(scope, tanh_of(first));
+    const auto third = convolve<high, wide>(scope, second, depthwise, even, same) + second;
+    const stencil down{.taps = 3, .stride = 2, .padding = 1}, inner{.taps = 3, .stride = 2};
+    return sum<lower, narrower>(scope, convolve<lower, narrower>(scope, tanh_of(third), dense, down, inner));
+  }
+};
+
+auto convolved_images() {
+  using namespace image;
+  return training{.model = convolutions{} | linear<outside, vocab>{},
+                  .loss = cross_entropy<vocab>{},
+                  .optimizer = subtract_gradient,
+                  .sizes = sizes{size<batch>{2}, size<high>{5}, size<wide>{6}, size<lower>{3}, size<narrower>{2},
+                                 size<three>{3}, size<across>{3}, size<two>{2}, size<color>{2}, size<group>{2},
+                                 size<inside>{3}, size<outside>{4}, size<vocab>{classes}},
+                  .input = tensor<batch, high, wide, group, color>{},
+                  .target = integers<batch>{},
+                  .precision = double{}};
+}
+
 /// x + x, with the gradient of x.
 struct crooked {
   using list = meshloom::at<0, 1>;
@@ -170,6 +218,14 @@ TEST_CASE("gradients of a transformer with repeated layers and a tied head, whol
   for (const int micro_batches : {1, 2}) {
     loss_of_parameters model(transformer(), {.micro_batches = micro_batches});
     CHECK(model.parameters() == 2 + 2 * 16 + 2);
+    CHECK(model.fault() == "");
+  }
+}
+
+TEST_CASE("gradients of convolutions: dense, grouped and depthwise") {
+  for (const int micro_batches : {1, 2}) {
+    loss_of_parameters model(convolved_images(), {.micro_batches = micro_batches});
+    CHECK(model.parameters() == 3 + 2);
     CHECK(model.fault() == "");
   }
 }

@@ -5,6 +5,7 @@
 #include <meshloom/kernel/call.hpp>           // what a kernel is told
 #include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
 #include <meshloom/kernel/contraction.hpp>    // dot as matrix products
+#include <meshloom/kernel/convolution.hpp>    // and its gradients, by columns of the image
 #include <meshloom/kernel/cross_entropy.hpp>  // and its gradient
 #include <meshloom/kernel/gemm.hpp>           // our own matrix product
 #include <meshloom/kernel/kernel.hpp>         // what a kernel is; the host driver
@@ -19,3 +20,5 @@
 #include <meshloom/kernel/sum.hpp>            // sums over any axes
 #include <meshloom/kernel/team.hpp>           // who runs it
 #include <meshloom/kernel/update.hpp>         // sgd and adamw
+
+#include <meshloom/kernel/reference_convolution.hpp>
