@@ -5,7 +5,18 @@
 #include <meshloom/meshloom.hpp>
 #if defined(EXAMPLE_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
-using arithmetic = meshloom::cblas;
+#endif
+#if defined(EXAMPLE_WITH_ONEDNN)
+#include <meshloom/exec/onednn.hpp>
+#endif
+
+#if defined(EXAMPLE_WITH_CBLAS)
+using products = meshloom::cblas;
 #else
-using arithmetic = meshloom::plain;
+using products = meshloom::plain;
+#endif
+#if defined(EXAMPLE_WITH_ONEDNN)
+using arithmetic = meshloom::onednn_with<products>;
+#else
+using arithmetic = products;
 #endif

@@ -4,10 +4,13 @@
 // worked on, twice), every result written once.
 // Copy and kernels take turns, so that neighbours on a shared machine disturb both alike, and each starts with caches
 // full of other data, as in a training step. Times are CPU time of this thread, figures are medians. Build with -O3
-// -march=native, and with a CBLAS to compare its products. `--json` prints one object per line.
+// -march=native, and with a CBLAS or oneDNN to compare its products. `--json` prints one object per line.
 #include <meshloom/kernel/kernels.hpp>
 #if defined(EXAMPLE_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
+#endif
+#if defined(EXAMPLE_WITH_ONEDNN)
+#include <meshloom/exec/onednn.hpp>
 #endif
 
 #include <algorithm>
@@ -272,6 +275,11 @@ int main(int count, char** words) {
   ml::cblas vendor;
   products.push_back(product("cblas", vendor, 512, 512, 512, w));
   products.push_back(product("cblas", vendor, 1024, 768, 768, w));
+#endif
+#if defined(EXAMPLE_WITH_ONEDNN)
+  ml::onednn other;
+  products.push_back(product("onednn", other, 512, 512, 512, w));
+  products.push_back(product("onednn", other, 1024, 768, 768, w));
 #endif
   report(products, json);
 }

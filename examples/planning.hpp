@@ -8,6 +8,9 @@
 #if defined(EXAMPLE_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
 #endif
+#if defined(EXAMPLE_WITH_ONEDNN)
+#include <meshloom/exec/onednn.hpp>
+#endif
 
 #include <fmt/core.h>
 
@@ -21,9 +24,14 @@
 namespace ml = meshloom;
 
 #if defined(EXAMPLE_WITH_CBLAS)
-using arithmetic = ml::cblas;
+using products = ml::cblas;
 #else
-using arithmetic = ml::plain;
+using products = ml::plain;
+#endif
+#if defined(EXAMPLE_WITH_ONEDNN)
+using arithmetic = ml::onednn_with<products>;
+#else
+using arithmetic = products;
 #endif
 using backend = ml::host<arithmetic>;
 

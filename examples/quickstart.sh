@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bash tests/packages.sh cmake ninja-build g++ libfmt-dev libopenblas-dev
+bash tests/packages.sh cmake ninja-build g++ libfmt-dev libopenblas-dev libdnnl-dev?
 
 build=${BUILD_DIR:-build/quickstart}
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \

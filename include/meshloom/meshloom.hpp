@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Meshloom: automatic parallel training. This header has everything that needs no vendor library; add
-// exec/cblas.hpp for a vendor's matrix product.
+// exec/cblas.hpp for a vendor's matrix product, exec/onednn.hpp for convolutions as well.
 #pragma once
 
 // What is trained: axes, layers, losses, optimizers, and their trace into a graph.

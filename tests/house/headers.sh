@@ -4,7 +4,8 @@
 #   alone     each in a source file of its own, included twice, with its bodies inside and with its bodies elsewhere
 #   together  all in one source file
 #   units     all in two source files that are linked into one program
-# A header that needs a vendor's header which is not installed cannot be checked; if nothing is left the exit code is 77.
+# A header that needs a vendor's header which is not installed, or which the compiler does not take, cannot be checked
+# (oneDNN's crashes nvcc 13); if nothing is left the exit code is 77.
 set -euo pipefail
 
 how=$1 include=$2
@@ -32,21 +33,22 @@ vendors() {
   vendors_of[$1]=$found
 }
 
-# Whether the compiler finds every vendor header that a header needs.
+# Whether the compiler finds, and takes, every vendor header that a header needs.
 declare -A present
 has_vendors() {
   vendors "$1"
   local name
   for name in ${vendors_of[$1]}; do
     if [[ ! -v present[$name] ]]; then
-      echo "#if !__has_include(<$name>)
-#error absent
-#endif" > "$folder/probe.$language"
-      if "${compiler[@]}" -I "$include" -E "$folder/probe.$language" >/dev/null 2>&1; then present[$name]=1; else present[$name]=0; fi
+      echo "#include <$name>" > "$folder/probe.$language"
+      if "${compiler[@]}" "${check[@]}" "$folder/probe.$language" >/dev/null 2>&1; then present[$name]=1; else present[$name]=0; fi
     fi
-    if (( ! present[$name] )); then echo "$1 needs <$name>, which is not installed"; return 1; fi
+    if (( ! present[$name] )); then echo "$1 needs <$name>, which is not here for this compiler"; return 1; fi
   done
 }
+
+check=(-fsyntax-only)
+if [[ $language == cu ]]; then check=(-cuda -o "$folder/alone.ii"); fi
 
 headers=()
 for header in "$@"; do
@@ -56,8 +58,6 @@ if (( ${#headers[@]} == 0 )); then exit 77; fi
 
 includes() { printf '#include <%s>\n' "$@"; }
 compile() { "${compiler[@]}" -I "$include" "$@"; }
-check=(-fsyntax-only)
-if [[ $language == cu ]]; then check=(-cuda -o "$folder/alone.ii"); fi
 
 case $how in
   alone)

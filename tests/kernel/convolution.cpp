@@ -3,6 +3,10 @@
 // widened by `window_over`, in any layout.
 #include "law.hpp"
 
+#if defined(TEST_WITH_ONEDNN)
+#include <meshloom/exec/onednn.hpp>
+#endif
+
 #include <doctest/doctest.h>
 
 namespace {
@@ -242,6 +246,9 @@ void check(const picture& what, std::int64_t reversed = 0) {
   CAPTURE(what.how.attributes);
   CHECK(holds<Operator, float, textbook>(what, reversed));
   CHECK(holds<Operator, double, plain>(what, reversed));
+#if defined(TEST_WITH_ONEDNN)
+  CHECK(holds<Operator, float, onednn>(what, reversed));
+#endif
 }
 
 template <channels Kind>

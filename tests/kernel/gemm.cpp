@@ -4,6 +4,9 @@
 #if defined(TEST_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
 #endif
+#if defined(TEST_WITH_ONEDNN)
+#include <meshloom/exec/onednn.hpp>
+#endif
 
 #include <doctest/doctest.h>
 
@@ -120,6 +123,21 @@ TEST_CASE("a single-threaded BLAS gives the threads back") {
   }
   CHECK(openblas_get_num_threads() == 2);
   openblas_set_num_threads(before);
+}
+#endif
+
+#if defined(TEST_WITH_ONEDNN)
+TEST_CASE("the oneDNN product is exact on whole numbers, whatever the sizes and strides") {
+  meshloom::onednn how;
+  check_sizes(how);
+}
+#endif
+
+#if defined(TEST_WITH_ONEDNN) && defined(TEST_WITH_CBLAS)
+TEST_CASE("oneDNN with a CBLAS is exact on whole numbers, whatever the sizes and strides") {
+  const auto alone = meshloom::onednn_with<meshloom::cblas>::session();
+  meshloom::onednn_with<meshloom::cblas> how;
+  check_sizes(how);
 }
 #endif
 

@@ -2,6 +2,10 @@
 // A GPT against torch. The record: tests/data/gpt_tiny.safetensors.
 #include "oracle.hpp"
 
+#ifdef TEST_WITH_ONEDNN
+#include <meshloom/exec/onednn.hpp>
+#endif
+
 using namespace oracle;
 
 namespace {
@@ -51,6 +55,12 @@ TEST_CASE("our own arithmetic in f64 trains as torch does in f64") {
 #ifdef TEST_WITH_CBLAS
 TEST_CASE("a vendor's arithmetic in f32 trains as torch does in f32") {
   check_all<gpt, ml::cblas, float>("cblas, f32", {1e-5, 1e-5, 1e-5, 5e-5});
+}
+#endif
+
+#ifdef TEST_WITH_ONEDNN
+TEST_CASE("oneDNN in f32 trains as torch does in f32") {
+  check_all<gpt, ml::onednn, float>("onednn, f32", {1e-5, 1e-5, 1e-5, 5e-5});
 }
 #endif
 

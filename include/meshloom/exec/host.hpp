@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host backend: `start(host{}, program, task)`. Vendor arithmetic is a type: `host<plain>` needs nothing installed,
-// `host<cblas>` (include exec/cblas.hpp) uses the CBLAS that is linked.
+// `host<cblas>` (include exec/cblas.hpp) uses the CBLAS that is linked, `host<onednn>` (exec/onednn.hpp) oneDNN.
 #pragma once
 
 #include <meshloom/exec/host_run.hpp>

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// The arithmetic of oneDNN: single-precision products, and convolutions of dense images without copying their windows.
+// The only header that includes oneDNN's, of version 2 or 3. What it does not do (double precision, layouts that BLAS
+// cannot express) another arithmetic does: `onednn_with<cblas>`; our own in `onednn`. Law: it computes on the calling
+// thread alone. Once it has seen the shapes of a step it asks the heap for nothing; oneDNN itself still does, in every
+// call: in version 2.6 for 72 KiB in a product, for less than 1 KiB in a convolution.
+#pragma once
+
+#include <meshloom/base/error.hpp>
+#include <meshloom/exec/blas_matrix.hpp>
+#include <meshloom/kernel/convolution_shape.hpp>
+#include <meshloom/kernel/gemm.hpp>
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include <cstddef>
+#include <initializer_list>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#if __has_include(<omp.h>)
+#include <omp.h>
+#else  // not every compiler has the header of the OpenMP library that oneDNN is linked with
+extern "C" int omp_get_max_threads();
+extern "C" void omp_set_num_threads(int);
+#endif
+
+namespace meshloom {
+
+namespace detail {
+
+/// For its lifetime OpenMP, and so oneDNN, gives the calling thread no others: ranks are our threads, and a pool under
+/// each of them is slower than none. What holds for other threads, or held for this one before, stays.
+class one_openmp_thread {
+ public:
+  one_openmp_thread() : previous_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~one_openmp_thread() { omp_set_num_threads(previous_); }
+  one_openmp_thread(const one_openmp_thread&) = delete;
+  one_openmp_thread& operator=(const one_openmp_thread&) = delete;
+
+ private:
+  int previous_;
+};
+
+/// The convolutions that oneDNN has compiled for one rank, one per shape, and the memory that they work in. Weights are
+/// brought into the order that oneDNN likes in every call, which costs less than it saves.
+class onednn_convolutions {
+ public:
+  /// Convolves, or returns false, having done nothing, where oneDNN has no fast way.
+  bool run(const convolution_shape& shape) {
+    if (!is_dense(shape) || !has_padding(shape.high) || !has_padding(shape.wide) || is_slow(shape)) return false;
+    const one_openmp_thread alone;
+    prepared& ready = find(shape);
+    if (!ready.convolve) return false;
+    ready.image.set_data_handle(shape.image.data);
+    ready.weight.set_data_handle(shape.weight.data);
+    ready.result.set_data_handle(shape.result.data);
+    ready.ordered.set_data_handle(ready.reorder ? ordered_.data() : shape.weight.data);
+    ready.scratch.set_data_handle(scratch_.data());
+    const bool makes_weight = shape.pass == convolution_pass::gradient_weight;
+    if (ready.reorder && !makes_weight) execute_reorder(ready, ready.weight, ready.ordered);
+    execute_convolution(ready, shape.pass);
+    if (ready.reorder && makes_weight) execute_reorder(ready, ready.ordered, ready.weight);
+    return true;
+  }
+
+ private:
+  using memory = dnnl::memory;
+
+  /// What was made for a shape; no primitive where oneDNN has no fast way.
+  struct prepared {
+    convolution_shape of;
+    dnnl::primitive convolve, reorder;
+    memory image, weight, result, ordered, scratch, reorder_scratch;
+  };
+
+  struct alignas(64) line {
+    std::byte bytes[64];
+  };
+
+  struct axis {
+    std::int64_t extent, stride;
+  };
+
+  /// True if the axes, outermost first, have elements and lie without gaps.
+  static bool lies_densely(std::initializer_list<axis> axes) {
+    std::int64_t next = 1;
+    for (auto each = std::rbegin(axes); each != std::rend(axes); ++each) {
+      if (each->extent == 0 || (each->extent > 1 && each->stride != next)) return false;
+      next *= each->extent;
+    }
+    return true;
+  }
+
+  static bool is_dense(const convolution_shape& shape) {
+    const auto& [image, weight, result] = std::tie(shape.image, shape.weight, shape.result);
+    const auto& [high, wide] = std::tie(shape.high, shape.wide);
+    return lies_densely({{shape.images, image.outer},
+                         {high.pixels, image.high},
+                         {wide.pixels, image.wide},
+                         {shape.groups, image.group},
+                         {shape.in, image.in}}) &&
+           lies_densely({{high.taps, weight.high},
+                         {wide.taps, weight.wide},
+                         {shape.groups, weight.group},
+                         {shape.in, weight.in},
+                         {shape.out, weight.out}}) &&
+           lies_densely({{shape.images, result.outer},
+                         {high.positions, result.high},
+                         {wide.positions, result.wide},
+                         {shape.groups, result.group},
+                         {shape.out, result.out}});
+  }
+
+  /// oneDNN crops no more than a stride leaves over at the end.
+  static bool has_padding(const convolution_side& side) { return side.before >= 0 && side.after > -side.stride; }
+
+  /// Gradients of many channels with strides and several taps are faster as products (measured: up to half as fast
+  /// again with 3 × 3 taps and 512 channels, and 10 % with 128; with 64, slower).
+  static bool is_slow(const convolution_shape& shape) {
+    const bool strided = shape.high.stride > 1 || shape.wide.stride > 1;
+    return shape.pass != convolution_pass::forward && strided && shape.taps() > 1 && shape.in >= 128;
+  }
+
+  /// A name like jit:avx512_core; what oneDNN has no code for, it makes from products itself, or by plain loops.
+  static bool is_fast(std::string_view implementation) {
+    return !implementation.starts_with("ref") && implementation.find("gemm") == std::string_view::npos;
+  }
+
+  static bool same(const convolution_shape& a, const convolution_shape& b) {
+    const auto key = [](const convolution_shape& of) {
+      return std::tie(of.pass, of.accumulate, of.images, of.groups, of.in, of.out, of.high, of.wide);
+    };
+    return key(a) == key(b);
+  }
+
+  prepared& find(const convolution_shape& shape) {
+    for (prepared& each : prepared_) {
+      if (same(each.of, shape)) return each;
+    }
+    prepared_.emplace_back().of = shape;
+    try {
+      prepare(prepared_.back());
+    } catch (const dnnl::error& why) {
+      prepared_.pop_back();
+      throw error(std::string("onednn: a convolution cannot be made: ") + why.what());
+    }
+    return prepared_.back();
+  }
+
+  /// The arguments that all three passes are described by.
+  struct arguments {
+    memory::desc image, weight, result;
+    memory::dims stride, dilation, before, after;
+  };
+
+  static memory::desc single(const memory::dims& extents, memory::format_tag order) {
+    return {extents, memory::data_type::f32, order};
+  }
+
+  static memory::dims weight_extents(const convolution_shape& of) {
+    if (of.groups == 1) return {of.out, of.in, of.high.taps, of.wide.taps};
+    return {of.groups, of.out, of.in, of.high.taps, of.wide.taps};
+  }
+
+  /// A weight as it lies: [high, wide, groups, in, out].
+  static memory::desc weight_of(const convolution_shape& of) {
+    const std::int64_t group = of.in * of.out, wide = of.groups * group, high = of.wide.taps * wide;
+    const memory::dims strides = of.groups == 1 ? memory::dims{1, of.out, high, wide}  //
+                                                : memory::dims{group, 1, of.out, high, wide};
+    return {weight_extents(of), memory::data_type::f32, strides};
+  }
+
+  static arguments arguments_of(const convolution_shape& of) {
+    const auto &high = of.high, &wide = of.wide;
+    constexpr auto images = memory::format_tag::nhwc;
+    return {.image = single({of.images, of.groups * of.in, high.pixels, wide.pixels}, images),
+            .weight = single(weight_extents(of), memory::format_tag::any),
+            .result = single({of.images, of.groups * of.out, high.positions, wide.positions}, images),
+            .stride = {high.stride, wide.stride},
+            .dilation = {high.dilation - 1, wide.dilation - 1},
+            .before = {high.before, wide.before},
+            .after = {high.after, wide.after}};
+  }
+
+  /// A primitive's description, by version 3 or by the operation descriptors of version 2. What comes first is the kind
+  /// of the operation; gradients are given the forward one as a hint.
+  template <class Primitive, class... Kind, class... Hint>
+  typename Primitive::primitive_desc describe(const arguments& with, std::tuple<Kind...> kind, const Hint&... hint) {
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const auto& [image, weight, result, stride, dilation, before, after] = with;
+    return std::apply(
+        [&](auto... kinds) -> typename Primitive::primitive_desc {
+#if DNNL_VERSION_MAJOR >= 3
+          return {engine_, kinds..., image, weight, result, stride, dilation, before, after, hint..., attributes};
+#else
+          return {{kinds..., image, weight, result, stride, dilation, before, after}, attributes, engine_, hint...};
+#endif
+        },
+        kind);
+  }
+
+  void prepare(prepared& made) {
+    const arguments with = arguments_of(made.of);
+    constexpr auto how = dnnl::algorithm::convolution_direct;
+    const auto forward = describe<dnnl::convolution_forward>(with, std::tuple(dnnl::prop_kind::forward_training, how));
+    if (made.of.pass == convolution_pass::forward) {
+      take<dnnl::convolution_forward>(made, with, forward, forward.weights_desc());
+    } else if (made.of.pass == convolution_pass::gradient_image) {
+      const auto backward = describe<dnnl::convolution_backward_data>(with, std::tuple(how), forward);
+      take<dnnl::convolution_backward_data>(made, with, backward, backward.weights_desc());
+    } else {
+      const auto backward = describe<dnnl::convolution_backward_weights>(with, std::tuple(how), forward);
+      take<dnnl::convolution_backward_weights>(made, with, backward, backward.diff_weights_desc());
+    }
+  }
+
+  /// Makes the primitive of a description, if it is fast, and the reorder of its weights.
+  template <class Primitive>
+  void take(prepared& made, const arguments& with, const typename Primitive::primitive_desc& what,
+            const memory::desc& ordered) {
+    if (!is_fast(what.impl_info_str())) return;
+    const auto of = [&](const memory::desc& shape) { return memory(shape, engine_, nullptr); };
+    const memory::desc weight = weight_of(made.of);
+    made.convolve = Primitive(what);
+    made.image = of(with.image);
+    made.weight = of(weight);
+    made.result = of(with.result);
+    made.ordered = of(ordered);
+    made.scratch = of(what.scratchpad_desc());
+    reserve(scratch_, what.scratchpad_desc());
+    if (ordered == weight && !made.of.accumulate) return;
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (made.of.accumulate) attributes.set_post_ops(sum());
+    const bool makes_weight = made.of.pass == convolution_pass::gradient_weight;
+    const dnnl::reorder::primitive_desc reorder(engine_, makes_weight ? ordered : weight, engine_,
+                                                makes_weight ? weight : ordered, attributes);
+    made.reorder = dnnl::reorder(reorder);
+    made.reorder_scratch = of(reorder.scratchpad_desc());
+    reserve(ordered_, ordered);
+    reserve(scratch_, reorder.scratchpad_desc());
+  }
+
+  static dnnl::post_ops sum() {
+    dnnl::post_ops made;
+    made.append_sum(1);
+    return made;
+  }
+
+  static void reserve(std::vector<line>& room, const memory::desc& needed) {
+    const std::size_t lines = needed.get_size() / sizeof(line) + 1;
+    if (room.size() < lines) room.resize(lines);
+  }
+
+  void execute_convolution(const prepared& ready, convolution_pass pass) {
+    const bool to_image = pass == convolution_pass::gradient_image, forward = pass == convolution_pass::forward;
+    const bool to_weight = pass == convolution_pass::gradient_weight;
+    execute(ready.convolve, {{to_image ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, ready.image.get()},
+                             {to_weight ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, ready.ordered.get()},
+                             {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, ready.result.get()},
+                             {DNNL_ARG_SCRATCHPAD, ready.scratch.get()}});
+  }
+
+  void execute_reorder(prepared& ready, const memory& from, const memory& to) {
+    ready.reorder_scratch.set_data_handle(scratch_.data());
+    execute(ready.reorder,
+            {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}, {DNNL_ARG_SCRATCHPAD, ready.reorder_scratch.get()}});
+  }
+
+  /// By the C interface: the other one takes a map from the heap.
+  void execute(const dnnl::primitive& what, std::initializer_list<dnnl_exec_arg_t> with) {
+    const auto status = dnnl_primitive_execute(what.get(), stream_.get(), static_cast<int>(with.size()), with.begin());
+    if (status != dnnl_success) throw error("onednn: a convolution fails with status " + std::to_string(status));
+    stream_.wait();
+  }
+
+  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream_{engine_};
+  std::vector<prepared> prepared_;
+  std::vector<line> ordered_ = std::vector<line>(1), scratch_ = std::vector<line>(1);
+};
+
+/// The session of an arithmetic that has one.
+template <class Arithmetic>
+struct session_from {};
+template <class Arithmetic>
+  requires requires { typename Arithmetic::session; }
+struct session_from<Arithmetic> {
+  using session = typename Arithmetic::session;
+};
+
+}  // namespace detail
+
+/// oneDNN, and `Other` for what it does not do.
+template <class Other = plain>
+class onednn_with : public detail::session_from<Other> {
+ public:
+  /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
+  template <class Element>
+  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
+            std::int64_t row_c, std::int64_t column_c) {
+    if (m == 0 || n == 0) return;
+    if constexpr (std::is_same_v<Element, float>) {
+      if (const auto product =
+              blas_product_of(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c))
+        return multiply(*product);
+    }
+    other_.template gemm<Element>(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
+  }
+
+  /// Convolves, or returns false, having done nothing, where oneDNN has no fast way.
+  template <class Element>
+  bool convolve(const convolution_shape& shape) {
+    if constexpr (std::is_same_v<Element, float>)
+      return convolutions_.run(shape);
+    else
+      return false;
+  }
+
+  template <class Element>
+  std::span<Element> scratch() {
+    return other_.template scratch<Element>();
+  }
+
+ private:
+  static void multiply(const blas_product<float>& product) {
+    const auto& [m, n, k, a, b, left, right, accumulate, c, leading] = product;
+    const auto how = [](blas_matrix shape) { return shape.transposed ? 'T' : 'N'; };
+    const detail::one_openmp_thread alone;
+    const auto status = dnnl_sgemm(how(left), how(right), m, n, k, 1, a, left.leading, b, right.leading,
+                                   accumulate ? 1 : 0, c, leading);
+    if (status != dnnl_success) throw error("onednn: a product fails with status " + std::to_string(status));
+  }
+
+  Other other_;
+  detail::onednn_convolutions convolutions_;
+};
+
+using onednn = onednn_with<>;
+
+}  // namespace meshloom
