@@ -34,14 +34,14 @@ MESHLOOM_INLINE std::string text_of_extents(const std::vector<std::int64_t>& ext
 /// One file of CIFAR: records of `labels` bytes, of which the last is below `classes`, then planes of red, green, blue.
 MESHLOOM_INLINE void add_cifar(image_set& to, const std::string& path, std::size_t labels, int classes) {
   constexpr std::size_t plane = 32 * 32;
-  const std::vector<std::uint8_t> bytes = bytes_of_images(path);
+  const std::vector<std::uint8_t> content = bytes_of_images(path);
   const std::size_t record = labels + 3 * plane;
-  if (bytes.size() % record != 0) {
-    throw error("images: '" + path + "' has " + std::to_string(bytes.size()) + " bytes, no whole number of images of " +
+  if (content.size() % record != 0) {
+    throw error("images: '" + path + "' has " + std::to_string(content.size()) + " bytes, no whole number of images of " +
                 std::to_string(record) + "; it is truncated, or no binary file of CIFAR-" + std::to_string(classes));
   }
-  for (std::size_t begin = 0; begin < bytes.size(); begin += record) {
-    const std::uint8_t label = bytes[begin + labels - 1];
+  for (std::size_t begin = 0; begin < content.size(); begin += record) {
+    const std::uint8_t label = content[begin + labels - 1];
     if (label >= classes) {
       throw error("images: image " + std::to_string(begin / record) + " of '" + path + "' has the label " +
                   std::to_string(label) + ", but there are " + std::to_string(classes) +
@@ -50,7 +50,7 @@ MESHLOOM_INLINE void add_cifar(image_set& to, const std::string& path, std::size
     to.labels.push_back(label);
     for (std::size_t pixel = 0; pixel < plane; ++pixel)
       for (std::size_t channel = 0; channel < 3; ++channel)
-        to.pixels.push_back(bytes[begin + labels + channel * plane + pixel]);
+        to.pixels.push_back(content[begin + labels + channel * plane + pixel]);
     ++to.count;
   }
 }
@@ -81,30 +81,30 @@ MESHLOOM_INLINE void make_room(image_sample& into, const image_set& from, std::i
 }  // namespace detail
 
 MESHLOOM_INLINE byte_array read_idx(const std::string& path) {
-  const std::vector<std::uint8_t> bytes = detail::bytes_of_images(path);
+  const std::vector<std::uint8_t> content = detail::bytes_of_images(path);
   const std::string who = "images: '" + path + "' ";
-  if (bytes.size() < 4 || bytes[0] != 0 || bytes[1] != 0 || bytes[3] == 0)
+  if (content.size() < 4 || content[0] != 0 || content[1] != 0 || content[3] == 0)
     throw error(who + "is no IDX file: it does not begin with two zeros, a type and a number of axes");
-  if (bytes[2] != 0x08)
-    throw error(who + "has elements of IDX type " + std::to_string(bytes[2]) +
+  if (content[2] != 0x08)
+    throw error(who + "has elements of IDX type " + std::to_string(content[2]) +
                 "; give a file of unsigned bytes, type 8");
-  const std::size_t header = 4 + 4 * std::size_t{bytes[3]};
-  if (bytes.size() < header) throw error(who + "ends within its header; it is truncated");
+  const std::size_t header = 4 + 4 * std::size_t{content[3]};
+  if (content.size() < header) throw error(who + "ends within its header; it is truncated");
   byte_array made;
   std::size_t said = 1;
   bool agrees = true;
   for (std::size_t at = 4; at < header; at += 4) {
-    const std::size_t extent = std::size_t{bytes[at]} << 24 | std::size_t{bytes[at + 1]} << 16 |
-                               std::size_t{bytes[at + 2]} << 8 | std::size_t{bytes[at + 3]};
+    const std::size_t extent = std::size_t{content[at]} << 24 | std::size_t{content[at + 1]} << 16 |
+                               std::size_t{content[at + 2]} << 8 | std::size_t{content[at + 3]};
     made.extents.push_back(static_cast<std::int64_t>(extent));
     said *= extent;
-    agrees = agrees && 0 < said && said <= bytes.size();  // what is larger may overflow later
+    agrees = agrees && 0 < said && said <= content.size();  // what is larger may overflow later
   }
-  if (!agrees || said != bytes.size() - header) {
+  if (!agrees || said != content.size() - header) {
     throw error(who + "says that it has " + detail::text_of_extents(made.extents) + " bytes, but it has " +
-                std::to_string(bytes.size() - header) + "; it is truncated or damaged");
+                std::to_string(content.size() - header) + "; it is truncated or damaged");
   }
-  made.values.assign(bytes.begin() + static_cast<std::ptrdiff_t>(header), bytes.end());
+  made.values.assign(content.begin() + static_cast<std::ptrdiff_t>(header), content.end());
   return made;
 }
 
