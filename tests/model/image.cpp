@@ -50,19 +50,16 @@ TEST_CASE("functions of images make their operators, with axes and attributes") 
     const auto frozen = batch_norm_inference_of(scope, image, gain, bias, normal.mean, normal.variance, 1e-3);
     average_pool<pooled_high, pooled_wide>(scope, frozen, {1, 2, 0, 1}, {2, 2, 0, 1});
   });
-  REQUIRE(made.nodes.size() == 4);
-  CHECK(made.nodes[0].op == &record_of<op::batch_norm<4>>);
-  CHECK(made.nodes[0].attributes[0] == 1e-3);
-  CHECK(made.nodes[1].op == &record_of<op::max_pool>);
-  CHECK(made.nodes[1].attributes == attribute_list{2, 2, 2, 2, 1, 0, 1, 1});
-  CHECK(made.values[made.nodes[1].results[1]].type == dtype::i32);
-  CHECK(made.nodes[2].op == &record_of<op::batch_norm_inference<4>>);
-  CHECK(made.nodes[3].op == &record_of<op::average_pool>);
-  for (const std::size_t pool : {1, 3}) {
-    std::vector<std::int64_t> extents;
-    for (const axis_id each : made.values[made.nodes[pool].results[0]].axes) extents.push_back(made.axes[each].extent);
-    CHECK(extents == std::vector<std::int64_t>{2, 4, 3, 3});
-  }
+  const std::vector<node> nodes(made.nodes.begin(), made.nodes.end());
+  REQUIRE(nodes.size() == 4);
+  CHECK(nodes[0].op == &record_of<op::batch_norm<4>>);
+  CHECK(nodes[0].attributes[0] == 1e-3);
+  CHECK(nodes[1].op == &record_of<op::max_pool>);
+  CHECK(nodes[1].attributes == attribute_list{2, 2, 2, 2, 1, 0, 1, 1});
+  CHECK(made.values[nodes[1].results[1]].type == dtype::i32);
+  CHECK(nodes[2].op == &record_of<op::batch_norm_inference<4>>);
+  CHECK(nodes[3].op == &record_of<op::average_pool>);
+  CHECK(made.values[nodes[3].results[0]].axes == made.values[nodes[1].results[0]].axes);
 }
 
 TEST_CASE("windows that do not fit are refused") {

@@ -139,6 +139,16 @@ TEST_CASE("what is kept of a block that recomputes is what backward reads of it 
   CHECK(left > 1000);
 }
 
+TEST_CASE("what is summed over micro-batches is kept, if forward makes it") {
+  ml::graph graph = models::all()[0].graph;
+  ml::stage_plan stage = models::planned(graph, "pipeline=1", 1).stages[ml::stage_id{0}];
+  stage.recompute.assign(stage.recompute.size(), true);
+  const ml::value_id observed = graph.nodes[models::node_named(graph, "repeat.residual_2.linear.dot")].results[0];
+  CHECK(ml::recomputation(graph, stage).drops({observed, 2}));
+  graph.parameters[models::parameter_named(graph, "repeat.residual_2.linear.weight")].gradients = {observed};
+  for (std::int32_t copy = 0; copy < 4; ++copy) CHECK_FALSE(ml::recomputation(graph, stage).drops({observed, copy}));
+}
+
 TEST_CASE("a stage that recomputes nothing drops nothing, nor do gradients, parameters and inputs") {
   const ml::graph& graph = models::all()[0].graph;
   ml::plan made = models::planned(graph, "pipeline=1", 1);

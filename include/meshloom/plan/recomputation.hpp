@@ -23,6 +23,9 @@ class recomputation {
   bool drops(const instance& what) const;
 
  private:
+  bool is_of_forward(const instance& what) const;
+  /// What is summed over micro-batches as forward makes it is kept.
+  void keep_sums();
   /// Notes what a node of block `here` reads of what forward makes: `own` values, and those of other blocks.
   void read(node_id id, const block& here, std::set<instance>& own);
   /// The operators of block `here` that must make what is in `own`, directly or for one another, in order.
@@ -31,7 +34,7 @@ class recomputation {
   const graph& whole_;
   const stage_plan& stage_;
   std::vector<std::vector<node_id>> again_;  ///< per block of the stage; empty if none recomputes
-  std::set<instance> crossing_;              ///< what backward reads of the forward of another block
+  std::set<instance> kept_;                  ///< what forward leaves all the same
 };
 
 }  // namespace meshloom

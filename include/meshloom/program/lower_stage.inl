@@ -142,7 +142,7 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
 
 MESHLOOM_INLINE bool stage_lowering::accumulates_directly(node_id id, const block& here) {
   const node& at = whole_.nodes[id];
-  if (!at.op->accumulates || make_.now != pass::backward) return false;
+  if (!at.op->accumulates || at.when != phase::backward) return false;
   for (std::size_t k = 0; k < at.results.size(); ++k) {
     const accumulator* into = accumulator_of({at.results[k], here.copy});
     if (into == nullptr || !into->alone ||
