@@ -323,7 +323,10 @@ class execution {
                                       : static_cast<double>(element<Element>(shard, at));
     };
     double largest = 1;  // a small sum of numbers around 1 is as exact as they are
-    for_each_index(box_of(want), [&](const place& at) { largest = std::max(largest, std::abs(value(want, at))); });
+    for_each_index(box_of(want), [&](const place& at) {
+      const double size = std::abs(value(want, at));
+      if (std::isfinite(size)) largest = std::max(largest, size);
+    });
     std::vector<bool> made(static_cast<std::size_t>(want.count()));
     double worst = 0;
     bool close = true;
@@ -334,7 +337,7 @@ class execution {
         double sum = 0;
         for (const std::int32_t member : group)
           sum += value(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
-        const double apart = std::abs(sum - value(want, at));
+        const double wanted = value(want, at), apart = sum == wanted ? 0 : std::abs(sum - wanted);  // both may be −∞
         worst = std::max(worst, apart);
         close = close && apart <= tolerance * largest;  // NaN is not
         std::int64_t number = 0;

@@ -68,6 +68,11 @@ void add_others(collector& into) {
   into.add<op::batch_norm<3, 2>>();
   into.add<op::batch_norm_inference<2>>();
   into.add<op::batch_norm_inference<4, 2>>();
+  into.add<op::convolution<op::channels::dense>>();
+  into.add<op::convolution<op::channels::grouped>>();
+  into.add<op::convolution<op::channels::depthwise>>();
+  into.add<op::max_pool>();
+  into.add<op::average_pool>();
   into.add<op::moving_average<1>>();
   into.add<op::moving_average<2>>();
 }

@@ -47,6 +47,7 @@ class collector {
     if (op.name == "lookup_gradient") choose(0, op.results[0], 0);
     if (op.name == "cross_entropy") choose(1, op.operands[0], op.operands[0].count - 1);
     if (op.name == "cross_entropy_gradient") choose(2, op.operands[1], op.operands[1].count - 1);
+    if (op.name == "max_pool_gradient") choose(1, op.operands[1], 3);  // the number of a tap, if there are as many
     if (op.name == "batch_norm_gradient" || op.name == "batch_norm_inference") made.positive = 1 << 4;  // the variance
     if (op.name == "batch_norm_inference_gradient_input") made.positive = 1 << 2;
     if (op.name == "batch_norm_inference_gradient_weights") made.positive = 1 << 3;
