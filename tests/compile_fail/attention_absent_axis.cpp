@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over a sequence axis that the tensor does not have.
-// expected: meshloom: attention and causal_attention<Seq, Feature, Heads, Head>: the input tensor must have the axes Seq and Feature
+// expected: meshloom: attention and causal_attention<Seq, Feature, Heads, Head>: the input tensor must have the axes
 #include "layers.hpp"
 
 #if defined(MESHLOOM_MUST_FAIL)
