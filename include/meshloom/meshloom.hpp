@@ -6,6 +6,7 @@
 // What is trained: axes, layers, losses, optimizers, and their trace into a graph.
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/model/training.hpp>
+#include <meshloom/model/transformer.hpp>
 
 // Where: clusters, by name, from a file, or this machine.
 #include <meshloom/cluster/presets.hpp>

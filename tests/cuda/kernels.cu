@@ -22,6 +22,8 @@ using gelu_slope = op::pointwise_gradient<op::multiply<op::gelu_slope<x>, y>, ma
 using functions = op::pointwise<op::divide<op::add<op::exponential<op::negate<x>>, op::hyperbolic_tangent<y>>,
                                            op::add<op::sigmoid<x>, op::relu<op::subtract<y, op::attribute<0>>>>>,
                                 matrix, at<1>, matrix>;
+using silu = op::pointwise<op::multiply<op::silu<x>, y>, matrix, matrix, matrix>;
+using silu_slope = op::pointwise_gradient<op::multiply<op::silu_slope<x>, y>, matrix, matrix, matrix>;
 using steps = op::pointwise_gradient<op::multiply<op::step<x>, op::one>, matrix, matrix>;
 using row_sum = op::sum<matrix, at<0>>;
 using column_sum = op::sum<matrix, at<1>>;
@@ -31,9 +33,11 @@ using spread = op::broadcast<at<1>, matrix>;
 }  // namespace
 
 using all_kernels =
-    meshloom::operators<gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
-                        op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>,
-                        op::layer_norm_gradient_weights<2>, op::softmax<2, false>, op::softmax<2, true>,
+    meshloom::operators<gelu, gelu_slope, silu, silu_slope, functions, steps, row_sum, column_sum, total, spread,
+                        op::fill, op::lookup<1>, op::lookup_gradient<1>, op::layer_norm<2>,
+                        op::layer_norm_gradient_input<2>, op::layer_norm_gradient_weights<2>, op::rms_norm<2>,
+                        op::rms_norm_gradient_input<2>, op::rms_norm_gradient_gain<2>, op::rotary<3, 1>,
+                        op::rotary<2, 0>, op::dropout<2>, op::dropout<3>, op::softmax<2, false>, op::softmax<2, true>,
                         op::softmax_gradient<2>, op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>,
                         op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>>;
 
@@ -140,18 +144,25 @@ int main() {
     std::printf("skipped: no CUDA device (%s)\n", cudaGetErrorString(found));
     return 77;
   }
-  const int wrong = failures<gelu>("gelu") + failures<gelu_slope>("gelu_slope") + failures<functions>("functions") +
-                    failures<steps>("steps") + failures<row_sum>("row_sum") + failures<column_sum>("column_sum") +
-                    failures<total>("total") + failures<spread>("spread") + failures<op::fill>("fill") +
-                    failures<op::lookup<1>>("lookup", 0) + failures<op::lookup_gradient<1>>("lookup_gradient", 0) +
-                    failures<op::layer_norm<2>>("layer_norm", -1, {1e-5}) +
-                    failures<op::layer_norm_gradient_input<2>>("layer_norm_gradient_input") +
-                    failures<op::layer_norm_gradient_weights<2>>("layer_norm_gradient_weights") +
-                    failures<op::softmax<2, false>>("softmax") + failures<op::softmax<2, true>>("causal_softmax") +
-                    failures<op::softmax_gradient<2>>("softmax_gradient") +
-                    failures<op::cross_entropy<1>>("cross_entropy", 1) +
-                    failures<op::cross_entropy_gradient<1>>("cross_entropy_gradient", 2) +
-                    failures<op::sgd<2>>("sgd", -1, {0.1, 0.9, 0.01}) +
-                    failures<op::adamw<2>>("adamw", -1, {1e-2, 0.9, 0.999, 1e-8, 0.1});
+  const int wrong =
+      failures<gelu>("gelu") + failures<gelu_slope>("gelu_slope") + failures<silu>("silu") +
+      failures<silu_slope>("silu_slope") + failures<functions>("functions") + failures<steps>("steps") +
+      failures<row_sum>("row_sum") + failures<column_sum>("column_sum") + failures<total>("total") +
+      failures<spread>("spread") + failures<op::fill>("fill") + failures<op::lookup<1>>("lookup", 0) +
+      failures<op::lookup_gradient<1>>("lookup_gradient", 0) + failures<op::layer_norm<2>>("layer_norm", -1, {1e-5}) +
+      failures<op::layer_norm_gradient_input<2>>("layer_norm_gradient_input") +
+      failures<op::layer_norm_gradient_weights<2>>("layer_norm_gradient_weights") +
+      failures<op::rms_norm<2>>("rms_norm", -1, {1e-5}) +
+      failures<op::rms_norm_gradient_input<2>>("rms_norm_gradient_input") +
+      failures<op::rms_norm_gradient_gain<2>>("rms_norm_gradient_gain") +
+      failures<op::rotary<2, 0>>("rotary of rows", -1, {10000, 1}) +
+      failures<op::rotary<3, 1>>("rotary of heads", -1, {10000, -1}) +
+      failures<op::dropout<2>>("dropout of rows", -1, {0.1, 3, 0}) +
+      failures<op::dropout<3>>("dropout", -1, {0.1, 3, 1}) + failures<op::softmax<2, false>>("softmax") +
+      failures<op::softmax<2, true>>("causal_softmax") + failures<op::softmax_gradient<2>>("softmax_gradient") +
+      failures<op::cross_entropy<1>>("cross_entropy", 1) +
+      failures<op::cross_entropy_gradient<1>>("cross_entropy_gradient", 2) +
+      failures<op::sgd<2>>("sgd", -1, {0.1, 0.9, 0.01}) +
+      failures<op::adamw<2>>("adamw", -1, {1e-2, 0.9, 0.999, 1e-8, 0.1});
   return wrong == 0 ? 0 : 1;
 }

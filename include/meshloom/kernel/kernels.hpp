@@ -2,20 +2,24 @@
 // All kernels, in reading order.
 #pragma once
 
-#include <meshloom/kernel/call.hpp>           // what a kernel is told
-#include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
-#include <meshloom/kernel/contraction.hpp>    // dot as matrix products
-#include <meshloom/kernel/cross_entropy.hpp>  // and its gradient
-#include <meshloom/kernel/gemm.hpp>           // our own matrix product
-#include <meshloom/kernel/kernel.hpp>         // what a kernel is; the host driver
-#include <meshloom/kernel/layer_norm.hpp>     // and its gradients
-#include <meshloom/kernel/lookup.hpp>         // and its gradient
-#include <meshloom/kernel/math.hpp>           // branch-free exp, tanh, log, erf, sqrt
-#include <meshloom/kernel/pointwise.hpp>      // fused expressions, broadcast, fill
-#include <meshloom/kernel/random.hpp>         // numbers by counter, initial parameters
-#include <meshloom/kernel/reference.hpp>      // every operator again, obviously right
-#include <meshloom/kernel/rows.hpp>           // a team per row
-#include <meshloom/kernel/softmax.hpp>        // and its gradient
-#include <meshloom/kernel/sum.hpp>            // sums over any axes
-#include <meshloom/kernel/team.hpp>           // who runs it
-#include <meshloom/kernel/update.hpp>         // sgd and adamw
+#include <meshloom/kernel/call.hpp>                   // what a kernel is told
+#include <meshloom/kernel/collapse.hpp>               // fewer and longer loops
+#include <meshloom/kernel/contraction.hpp>            // dot as matrix products
+#include <meshloom/kernel/cross_entropy.hpp>          // and its gradient
+#include <meshloom/kernel/dropout.hpp>                // elements dropped by counter
+#include <meshloom/kernel/gemm.hpp>                   // our own matrix product
+#include <meshloom/kernel/kernel.hpp>                 // what a kernel is; the host driver
+#include <meshloom/kernel/layer_norm.hpp>             // and its gradients
+#include <meshloom/kernel/lookup.hpp>                 // and its gradient
+#include <meshloom/kernel/math.hpp>                   // branch-free exp, tanh, log, erf, sqrt
+#include <meshloom/kernel/pointwise.hpp>              // fused expressions, broadcast, fill
+#include <meshloom/kernel/random.hpp>                 // numbers by counter, initial parameters
+#include <meshloom/kernel/reference.hpp>              // every operator again, obviously right
+#include <meshloom/kernel/reference_transformer.hpp>  // those of transformers
+#include <meshloom/kernel/rms_norm.hpp>               // and its gradients
+#include <meshloom/kernel/rotary.hpp>                 // positions as rotations
+#include <meshloom/kernel/rows.hpp>                   // a team per row
+#include <meshloom/kernel/softmax.hpp>                // and its gradient
+#include <meshloom/kernel/sum.hpp>                    // sums over any axes
+#include <meshloom/kernel/team.hpp>                   // who runs it
+#include <meshloom/kernel/update.hpp>                 // sgd and adamw
