@@ -155,12 +155,22 @@ void add_routing(std::vector<memory_bound>& to, const routed_workload& w) {
                 kernel<ml::op::combine_gradient_weight<1>>(make_call({x, w.taken, buffers}, {w.dweight.seen}))});
 }
 
+/// A matrix as [rows, heads, head], with heads of 64 elements.
+ml::view by_heads(ml::view seen) {
+  seen.rank = 3;
+  seen.extent[1] = seen.global[1] = columns / 64;
+  seen.extent[2] = seen.global[2] = 64;
+  ml::make_dense(seen);
+  return seen;
+}
+
 std::vector<memory_bound> memory_cases(workload& w) {
   using matrix = ml::at<0, 1>;
   using value = ml::op::operand<0>;
   using gelu = ml::op::pointwise<ml::op::gelu<value>, matrix, matrix>;
   using gelu_slope = ml::op::pointwise_gradient<ml::op::multiply<ml::op::gelu_slope<value>, ml::op::operand<1>>, matrix,
                                                 matrix, matrix>;
+  using gated = ml::op::pointwise<ml::op::multiply<ml::op::silu<value>, ml::op::operand<1>>, matrix, matrix, matrix>;
   using biased = ml::op::pointwise<ml::op::gelu<ml::op::add<value, ml::op::operand<1>>>, matrix, matrix, ml::at<1>>;
   const double all = static_cast<double>(rows * columns);
   const auto &x = w.x.seen, &y = w.y.seen, &dy = w.dy.seen, &dx = w.dx.seen;
@@ -181,6 +191,14 @@ std::vector<memory_bound> memory_cases(workload& w) {
       {"batch_norm_inference", 2 * all, 0.7,
        kernel<ml::op::batch_norm_inference<2>>(
            make_call({x, w.gain.seen, w.bias.seen, w.center.seen, w.spread.seen}, {y}, {1e-5}))},
+      {"rms_norm", 2 * all, 0.7, kernel<ml::op::rms_norm<2>>(make_call({x, w.gain.seen}, {y, rstd}, {1e-5}))},
+      {"rms_norm_gradient_input", 3 * all, 0.7,
+       kernel<ml::op::rms_norm_gradient_input<2>>(make_call({dy, x, w.gain.seen, rstd}, {dx}, {1e-5}))},
+      {"rms_norm_gradient_gain", 2 * all, 0.7,
+       kernel<ml::op::rms_norm_gradient_gain<2>>(make_call({dy, x, rstd}, {w.dgain.seen}))},
+      {"rotary", 2 * all, 0.7, kernel<ml::op::rotary<3, 0>>(make_call({by_heads(x)}, {by_heads(y)}, {10000, 1}))},
+      {"dropout", 2 * all, 0.5, kernel<ml::op::dropout<2>>(make_call({x}, {y}, {0.1, 0, 0}))},
+      {"silu_gate", 3 * all, 0.7, kernel<gated>(make_call({x, dy}, {y}))},
       {"softmax", 2 * all, 0.5, kernel<ml::op::softmax<2, false>>(make_call({x}, {w.shares.seen}, {0.125}))},
       {"softmax_gradient", 3 * all, 0.5,
        kernel<ml::op::softmax_gradient<2>>(make_call({dy, w.shares.seen}, {dx}, {0.125}))},

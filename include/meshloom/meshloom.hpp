@@ -9,6 +9,7 @@
 #include <meshloom/model/image.hpp>
 #include <meshloom/model/moe.hpp>
 #include <meshloom/model/training.hpp>
+#include <meshloom/model/transformer.hpp>
 
 // Where: clusters, by name, from a file, or this machine.
 #include <meshloom/cluster/presets.hpp>

@@ -22,6 +22,8 @@ using gelu_slope = op::pointwise_gradient<op::multiply<op::gelu_slope<x>, y>, ma
 using functions = op::pointwise<op::divide<op::add<op::exponential<op::negate<x>>, op::hyperbolic_tangent<y>>,
                                            op::add<op::sigmoid<x>, op::relu<op::subtract<y, op::attribute<0>>>>>,
                                 matrix, at<1>, matrix>;
+using silu = op::pointwise<op::multiply<op::silu<x>, y>, matrix, matrix, matrix>;
+using silu_slope = op::pointwise_gradient<op::multiply<op::silu_slope<x>, y>, matrix, matrix, matrix>;
 using steps = op::pointwise_gradient<op::multiply<op::step<x>, op::one>, matrix, matrix>;
 using row_sum = op::sum<matrix, at<0>>;
 using column_sum = op::sum<matrix, at<1>>;
@@ -31,15 +33,17 @@ using spread = op::broadcast<at<1>, matrix>;
 }  // namespace
 
 using all_kernels = meshloom::operators<
-    gelu, gelu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
+    gelu, gelu_slope, silu, silu_slope, functions, steps, row_sum, column_sum, total, spread, op::fill, op::lookup<1>,
     op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>, op::layer_norm_gradient_weights<2>,
-    op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>, op::cross_entropy<1>,
-    op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>, op::route<1, 1>,
-    op::route<1, 2>, op::route_gradient<1, 2, true>, op::route_gradient<1, 1, false>, op::dispatch<1, false>,
-    op::dispatch<1, true>, op::combine<1, false>, op::combine<1, true>, op::combine_gradient_weight<1>,
-    op::moving_average<2>, op::batch_norm<2>, op::batch_norm_gradient<2>, op::batch_norm_inference<2>,
-    op::batch_norm_inference_gradient_input<2>, op::batch_norm_inference_gradient_weights<2>, op::batch_norm<3, 2>,
-    op::max_pool, op::max_pool_gradient, op::average_pool, op::average_pool_gradient>;
+    op::rms_norm<2>, op::rms_norm_gradient_input<2>, op::rms_norm_gradient_gain<2>, op::rotary<3, 1>, op::rotary<2, 0>,
+    op::dropout<2>, op::dropout<3>, op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>,
+    op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>,
+    op::dot<at<0, 1>, at<1, 2>, at<0, 2>>, op::route<1, 1>, op::route<1, 2>, op::route_gradient<1, 2, true>,
+    op::route_gradient<1, 1, false>, op::dispatch<1, false>, op::dispatch<1, true>, op::combine<1, false>,
+    op::combine<1, true>, op::combine_gradient_weight<1>, op::moving_average<2>, op::batch_norm<2>,
+    op::batch_norm_gradient<2>, op::batch_norm_inference<2>, op::batch_norm_inference_gradient_input<2>,
+    op::batch_norm_inference_gradient_weights<2>, op::batch_norm<3, 2>, op::max_pool, op::max_pool_gradient,
+    op::average_pool, op::average_pool_gradient>;
 
 template struct meshloom::cuda_kernels<all_kernels>;
 
@@ -185,6 +189,13 @@ int main() {
       failures<op::route_gradient<1, 1, false>>("route_gradient of weights", 2, {59, 10}) +
       failures<op::dispatch<1, false>>("dispatch", 0) + failures<op::dispatch<1, true>>("dispatch, weighted", 1) +
       failures<op::combine<1, false>>("combine", 0) + failures<op::combine<1, true>>("combine, weighted", 1) +
-      failures<op::combine_gradient_weight<1>>("combine_gradient_weight", 1);
+      failures<op::combine_gradient_weight<1>>("combine_gradient_weight", 1) + failures<silu>("silu") +
+      failures<silu_slope>("silu_slope") + failures<op::rms_norm<2>>("rms_norm", -1, {1e-5}) +
+      failures<op::rms_norm_gradient_input<2>>("rms_norm_gradient_input") +
+      failures<op::rms_norm_gradient_gain<2>>("rms_norm_gradient_gain") +
+      failures<op::rotary<2, 0>>("rotary of rows", -1, {10000, 1}) +
+      failures<op::rotary<3, 1>>("rotary of heads", -1, {10000, -1}) +
+      failures<op::dropout<2>>("dropout of rows", -1, {0.1, 3, 0}) +
+      failures<op::dropout<3>>("dropout", -1, {0.1, 3, 1});
   return wrong == 0 ? 0 : 1;
 }

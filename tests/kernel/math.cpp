@@ -84,6 +84,10 @@ void check_edges() {
     CHECK(std::isnan(math::sqrt(bad)));
     CHECK(std::isnan(math::gelu(bad)));
     CHECK(std::isnan(math::gelu_slope(bad)));
+    CHECK(std::isnan(math::silu(bad)));
+    CHECK(std::isnan(math::silu_slope(bad)));
+    CHECK(std::isnan(math::sine_and_cosine(bad).sine));
+    CHECK(std::isnan(math::sine_and_cosine(bad).cosine));
   }
   CHECK(std::isnan(math::log(Element(-1))));
   CHECK(std::isnan(math::sqrt(Element(-1))));
@@ -148,4 +152,31 @@ TEST_CASE("the measure of errors rejects a wrong last place and NaN") {
             1, 2, [](float x) { return std::nextafter(std::nextafter(x, 3.0f), 3.0f); }, exact) >= 1);
   CHECK(std::isnan(worst_error<float>(
       1, 2, [](float x) { return x == 1.5f ? NAN : x; }, exact)));
+}
+
+TEST_CASE("silu and its slope agree with each other and with the definition") {
+  for (double x = -90; x <= 90; x += 1.0 / 64) {
+    CHECK(std::abs(math::silu(x) - x / (1 + std::exp(-x))) <= 1e-14 * (1 + std::abs(x)));
+    const double difference = (math::silu(x + 1e-5) - math::silu(x - 1e-5)) / 2e-5;
+    CHECK(std::abs(math::silu_slope(x) - difference) <= 1e-8);
+  }
+}
+
+TEST_CASE("sines and cosines are exact to 3e-16 up to 2^20") {
+  double worst = 0;
+  for (const double high : {1e-3, 1.0, 10.0, 1e4, 0x1p20}) {
+    constexpr int points = 200'000;
+    for (int at = -points; at <= points; ++at) {
+      const double x = high * (at / static_cast<double>(points));
+      const math::sine_and_cosine made(x);
+      const auto exact = static_cast<long double>(x);
+      const long double sine = std::abs(static_cast<long double>(made.sine) - std::sin(exact));
+      const long double cosine = std::abs(static_cast<long double>(made.cosine) - std::cos(exact));
+      worst = std::max(worst, static_cast<double>(std::max(sine, cosine)));
+    }
+  }
+  MESSAGE("largest error: " << worst);
+  CHECK(worst <= 3e-16);
+  CHECK(math::sine_and_cosine(0).sine == 0);
+  CHECK(math::sine_and_cosine(0).cosine == 1);
 }

@@ -75,6 +75,7 @@ TEST_CASE("every function of the expression language and its derivative") {
   check_unary<op::sigmoid<x>>();
   check_unary<op::relu<x>>();
   check_unary<op::gelu<x>>();
+  check_unary<op::silu<x>>();
   check_unary<op::multiply<x, op::add<x, op::attribute<1>>>>();
   check_unary<op::subtract<op::one, op::multiply<op::attribute<0>, x>>>();
 }

@@ -50,12 +50,17 @@ class batch_of_numbers {
   std::vector<input> inputs_;
 };
 
+/// The program of a graph under a manual plan.
+inline program program_of(const graph& whole, const manual& how) {
+  const cluster machine = local(how.ranks());
+  const plan made = solve(formulate(whole, machine, how)).value();
+  return lower(whole, made, machine);
+}
+
 /// Starts a graph of `task` under a manual plan; its precision must be double.
 template <class Training>
 host_run started(const Training& task, const graph& whole, const manual& how) {
-  const cluster machine = local(how.ranks());
-  const plan made = solve(formulate(whole, machine, how)).value();
-  return start(host{}, lower(whole, made, machine), task, 7);
+  return start(host{}, program_of(whole, how), task, 7);
 }
 
 template <class Training>

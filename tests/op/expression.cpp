@@ -24,7 +24,7 @@ using leaves = list<op::operand<0>, op::operand<1>, op::operand<2>, op::attribut
 template <class... E>
 constexpr auto unary_of(list<E...>) {
   return list<op::negate<E>..., op::exponential<E>..., op::hyperbolic_tangent<E>..., op::sigmoid<E>..., op::relu<E>...,
-              op::step<E>..., op::gelu<E>..., op::gelu_slope<E>...>{};
+              op::step<E>..., op::gelu<E>..., op::gelu_slope<E>..., op::silu<E>..., op::silu_slope<E>...>{};
 }
 
 /// Every function of two values, one of them given.

@@ -35,7 +35,7 @@ host_run start_host(program made, const Training& task, std::uint64_t seed, host
 }  // namespace detail
 
 /// Starts a program on threads of this process. `task` is the training that was traced: it says which kernels to
-/// instantiate. Parameters start as their layers say, drawn from `seed`.
+/// instantiate. Parameters start as their layers say, drawn from `seed`, like what dropout drops in every step.
 template <class Arithmetic, class Training>
 host_run start(host<Arithmetic>, program made, const Training& task, std::uint64_t seed = 0) {
   return detail::start_host<Arithmetic>(std::move(made), task, seed, nullptr);

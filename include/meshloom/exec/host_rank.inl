@@ -186,6 +186,7 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
       }
       std::copy(each.attributes.begin(), each.attributes.end(), next.with.attribute);
       next.with.number = each.number;
+      next.with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);
       next.with.part = each.part;
       bodies_[which].push_back(next);
     }
@@ -272,6 +273,7 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
   place_views(next, micro_batch);
   switch (what.kind) {
     case instruction::compute:
+      with.seed = now.seed;
       with.step = now.number;
       with.micro_batch = static_cast<std::uint64_t>(micro_batch);
       with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);

@@ -17,7 +17,7 @@ MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmeti
                         ? waiting::spin_then_block
                         : waiting::block),
       session_(std::move(session)),
-      seed_(seed) {
+      seed_(parameters == nullptr ? seed : parameters->seed_) {
   if (parameters != nullptr && parameters->program_.ranks != program_.ranks) {
     throw error("start: the run that has the parameters has " + std::to_string(parameters->program_.ranks) +
                 " ranks, this program " + std::to_string(program_.ranks) + "; lower both under one plan, see adapt");
@@ -71,7 +71,7 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
       if (what == command::initialise)
         own.initialise(seed_);
       else
-        own.run({&communicator_, inputs_, outputs_, steps_});
+        own.run({&communicator_, inputs_, outputs_, seed_, steps_});
     } catch (const stopped&) {  // the rank that failed says why
     } catch (const std::exception& why) {
       fail(rank, why.what());

@@ -17,6 +17,7 @@ class graph_builder {
  public:
   graph made;
   bool trains = false;  ///< the model is traced as it trains: with dropout, statistics of the batch, losses of layers
+  std::int32_t streams = 0;  ///< of random numbers, handed out so far
 
   /// The id of an axis, entering it into the size table at first sight.
   axis_id axis(std::string_view name, std::int64_t extent);

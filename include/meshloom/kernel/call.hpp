@@ -16,10 +16,11 @@ struct call {
   view result[max_results];
   view exchanged[max_statistics];  ///< statistics: the rows' axes, then one axis of `statistic::values` numbers
   double attribute[max_attributes] = {};
+  std::uint64_t seed = 0;  ///< of the run
   std::uint64_t step = 0;  ///< optimizer steps done before this one
   std::uint64_t micro_batch = 0;
-  std::uint64_t micro_batches = 1;  ///< of a step
-  std::uint64_t number = 0;         ///< stable number of the operator (and copy of its layer) in the model
+  std::uint64_t micro_batches = 1;  ///< of the step: micro-batch k is the k-th of as many equal parts of the batch
+  std::uint64_t number = 0;  ///< of the operator in the model, stable, times 2^copy_bits, plus the copy of its layer
   std::int32_t part = all_parts;
   bool accumulate = false;  ///< add to the results instead of overwriting them (kernels that say so)
 };

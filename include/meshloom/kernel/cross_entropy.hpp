@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cross-entropy of logits against integer targets, and its gradient: a team per row.
 // Law: with `all_parts` a row is whole on this rank; part 0 writes the maximum of this shard's share of each row,
-// part 1 its sum of exponentials and the target's logit (0 unless this shard holds it), and part 2 the results.
+// part 1 its sum of exponentials and of expected shares times logits, and part 2 the results.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -9,6 +9,16 @@
 #include <meshloom/op/cross_entropy.hpp>
 
 namespace meshloom {
+
+/// The share of every class that labels of a smoothing expect, and what the target has besides. `logits`: of one shard.
+template <class Element>
+struct expected_shares {
+  Element each, target;
+
+  MESHLOOM_DEVICE expected_shares(const view& logits, double smoothing)
+      : each(static_cast<Element>(smoothing / static_cast<double>(logits.global[logits.rank - 1]))),
+        target(static_cast<Element>(1 - smoothing)) {}
+};
 
 struct cross_entropy_kernel {
   template <class Element>
@@ -31,7 +41,7 @@ struct cross_entropy_kernel {
                             : *row.template in<const Element>(with.exchanged[0]);
     if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
 
-    Element sum, chosen;
+    Element sum, expected;
     if (whole || with.part == 1) {
       const std::int64_t ahead = team.ahead(n);
       constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
@@ -39,22 +49,24 @@ struct cross_entropy_kernel {
           n, 0, addition{}, [=](std::int64_t i) { return math::exp2((logit[i] - top) * log2_of_e); },
           [=](std::int64_t i) { team.fetch(logit + ahead + i); });
       const std::int64_t target = *row.template in<const std::int32_t>(with.operand[1]) - shard.origin[classes];
-      chosen = target >= 0 && target < n ? logit[target] : Element(0);
+      const expected_shares<Element> share(shard, with.attribute[0]);
+      expected = target >= 0 && target < n ? share.target * logit[target] : Element(0);
+      if (share.each != 0) expected += share.each * team.template reduce<Element>(n, 0, addition{}, value);
     } else {
       sum = row.template in<const Element>(with.exchanged[1])[0];
-      chosen = row.template in<const Element>(with.exchanged[1])[1];
+      expected = row.template in<const Element>(with.exchanged[1])[1];
     }
     if (with.part == 1) {
       write_once(team, row.template in<Element>(with.exchanged[1]), sum);
-      return write_once(team, row.template in<Element>(with.exchanged[1]) + 1, chosen);
+      return write_once(team, row.template in<Element>(with.exchanged[1]) + 1, expected);
     }
-    const Element logsum = top + math::log(sum);
-    write_once(team, row.template in<Element>(with.result[0]), logsum - chosen);
+    const Element logsum = top + math::log(sum), penalty = static_cast<Element>(with.attribute[1]) * logsum * logsum;
+    write_once(team, row.template in<Element>(with.result[0]), logsum - expected + penalty);
     write_once(team, row.template in<Element>(with.result[1]), logsum);
   }
 };
 
-/// dlogits = dloss · (softmax(logits) − onehot(target)).
+/// dlogits = dloss · ((1 + 2·z·logsum)·softmax(logits) − expected shares).
 struct cross_entropy_gradient_kernel {
   template <class Element>
   MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
@@ -71,17 +83,20 @@ struct cross_entropy_gradient_kernel {
     const Element* const logit = row.template in<const Element>(shard);
     const std::int64_t target = *row.template in<const std::int32_t>(with.operand[2]) - shard.origin[classes];
     const Element logsum = *row.template in<const Element>(with.operand[3]);
+    const Element growth = slope * (Element(1) + static_cast<Element>(2 * with.attribute[1]) * logsum);
+    const expected_shares<Element> share(shard, with.attribute[0]);
+    const Element shift = slope * share.each;
     Element* const dlogit = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
     constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
     team.for_each(
-        n, [=](std::int64_t i) { dlogit[i] = slope * math::exp2((logit[i] - logsum) * log2_of_e); },
+        n, [=](std::int64_t i) { dlogit[i] = growth * math::exp2((logit[i] - logsum) * log2_of_e) - shift; },
         [=](std::int64_t i) {
           team.fetch(logit + ahead + i);
           team.fetch(dlogit + ahead + i);
         });
     team.sync();
-    if (team.leader() && target >= 0 && target < n) dlogit[target] -= slope;
+    if (team.leader() && target >= 0 && target < n) dlogit[target] -= slope * share.target;
   }
 };
 

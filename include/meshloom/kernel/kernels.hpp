@@ -9,6 +9,7 @@
 #include <meshloom/kernel/contraction.hpp>    // dot as matrix products
 #include <meshloom/kernel/convolution.hpp>    // and its gradients, by columns of the image
 #include <meshloom/kernel/cross_entropy.hpp>  // and its gradient
+#include <meshloom/kernel/dropout.hpp>        // elements dropped by counter
 #include <meshloom/kernel/gemm.hpp>           // our own matrix product
 #include <meshloom/kernel/kernel.hpp>         // what a kernel is; the host driver
 #include <meshloom/kernel/layer_norm.hpp>     // and its gradients
@@ -17,6 +18,8 @@
 #include <meshloom/kernel/pointwise.hpp>      // fused expressions, broadcast, fill
 #include <meshloom/kernel/pooling.hpp>        // the largest or the mean of a window
 #include <meshloom/kernel/random.hpp>         // numbers by counter, initial parameters
+#include <meshloom/kernel/rms_norm.hpp>       // and its gradients
+#include <meshloom/kernel/rotary.hpp>         // positions as rotations
 #include <meshloom/kernel/routing.hpp>        // to experts, and their gradients
 #include <meshloom/kernel/rows.hpp>           // a team per row
 #include <meshloom/kernel/softmax.hpp>        // and its gradient

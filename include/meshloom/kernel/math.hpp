@@ -294,4 +294,35 @@ MESHLOOM_DEVICE constexpr Element sqrt(Element x) {
   return choose(x < Element(0), format::not_a_number, positive);
 }
 
+/// Sine and cosine of x, absolute error <= 3e-16 for |x| <= 2^20, growing in proportion to |x| beyond.
+struct sine_and_cosine {
+  double sine, cosine;
+
+  MESHLOOM_DEVICE constexpr explicit sine_and_cosine(double x) {
+    constexpr double magic = 6755399441055744.0;  // 1.5·2⁵²: a sum with it is rounded to a whole number
+    const double shifted = x * 0.63661977236758134308 + magic, n = shifted - magic;
+    const auto quarter = __builtin_bit_cast(std::uint64_t, shifted);  // in its lowest bits
+    // x - n·π/2, where π/2 is a sum of three numbers; the products of the first two with n are exact.
+    const double r =
+        ((x - n * 1.57079632673412561417) - n * 6.07710050630396597660e-11) - n * 2.02226624879595063154e-21;
+    const double z = r * r;
+    const double s =
+        r + r * z *
+                detail::horner(z, -1.66666666666666324348e-01, 8.33333333332248946124e-03, -1.98412698298579493134e-04,
+                               2.75573137070700676789e-06, -2.50507602534068634195e-08, 1.58969099521155010221e-10);
+    const double c = 1 + z * detail::horner(z, -0.5, 4.16666666666666019037e-02, -1.38888888888741095749e-03,
+                                            2.48015872894767294178e-05, -2.75573143513906633035e-07,
+                                            2.08757232129817482790e-09, -1.13596475577881948265e-11);
+    const bool odd = (quarter & 1) != 0;
+    sine = negated_if(quarter & 2, choose(odd, c, s));
+    cosine = negated_if((quarter + 1) & 2, choose(odd, s, c));
+  }
+
+ private:
+  /// `bit` is 0 or 2.
+  MESHLOOM_DEVICE static constexpr double negated_if(std::uint64_t bit, double x) {
+    return __builtin_bit_cast(double, __builtin_bit_cast(std::uint64_t, x) ^ bit << 62);
+  }
+};
+
 }  // namespace meshloom::math

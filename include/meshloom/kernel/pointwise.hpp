@@ -32,6 +32,20 @@ MESHLOOM_DEVICE constexpr Element gelu_slope(Element x) {
   return share + share * (Element(1) - share) * growth;
 }
 
+/// x · sigmoid x.
+template <class Element>
+MESHLOOM_DEVICE constexpr Element silu(Element x) {
+  return x / (Element(1) + exp2(x * Element(-log2_of_e)));
+}
+
+/// The derivative of silu.
+template <class Element>
+MESHLOOM_DEVICE constexpr Element silu_slope(Element x) {
+  const Element near = clamp(x, Element(-80), Element(80));  // it is 0 or 1 beyond
+  const Element share = Element(1) / (Element(1) + exp2(near * Element(-log2_of_e)));
+  return share + share * (Element(1) - share) * near;
+}
+
 }  // namespace math
 
 /// The operands' elements that one evaluation reads: `Stride` 1 for dense loops, 0 if strides are known at run time.
@@ -187,6 +201,20 @@ struct evaluation<op::gelu_slope<V>> : detail::unary_evaluation<V> {
   template <class Source>
   MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
     return math::gelu_slope(evaluation::inner(x, i));
+  }
+};
+template <class V>
+struct evaluation<op::silu<V>> : detail::unary_evaluation<V> {
+  template <class Source>
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::silu(evaluation::inner(x, i));
+  }
+};
+template <class V>
+struct evaluation<op::silu_slope<V>> : detail::unary_evaluation<V> {
+  template <class Source>
+  MESHLOOM_DEVICE static auto at(const Source& x, std::int64_t i) {
+    return math::silu_slope(evaluation::inner(x, i));
   }
 };
 

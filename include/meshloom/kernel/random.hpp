@@ -28,6 +28,14 @@ MESHLOOM_DEVICE constexpr random_block philox(random_block counter, std::uint32_
   return counter;
 }
 
+/// The key of what is drawn in one step of a run; what parameters start from is drawn under the seed itself.
+MESHLOOM_DEVICE constexpr std::uint64_t key_of_step(std::uint64_t seed, std::uint64_t step) {
+  const random_block made =
+      philox({{static_cast<std::uint32_t>(step), static_cast<std::uint32_t>(step >> 32), 0, ~std::uint32_t{0}}},
+             static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+  return std::uint64_t{made.word[0]} << 32 | made.word[1];
+}
+
 /// Uniform in the open interval (0, 1), on a grid of 2⁻⁵².
 MESHLOOM_DEVICE constexpr double uniform(std::uint64_t seed, std::uint64_t number, std::uint64_t index) {
   const random_block made = philox({{static_cast<std::uint32_t>(index / 2), static_cast<std::uint32_t>(index >> 33),

@@ -184,6 +184,20 @@ struct value_of<op::gelu_slope<V>> {
     return 0.5 * (1 + t) + 0.5 * v * (1 - t * t) * root * (1 + 3 * 0.044715 * v * v);
   }
 };
+template <class V>
+struct value_of<op::silu<V>> {
+  static double at(const double* x, const double* a) {
+    const double v = value_of<V>::at(x, a);
+    return v / (1 + std::exp(-v));
+  }
+};
+template <class V>
+struct value_of<op::silu_slope<V>> {
+  static double at(const double* x, const double* a) {
+    const double v = value_of<V>::at(x, a), share = 1 / (1 + std::exp(-v));
+    return share * (1 + v * (1 - share));
+  }
+};
 
 /// How one operator is computed.
 template <class Operator>
@@ -356,10 +370,12 @@ struct rule<op::cross_entropy<Rank>> {
       double top = -std::numeric_limits<double>::infinity();
       s.over(classes, at, [&] { top = std::max(top, s.operand(0, at)); });
       const double logsum = top + std::log(s.sum(classes, at, [&] { return std::exp(s.operand(0, at) - top); }));
+      const double share = s.attribute(0) / static_cast<double>(s.extent(Rank));
+      const double uniform = share * s.sum(classes, at, [&] { return s.operand(0, at); });
       at[Rank] = static_cast<std::int64_t>(s.operand(1, at));
-      const double chosen = s.operand(0, at);
+      const double expected = (1 - s.attribute(0)) * s.operand(0, at) + uniform;
       at[Rank] = 0;
-      s.write(0, at, logsum - chosen);
+      s.write(0, at, logsum - expected + s.attribute(1) * logsum * logsum);
       s.write(1, at, logsum);
     });
   }
@@ -370,8 +386,10 @@ struct rule<op::cross_entropy_gradient<Rank>> {
   static void run(const space& s) {
     point at{};
     s.over(op::cross_entropy_gradient<Rank>::logits::list, at, [&] {
-      const double hit = static_cast<double>(at[Rank]) == s.operand(2, at) ? 1 : 0;
-      s.write(0, at, s.operand(0, at) * (std::exp(s.operand(1, at) - s.operand(3, at)) - hit));
+      const double hit = static_cast<double>(at[Rank]) == s.operand(2, at) ? 1 - s.attribute(0) : 0;
+      const double expected = hit + s.attribute(0) / static_cast<double>(s.extent(Rank));
+      const double logsum = s.operand(3, at), growth = 1 + 2 * s.attribute(1) * logsum;
+      s.write(0, at, s.operand(0, at) * (growth * std::exp(s.operand(1, at) - logsum) - expected));
     });
   }
 };

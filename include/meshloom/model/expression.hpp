@@ -133,6 +133,10 @@ template <pointwise_value Value>
 constexpr auto gelu_of(const Value& value) {
   return detail::apply<op::gelu>(detail::as_expression(value));
 }
+template <pointwise_value Value>
+constexpr auto silu_of(const Value& value) {
+  return detail::apply<op::silu>(detail::as_expression(value));
+}
 
 /// The value as a tensor: an expression becomes one fused operator, a tensor stays what it is.
 template <class Scope, class... Axis>

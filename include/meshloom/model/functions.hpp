@@ -7,8 +7,11 @@
 #include <meshloom/op/attention.hpp>
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
+#include <meshloom/op/dropout.hpp>
 #include <meshloom/op/layer_norm.hpp>
 #include <meshloom/op/lookup.hpp>
+#include <meshloom/op/rms_norm.hpp>
+#include <meshloom/op/rotary.hpp>
 #include <meshloom/op/softmax.hpp>
 #include <meshloom/op/sum.hpp>
 
@@ -120,14 +123,57 @@ tensor<Axis...> layer_norm_of(Scope& within, tensor<Axis...> x, tensor<Last> gai
   return {within.template emit<op::layer_norm<sizeof...(Axis)>>(axes<Axis...>{}, {epsilon}, x, gain, bias)[0]};
 }
 
-/// One loss per row of logits.
+/// Divides the last axis by its root mean square, then scales it.
+template <class Scope, class... Axis, class Last>
+tensor<Axis...> rms_norm_of(Scope& within, tensor<Axis...> x, tensor<Last> gain, double epsilon) {
+  static_assert(position_in<Last>(axes<Axis...>{}) == static_cast<int>(sizeof...(Axis)) - 1,
+                "meshloom: rms_norm: the normalised axis must be the last axis of the input; name the last one, or "
+                "make it the last");
+  return {within.template emit<op::rms_norm<sizeof...(Axis)>>(axes<Axis...>{}, {epsilon}, x, gain)[0]};
+}
+
+/// Rotary positions: turns the pairs (i, i + half) of Head, the last axis, by the position along Seq times
+/// base^(−i / half). For queries and keys alike; throws meshloom::error if Head has an odd size.
+template <class Seq, class Head, class Scope, pointwise_value Value>
+auto rotary(Scope& within, const Value& value, double base = 10000) {
+  const auto x = evaluate(within, value);
+  using all = typename decltype(x)::axes_type;
+  constexpr int seq = position_in<Seq>(all{}), rank = all::count;
+  static_assert(
+      seq >= 0 && seq < rank - 1 && position_in<Head>(all{}) == rank - 1,
+      "meshloom: rotary: the tensor must have the axis Seq, and Head as its last axis; name axes that it has");
+  const std::int64_t elements = within.template size_of<Head>();
+  if (elements % 2 != 0) {
+    throw error("rotary: " + std::string(name_of<Head>()) + " has " + std::to_string(elements) +
+                " elements, which cannot be paired; give it an even size");
+  }
+  return tensor_of<all>{within.template emit<op::rotary<rank, seq>>(all{}, {base, 1}, x)[0]};
+}
+
+/// Drops elements with the probability `rate` in training, each one the same under every plan, and divides the others
+/// by 1 − rate; nothing else. Throws meshloom::error unless 0 <= rate < 1.
+template <class Scope, pointwise_value Value>
+auto dropout_of(Scope& within, const Value& value, double rate) {
+  const auto x = evaluate(within, value);
+  using all = typename decltype(x)::axes_type;
+  if (!(rate >= 0 && rate < 1)) {
+    throw error("dropout: a rate of " + std::to_string(rate) + " is no share to drop; give one from 0 to below 1");
+  }
+  if (!within.trains() || rate == 0) return x;
+  const double stream = within.new_stream(), batched = within.micro_batched_in(all{});
+  return tensor_of<all>{within.template emit<op::dropout<all::count>>(all{}, {rate, stream, batched}, x)[0]};
+}
+
+/// One loss per row of logits: see op::cross_entropy for smoothing and z-loss.
 template <class Class, class Scope, class... Axis, class... Row>
-tensor<Row...> cross_entropy_of(Scope& within, tensor<Axis...> logits, integers<Row...> targets) {
+tensor<Row...> cross_entropy_of(Scope& within, tensor<Axis...> logits, integers<Row...> targets, double smoothing = 0,
+                                double z_loss = 0) {
   static_assert(std::is_same_v<axes<Axis...>, axes<Row..., Class>>,
                 "meshloom: cross_entropy: logits must have the axes of the targets, then the class axis; change the "
                 "target of the training, or the "
                 "last layer of the model");
-  return {within.template emit<op::cross_entropy<sizeof...(Row)>>(axes<Axis...>{}, {}, logits, targets)[0]};
+  return {within.template emit<op::cross_entropy<sizeof...(Row)>>(axes<Axis...>{}, {smoothing, z_loss}, logits,
+                                                                  targets)[0]};
 }
 
 }  // namespace meshloom

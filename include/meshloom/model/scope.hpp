@@ -45,6 +45,19 @@ class scope {
   /// running statistics stand in for those of the batch.
   bool trains() const { return into_.trains; }
 
+  /// The number of a stream of random numbers that nothing else in the model draws from.
+  std::int32_t new_stream() { return into_.streams++; }
+
+  /// The first of these axes that micro-batches cut, or −1.
+  template <class... Axis>
+  int micro_batched_in(axes<Axis...>) const {
+    if (into_.made.micro_batched == axis_id::none) return -1;
+    const std::string& cut = into_.made.sizes[into_.made.micro_batched].name;
+    int found = -1, at = 0;
+    ((found = found < 0 && name_of<sized_as<Axis>>() == cut ? at : found, ++at), ...);
+    return found;
+  }
+
   /// Adds a scalar to the loss of the training: a mean over the whole batch, weighted. Nothing is added in evaluation.
   void add_loss(tensor<> weighted) {
     if (into_.trains) into_.made.results.push_back(weighted.id);

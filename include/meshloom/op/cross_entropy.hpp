@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cross-entropy of logits [rows…, class] against integer targets [rows…]: one loss per row. `Rank` is the number of row
-// axes. Law: with the class axis split (vocabulary-parallel) shards exchange the maximum, then the sum of exponentials
-// and the target's logit, which only one shard holds.
+// axes. Attribute 0 is the smoothing ε of the labels (Szegedy et al. 2016): the expected share of every one of K
+// classes is q = (1 − ε)·onehot(target) + ε/K. Attribute 1 is the weight z of logsum² (the z-loss of Chowdhery et al.
+// 2022). Law: with the class axis split (vocabulary-parallel) shards exchange the maximum, then the sum of exponentials
+// and Σ q·logits, to which every shard adds what it holds.
 #pragma once
 
 #include <meshloom/op/record.hpp>
 
 namespace meshloom::op {
 
-/// Operands: dloss, logits, targets, logsum. Result: dlogits = dloss · (softmax(logits) − onehot(target)).
+/// Operands: dloss, logits, targets, logsum. Result: dlogits = dloss · ((1 + 2·z·logsum)·softmax(logits) − q).
 template <int Rank>
 struct cross_entropy_gradient {
   using rows = typename first<Rank>::list;
@@ -22,7 +24,8 @@ struct cross_entropy_gradient {
   using gradient = operators<>;
 };
 
-/// Operands: logits, targets. Results: loss, logsum (the logarithm of the sum of exponentials), both per row.
+/// Operands: logits, targets. Results: loss = logsum − Σ q·logits + z·logsum², and logsum (the logarithm of the sum of
+/// exponentials), both per row.
 template <int Rank>
 struct cross_entropy {
   using rows = typename first<Rank>::list;

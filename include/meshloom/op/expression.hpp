@@ -29,6 +29,8 @@ template <class Value> struct relu : tagged<13> {};
 template <class Value> struct step : tagged<14> {};        ///< 1 where the value is > 0, else 0: the slope of relu
 template <class Value> struct gelu : tagged<15> {};        ///< tanh approximation (Hendrycks and Gimpel 2016)
 template <class Value> struct gelu_slope : tagged<16> {};  ///< the derivative of gelu
+template <class Value> struct silu : tagged<17> {};        ///< x · sigmoid x (Elfwing et al. 2017)
+template <class Value> struct silu_slope : tagged<18> {};  ///< the derivative of silu
 
 /// Sums and products without the terms that vanish.
 template <class L, class R> struct simple_add { using type = add<L, R>; };
@@ -69,6 +71,7 @@ template <class V, int I> struct derivative_of<hyperbolic_tangent<V>, I>
     : simple_multiply<subtract<one, multiply<hyperbolic_tangent<V>, hyperbolic_tangent<V>>>, derivative<V, I>> {};
 template <class V, int I> struct derivative_of<sigmoid<V>, I>
     : simple_multiply<multiply<sigmoid<V>, subtract<one, sigmoid<V>>>, derivative<V, I>> {};
+template <class V, int I> struct derivative_of<silu<V>, I> : simple_multiply<silu_slope<V>, derivative<V, I>> {};
 template <class V, int I> struct derivative_of<relu<V>, I> : simple_multiply<step<V>, derivative<V, I>> {};
 template <class V, int I> struct derivative_of<gelu<V>, I> : simple_multiply<gelu_slope<V>, derivative<V, I>> {};
 

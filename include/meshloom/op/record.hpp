@@ -25,6 +25,10 @@ struct handle {
 
 class differentiation;
 
+/// The lowest bits of an operator's number in a run say in which copy of a repeated layer it is; the forward and the
+/// backward of one copy share them.
+inline constexpr int copy_bits = 20;
+
 struct record {
   signature op;
   choice_table choices;

@@ -77,7 +77,7 @@ MESHLOOM_INLINE void stage_lowering::place_parameters() {
 MESHLOOM_INLINE void stage_lowering::place(value_id id, std::int32_t copy, const spec& layout) {
   const value& entry = whole_.values[id];
   const buffer_id made = make_.add_form({id, copy}, layout, memory::fixed);
-  const std::uint64_t number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(copy);
+  const std::uint64_t number = index_of(id) * (std::uint64_t{1} << copy_bits) + static_cast<std::uint64_t>(copy);
   make_.out.placed_values.push_back({{id, copy}, make_.name_of_instance({id, copy}), made, entry.start, number});
 }
 
@@ -120,7 +120,7 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
                    .name = at.name,
                    .op = at.op,
                    .attributes = at.attributes,
-                   .number = index_of(id) * (std::uint64_t{1} << 20) + static_cast<std::uint64_t>(here.copy),
+                   .number = index_of(id) * (std::uint64_t{1} << copy_bits) + static_cast<std::uint64_t>(here.copy),
                    .again = at.when == phase::forward && make_.now == pass::backward};
   if (whole_.regions[at.region].repeated) next.name = make_.name_of_instance({at.results.front(), here.copy});
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
