@@ -149,3 +149,38 @@ TEST_CASE("two mesh axes that split an index with windows are no strategy") {
   CHECK(ml::crowded_index(at.op->choices, 2, splitting(at.op->choices, 0, 0)) < 0);
   CHECK_FALSE(ml::is_legal(at.op->choices, 2, splitting(at.op->choices, 4, 4)));
 }
+
+TEST_CASE("check finds windows that do not fit their sizes") {
+  const ml::graph sound = ml::trace(stencils::training_of(stencils::uneven));
+  REQUIRE(ml::check(sound).empty());
+  const auto faults_with = [&](std::string_view op, std::size_t attribute, double wrong) {
+    ml::graph changed = sound;
+    std::string name;
+    for (ml::node& each : changed.nodes) {
+      if (each.op->op.name != op || !name.empty()) continue;
+      name = each.name;
+      each.attributes[attribute] = wrong;
+    }
+    const auto faults = ml::check(changed);
+    REQUIRE_FALSE(faults.empty());
+    REQUIRE(faults.front().rfind("node " + name + ": along dimension ", 0) == 0);
+    return faults.front().substr(("node " + name + ": along dimension ").size());
+  };
+  const std::string unsound =
+      "its taps, stride, padding and dilation are not whole numbers of 1 or more, the padding 0 or more";
+  CHECK(faults_with("blur", 0, 0) == "0 " + unsound);
+  CHECK(faults_with("blur", 3, 0) == "1 " + unsound);
+  CHECK(faults_with("blur", 4, -1) == "0 " + unsound);
+  CHECK(faults_with("blur", 7, 1.5) == "1 " + unsound);
+  CHECK(faults_with("blur", 2, 2) == "0 its windows over 11 elements have 6 positions, not 11");
+  CHECK(faults_with("blur", 5, 1) == "1 its windows over 9 elements have 9 positions, not 7");
+  CHECK(faults_with("blur_image_gradient", 2, 1) == "0 its windows over 11 elements have 11 positions, not 6");
+  ml::graph changed = sound;  // 5 taps with 2 elements more of padding have as many positions as 3
+  for (ml::node& each : changed.nodes) {
+    if (each.op->op.name != "blur" || each.attributes[2] != 1) continue;
+    each.attributes[0] = 5;
+    each.attributes[4] = 2;
+    CHECK(ml::check(changed) ==
+          std::vector<std::string>{"node " + each.name + ": along dimension 0 its kernel has 3 taps, its windows 5"});
+  }
+}
