@@ -222,10 +222,14 @@ constexpr bool valid(const signature& op) {
     }
     if (!used) return false;
     if (what == role::statistic && (op.statistic_count == 0 || op.rows.find(index) >= 0)) return false;
-    const window* const read = op.window_in(index);
-    if ((what == role::windowed) != (read != nullptr)) return false;
-    if (read != nullptr && (read->of < 0 || op.roles[static_cast<std::size_t>(read->of)] == role::blocked))
-      return false;
+    bool read = false;
+    for (int k = 0; k < op.window_count; ++k) {
+      const window& reads = op.windows[static_cast<std::size_t>(k)];
+      if (reads.in != index) continue;
+      if (reads.of < 0 || op.roles[static_cast<std::size_t>(reads.of)] == role::blocked) return false;
+      read = true;
+    }
+    if ((what == role::windowed) != read) return false;
   }
   return true;
 }
