@@ -5,6 +5,7 @@
 #pragma once
 
 #include <meshloom/kernel/kernels.hpp>
+#include <meshloom/kernel/references.hpp>
 
 #include <random>
 #include <span>

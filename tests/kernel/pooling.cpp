@@ -33,15 +33,7 @@ law::case_of_call shard_of(const law::case_of_call& from, const law::trial& how,
   const signature& op = Operator::signature;
   law::case_of_call made;
   const auto cut = [&](const index_list& axes, const law::tensor& source) {
-    int split = of;
-    interval needed = part;
-    for (const window& read : op.windows) {
-      if (read.of != of || axes.find(read.in) < 0) continue;
-      split = read.in;
-      needed = window_over(stencil_of(how.attributes, read.dimension), read.transposed, part,
-                           how.extent[static_cast<std::size_t>(read.in)]);
-    }
-    law::tensor piece = law::make_tensor(axes, how, source.seen.type, split, needed);
+    law::tensor piece = law::make_tensor(axes, how, source.seen.type, op, of, part);
     law::match(piece.seen, [&](std::int64_t at, std::int64_t whole) { piece.set(at, source.get(whole)); });
     return piece;
   };

@@ -20,6 +20,7 @@ struct channels;
 struct seq;
 struct embed;
 struct heads;
+struct share;
 struct head;
 struct mlp;
 struct vocab;
