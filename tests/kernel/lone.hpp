@@ -6,8 +6,14 @@
 
 namespace law {
 
-struct lone_team : meshloom::host_team {
+struct lone_team {
   static constexpr int lanes = 1;
+
+  bool leader() const { return true; }
+  template <class Function>
+  void for_each(std::int64_t n, Function f) const {
+    for (std::int64_t i = 0; i < n; ++i) f(i);
+  }
 };
 
 /// Runs a whole call of an arranged kernel, member by member.

@@ -88,7 +88,7 @@ TEST_CASE("products of turned rows depend on the distance of their positions alo
   for (std::size_t i = 0; i < q.size(); ++i) CHECK(std::abs(back[i] - q[i]) < 1e-13);
 }
 
-TEST_CASE("sines and cosines of angles are exact to 1e-8 up to position 2^20") {
+TEST_CASE("sines and cosines of angles are exact to 2e-10 up to position 2^20") {
   const std::int64_t half = 64;
   double near = 0, far = 0;
   for (std::int64_t position = 0; position <= 1 << 20; position += position < 4096 ? 1 : 4093) {
@@ -103,8 +103,8 @@ TEST_CASE("sines and cosines of angles are exact to 1e-8 up to position 2^20") {
     }
   }
   MESSAGE("largest error below position 4096: " << near << ", up to 2^20: " << far);
-  CHECK(near < 5e-11);
-  CHECK(far < 1e-8);
+  CHECK(near < 1e-12);
+  CHECK(far < 2e-10);
 }
 
 TEST_CASE("the law rejects positions counted from the start of a shard") {

@@ -100,12 +100,8 @@ struct dropout_kernel {
     for (int half = 0; half < 2; ++half, at += mask.words) {
       const std::int64_t first = at < 0 ? 0 : at, end = at + mask.words < count ? at + mask.words : count;
       const std::uint32_t* const bits = words + (first - at);
-      team.for_each(
-          end - first, [=](std::int64_t i) { y[first + i] = mask.kept(bits[i], half, x[first + i] * scale); },
-          [=](std::int64_t i) {
-            team.fetch(x + first + mask.run + i);
-            team.fetch(y + first + mask.run + i);
-          });
+      team.for_each(end - first,
+                    [=](std::int64_t i) { y[first + i] = mask.kept(bits[i], half, x[first + i] * scale); });
     }
   }
 };

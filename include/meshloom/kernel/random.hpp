@@ -15,8 +15,9 @@ struct random_block {
   std::uint32_t word[4];
 };
 
-/// Philox4x32 with 10 rounds: a keyed bijection of 128-bit counters.
-MESHLOOM_DEVICE constexpr random_block philox(random_block counter, std::uint32_t key0, std::uint32_t key1) {
+/// Philox4x32 with 10 rounds: a keyed bijection of 128-bit counters. Inlined, for loops over it to be vectorised.
+[[gnu::always_inline]] MESHLOOM_DEVICE constexpr random_block philox(random_block counter, std::uint32_t key0,
+                                                                     std::uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t even = std::uint64_t{0xD2511F53} * counter.word[0];
     const std::uint64_t odd = std::uint64_t{0xCD9E8D57} * counter.word[2];
