@@ -10,6 +10,6 @@ bash tests/packages.sh cmake ninja-build g++ libfmt-dev libopenblas-dev libdnnl-
 build=${BUILD_DIR:-build/quickstart}
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DMESHLOOM_EXAMPLES=ON -DMESHLOOM_TESTS=OFF -DMESHLOOM_BENCH=OFF -DMESHLOOM_INSTALL=OFF
-cmake --build "$build" -j "$(nproc)" --target gpt
+cmake --build "$build" -j "$(nproc)"
 
 "$build/examples/gpt" --ranks 2 --steps 1000 "$@"

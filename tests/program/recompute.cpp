@@ -85,7 +85,7 @@ TEST_CASE("a program whose blocks recompute is accepted, whichever they are, and
         const auto which = static_cast<ml::stage_id>(s);
         CHECK(after.stages[which].fixed == before.stages[which].fixed);
         CHECK(after.stages[which].slots == before.stages[which].slots);
-        if (round == 0) CHECK(after.stages[which].kept * 3 < before.stages[which].kept);
+        if (round == 0) CHECK(after.stages[which].kept * 2 < before.stages[which].kept);
       }
     }
   }
