@@ -12,7 +12,13 @@ namespace {
 struct image_options : run_options {
   std::string images, labels, cifar10, cifar100;
   std::int32_t first = 1, second = 1, third = 1;  ///< blocks of each stage
-  std::int64_t base = 16, widening = 2, held_out = 2000;
+  std::int64_t base = 8, widening = 2, held_out = 2000;
+
+  image_options() {
+    batch = 32;
+    steps = 2500;
+    rate = 5e-3;
+  }
 
   static constexpr std::string_view usage =
       "--images FILE --labels FILE | --cifar10 FILE | --cifar100 FILE [--held-out N]\n"

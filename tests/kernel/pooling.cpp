@@ -149,7 +149,8 @@ TEST_CASE("a NaN in a window is its largest element, and a window of padding has
 }
 
 TEST_CASE("the law rejects a maximum over zeros around the image, and one that knows its part only") {
-  const pooling_case shape{2, 7, 7, 3, {.taps = 3, .stride = 2, .padding = 1}, {.taps = 3, .stride = 2, .padding = 1}};
+  constexpr stencil side{.taps = 2, .stride = 2, .padding = 1};
+  const pooling_case shape{8, 7, 7, 3, side, side};  // hundreds of windows, of which one in 16 has no positive element
   CHECK(all_hold<double>(shape));
   CHECK_FALSE(holds<op::max_pool, double, zero_padding>(shape));
   CHECK_FALSE(holds<op::average_pool, double, local_image>(shape));
