@@ -43,7 +43,7 @@ class command_line {
     number("--seed", into.seed, 0);
     number("--ranks", into.ranks, 1);
     text("--cluster", into.cluster);
-    text("--backend", into.backend, {"host", "simulate"});
+    built_in("--backend", into.backend, {"host", "simulate"});
     text("--plan", into.plan);
     text("--save-plan", into.save_plan);
     text("--trace", into.trace);
@@ -58,20 +58,23 @@ class command_line {
                           const char* const end = value.data() + value.size();
                           const auto read = std::from_chars(value.data(), end, into);
                           if (read.ec == std::errc() && read.ptr == end && into >= static_cast<Number>(least)) return;
-                          refuse(name, value, "a number of " + std::to_string(least) + " or more");
+                          refuse(name, value, "not possible", "a number of " + std::to_string(least) + " or more");
                         }});
   }
 
-  /// A text, if `among` is not empty one of these.
-  void text(std::string_view name, std::string& into, std::vector<std::string_view> among = {}) {
-    options_.push_back({name, [name, &into, among](std::string_view value) {
-                          into = value;
+  void text(std::string_view name, std::string& into) {
+    options_.push_back({name, [&into](std::string_view value) { into = value; }});
+  }
+
+  /// One of several things that may be in a binary, of which this one has these.
+  void built_in(std::string_view name, std::string& into, std::vector<std::string_view> these) {
+    options_.push_back({name, [name, &into, these](std::string_view value) {
                           std::string choices;
-                          for (const std::string_view each : among) {
-                            if (each == value) return;
+                          for (const std::string_view each : these) {
+                            if (each == value) return void(into = value);
                             choices += (choices.empty() ? "" : " or ") + std::string(each);
                           }
-                          if (!among.empty()) refuse(name, value, choices);
+                          refuse(name, value, "not in this binary", choices);
                         }});
   }
 
@@ -103,9 +106,10 @@ class command_line {
     bool* into;
   };
 
-  [[noreturn]] static void refuse(std::string_view name, std::string_view value, const std::string& wanted) {
-    throw meshloom::error("option " + std::string(name) + ": '" + std::string(value) + "' is not possible; give " +
-                          wanted);
+  [[noreturn]] static void refuse(std::string_view name, std::string_view value, std::string_view why,
+                                  const std::string& wanted) {
+    throw meshloom::error("option " + std::string(name) + ": '" + std::string(value) + "' is " + std::string(why) +
+                          "; give " + wanted);
   }
   bool set_flag(std::string_view name) const {
     for (const switched& each : flags_) {
