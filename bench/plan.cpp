@@ -2,10 +2,8 @@
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
 // proven to be. bench_plan [--model gpt-small] [--cluster local:2] [--json]
 #include "contraction_flops.hpp"
-#include "named_model.hpp"
+#include "models/named_model.hpp"
 #include "options.hpp"
-
-#include <meshloom/meshloom.hpp>
 
 #include <fmt/core.h>
 
@@ -20,9 +18,8 @@ struct options {
   bool json = false;
 };
 
-void measure(const options& chosen, const auto& task) {
+void measure(const options& chosen, const ml::graph& graph) {
   const auto machine = ml::find_cluster(chosen.cluster).value();
-  const auto graph = ml::trace(task);
   const auto begin = std::chrono::steady_clock::now();
   const auto answer = ml::solve(ml::formulate(graph, machine));
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
@@ -64,7 +61,7 @@ int main(int count, char** words) {
       if (name == "--cluster") return chosen.cluster = text, true;
       return false;
     });
-    with_named_model(chosen.model, [&](const ml::gpt_shape&, const auto& task) { measure(chosen, task); });
+    measure(chosen, find_model(chosen.model).graph);
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plan: {}\n", why.what());
     return 2;

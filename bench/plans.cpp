@@ -3,10 +3,9 @@
 // some of them, evenly spread from the fastest to the slowest, with --steps also as they run on this machine: medians
 // of rounds in which the plans take turns. bench_plans [--model gpt-small] [--cluster local:2|here|p3.16xlarge:8]
 // [--ranks 2] [--plans 10] [--steps 0] [--json]
-#include "arithmetic.hpp"
-#include "named_model.hpp"
+#include "models/named_model.hpp"
 #include "options.hpp"
-#include "token_samples.hpp"
+#include "samples.hpp"
 
 #include <fmt/core.h>
 
@@ -30,17 +29,26 @@ struct entry {
   std::vector<double> seconds = {};  ///< measured
 };
 
-/// "data=2,tensor=4,pipeline=1": every way to factor the ranks, under every preset.
-std::vector<std::string> products(std::int32_t ranks) {
-  std::vector<std::string> names;
+bool has_axis(const ml::graph& graph, std::string_view name) {
+  return find_axis(graph.sizes, name) != ml::axis_id::none;
+}
+
+/// "data=2,tensor=4,pipeline=1": every way to factor the ranks, under every preset that the model has axes for.
+std::vector<std::string> products(const ml::graph& graph, std::int32_t ranks) {
+  std::vector<std::string> names, batched{"data", "zero1", "zero2", "zero3"};
+  if (has_axis(graph, "expert")) batched.emplace_back("expert");
+  const bool spatial = has_axis(graph, "high");
   for (std::int32_t data = 1; data <= ranks; ++data) {
     for (std::int32_t tensor = 1; data * tensor <= ranks; ++tensor) {
-      if (ranks % (data * tensor) != 0) continue;
-      const std::int32_t stages = ranks / (data * tensor);
-      for (const std::string batched : {"data", "zero1", "zero2", "zero3"}) {
-        for (const std::string piped : {"pipeline", "gpipe"}) {
-          if ((data == 1 && batched != "data") || (stages == 1 && piped != "pipeline")) continue;
-          names.push_back(fmt::format("{}={},tensor={},{}={}", batched, data, tensor, piped, stages));
+      for (std::int32_t space = 1; data * tensor * space <= (spatial ? ranks : data * tensor); ++space) {
+        if (ranks % (data * tensor * space) != 0) continue;
+        const std::int32_t stages = ranks / (data * tensor * space);
+        const std::string cut = spatial ? fmt::format(",space={}", space) : "";
+        for (const std::string& each : batched) {
+          for (const std::string piped : {"pipeline", "gpipe"}) {
+            if ((data == 1 && each != "data") || (stages == 1 && piped != "pipeline")) continue;
+            names.push_back(fmt::format("{}={},tensor={}{},{}={}", each, data, tensor, cut, piped, stages));
+          }
         }
       }
     }
@@ -52,7 +60,7 @@ std::vector<std::string> products(std::int32_t ranks) {
 std::vector<entry> presets(const ml::graph& graph, const ml::cluster& machine) {
   std::vector<entry> found;
   const std::int64_t batch = graph.sizes[graph.micro_batched].extent;
-  for (const std::string& name : products(machine.ranks())) {
+  for (const std::string& name : products(graph, machine.ranks())) {
     for (std::int32_t parts = 1; parts <= batch; ++parts) {
       if (batch % parts != 0) continue;
       ml::manual asked = ml::parse_manual(name, machine.ranks()).value();
@@ -83,16 +91,15 @@ std::vector<entry> spread(const entry& automatic, const std::vector<entry>& othe
   return chosen;
 }
 
-void measure(std::vector<entry>& entries, const auto& task, const ml::graph& graph, const ml::gpt_shape& shape,
-             const ml::cluster& machine, std::int64_t steps) {
+void measure(std::vector<entry>& entries, const named_model& model, const ml::cluster& machine, std::int64_t steps) {
   constexpr int rounds = 5;
-  const token_samples data(shape);
+  const samples data(model.graph);
   for (int round = 0; round < rounds; ++round) {
     for (entry& each : entries) {
-      auto run = ml::start(ml::host<arithmetic>{}, ml::lower(graph, each.plan, machine), task, 1);
-      run.step({data.input, data.target});  // the first step touches the arena
+      const auto run = model.start(ml::lower(model.graph, each.plan, machine));
+      run->step({data.port(0), data.port(1)});  // the first step touches the arena
       for (std::int64_t step = 0; step < steps; ++step)
-        each.seconds.push_back(run.step({data.input, data.target}).seconds);
+        each.seconds.push_back(run->step({data.port(0), data.port(1)}).seconds);
     }
   }
   for (entry& each : entries) std::sort(each.seconds.begin(), each.seconds.end());
@@ -113,10 +120,10 @@ void print(const options& chosen, const entry& each) {
   }
 }
 
-void compare(const options& chosen, const ml::gpt_shape& shape, const auto& task) {
+void compare(const options& chosen, const named_model& model) {
   const ml::cluster machine =
       chosen.cluster == "here" ? ml::this_machine<arithmetic>(chosen.ranks) : ml::find_cluster(chosen.cluster).value();
-  const ml::graph graph = ml::trace(task);
+  const ml::graph& graph = model.graph;
   const entry automatic{"auto", ml::solve(ml::formulate(graph, machine)).value()};
   const std::vector<entry> others = presets(graph, machine);
   const auto fitting =
@@ -135,7 +142,7 @@ void compare(const options& chosen, const ml::gpt_shape& shape, const auto& task
   }
   if (chosen.plans < 2) return;
   std::vector<entry> entries = spread(automatic, {fitting, others.end()}, chosen.plans);
-  if (chosen.steps > 0) measure(entries, task, graph, shape, machine, chosen.steps);
+  if (chosen.steps > 0) measure(entries, model, machine, chosen.steps);
   for (const entry& each : entries) print(chosen, each);
 }
 
@@ -157,7 +164,7 @@ options options_of(int count, char** words) {
 int main(int count, char** words) {
   try {
     const options chosen = options_of(count, words);
-    with_named_model(chosen.model, [&](const ml::gpt_shape& shape, const auto& task) { compare(chosen, shape, task); });
+    compare(chosen, find_model(chosen.model));
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plans: {}\n", why.what());
     return 2;

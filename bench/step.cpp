@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The step time of a named model under a plan: median and least of the steps after the first, the arithmetic rate of
-// its matrix products, and their share of the best product measured in the same run, on as many threads. bench_step
-// [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--json]
-#include "arithmetic.hpp"
+// its matrix products, and their share of the best product measured in the same run, on as many threads; and with
+// --profile the N operators that rank 0 spends most time on, in the fastest step. bench_step
+// [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--profile N] [--json]
 #include "contraction_flops.hpp"
-#include "named_model.hpp"
+#include "models/named_model.hpp"
 #include "options.hpp"
-#include "token_samples.hpp"
+#include "samples.hpp"
 
 #include <fmt/core.h>
 
@@ -22,6 +22,7 @@ struct options {
   std::string model = "gpt-small", plan = "data";
   std::int32_t ranks = 1, micro_batches = 1;
   std::int64_t steps = 20;
+  std::size_t profile = 0;  ///< the number of operators to print
   bool json = false;
 };
 
@@ -53,22 +54,77 @@ double best_product_rate(std::int32_t threads) {
   return sum;
 }
 
-void measure(const options& chosen, const ml::gpt_shape& shape, const auto& task) {
+/// What rank 0 spends its time on in one step.
+struct share_of_time {
+  std::string name;  ///< of an operator, or the kind of work
+  double seconds = 0;
+  std::int64_t calls = 0;
+};
+
+/// The operator of an event, or the kind of work that it is.
+std::string work_of(const ml::program& whole, const ml::event& what) {
+  if (what.kind != ml::action::run) return "messages";
+  const ml::stage_program& stage = whole.stages[ml::stage_of_rank(whole, what.rank)];
+  const ml::instruction& one =
+      stage.bodies[static_cast<std::size_t>(what.index)][static_cast<std::size_t>(what.instruction)];
+  if (one.kind == ml::instruction::compute) return std::string(one.op->op.name);
+  return std::string(ml::name_of(ml::work_of(one, static_cast<ml::pass>(what.index))));
+}
+
+/// The events of one step by kind of work, the most expensive first.
+std::vector<share_of_time> profile_of(const ml::program& whole, const std::vector<ml::event>& events) {
+  std::vector<share_of_time> made;
+  for (const ml::event& each : events) {
+    if (each.rank != 0) continue;
+    const std::string name = work_of(whole, each);
+    auto at = std::find_if(made.begin(), made.end(), [&](const auto& one) { return one.name == name; });
+    if (at == made.end()) at = made.insert(at, {name});
+    at->seconds += ml::seconds(each.end - each.begin);
+    ++at->calls;
+  }
+  std::sort(made.begin(), made.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  return made;
+}
+
+struct measured {
+  double median = 0, least = 0;
+  std::vector<share_of_time> profile;  ///< of the fastest step
+};
+
+measured run_steps(const options& chosen, const named_model& model, const ml::program& program) {
+  const auto run = model.start(program);
+  run->record(chosen.profile > 0);
+  const samples data(model.graph);
+  run->step({data.port(0), data.port(1)});  // the first step touches the arena
+  std::vector<std::pair<double, std::vector<ml::event>>> steps;
+  for (std::int64_t step = 0; step < chosen.steps; ++step) {
+    const double seconds = run->step({data.port(0), data.port(1)}).seconds;
+    steps.emplace_back(seconds, run->events());
+  }
+  std::sort(steps.begin(), steps.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  const auto& [least, events] = steps.front();
+  return {steps[steps.size() / 2].first, least, profile_of(program, events)};
+}
+
+void print(const options& chosen, const std::vector<share_of_time>& profile) {
+  for (std::size_t at = 0; at < std::min(chosen.profile, profile.size()); ++at) {
+    const auto& [name, seconds, calls] = profile[at];
+    if (chosen.json)
+      fmt::print("{{\"model\":\"{}\",\"operator\":\"{}\",\"seconds\":{:.6g},\"calls\":{}}}\n", chosen.model, name,
+                 seconds, calls);
+    else
+      fmt::print("{:>10.2f} ms {:>6} calls  {}\n", seconds * 1e3, calls, name);
+  }
+}
+
+void measure(const options& chosen, const named_model& model) {
   const auto machine = ml::local(chosen.ranks);
-  const auto graph = ml::trace(task);
   auto constraints = ml::parse_manual(chosen.plan, chosen.ranks).value();
   constraints.micro_batches = chosen.micro_batches;
-  const auto plan = ml::solve(ml::formulate(graph, machine, constraints)).value();
-  const auto program = ml::lower(graph, plan, machine);
-  auto run = ml::start(ml::host<arithmetic>{}, program, task, 1);
-
-  const token_samples data(shape);
-  run.step({data.input, data.target});  // the first step touches the arena
-  std::vector<double> times;
-  for (std::int64_t step = 0; step < chosen.steps; ++step) times.push_back(run.step({data.input, data.target}).seconds);
-  std::sort(times.begin(), times.end());
-  const double median = times[times.size() / 2], least = times.front();
-  const double rate = contraction_flops(graph) / median;
+  const auto plan = ml::solve(ml::formulate(model.graph, machine, constraints)).value();
+  const auto program = ml::lower(model.graph, plan, machine);
+  const auto [median, least, profile] = run_steps(chosen, model, program);
+  const double rate = contraction_flops(model.graph) / median;
   const double peak =
       best_product_rate(std::min(chosen.ranks, static_cast<std::int32_t>(std::thread::hardware_concurrency())));
   if (chosen.json) {
@@ -85,6 +141,7 @@ void measure(const options& chosen, const ml::gpt_shape& shape, const auto& task
         chosen.model, chosen.ranks, chosen.plan, chosen.micro_batches, median * 1e3, least * 1e3, rate * 1e-9,
         100 * rate / peak, peak * 1e-9);
   }
+  print(chosen, profile);
 }
 
 options options_of(int count, char** words) {
@@ -95,6 +152,7 @@ options options_of(int count, char** words) {
     if (name == "--ranks") return read_count(name, text, made.ranks);
     if (name == "--micro-batches") return read_count(name, text, made.micro_batches);
     if (name == "--steps") return read_count(name, text, made.steps);
+    if (name == "--profile") return read_count(name, text, made.profile);
     return false;
   });
   return made;
@@ -105,7 +163,7 @@ options options_of(int count, char** words) {
 int main(int count, char** words) {
   try {
     const options chosen = options_of(count, words);
-    with_named_model(chosen.model, [&](const ml::gpt_shape& shape, const auto& task) { measure(chosen, shape, task); });
+    measure(chosen, find_model(chosen.model));
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_step: {}\n", why.what());
     return 2;
