@@ -107,20 +107,27 @@ inline const std::vector<named_graph>& all() {
   return made;
 }
 
-/// Every product of presets on `ranks` ranks: data or ZeRO of each level, times tensor, times a pipeline of each kind.
-inline std::vector<std::string> products(std::int32_t ranks) {
+/// Every product of presets on `ranks` ranks: what splits the batch (data or ZeRO of each level), times what splits
+/// something else, times a pipeline of each kind.
+inline std::vector<std::string> products(std::int32_t ranks,
+                                         const std::vector<std::string>& spreads = {"data", "zero1", "zero2", "zero3"},
+                                         const std::vector<std::string>& splits = {"tensor"}) {
   std::vector<std::string> texts;
-  for (std::int32_t data = 1; data <= ranks; ++data) {
-    for (std::int32_t tensor = 1; data * tensor <= ranks; ++tensor) {
-      if (ranks % (data * tensor) != 0) continue;
-      const std::int32_t stages = ranks / (data * tensor);
-      const auto factor = [](const std::string& preset, std::int32_t n) { return preset + "=" + std::to_string(n); };
-      for (const std::string batched : {"data", "zero1", "zero2", "zero3"}) {
+  const auto factor = [](const std::string& preset, std::int32_t n) { return preset + "=" + std::to_string(n); };
+  const auto add = [&](std::int32_t data, std::int32_t inner, std::int32_t stages) {
+    for (const std::string& spread : spreads) {
+      for (const std::string& split : splits) {
         for (const std::string piped : {"pipeline", "gpipe"}) {
-          if ((data == 1 && batched != "data") || (stages == 1 && piped != "pipeline")) continue;
-          texts.push_back(factor(batched, data) + "," + factor("tensor", tensor) + "," + factor(piped, stages));
+          const bool again = (data == 1 && spread != spreads[0]) || (inner == 1 && split != splits[0]) ||
+                             (stages == 1 && piped != "pipeline");
+          if (!again) texts.push_back(factor(spread, data) + "," + factor(split, inner) + "," + factor(piped, stages));
         }
       }
+    }
+  };
+  for (std::int32_t data = 1; data <= ranks; ++data) {
+    for (std::int32_t inner = 1; data * inner <= ranks; ++inner) {
+      if (ranks % (data * inner) == 0) add(data, inner, ranks / (data * inner));
     }
   }
   return texts;

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // planner/solve.hpp on automatic plans: sound, no slower than any preset, bounded from below, the same every time; what
 // is said is kept to, what is not said follows the cluster.
-#include <meshloom/planner/solve.hpp>
-#include <meshloom/program/check.hpp>
-#include <meshloom/program/lower.hpp>
+#include "automatic.hpp"
 
 #include "../plan/measures.hpp"
-#include "../plan/models.hpp"
-
-#include <doctest/doctest.h>
 
 #include <algorithm>
 
 namespace ml = meshloom;
 using namespace ml::axis;
+using automatic::compare_with_presets;
+using automatic::solved;
 using measures::peak_of;
 using measures::share_that_splits;
 using ml::picoseconds;
@@ -21,38 +18,6 @@ using ml::picoseconds;
 namespace {
 
 constexpr ml::placement split(int axis) { return {ml::placement::split, static_cast<std::int8_t>(axis)}; }
-
-/// The plan, once it is seen to be sound.
-ml::plan solved(const ml::graph& graph, const ml::cluster& machine, const ml::manual& asked = ml::automatic()) {
-  const auto made = ml::solve(ml::formulate(graph, machine, asked));
-  REQUIRE_MESSAGE(made, made.error());
-  const auto faults = ml::check(graph, made.value());
-  CHECK_MESSAGE(faults.empty(), faults.front());
-  const auto wrong = ml::check(ml::lower(graph, made.value(), machine));
-  CHECK_MESSAGE(wrong.empty(), wrong.front());
-  CHECK(made.value().bound > picoseconds{});
-  CHECK(made.value().bound <= made.value().predicted);
-  return made.value();
-}
-
-/// Checks that no product of presets is faster, in any number of micro-batches.
-void compare_with_presets(const ml::graph& graph, const ml::cluster& machine) {
-  const ml::plan made = solved(graph, machine);
-  const std::int64_t samples = graph.sizes[graph.micro_batched].extent;
-  for (const std::string& preset : models::products(machine.ranks())) {
-    for (std::int32_t parts = 1; parts <= samples; ++parts) {
-      if (samples % parts != 0) continue;
-      CAPTURE(preset);
-      CAPTURE(parts);
-      ml::manual asked = ml::parse_manual(preset, machine.ranks()).value();
-      asked.micro_batches = parts;
-      const auto other = ml::solve(ml::formulate(graph, machine, asked));
-      if (!other) continue;  // more stages than blocks
-      CHECK(made.predicted <= other.value().predicted);
-      CHECK(made.bound <= other.value().predicted);
-    }
-  }
-}
 
 struct perceptron_shape {
   std::int64_t samples, narrow, wide;

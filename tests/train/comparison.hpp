@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Trainings under plans beside the training on one rank: same micro-batches, same losses, step by step. Each plan must
-// also use all its ranks, and leave the same bits on every rank that keeps the same part of a number.
+// Trainings under plans beside the training on one rank: same micro-batches, same losses, step by step, and the same
+// answers of the trained model. Each plan must also satisfy the referees, use all its ranks, allocate what it predicts,
+// and leave the same bits on every rank that keeps the same part of a number.
 #pragma once
 
 #include "runs.hpp"
+
+#include <meshloom/program/check.hpp>
+#include <meshloom/report/evaluate.hpp>
 
 #include <doctest/doctest.h>
 
@@ -13,7 +17,7 @@ namespace runs {
 
 /// What a program shows about how it divides the work.
 struct division {
-  int ranks = 0;        ///< that run something in forward, backward and update
+  int ranks = 0;        ///< that run something in forward and backward, and update what they keep
   bool by_all = true;   ///< no mesh axis of 2 or more only repeats the work of its first rank
   bool uneven = false;  ///< ranks have shards of different sizes
   bool empty = false;   ///< a rank has no part of something
@@ -32,7 +36,8 @@ inline bool divided(const ml::stage_program& stage, int axis) {
 inline division division_of(const ml::program& made) {
   division found;
   for (const ml::stage_program& stage : made.stages) {
-    const bool runs = !stage.bodies[0].empty() && !stage.bodies[1].empty() && !stage.bodies[3].empty();
+    const bool updates = !stage.bodies[3].empty() || stage.placed_values.empty();  // the loss alone keeps nothing
+    const bool runs = !stage.bodies[0].empty() && !stage.bodies[1].empty() && updates;
     if (runs) found.ranks += stage.mesh.ranks();
     for (int axis = 0; axis < stage.mesh.rank; ++axis) {
       if (stage.mesh.size[static_cast<std::size_t>(axis)] > 1 && !divided(stage, axis)) found.by_all = false;
@@ -86,35 +91,66 @@ inline double difference(const numbers& kept, const numbers& expected) {
   return largest;
 }
 
+/// What every rank of a program is predicted to allocate.
+inline std::vector<std::int64_t> peaks_of(const ml::program& made) {
+  std::vector<std::int64_t> peaks;
+  for (const ml::stage_program& stage : made.stages)
+    peaks.insert(peaks.end(), static_cast<std::size_t>(stage.mesh.ranks()), stage.peak().count);
+  return peaks;
+}
+
+/// What the graphs of evaluation and inference say of a sample.
+struct answer {
+  double loss = 0;
+  std::vector<double> output;
+};
+
 /// One training under many plans.
-template <class Task>
+template <class Task, class Element = std::int32_t>
 class comparison {
  public:
-  comparison(const Task& task, std::vector<sample> samples)
-      : task_(task), graph_(ml::trace(task)), samples_(std::move(samples)) {}
+  comparison(const Task& task, std::vector<sample_of<Element>> samples)
+      : task_(task),
+        graph_(ml::trace(task)),
+        evaluation_(ml::trace_evaluation(task)),
+        inference_(ml::trace_inference(task)),
+        samples_(std::move(samples)) {}
 
-  /// Trains under a plan; its losses must be those of one rank within `tolerance`, relative.
+  /// Trains under a plan, which must use all ranks; its losses, and what the trained model says of a sample, must be
+  /// those of one rank within `tolerance`, relative.
   void check(const request& asked, double tolerance) {
     CAPTURE(name_of(asked));
-    if (alone_.count(asked.micro_batches) == 0) {
-      alone_[asked.micro_batches] = train({"data=1", 1, asked.micro_batches});
-    }
-    const outcome& expected = alone_[asked.micro_batches];
-    const outcome left = train(asked);
-    const double apart = deviation(left.losses, expected.losses);
-    CHECK(apart <= tolerance);
-    ++count;
-    if (apart >= largest) furthest = name_of(asked);
-    largest = std::max(largest, apart);
-    largest_kept = std::max(largest_kept, difference(left.kept, expected.kept));
+    const ml::problem posed = problem_of(graph_, asked);
+    const auto made = ml::solve(posed);
+    REQUIRE_MESSAGE(made, made.error());
+    const division how = division_of(ml::lower(graph_, made.value(), posed.cluster));
+    CHECK(how.ranks == asked.ranks);
+    CHECK(how.by_all);
+    compare(name_of(asked), posed, made.value(), tolerance);
+  }
+
+  /// The same under the plan of any problem of this training; returns the plan.
+  ml::plan check(const std::string& name, const ml::manual& asked, const ml::cluster& machine, double tolerance) {
+    CAPTURE(name);
+    const ml::problem posed = ml::formulate(graph_, machine, asked);
+    const auto made = ml::solve(posed);
+    REQUIRE_MESSAGE(made, made.error());
+    compare(name, posed, made.value(), tolerance);
+    return made.value();
   }
 
   void report(const std::string& what) const {
-    MESSAGE(what << ": " << count << " runs, largest relative difference of a loss " << largest << " (" << furthest
-                 << "), largest difference of a number kept " << largest_kept);
+    describe(what);
     CHECK(uneven);
     CHECK((empty || sanitized));
   }
+
+  void describe(const std::string& what) const {
+    MESSAGE(what << ": " << count << " runs, largest relative difference of a loss " << largest << " (" << furthest
+                 << "), largest difference of a number kept " << largest_kept);
+  }
+
+  const ml::graph& graph() const { return graph_; }
 
   int count = 0;
   double largest = 0;
@@ -123,24 +159,66 @@ class comparison {
   bool uneven = false, empty = false;
 
  private:
-  outcome train(const request& asked) {
-    ml::program made = program_of(graph_, asked);
+  struct whole_outcome {
+    outcome trained;
+    answer answered;
+  };
+
+  void compare(const std::string& name, const ml::problem& posed, const ml::plan& made, double tolerance) {
+    const auto violations = ml::evaluate(posed, made).violations;
+    CHECK_MESSAGE(violations.empty(), violations.front());
+    const int parts = made.micro_batches;
+    if (alone_.count(parts) == 0) alone_[parts] = train(plan_of(graph_, {"data=1", 1, parts}), ml::local(1));
+    const whole_outcome& expected = alone_[parts];
+    const whole_outcome left = train(made, posed.cluster);
+    const double apart = deviation(left.trained.losses, expected.trained.losses);
+    CHECK(apart <= tolerance);
+    CHECK(deviation({left.answered.loss}, {expected.answered.loss}) <= tolerance);
+    CHECK(distance(left.answered.output, expected.answered.output) <= 10 * tolerance);
+    ++count;
+    if (apart >= largest) furthest = name;
+    largest = std::max(largest, apart);
+    largest_kept = std::max(largest_kept, difference(left.trained.kept, expected.trained.kept));
+  }
+
+  whole_outcome train(const ml::plan& plan, const ml::cluster& machine) {
+    ml::program made = ml::lower(graph_, plan, machine);
     const division how = division_of(made);
-    CHECK(how.ranks == asked.ranks);
-    CHECK(how.by_all);
     uneven = uneven || how.uneven;
     empty = empty || how.empty;
     auto run = ml::start(ml::host{}, std::move(made), task_, 7);
+    CHECK(run.arena_bytes() == peaks_of(run.executed()));
     outcome left = runs::train(run, samples_);
     CHECK(left.losses.back() < left.losses.front());
     for (const std::string& name : run.names()) CHECK(copies_of(run, name).different == 0);
-    return left;
+    return {std::move(left), answer_of(run, plan, machine)};
+  }
+
+  /// The program of another graph of the model, under the plan of the training.
+  ml::program adapted(const ml::plan& plan, const ml::graph& other, const ml::cluster& machine) const {
+    ml::program made = ml::lower(other, ml::adapt(graph_, plan, other), machine);
+    const auto faults = ml::check(made);
+    CHECK_MESSAGE(faults.empty(), faults.front());
+    return made;
+  }
+
+  answer answer_of(ml::host_run& trained, const ml::plan& plan, const ml::cluster& machine) const {
+    const auto& [input, target] = samples_.front();
+    auto judge = ml::start(ml::host{}, adapted(plan, evaluation_, machine), task_, trained);
+    auto model = ml::start(ml::host{}, adapted(plan, inference_, machine), task_, trained);
+    CHECK(model.arena_bytes() == peaks_of(model.executed()));
+    std::int64_t elements = 1;
+    const ml::value& result = inference_.values[inference_.results.front()];
+    for (const std::int64_t extent : ml::extents_of(inference_.sizes, result.axes)) elements *= extent;
+    std::vector<decltype(task_.precision)> output(static_cast<std::size_t>(elements));
+    model.step({input}, {output.data()});
+    return {judge.step({input, target}).loss, {output.begin(), output.end()}};
   }
 
   Task task_;
-  ml::graph graph_;
-  std::vector<sample> samples_;
-  std::map<int, outcome> alone_;
+  ml::graph graph_, evaluation_, inference_;
+  std::vector<sample_of<Element>> samples_;
+  std::map<int, whole_outcome> alone_;
 };
 
 }  // namespace runs

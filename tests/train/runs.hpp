@@ -23,34 +23,43 @@ namespace runs {
 
 namespace ml = meshloom;
 
-/// A plan as it is asked for: "zero2=2,tensor=2", its ranks and its micro-batches.
+/// A plan as it is asked for: "zero2=2,tensor=2", its ranks and its micro-batches, and whether layers recompute.
 struct request {
   std::string text;
   int ranks = 1;
   int micro_batches = 1;
+  bool recomputes = false;
 };
 
 inline std::string name_of(const request& asked) {
   return asked.text + " on " + std::to_string(asked.ranks) + " ranks, " + std::to_string(asked.micro_batches) +
-         " micro-batches";
+         " micro-batches" + (asked.recomputes ? ", recomputing" : "");
 }
+
+/// The presets that suit a model: those that split its batch, and those that split something else, which go together
+/// with any of the first and with a pipeline.
+struct presets {
+  std::vector<std::string> spreads{"data", "zero1", "zero2", "zero3"};
+  std::vector<std::string> splits{"tensor"};
+};
 
 namespace detail {
 
 /// "zero2=2,tensor=2", and where both mesh axes are there also "tensor=2,zero2=2": the last axis is the fastest.
-inline void add_products(std::vector<std::string>& texts, int data, int tensor, int pipeline) {
-  const std::vector<std::string> spreads =
-      data == 1 ? std::vector<std::string>{"data"} : std::vector<std::string>{"data", "zero1", "zero2", "zero3"};
-  const std::vector<std::string> lines =
-      pipeline == 1 ? std::vector<std::string>{"pipeline"} : std::vector<std::string>{"pipeline", "gpipe"};
-  for (const std::string& spread : spreads) {
-    for (const std::string& line : lines) {
-      std::string text = pipeline > 1 ? "," + line + "=" + std::to_string(pipeline) : "";
-      const std::string first = spread + "=" + std::to_string(data), second = "tensor=" + std::to_string(tensor);
-      if (data > 1 && tensor > 1) texts.push_back(second + "," + first + text);
-      if (tensor > 1) text = "," + second + text;
-      if (data > 1) text = "," + first + text;
-      texts.push_back(text.substr(1));
+inline void add_products(std::vector<std::string>& texts, const presets& of, int data, int inner, int pipeline) {
+  const auto used = [](const std::vector<std::string>& words, int size) {
+    return std::vector<std::string>(words.begin(), size == 1 ? words.begin() + 1 : words.end());
+  };
+  for (const std::string& split : used(of.splits, inner)) {
+    for (const std::string& spread : used(of.spreads, data)) {
+      for (const std::string& line : used({"pipeline", "gpipe"}, pipeline)) {
+        std::string text = pipeline > 1 ? "," + line + "=" + std::to_string(pipeline) : "";
+        const std::string first = spread + "=" + std::to_string(data), second = split + "=" + std::to_string(inner);
+        if (data > 1 && inner > 1) texts.push_back(second + "," + first + text);
+        if (inner > 1) text = "," + second + text;
+        if (data > 1) text = "," + first + text;
+        texts.push_back(text.substr(1));
+      }
     }
   }
 }
@@ -58,14 +67,14 @@ inline void add_products(std::vector<std::string>& texts, int data, int tensor, 
 }  // namespace detail
 
 /// Every preset on `ranks` ranks, and every product of them.
-inline std::vector<std::string> plans_of(int ranks) {
+inline std::vector<std::string> plans_of(int ranks, const presets& of = {}) {
   if (ranks == 1)
     return {"data=1", "zero1=1", "zero2=1", "zero3=1", "tensor=1", "pipeline=1", "gpipe=1", "zero3=1,tensor=1"};
   std::vector<std::string> texts;
   for (int data = ranks; data >= 1; --data) {
     if (ranks % data != 0) continue;
-    for (int tensor = ranks / data; tensor >= 1; --tensor) {
-      if (ranks / data % tensor == 0) detail::add_products(texts, data, tensor, ranks / data / tensor);
+    for (int inner = ranks / data; inner >= 1; --inner) {
+      if (ranks / data % inner == 0) detail::add_products(texts, of, data, inner, ranks / data / inner);
     }
   }
   return texts;
@@ -75,32 +84,41 @@ constexpr int micro_batch_counts[] = {1, 2, 4};
 
 /// Calls `visit(plan, ranks)` for every plan on 1, 2, 3, 4 and 8 ranks; under a sanitizer for every seventh.
 template <class Visit>
-void for_each_plan(const Visit& visit) {
+void for_each_plan(const Visit& visit, const presets& of = {}) {
   int turn = 0;
   for (const int ranks : {1, 2, 3, 4, 8}) {
-    for (const std::string& text : plans_of(ranks)) {
+    for (const std::string& text : plans_of(ranks, of)) {
       if (!sanitized || turn++ % 7 == 0) visit(text, ranks);
     }
   }
 }
 
-inline ml::plan plan_of(const ml::graph& whole, const request& asked) {
+inline ml::problem problem_of(const ml::graph& whole, const request& asked) {
   ml::manual constraints = ml::parse_manual(asked.text, asked.ranks).value();
   constraints.micro_batches = asked.micro_batches;
-  return ml::solve(ml::formulate(whole, ml::local(asked.ranks), constraints)).value();
+  if (asked.recomputes) constraints = constraints & ml::recompute();
+  return ml::formulate(whole, ml::local(asked.ranks), constraints);
+}
+
+inline ml::plan plan_of(const ml::graph& whole, const request& asked) {
+  return ml::solve(problem_of(whole, asked)).value();
 }
 
 inline ml::program program_of(const ml::graph& whole, const request& asked) {
   return ml::lower(whole, plan_of(whole, asked), ml::local(asked.ranks));
 }
 
-/// Tokens and targets of one step: dense, of the whole batch.
-struct sample {
-  std::vector<std::int32_t> input, target;
+/// What a step is given: dense, of the whole batch.
+template <class Element>
+struct sample_of {
+  std::vector<Element> input;
+  std::vector<std::int32_t> target;
 };
+using sample = sample_of<std::int32_t>;  ///< tokens and the tokens after them
 
 /// The sample of step `step`: random tokens, each followed by one that depends on it.
-inline sample draw(const ml::gpt_shape& of, unsigned step) {
+template <class Shape>
+sample draw(const Shape& of, unsigned step) {
   std::mt19937 dice(step + 1);
   std::uniform_int_distribution<std::int32_t> tokens(0, static_cast<std::int32_t>(of.vocab) - 1);
   sample made;
@@ -112,13 +130,17 @@ inline sample draw(const ml::gpt_shape& of, unsigned step) {
 }
 
 /// The samples of the first `steps` steps.
-inline std::vector<sample> draw_all(const ml::gpt_shape& of, unsigned steps) {
+template <class Shape>
+std::vector<sample> draw_all(const Shape& of, unsigned steps) {
   std::vector<sample> made;
   for (unsigned at = 0; at < steps; ++at) made.push_back(draw(of, at));
   return made;
 }
 
-inline double step(ml::host_run& run, const sample& with) { return run.step({with.input, with.target}).loss; }
+template <class Element>
+double step(ml::host_run& run, const sample_of<Element>& with) {
+  return run.step({with.input, with.target}).loss;
+}
 
 /// Parameters and optimizer states, whole, by name.
 using numbers = std::map<std::string, std::vector<double>>;
@@ -133,7 +155,8 @@ struct outcome {
 /// tell a wrong gradient of queries and keys from a right one.
 inline void sharpen(ml::host_run& run) {
   for (const std::string& name : run.names()) {
-    if (!name.ends_with("weight") && !name.ends_with("table") && !name.ends_with("tokens")) continue;
+    const auto ends = [&](const char* word) { return name.ends_with(word); };
+    if (!ends("weight") && !ends("table") && !ends("tokens") && !ends("moe.in") && !ends("moe.out")) continue;
     std::vector<double> values = run.read(name);
     for (double& each : values) each *= 5;
     run.write(name, values);
@@ -141,10 +164,11 @@ inline void sharpen(ml::host_run& run) {
 }
 
 /// Sharpens a run, trains it with every sample in turn, and reads everything it keeps.
-inline outcome train(ml::host_run& run, const std::vector<sample>& samples) {
+template <class Element>
+outcome train(ml::host_run& run, const std::vector<sample_of<Element>>& samples) {
   sharpen(run);
   outcome left;
-  for (const sample& each : samples) left.losses.push_back(step(run, each));
+  for (const sample_of<Element>& each : samples) left.losses.push_back(step(run, each));
   for (const std::string& name : run.names()) left.kept[name] = run.read(name);
   return left;
 }

@@ -69,7 +69,8 @@ struct resnet_stage {
     using inner = inner_channels<Stage>;
     using outer = outer_channels<Stage>;
     if (depth < 1) throw error("wide_resnet: a stage has " + std::to_string(depth) + " blocks; give it 1 or more");
-    const auto change = named(name_of<first_block<Stage>>(), bottleneck < inner, outer, Stage == 0 ? 1 : 2, true > {});
+    static constexpr auto change =
+        named(name_of<first_block<Stage>>(), bottleneck < inner, outer, Stage == 0 ? 1 : 2, true > {});
     const auto first = call_layer(scope, change, x);
     if (depth == 1) return first;
     const auto keep = repeat(depth - 1, bottleneck<inner, outer, 1, false>{});
