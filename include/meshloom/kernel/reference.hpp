@@ -399,9 +399,9 @@ struct rule<op::sgd<Rank>> {
   static void run(const space& s) {
     point at{};
     s.over(op::sgd<Rank>::list::list, at, [&] {
-      const double p = s.operand(0, at),
-                   velocity = s.attribute(1) * s.operand(2, at) + s.operand(1, at) + s.attribute(2) * p;
-      s.write(0, at, p - s.attribute(0) * velocity);
+      const double p = s.operand(0, at), momentum = s.attribute(1), slope = s.operand(1, at) + s.attribute(2) * p;
+      const double velocity = momentum * s.operand(2, at) + slope;
+      s.write(0, at, p - s.attribute(0) * (s.attribute(3) == 0 ? velocity : slope + momentum * velocity));
       s.write(1, at, velocity);
     });
   }

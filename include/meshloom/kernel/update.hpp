@@ -48,6 +48,13 @@ struct sgd_kernel {
     Element* const v = with.result[1].as<Element>() + part.first;
     const Element rate = static_cast<Element>(with.attribute[0]), momentum = static_cast<Element>(with.attribute[1]);
     const Element decay = static_cast<Element>(with.attribute[2]);
+    if (with.attribute[3] != 0) {
+      return team.for_each(part.count, [=](std::int64_t i) {
+        const Element slope = g[i] + decay * p[i], velocity = momentum * v[i] + slope;
+        v[i] = velocity;
+        p[i] -= rate * (slope + momentum * velocity);
+      });
+    }
     team.for_each(part.count, [=](std::int64_t i) {
       const Element velocity = momentum * v[i] + (g[i] + decay * p[i]);
       v[i] = velocity;

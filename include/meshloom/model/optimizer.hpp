@@ -10,16 +10,17 @@
 
 namespace meshloom {
 
-/// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v.
+/// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v. See op/update.hpp for Nesterov's.
 struct sgd {
   double rate = 0.1;
   double momentum = 0;
   double decay = 0;
+  bool nesterov = false;
 
   template <int Rank>
   using update = op::sgd<Rank>;
   static constexpr std::array<std::string_view, 1> states{"velocity"};
-  constexpr attribute_list attributes() const { return {rate, momentum, decay}; }
+  constexpr attribute_list attributes() const { return {rate, momentum, decay, nesterov ? 1.0 : 0.0}; }
 };
 
 /// AdamW (Loshchilov and Hutter 2019).

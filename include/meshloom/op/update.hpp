@@ -7,8 +7,9 @@
 
 namespace meshloom::op {
 
-/// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v. Operands: p, g, v. Results: p, v.
-/// Attributes: rate, momentum, decay.
+/// SGD with momentum: s = g + decay·p; v ← momentum·v + s; p ← p − rate·v, or with Nesterov's momentum (Sutskever et
+/// al. 2013) p ← p − rate·(s + momentum·v). Operands: p, g, v. Results: p, v.
+/// Attributes: rate, momentum, decay, whether the momentum is Nesterov's.
 template <int Rank>
 struct sgd {
   using list = typename first<Rank>::list;
