@@ -10,12 +10,14 @@ void check_updates() {
   for (int round = 0; round < 20; ++round) {
     law::trial how = law::lengths(Rank);
     how.attributes = {0.1, 0.9, 0.01};
+    how.rate = 0.25;
     CHECK(law::holds<meshloom::op::sgd<Rank>, Element>(how));
     how.attributes[3] = 1;  // Nesterov's momentum
     CHECK(law::holds<meshloom::op::sgd<Rank>, Element>(how));
     how = law::lengths(Rank);
     how.attributes = {1e-2, 0.9, 0.999, 1e-8, 0.1};
     how.positive = 1u << 3;
+    how.rate = 0.25;
     how.step = static_cast<std::uint64_t>(round * round);
     CHECK(law::holds<meshloom::op::adamw<Rank>, Element>(how));
   }

@@ -41,13 +41,15 @@ struct wiring {
 /// For every receiver of a transfer, one sender per distinct shard that it needs; replicas share the load.
 wiring wire(const program& whole);
 
-/// What all ranks of a step share: the caller's memory per port, the seed of the run, and how many steps came before.
+/// What all ranks of a step share: the caller's memory per port, the seed of the run, how many steps came before, and
+/// what that makes of learning rates.
 struct host_step {
   shared_memory* communicator = nullptr;
   std::span<const port_data> inputs;
   std::span<void* const> outputs;
   std::uint64_t seed = 0;
   std::uint64_t number = 0;
+  double rate = 1;
 };
 
 class host_rank {

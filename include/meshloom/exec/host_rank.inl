@@ -275,6 +275,7 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
     case instruction::compute:
       with.seed = now.seed;
       with.step = now.number;
+      with.rate = now.rate;
       with.micro_batch = static_cast<std::uint64_t>(micro_batch);
       with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);
       with.accumulate = what.adds && micro_batch > 0;

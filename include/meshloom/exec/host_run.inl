@@ -71,7 +71,7 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
       if (what == command::initialise)
         own.initialise(seed_);
       else
-        own.run({&communicator_, inputs_, outputs_, seed_, steps_});
+        own.run({&communicator_, inputs_, outputs_, seed_, steps_, factor_at(program_.rate, steps_)});
     } catch (const stopped&) {  // the rank that failed says why
     } catch (const std::exception& why) {
       fail(rank, why.what());

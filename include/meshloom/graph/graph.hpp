@@ -6,6 +6,7 @@
 #pragma once
 
 #include <meshloom/base/table.hpp>
+#include <meshloom/graph/rate_schedule.hpp>
 #include <meshloom/op/record.hpp>
 #include <meshloom/tensor/dtype.hpp>
 #include <meshloom/tensor/sizes.hpp>
@@ -102,6 +103,7 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<parameter> parameters;
   std::vector<pin> pins;
+  rate_schedule rate;             ///< of all updates: each step takes a part of the rate in their attributes
   std::vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
 };
 
@@ -115,8 +117,8 @@ std::optional<std::size_t> updated_by(const graph& whole, const node& at);
 /// One sentence per fault. Where there is none, whoever reads the graph can rely on this: axes, operators, regions and
 /// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
 /// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients and
-/// states have the shape of their parameter; results are made; names of regions, nodes and parameters are unique.
-/// Shares no code with `trace`.
+/// states have the shape of their parameter; results are made; the schedule of the rate is sound; names of regions,
+/// nodes and parameters are unique. Shares no code with `trace`.
 std::vector<std::string> check(const graph& whole);
 
 /// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators, what they

@@ -55,6 +55,9 @@ class graph_check {
       }
     }
     for (const parameter& each : whole_.parameters) check_parameter(each);
+    if (!is_sound(whole_.rate)) {
+      fault("the graph: the schedule of its rate has a negative number, or too few steps to fall in after its warm-up");
+    }
     return std::move(faults_);
   }
 

@@ -401,7 +401,7 @@ struct rule<op::sgd<Rank>> {
     s.over(op::sgd<Rank>::list::list, at, [&] {
       const double p = s.operand(0, at), momentum = s.attribute(1), slope = s.operand(1, at) + s.attribute(2) * p;
       const double velocity = momentum * s.operand(2, at) + slope;
-      s.write(0, at, p - s.attribute(0) * (s.attribute(3) == 0 ? velocity : slope + momentum * velocity));
+      s.write(0, at, p - s.attribute(0) * s.with.rate * (s.attribute(3) == 0 ? velocity : slope + momentum * velocity));
       s.write(1, at, velocity);
     });
   }
@@ -410,7 +410,7 @@ struct rule<op::sgd<Rank>> {
 template <int Rank>
 struct rule<op::adamw<Rank>> {
   static void run(const space& s) {
-    const double rate = s.attribute(0), beta1 = s.attribute(1), beta2 = s.attribute(2),
+    const double rate = s.attribute(0) * s.with.rate, beta1 = s.attribute(1), beta2 = s.attribute(2),
                  steps = static_cast<double>(s.with.step + 1);
     point at{};
     s.over(op::adamw<Rank>::list::list, at, [&] {

@@ -46,7 +46,8 @@ struct sgd_kernel {
     Element* const p = with.result[0].as<Element>() + part.first;
     const Element* const g = with.operand[1].as<const Element>() + part.first;
     Element* const v = with.result[1].as<Element>() + part.first;
-    const Element rate = static_cast<Element>(with.attribute[0]), momentum = static_cast<Element>(with.attribute[1]);
+    const Element rate = static_cast<Element>(with.attribute[0] * with.rate),
+                  momentum = static_cast<Element>(with.attribute[1]);
     const Element decay = static_cast<Element>(with.attribute[2]);
     if (with.attribute[3] != 0) {
       return team.for_each(part.count, [=](std::int64_t i) {
@@ -76,7 +77,7 @@ struct adamw_kernel {
     const Element* const g = with.operand[1].as<const Element>() + part.first;
     Element* const m = with.result[1].as<Element>() + part.first;
     Element* const v = with.result[2].as<Element>() + part.first;
-    const double rate = with.attribute[0], beta1 = with.attribute[1], beta2 = with.attribute[2];
+    const double rate = with.attribute[0] * with.rate, beta1 = with.attribute[1], beta2 = with.attribute[2];
     const double bias1 = 1 - detail::power(beta1, with.step + 1), bias2 = 1 - detail::power(beta2, with.step + 1);
     const Element keep1 = static_cast<Element>(beta1), take1 = static_cast<Element>(1 - beta1);
     const Element keep2 = static_cast<Element>(beta2), take2 = static_cast<Element>(1 - beta2);

@@ -5,7 +5,7 @@
 namespace meshloom {
 
 MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* const> records,
-                                 std::span<const std::string_view> states, const attribute_list& attributes) {
+                                 std::span<const std::string_view> states, std::span<const attribute_list> attributes) {
   for (std::size_t p = 0; p < into.made.parameters.size(); ++p) {
     const value_id id = into.made.parameters[p].value;
     const std::string name = into.made.values[id].name;
@@ -27,7 +27,7 @@ MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* co
       into.made.parameters[p].states.push_back(kept);
       operands.push_back(kept);
     }
-    into.emit(*records[axes.size()], operands, axes, attributes);
+    into.emit(*records[axes.size()], operands, axes, attributes[p]);
   }
 }
 

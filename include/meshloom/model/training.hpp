@@ -113,7 +113,8 @@ graph trace(const Training& task) {
   graph_builder into = trace_forward(task, purpose::training, nothing);
   differentiate(into, into.made.results.front());
   using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
-  add_updates(into, updates::records, task.optimizer.states, task.optimizer.attributes());
+  into.made.rate = rate_schedule_of(task.optimizer);
+  add_updates(into, updates::records, task.optimizer.states, attributes_of(task.optimizer, into.made));
   return std::move(into.made);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Updates of parameters and averages, in place. `Rank` is the rank of the parameter. Law: every axis is mapped, so
-// parameter, gradient and state may be split in any way, as long as it is the same way.
+// parameter, gradient and state may be split in any way, as long as it is the same way. The rate is attribute 0 times
+// what the schedule leaves of it in the step, `call::rate`.
 #pragma once
 
 #include <meshloom/op/record.hpp>

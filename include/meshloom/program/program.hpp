@@ -104,6 +104,7 @@ struct program {
   std::int32_t ranks = 1;
   std::int32_t micro_batches = 1;
   dtype precision = dtype::f32;
+  rate_schedule rate = {};  ///< of all updates
   std::vector<port> inputs = {};
   std::vector<port> results = {};
   table<stage_id, stage_program> stages = {};
