@@ -3,8 +3,13 @@
 // written again here, from their formulas and the gradients that a step of plain SGD subtracts.
 #include "trial.hpp"
 
+#include <meshloom/exec/simulate.hpp>
+#include <meshloom/program/check.hpp>
+#include <meshloom/report/evaluate.hpp>
+
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -180,4 +185,99 @@ TEST_CASE("a training with groups is two updates") {
     }
   }
   for (const manual& how : plans()) CHECK(difference(whole.back(), train(rule, how, 3).back()) < 1e-11);
+}
+
+namespace {
+
+/// The norm of all gradients together.
+double norm_of(const numbers& gradients) {
+  double squares = 0;
+  for (const auto& [name, values] : gradients) {
+    for (const double each : values) squares += each * each;
+  }
+  return std::sqrt(squares);
+}
+
+/// The norm that each of some steps reports, all on one batch.
+template <class Training>
+std::vector<double> norms(const Training& task, const manual& how, int steps) {
+  host_run run = started(task, how);
+  const batch_of_numbers inputs(run.executed(), classes, 3);
+  std::vector<double> made;
+  for (int step = 0; step < steps; ++step) made.push_back(run.step({inputs[0], inputs[1]}).gradient_norm);
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("gradients whose norm is too large are scaled down to it, all alike") {
+  const double whole_norm = norm_of(gradients(train(sgd{.rate = 0}, {}, 0)[0]));
+  for (const double limit : {whole_norm / 3, whole_norm * 3}) {
+    const sgd rule{.rate = 0.1, .clip = limit};
+    const auto whole = train(rule, {}, 4);
+    const auto reported = norms(training_of(rule), {}, 4);
+    CHECK(reported[0] == doctest::Approx(whole_norm).epsilon(1e-12));
+    for (std::size_t step = 0; step < 4; ++step) {
+      const numbers slopes = gradients(whole[step]);
+      const double norm = norm_of(slopes), scale = std::min(1.0, limit / norm);
+      CHECK(reported[step] == doctest::Approx(norm).epsilon(1e-12));
+      numbers expected = whole[step];
+      for (const auto& [name, slope] : slopes) {
+        for (std::size_t i = 0; i < slope.size(); ++i) expected[name][i] -= 0.1 * scale * slope[i];
+        CHECK(difference({{name, expected[name]}}, whole[step + 1]) < 1e-12);
+      }
+    }
+  }
+}
+
+TEST_CASE("clipping is the same under every plan, and every program and prediction with it is sound") {
+  const adamw rule{.rate = 0.01, .clip = 0.05};
+  const auto task = training_of(rule);
+  const auto whole = train(rule, {}, 3);
+  const auto reported = norms(task, {}, 3);
+  CHECK(reported[0] > 0.1);
+  for (const manual& how : plans()) {
+    CHECK(difference(whole.back(), train(rule, how, 3).back()) < 1e-11);
+    const auto seen = norms(task, how, 3);
+    for (std::size_t step = 0; step < 3; ++step) CHECK(seen[step] == doctest::Approx(reported[step]).epsilon(1e-11));
+    const graph made = trace(task);
+    const cluster machine = local(how.ranks());
+    const problem posed = formulate(made, machine, how);
+    const plan found = solve(posed).value();
+    const program lowered = lower(made, found, machine);
+    CHECK(check(lowered) == std::vector<std::string>{});
+    CHECK(evaluate(posed, found).violations == std::vector<std::string>{});
+    CHECK(simulate(lowered, machine).step > picoseconds{});
+  }
+}
+
+TEST_CASE("a training that does not clip has no total, reports no norm and takes what it took") {
+  const auto task = training_of(sgd{});
+  CHECK(trace(task).squares.value == value_id::none);
+  CHECK(norms(task, data_parallel(2), 1) == std::vector<double>{0});
+  CHECK_THROWS_WITH_AS(trace(training_of(sgd{.clip = 0})),
+                       "trace: .clip, the largest norm of all gradients, is not more than 0; leave it out", error);
+}
+
+TEST_CASE("a total that is no total is a fault of the graph or of the program") {
+  const graph sound = trace(training_of(sgd{.clip = 1}));
+  CHECK(check(sound).empty());
+  graph faulty = sound;
+  faulty.squares.parts.push_back(faulty.parameters[0].value);
+  CHECK(check(faulty) == std::vector<std::string>{"the graph: a part of its total is no scalar that an update makes"});
+  faulty = sound;
+  faulty.squares.value = faulty.results[0];
+  REQUIRE(!check(faulty).empty());
+  CHECK(check(faulty).back() == "the graph: its total is no scalar, or a value of another kind");
+  program lowered = program_of(sound, pipeline(2));
+  CHECK(check(lowered).empty());
+  auto& body = lowered.stages[stage_id{1}].bodies[static_cast<std::size_t>(pass::update)];
+  const auto at =
+      std::find_if(body.begin(), body.end(), [](const auto& each) { return each.kind == instruction::total; });
+  REQUIRE(at != body.end());
+  program twice = lowered;
+  auto& repeated = twice.stages[stage_id{1}].bodies[static_cast<std::size_t>(pass::update)];
+  repeated.insert(repeated.begin() + (at - body.begin()), *at);
+  const auto faults = check(twice);
+  CHECK(std::find(faults.begin(), faults.end(), "stage 1: has 2 totals where stage 0 has 1") != faults.end());
 }

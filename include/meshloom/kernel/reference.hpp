@@ -5,6 +5,7 @@
 #pragma once
 
 #include <meshloom/kernel/call.hpp>
+#include <meshloom/op/clip.hpp>
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/fill.hpp>
@@ -421,6 +422,27 @@ struct rule<op::adamw<Rank>> {
       s.write(0, at, p - rate * (first / (1 - std::pow(beta1, steps))) / size);
       s.write(1, at, first);
       s.write(2, at, second);
+    });
+  }
+};
+
+template <int Rank>
+struct rule<op::square_sum<Rank>> {
+  static void run(const space& s) {
+    double sum = 0;
+    point at{};
+    s.over(op::square_sum<Rank>::list::list, at, [&] { sum += s.operand(0, at) * s.operand(0, at); });
+    s.write(0, at, sum);
+  }
+};
+
+template <int Rank>
+struct rule<op::clip<Rank>> {
+  static void run(const space& s) {
+    point at{};
+    s.over(op::clip<Rank>::list::list, at, [&] {
+      const double norm = std::sqrt(s.operand(1, at)), limit = s.attribute(0);
+      s.write(0, at, norm > limit ? s.operand(0, at) / norm * limit : s.operand(0, at));
     });
   }
 };

@@ -3,25 +3,13 @@
 // Law: all views of a call are dense and have the same extents; result k is the memory of the operand it replaces.
 #pragma once
 
-#include <meshloom/kernel/kernel.hpp>
 #include <meshloom/kernel/math.hpp>
+#include <meshloom/kernel/stretch.hpp>
 #include <meshloom/op/update.hpp>
 
 namespace meshloom {
 
 namespace detail {
-
-/// A task of an update: a stretch of elements.
-struct stretch {
-  static constexpr std::int64_t length = 8192;
-  std::int64_t first, count;
-
-  MESHLOOM_DEVICE stretch(const view& tensor, std::int64_t which)
-      : first(which * length), count(tensor.count() - first) {
-    if (count > length) count = length;
-  }
-  MESHLOOM_DEVICE static std::int64_t number_of(const view& tensor) { return (tensor.count() + length - 1) / length; }
-};
 
 /// base to a whole power, by repeated squaring.
 MESHLOOM_DEVICE constexpr double power(double base, std::uint64_t exponent) {

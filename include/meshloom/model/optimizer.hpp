@@ -6,11 +6,15 @@
 #include <meshloom/graph/build.hpp>
 #include <meshloom/model/learning_rate.hpp>
 #include <meshloom/model/parameter_groups.hpp>
+#include <meshloom/op/clip.hpp>
 #include <meshloom/op/update.hpp>
 
+#include <limits>
 #include <utility>
 
 namespace meshloom {
+
+inline constexpr double no_clip = std::numeric_limits<double>::infinity();
 
 /// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v. See op/update.hpp for Nesterov's.
 struct sgd {
@@ -18,6 +22,7 @@ struct sgd {
   double momentum = 0;
   double decay = 0;
   bool nesterov = false;
+  double clip = no_clip;  ///< the largest norm of all gradients together
   parameter_groups groups = {};
 
   template <int Rank>
@@ -35,6 +40,7 @@ struct adamw {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double decay = 0.01;
+  double clip = no_clip;  ///< the largest norm of all gradients together
   parameter_groups groups = {};
 
   template <int Rank>
@@ -47,7 +53,8 @@ struct adamw {
 
 /// An update operator per rank, names for its states, and its attributes. The update's operands are the parameter, its
 /// gradient and the states. One may also have a `rate` that follows a schedule, if its kernels multiply `call::rate`,
-/// and `groups`, if its attributes can be those of one.
+/// and `groups`, if its attributes can be those of one, and `clip`: gradients whose norm, of all of them together, is
+/// larger are scaled down to it before any update reads them.
 template <class Optimizer>
 concept optimizer = requires(const Optimizer& o) {
   typename Optimizer::template update<1>;
@@ -95,11 +102,34 @@ rate_schedule rate_schedule_of(const Optimizer& rule) {
     return {};
 }
 
+namespace detail {
+
+template <class Sequence>
+struct clipping;
+template <int... Rank>
+struct clipping<std::integer_sequence<int, Rank...>> {
+  using type = operators<op::square_sum<Rank>..., op::clip<Rank>...>;
+};
+
+}  // namespace detail
+
+/// The operators that clip gradients of every rank.
+using clipping_operators = detail::clipping<std::make_integer_sequence<int, max_rank + 1>>::type;
+
+/// The largest norm of all gradients that an optimizer takes.
+template <optimizer Optimizer>
+double clip_of(const Optimizer& rule) {
+  if constexpr (requires { rule.clip; })
+    return rule.clip;
+  else
+    return no_clip;
+}
+
 /// Adds states and update operators for every parameter of a differentiated graph. `records[r]` updates a trained
 /// parameter of rank r with its attributes, a running statistic brings its own. A parameter read in several regions has
-/// its gradients added first.
+/// its gradients added first; all gradients of trained parameters are clipped to the norm `clip`, if it is finite.
 void add_updates(graph_builder& into, std::span<const record* const> records, std::span<const std::string_view> states,
-                 std::span<const attribute_list> attributes);
+                 std::span<const attribute_list> attributes, double clip = no_clip);
 
 }  // namespace meshloom
 

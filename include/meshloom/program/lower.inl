@@ -63,6 +63,11 @@ MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluste
     stage_lowering stage(whole, made, machine, static_cast<stage_id>(s), crossings, out.transfers);
     out.stages.add(stage.run(out.results));
   }
+  for (const instruction& at : out.stages[stage_id{0}].bodies[static_cast<std::size_t>(pass::update)]) {
+    if (at.kind != instruction::total) continue;
+    out.squares = {
+        .name = at.name, .extents = {}, .type = whole.precision, .stage = stage_id{0}, .buffer = at.results[0]};
+  }
   detail::schedule_stages(made, schedule_of(whole, made), out);
   return out;
 }
