@@ -4,6 +4,7 @@
 #include "trial.hpp"
 
 #include <meshloom/exec/simulate.hpp>
+#include <meshloom/model/gpt.hpp>
 #include <meshloom/program/check.hpp>
 #include <meshloom/report/evaluate.hpp>
 
@@ -248,6 +249,24 @@ TEST_CASE("clipping is the same under every plan, and every program and predicti
     CHECK(check(lowered) == std::vector<std::string>{});
     CHECK(evaluate(posed, found).violations == std::vector<std::string>{});
     CHECK(simulate(lowered, machine).step > picoseconds{});
+  }
+}
+
+TEST_CASE("weights that two stages share count once") {
+  const gpt_shape shape{.vocab = 11, .seq = 4, .batch = 4, .embed = 6, .layers = 2, .heads = 2};
+  auto tied = tied_gpt_training(shape, sgd{.rate = 0.1, .clip = 0.01});
+  const training task{.model = tied.model,
+                      .loss = tied.loss,
+                      .optimizer = tied.optimizer,
+                      .sizes = tied.sizes,
+                      .input = tied.input,
+                      .target = tied.target,
+                      .micro_batched = tied.micro_batched,
+                      .precision = double{}};
+  const auto reported = norms(task, {}, 3);
+  for (const manual& how : {pipeline(2), pipeline(4), zero(2, 2) & pipeline(2), data_parallel(2) & pipeline(2)}) {
+    const auto seen = norms(task, how, 3);
+    for (std::size_t step = 0; step < 3; ++step) CHECK(seen[step] == doctest::Approx(reported[step]).epsilon(1e-11));
   }
 }
 
