@@ -52,6 +52,7 @@ class collector {
     if (op.name == "batch_norm_inference_gradient_input") made.positive = 1 << 2;
     if (op.name == "batch_norm_inference_gradient_weights") made.positive = 1 << 3;
     if (op.name == "adamw") made.positive = 1 << 3;  // the second moment
+    if (op.name == "clip") made.positive = 1 << 1;   // the sum of squares
     prepare_routing(made);
     return made;
   }

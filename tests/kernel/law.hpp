@@ -31,6 +31,7 @@ struct trial {
   int apart = -1;              ///< the index, if any, along which no two are the same: slots, −1 for none
   std::uint32_t positive = 0;  ///< operands (bit mask) that are not negative
   std::uint64_t step = 0;
+  double rate = 1;
   std::uint64_t micro_batches = 1;
   bool accumulate = false;
   std::int64_t more = 0;  ///< elements that a shard has on both sides of its windows
@@ -119,6 +120,7 @@ struct case_of_call {
     for (std::size_t k = 0; k < statistics.size(); ++k) with.exchanged[k] = statistics[k].seen;
     std::copy(how.attributes.begin(), how.attributes.end(), with.attribute);
     with.step = how.step;
+    with.rate = how.rate;
     with.micro_batches = how.micro_batches;
     with.accumulate = how.accumulate;
   }

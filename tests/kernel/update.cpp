@@ -10,10 +10,14 @@ void check_updates() {
   for (int round = 0; round < 20; ++round) {
     law::trial how = law::lengths(Rank);
     how.attributes = {0.1, 0.9, 0.01};
+    how.rate = 0.25;
+    CHECK(law::holds<meshloom::op::sgd<Rank>, Element>(how));
+    how.attributes[3] = 1;  // Nesterov's momentum
     CHECK(law::holds<meshloom::op::sgd<Rank>, Element>(how));
     how = law::lengths(Rank);
     how.attributes = {1e-2, 0.9, 0.999, 1e-8, 0.1};
     how.positive = 1u << 3;
+    how.rate = 0.25;
     how.step = static_cast<std::uint64_t>(round * round);
     CHECK(law::holds<meshloom::op::adamw<Rank>, Element>(how));
   }
@@ -36,6 +40,22 @@ struct late : meshloom::adamw_kernel {
     adamw_kernel::run<Element>(team, which, with);
   }
 };
+
+/// Steps from the old velocity.
+struct behind : meshloom::sgd_kernel {
+  template <class Element, class Team>
+  static void run(Team team, std::int64_t which, meshloom::call with) {
+    with.attribute[3] = 0;
+    sgd_kernel::run<Element>(team, which, with);
+  }
+};
+
+/// Numbers as a tensor of one axis.
+meshloom::view see(std::vector<double>& of) {
+  const auto count = static_cast<std::int64_t>(of.size());
+  return {
+      .data = of.data(), .extent = {count}, .stride = {1}, .global = {count}, .rank = 1, .type = meshloom::dtype::f64};
+}
 
 }  // namespace
 
@@ -103,4 +123,33 @@ TEST_CASE("a moving average of variances corrects what micro-batches observe") {
   with.micro_batches = 2;
   meshloom::run_on_host<meshloom::moving_average_kernel, double>(with);
   CHECK(p == doctest::Approx(1 + 0.1 * (4.5 - 1)));
+}
+
+// As torch.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True) computes it: the buffer starts as the
+// first gradient, and each step goes along gradient + momentum·buffer.
+TEST_CASE("Nesterov's momentum looks ahead, as torch's") {
+  std::vector<double> p{1, -2, 3}, g(3), v(3), weight = p, buffer;
+  meshloom::call with;
+  with.operand[0] = with.result[0] = see(p), with.operand[1] = see(g), with.operand[2] = with.result[1] = see(v);
+  with.attribute[0] = 0.1, with.attribute[1] = 0.9, with.attribute[2] = 0.01, with.attribute[3] = 1;
+  for (int step = 0; step < 5; ++step) {
+    std::vector<double> gradient;
+    for (std::size_t i = 0; i < 3; ++i) {
+      g[i] = 0.5 * static_cast<double>(step) - static_cast<double>(i);
+      gradient.push_back(g[i] + 0.01 * weight[i]);
+    }
+    if (buffer.empty())
+      buffer = gradient;
+    else
+      for (std::size_t i = 0; i < 3; ++i) buffer[i] = 0.9 * buffer[i] + gradient[i];
+    for (std::size_t i = 0; i < 3; ++i) weight[i] -= 0.1 * (gradient[i] + 0.9 * buffer[i]);
+    meshloom::run_on_host<meshloom::sgd_kernel, double>(with);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(p[i] == doctest::Approx(weight[i]).epsilon(1e-14));
+  }
+}
+
+TEST_CASE("the law rejects a Nesterov's momentum that does not look ahead") {
+  const law::trial how{.extent = {9}, .attributes = {0.1, 0.9, 0.01, 1}};
+  CHECK(law::holds<meshloom::op::sgd<1>, double>(how));
+  CHECK_FALSE(law::holds<meshloom::op::sgd<1>, double, behind>(how));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The analytic cost model: roofline for operators, α–β for collectives and transfers. Prices are picoseconds.
-// Law: nothing of weight is free; a price never falls when a shard grows, unless ranks lack less of their windows. Source: Williams et al. 2009 (roofline).
+// Law: nothing of weight is free; a price never falls when a shard grows, unless ranks lack less of their windows.
+// Source: Williams et al. 2009 (roofline).
 #pragma once
 
 #include <meshloom/cluster/cluster.hpp>
@@ -17,6 +18,9 @@ picoseconds price(const graph& whole, const size_table& sizes, node_id id, const
 /// One message between two ranks: the link's latency, and the time in which it carries `largest` bytes, the largest
 /// shard that any rank sends or receives.
 picoseconds transfer_price(bytes largest, const link& over);
+
+/// A scalar that all ranks of a cluster add up.
+picoseconds total_price(const cluster& machine, dtype type);
 
 }  // namespace meshloom
 

@@ -33,6 +33,7 @@ struct wiring {
   std::vector<std::vector<std::int32_t>> groups;
   std::vector<channel> channels;
   std::vector<std::array<std::int32_t, max_mesh_rank>> group_of;   ///< per rank and mesh axis
+  std::int32_t everyone = -1;                                      ///< the group of all ranks, if something needs it
   std::vector<std::array<std::int32_t, max_mesh_rank>> member_of;  ///< its place in that group
   std::vector<std::vector<std::vector<std::int32_t>>> sends;       ///< per rank and transfer, channels in order
   std::vector<std::vector<std::vector<std::int32_t>>> receives;
@@ -41,13 +42,15 @@ struct wiring {
 /// For every receiver of a transfer, one sender per distinct shard that it needs; replicas share the load.
 wiring wire(const program& whole);
 
-/// What all ranks of a step share: the caller's memory per port, the seed of the run, and how many steps came before.
+/// What all ranks of a step share: the caller's memory per port, the seed of the run, how many steps came before, and
+/// what that makes of learning rates.
 struct host_step {
   shared_memory* communicator = nullptr;
   std::span<const port_data> inputs;
   std::span<void* const> outputs;
   std::uint64_t seed = 0;
   std::uint64_t number = 0;
+  double rate = 1;
 };
 
 class host_rank {
@@ -92,6 +95,8 @@ class host_rank {
   void run_body(const host_step& now, pass which, std::int32_t micro_batch);
   void execute(const host_step& now, prepared& next, std::int32_t micro_batch);
   void collect(const host_step& now, prepared& next, const view& from, const view& to);
+  /// This rank's share of a total, then that of everyone.
+  void add_up(const host_step& now, const instruction& what) const;
   void place_views(prepared& next, std::int32_t micro_batch) const;
   void pass_messages(shared_memory& communicator, const action& what);
   view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <numeric>
 
 namespace meshloom {
 namespace detail {
@@ -113,6 +114,11 @@ MESHLOOM_INLINE wiring wire(const program& whole) {
   wires.receives = wires.sends;
   for (const stage_program& stage : whole.stages) detail::wire_stage(stage, wires);
   for (std::size_t number = 0; number < whole.transfers.size(); ++number) detail::wire_transfer(whole, number, wires);
+  if (whole.squares.buffer != buffer_id::none) {
+    wires.everyone = static_cast<std::int32_t>(wires.groups.size());
+    auto& everyone = wires.groups.emplace_back(ranks);
+    std::iota(everyone.begin(), everyone.end(), 0);
+  }
   return wires;
 }
 
@@ -170,6 +176,10 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
           throw error("start: the operator " + std::string(each.op->op.name) + " at " + each.name +
                       " has no kernel in this binary; start the run with the training that was traced");
         next.kernel = known->run;
+      }
+      if (each.kind == instruction::total) {  // reads its operands where they lie, however many they are
+        bodies_[which].push_back(next);
+        continue;
       }
       std::size_t at = 0;
       for (std::size_t k = 0; k < each.operands.size(); ++k, ++at) {
@@ -270,11 +280,12 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
   const instruction& what = *next.what;
   call& with = next.with;
   const auto port = static_cast<std::size_t>(what.port);
-  place_views(next, micro_batch);
+  if (what.kind != instruction::total) place_views(next, micro_batch);
   switch (what.kind) {
     case instruction::compute:
       with.seed = now.seed;
       with.step = now.number;
+      with.rate = now.rate;
       with.micro_batch = static_cast<std::uint64_t>(micro_batch);
       with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);
       with.accumulate = what.adds && micro_batch > 0;
@@ -289,10 +300,25 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
                           with.result[0]);
     case instruction::accumulate:
       return detail::add_shard(with.operand[0], with.result[0], micro_batch == 0);
+    case instruction::total:
+      return add_up(now, what);
     case instruction::store:
       if (!is_first_replica(stage_.buffers[what.operands[0]].layout)) return;
       return copy_overlap(with.operand[0], micro_batch_of(whole_.results[port], now.outputs[port], micro_batch));
   }
+}
+
+MESHLOOM_INLINE void host_rank::add_up(const host_step& now, const instruction& what) const {
+  double sum = 0;
+  for (const buffer_id id : what.operands) {
+    const buffer& part = stage_.buffers[id];
+    if (!is_first_replica(part.layout)) continue;
+    const std::byte* const at = place_of(id).base;
+    sum += part.type == dtype::f64 ? *reinterpret_cast<const double*>(at) : *reinterpret_cast<const float*>(at);
+  }
+  const view all = fixed_view(what.results[0]);
+  fill_constant(all, sum);
+  now.communicator->redistribute(wires_.everyone, rank_, collective::all_reduce, reduction::sum, all, all);
 }
 
 MESHLOOM_INLINE void host_rank::pass_messages(shared_memory& communicator, const action& what) {
@@ -334,7 +360,8 @@ MESHLOOM_INLINE view host_rank::micro_batch_of(const port& which, void* data, st
 MESHLOOM_INLINE bool host_rank::is_first_replica(const spec& layout) const {
   const mesh_coordinates at = coordinates_of(stage_.mesh, member_);
   for (int axis = 0; axis < stage_.mesh.rank; ++axis) {
-    if (layout.on(axis).kind != placement::split && at[static_cast<std::size_t>(axis)] != 0) return false;
+    const bool replicated = layout.on(axis).kind == placement::whole;
+    if (replicated && at[static_cast<std::size_t>(axis)] != 0) return false;
   }
   return true;
 }

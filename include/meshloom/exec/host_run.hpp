@@ -18,6 +18,7 @@ using arithmetic_maker = std::shared_ptr<void> (*)();
 struct step_result {
   double loss = 0;  ///< the sum of the summed results: the loss, with what layers add to it; 0 if there is none
   double seconds = 0;
+  double gradient_norm = 0;  ///< of all gradients together, before they are clipped; 0 if they are not
 };
 
 class host_run {
@@ -61,6 +62,7 @@ class host_run {
   void take_inputs(std::initializer_list<port_data> inputs);
   void take_outputs(std::initializer_list<void*> outputs);
   double loss() const;
+  double gradient_norm() const;
 
   program program_;
   kernel_table kernels_;

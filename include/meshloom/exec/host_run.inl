@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <system_error>
 
 namespace meshloom {
@@ -71,7 +72,7 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
       if (what == command::initialise)
         own.initialise(seed_);
       else
-        own.run({&communicator_, inputs_, outputs_, seed_, steps_});
+        own.run({&communicator_, inputs_, outputs_, seed_, steps_, factor_at(program_.rate, steps_)});
     } catch (const stopped&) {  // the rank that failed says why
     } catch (const std::exception& why) {
       fail(rank, why.what());
@@ -117,7 +118,8 @@ MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inpu
   const auto begin = std::chrono::steady_clock::now();
   command_all(command::step);
   ++steps_;
-  return {.loss = loss(), .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()};
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  return {.loss = loss(), .seconds = took.count(), .gradient_norm = gradient_norm()};
 }
 
 MESHLOOM_INLINE void host_run::take_inputs(std::initializer_list<port_data> inputs) {
@@ -164,6 +166,13 @@ MESHLOOM_INLINE double host_run::loss() const {
     sum += whole.type == dtype::f64 ? *whole.as<double>() : static_cast<double>(*whole.as<float>());
   }
   return sum;
+}
+
+MESHLOOM_INLINE double host_run::gradient_norm() const {
+  if (program_.squares.buffer == buffer_id::none) return 0;
+  const auto rank = static_cast<std::size_t>(program_.stages[program_.squares.stage].first_rank);
+  const view squares = ranks_[rank]->fixed_view(program_.squares.buffer);
+  return std::sqrt(squares.type == dtype::f64 ? *squares.as<double>() : static_cast<double>(*squares.as<float>()));
 }
 
 MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const {

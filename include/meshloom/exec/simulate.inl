@@ -66,6 +66,7 @@ using body_prices = std::array<std::vector<picoseconds>, pass_count>;
 struct stage_walk {
   std::vector<action> actions;
   std::size_t at = 0;
+  std::size_t instruction = 0;  ///< of the body that it is in
   picoseconds now, busy;
   body_prices prices;
   std::vector<event> events;  ///< of one rank
@@ -73,26 +74,60 @@ struct stage_walk {
   bool over() const { return at == actions.size(); }
 };
 
+inline bool is_total(const instruction& what) { return what.kind == instruction::total; }
+
 inline stage_walk start_walk(const stage_program& stage, const cluster& machine) {
   stage_walk walk;
   walk.actions = expand(stage.schedule);
   const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
   for (std::size_t body = 0; body < stage.bodies.size(); ++body) {
     for (const instruction& each : stage.bodies[body]) {
-      walk.prices[body].push_back(price(stage, each, machine.device, links));
+      const dtype type = is_total(each) ? stage.buffers[each.results[0]].type : dtype::f32;
+      walk.prices[body].push_back(is_total(each) ? total_price(machine, type)
+                                                 : price(stage, each, machine.device, links));
     }
   }
   return walk;
 }
 
-inline void walk_body(stage_walk& walk) {
-  const action& now = walk.actions[walk.at++];
-  std::int32_t number = 0;
-  for (const picoseconds time : walk.prices[static_cast<std::size_t>(now.index)]) {
-    walk.events.push_back({0, action::run, now.index, now.micro_batch, number++, walk.now, walk.now + time});
-    walk.now += time;
-    walk.busy += time;
+/// The next instruction of the body that a stage is in begins when all who take part have come to it.
+inline void walk_instruction(stage_walk& walk, picoseconds begin) {
+  const action& now = walk.actions[walk.at];
+  const picoseconds time = walk.prices[static_cast<std::size_t>(now.index)][walk.instruction];
+  walk.events.push_back({0, action::run, now.index, now.micro_batch, static_cast<std::int32_t>(walk.instruction++),
+                         walk.now, begin + time});
+  walk.now = begin + time;
+  walk.busy += time;
+}
+
+/// True if a stage is at an instruction for which all stages meet.
+inline bool stands_at_total(const stage_program& stage, const stage_walk& walk) {
+  if (walk.over() || walk.actions[walk.at].kind != action::run) return false;
+  const auto& body = stage.bodies[static_cast<std::size_t>(walk.actions[walk.at].index)];
+  return walk.instruction < body.size() && is_total(body[walk.instruction]);
+}
+
+/// Goes on to the end of a body, or to where all stages meet; true if it came to the end.
+inline bool walk_body(const stage_program& stage, stage_walk& walk) {
+  const auto body = static_cast<std::size_t>(walk.actions[walk.at].index);
+  while (walk.instruction < walk.prices[body].size()) {
+    if (stands_at_total(stage, walk)) return false;
+    walk_instruction(walk, walk.now);
   }
+  walk.instruction = 0;
+  ++walk.at;
+  return true;
+}
+
+/// Takes all stages through a total together, if all have come to one.
+inline bool meet(const program& whole, std::vector<stage_walk>& walks) {
+  picoseconds last;
+  for (std::size_t s = 0; s < walks.size(); ++s) {
+    if (!stands_at_total(whole.stages[static_cast<stage_id>(s)], walks[s])) return false;
+    last = std::max(last, walks[s].now);
+  }
+  for (stage_walk& each : walks) walk_instruction(each, last);
+  return !walks.empty();
 }
 
 /// Both stages leave the message when it has crossed; each came to it at its own time.
@@ -108,11 +143,12 @@ inline void walk_message(stage_walk& from, stage_walk& to, picoseconds time) {
 /// Goes on with a stage until it ends or waits; true if it moved.
 inline bool advance(const program& whole, std::vector<stage_walk>& walks, std::size_t s,
                     const std::vector<picoseconds>& messages) {
-  const std::size_t before = walks[s].at;
+  const auto place = [&] { return std::pair(walks[s].at, walks[s].instruction); };
+  const auto before = place();
   while (!walks[s].over()) {
     const action now = walks[s].actions[walks[s].at];
     if (now.kind == action::run) {
-      walk_body(walks[s]);
+      if (!walk_body(whole.stages[static_cast<stage_id>(s)], walks[s])) break;
       continue;
     }
     const auto number = static_cast<std::size_t>(now.index);
@@ -124,7 +160,7 @@ inline bool advance(const program& whole, std::vector<stage_walk>& walks, std::s
     if (!stands_at(from, action::send) || !stands_at(to, action::receive)) break;
     walk_message(from, to, messages[number]);
   }
-  return walks[s].at != before;
+  return place() != before;
 }
 
 }  // namespace detail
@@ -194,7 +230,7 @@ MESHLOOM_INLINE simulation simulate(const program& whole, const cluster& machine
   std::vector<picoseconds> messages;
   for (const transfer& each : whole.transfers) messages.push_back(price(whole, each, machine));
   for (bool moved = true; moved;) {
-    moved = false;
+    moved = detail::meet(whole, walks);
     for (std::size_t s = 0; s < walks.size(); ++s) moved = detail::advance(whole, walks, s, messages) || moved;
   }
   simulation made;

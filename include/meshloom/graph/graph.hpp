@@ -6,6 +6,7 @@
 #pragma once
 
 #include <meshloom/base/table.hpp>
+#include <meshloom/graph/rate_schedule.hpp>
 #include <meshloom/op/record.hpp>
 #include <meshloom/tensor/dtype.hpp>
 #include <meshloom/tensor/sizes.hpp>
@@ -25,6 +26,7 @@ enum class value_kind : std::uint8_t {
   state,       ///< of the optimizer; kept between steps
   activation,  ///< the result of a node
   carried,     ///< what enters one copy of a repeated region: the result of the copy before
+  total,       ///< see `total`
 };
 
 /// How a parameter or state starts. Drawn by global index, so that every sharding starts from the same numbers.
@@ -92,6 +94,13 @@ struct parameter {
   attribute_list attributes{};          ///< of that update
 };
 
+/// A scalar of the whole step: the sum of scalars that updates make, each once per copy of its region. Whoever holds
+/// some of them, all ranks have the same total.
+struct total {
+  value_id value = value_id::none;
+  std::vector<value_id> parts = {};
+};
+
 struct graph {
   size_table sizes;                       ///< of the whole batch
   axis_id micro_batched = axis_id::none;  ///< the axis that micro-batches cut
@@ -102,21 +111,23 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<parameter> parameters;
   std::vector<pin> pins;
+  total squares;                  ///< of the elements of all gradients, if they are clipped by their norm
+  rate_schedule rate;             ///< of all updates: each step takes a part of the rate in their attributes
   std::vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
 };
 
 /// The extent of each axis of a value, under a size table.
 std::vector<std::int64_t> extents_of(const size_table& sizes, const std::vector<axis_id>& axes);
 
-/// The parameter, by its number in `graph::parameters`, that a node of the update belongs to: it updates the parameter
-/// or adds gradients of it. Nothing for other nodes.
+/// The parameter, by its number in `graph::parameters`, that a node of the update belongs to: it updates the parameter,
+/// or reads gradients of it or what such a node makes of them. Nothing for other nodes.
 std::optional<std::size_t> updated_by(const graph& whole, const node& at);
 
 /// One sentence per fault. Where there is none, whoever reads the graph can rely on this: axes, operators, regions and
 /// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
 /// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients and
-/// states have the shape of their parameter; results are made; names of regions, nodes and parameters are unique.
-/// Shares no code with `trace`.
+/// states have the shape of their parameter; results and the parts of a total are made; the schedule of the rate is
+/// sound; names of regions, nodes and parameters are unique. Shares no code with `trace`.
 std::vector<std::string> check(const graph& whole);
 
 /// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators, what they

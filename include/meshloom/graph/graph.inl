@@ -24,9 +24,16 @@ MESHLOOM_INLINE std::optional<std::size_t> updated_by(const graph& whole, const 
   // Two parameters may share a gradient, so what is read itself goes first.
   const auto itself = first_where([](const parameter& each, value_id id) { return id == each.value; });
   if (itself) return itself;
-  return first_where([](const parameter& each, value_id id) {
+  const auto gradient = first_where([](const parameter& each, value_id id) {
     return std::find(each.gradients.begin(), each.gradients.end(), id) != each.gradients.end();
   });
+  if (gradient) return gradient;
+  for (const value_id id : at.operands) {
+    const node_id maker = whole.values[id].producer;
+    if (maker == node_id::none) continue;
+    if (const auto of_maker = updated_by(whole, whole.nodes[maker])) return of_maker;
+  }
+  return std::nullopt;
 }
 
 namespace detail {
@@ -41,7 +48,8 @@ class graph_check {
     if (!faults_.empty()) return std::move(faults_);  // what follows looks things up in them
     for (std::size_t v = 0; v < made_.size(); ++v) {
       const value_kind kind = whole_.values[static_cast<value_id>(v)].kind;
-      made_[v] = kind == value_kind::input || kind == value_kind::parameter || kind == value_kind::state;
+      made_[v] = kind == value_kind::input || kind == value_kind::parameter || kind == value_kind::state ||
+                 kind == value_kind::total;
     }
     const auto regions = static_cast<std::int32_t>(whole_.regions.size());
     for (std::int32_t r = 0; r < regions; ++r) check_region(region_id{r}, phase::forward);
@@ -55,6 +63,10 @@ class graph_check {
       }
     }
     for (const parameter& each : whole_.parameters) check_parameter(each);
+    if (whole_.squares.value != value_id::none) check_total(whole_.squares);
+    if (!is_sound(whole_.rate)) {
+      fault("the graph: the schedule of its rate has a negative number, or too few steps to fall in after its warm-up");
+    }
     return std::move(faults_);
   }
 
@@ -230,6 +242,26 @@ class graph_check {
     }
     if (!std::all_of(each.states.begin(), each.states.end(), like_it)) {
       fault("parameter " + entry.name + ": a state does not exist or has another shape");
+    }
+  }
+
+  void check_total(const total& sum) {
+    const auto is_scalar = [&](value_id id) { return whole_.values.holds(id) && whole_.values[id].axes.empty(); };
+    if (!is_scalar(sum.value) || whole_.values[sum.value].kind != value_kind::total) {
+      return fault("the graph: its total is no scalar, or a value of another kind");
+    }
+    for (const value_id part : sum.parts) {
+      const bool updates = is_scalar(part) && whole_.values[part].kind == value_kind::activation && is_made(part) &&
+                           updated_by(whole_, whole_.nodes[whole_.values[part].producer]);
+      if (!updates) fault("the graph: a part of its total is no scalar that an update makes");
+    }
+    bool known = false;  // in the order of nodes, parts come before whoever reads their total
+    for (const node& at : whole_.nodes) {
+      known = known || std::find(at.operands.begin(), at.operands.end(), sum.value) != at.operands.end();
+      const bool late = known && std::any_of(at.results.begin(), at.results.end(), [&](value_id id) {
+                          return std::find(sum.parts.begin(), sum.parts.end(), id) != sum.parts.end();
+                        });
+      if (late) fault("node " + at.name + ": makes a part of a total that has been read");
     }
   }
 

@@ -5,6 +5,7 @@
 #include <meshloom/kernel/attention.hpp>      // and its gradient, block by block
 #include <meshloom/kernel/batch_norm.hpp>     // and its gradients
 #include <meshloom/kernel/call.hpp>           // what a kernel is told
+#include <meshloom/kernel/clip.hpp>           // by the global norm
 #include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
 #include <meshloom/kernel/contraction.hpp>    // dot as matrix products
 #include <meshloom/kernel/convolution.hpp>    // and its gradients, by columns of the image
@@ -23,6 +24,7 @@
 #include <meshloom/kernel/routing.hpp>        // to experts, and their gradients
 #include <meshloom/kernel/rows.hpp>           // a team per row
 #include <meshloom/kernel/softmax.hpp>        // and its gradient
+#include <meshloom/kernel/stretch.hpp>        // a stretch of elements per team
 #include <meshloom/kernel/sum.hpp>            // sums over any axes
 #include <meshloom/kernel/team.hpp>           // who runs it
 #include <meshloom/kernel/update.hpp>         // sgd and adamw

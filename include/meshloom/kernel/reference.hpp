@@ -5,6 +5,7 @@
 #pragma once
 
 #include <meshloom/kernel/call.hpp>
+#include <meshloom/op/clip.hpp>
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
 #include <meshloom/op/fill.hpp>
@@ -399,9 +400,9 @@ struct rule<op::sgd<Rank>> {
   static void run(const space& s) {
     point at{};
     s.over(op::sgd<Rank>::list::list, at, [&] {
-      const double p = s.operand(0, at),
-                   velocity = s.attribute(1) * s.operand(2, at) + s.operand(1, at) + s.attribute(2) * p;
-      s.write(0, at, p - s.attribute(0) * velocity);
+      const double p = s.operand(0, at), momentum = s.attribute(1), slope = s.operand(1, at) + s.attribute(2) * p;
+      const double velocity = momentum * s.operand(2, at) + slope;
+      s.write(0, at, p - s.attribute(0) * s.with.rate * (s.attribute(3) == 0 ? velocity : slope + momentum * velocity));
       s.write(1, at, velocity);
     });
   }
@@ -410,7 +411,7 @@ struct rule<op::sgd<Rank>> {
 template <int Rank>
 struct rule<op::adamw<Rank>> {
   static void run(const space& s) {
-    const double rate = s.attribute(0), beta1 = s.attribute(1), beta2 = s.attribute(2),
+    const double rate = s.attribute(0) * s.with.rate, beta1 = s.attribute(1), beta2 = s.attribute(2),
                  steps = static_cast<double>(s.with.step + 1);
     point at{};
     s.over(op::adamw<Rank>::list::list, at, [&] {
@@ -421,6 +422,27 @@ struct rule<op::adamw<Rank>> {
       s.write(0, at, p - rate * (first / (1 - std::pow(beta1, steps))) / size);
       s.write(1, at, first);
       s.write(2, at, second);
+    });
+  }
+};
+
+template <int Rank>
+struct rule<op::square_sum<Rank>> {
+  static void run(const space& s) {
+    double sum = 0;
+    point at{};
+    s.over(op::square_sum<Rank>::list::list, at, [&] { sum += s.operand(0, at) * s.operand(0, at); });
+    s.write(0, at, sum);
+  }
+};
+
+template <int Rank>
+struct rule<op::clip<Rank>> {
+  static void run(const space& s) {
+    point at{};
+    s.over(op::clip<Rank>::list::list, at, [&] {
+      const double norm = std::sqrt(s.operand(1, at)), limit = s.attribute(0);
+      s.write(0, at, norm > limit ? s.operand(0, at) / norm * limit : s.operand(0, at));
     });
   }
 };

@@ -3,25 +3,13 @@
 // Law: all views of a call are dense and have the same extents; result k is the memory of the operand it replaces.
 #pragma once
 
-#include <meshloom/kernel/kernel.hpp>
 #include <meshloom/kernel/math.hpp>
+#include <meshloom/kernel/stretch.hpp>
 #include <meshloom/op/update.hpp>
 
 namespace meshloom {
 
 namespace detail {
-
-/// A task of an update: a stretch of elements.
-struct stretch {
-  static constexpr std::int64_t length = 8192;
-  std::int64_t first, count;
-
-  MESHLOOM_DEVICE stretch(const view& tensor, std::int64_t which)
-      : first(which * length), count(tensor.count() - first) {
-    if (count > length) count = length;
-  }
-  MESHLOOM_DEVICE static std::int64_t number_of(const view& tensor) { return (tensor.count() + length - 1) / length; }
-};
 
 /// base to a whole power, by repeated squaring.
 MESHLOOM_DEVICE constexpr double power(double base, std::uint64_t exponent) {
@@ -46,8 +34,16 @@ struct sgd_kernel {
     Element* const p = with.result[0].as<Element>() + part.first;
     const Element* const g = with.operand[1].as<const Element>() + part.first;
     Element* const v = with.result[1].as<Element>() + part.first;
-    const Element rate = static_cast<Element>(with.attribute[0]), momentum = static_cast<Element>(with.attribute[1]);
+    const Element rate = static_cast<Element>(with.attribute[0] * with.rate),
+                  momentum = static_cast<Element>(with.attribute[1]);
     const Element decay = static_cast<Element>(with.attribute[2]);
+    if (with.attribute[3] != 0) {
+      return team.for_each(part.count, [=](std::int64_t i) {
+        const Element slope = g[i] + decay * p[i], velocity = momentum * v[i] + slope;
+        v[i] = velocity;
+        p[i] -= rate * (slope + momentum * velocity);
+      });
+    }
     team.for_each(part.count, [=](std::int64_t i) {
       const Element velocity = momentum * v[i] + (g[i] + decay * p[i]);
       v[i] = velocity;
@@ -69,7 +65,7 @@ struct adamw_kernel {
     const Element* const g = with.operand[1].as<const Element>() + part.first;
     Element* const m = with.result[1].as<Element>() + part.first;
     Element* const v = with.result[2].as<Element>() + part.first;
-    const double rate = with.attribute[0], beta1 = with.attribute[1], beta2 = with.attribute[2];
+    const double rate = with.attribute[0] * with.rate, beta1 = with.attribute[1], beta2 = with.attribute[2];
     const double bias1 = 1 - detail::power(beta1, with.step + 1), bias2 = 1 - detail::power(beta2, with.step + 1);
     const Element keep1 = static_cast<Element>(beta1), take1 = static_cast<Element>(1 - beta1);
     const Element keep2 = static_cast<Element>(beta2), take2 = static_cast<Element>(1 - beta2);

@@ -103,6 +103,7 @@ void for_each_operator(const Training& task, Visitor& visitor) {
   trace_forward(task, purpose::evaluation, visitor);
   const auto visit = [&visitor]<class... Operator>(operators<Operator...>) { (visitor(operators<Operator>{}), ...); };
   visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
+  if constexpr (requires { task.optimizer.clip; }) visit(clipping_operators{});
   visit(training_operators{});
 }
 
@@ -113,7 +114,9 @@ graph trace(const Training& task) {
   graph_builder into = trace_forward(task, purpose::training, nothing);
   differentiate(into, into.made.results.front());
   using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
-  add_updates(into, updates::records, task.optimizer.states, task.optimizer.attributes());
+  into.made.rate = rate_schedule_of(task.optimizer);
+  add_updates(into, updates::records, task.optimizer.states, attributes_of(task.optimizer, into.made),
+              clip_of(task.optimizer));
   return std::move(into.made);
 }
 

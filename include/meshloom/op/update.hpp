@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Updates of parameters and averages, in place. `Rank` is the rank of the parameter. Law: every axis is mapped, so
-// parameter, gradient and state may be split in any way, as long as it is the same way.
+// parameter, gradient and state may be split in any way, as long as it is the same way. The rate is attribute 0 times
+// what the schedule leaves of it in the step, `call::rate`.
 #pragma once
 
 #include <meshloom/op/record.hpp>
 
 namespace meshloom::op {
 
-/// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v. Operands: p, g, v. Results: p, v.
-/// Attributes: rate, momentum, decay.
+/// SGD with momentum: s = g + decay·p; v ← momentum·v + s; p ← p − rate·v, or with Nesterov's momentum (Sutskever et
+/// al. 2013) p ← p − rate·(s + momentum·v). Operands: p, g, v. Results: p, v.
+/// Attributes: rate, momentum, decay, whether the momentum is Nesterov's.
 template <int Rank>
 struct sgd {
   using list = typename first<Rank>::list;

@@ -29,6 +29,7 @@ class priced_stage {
         crossings_(crossings),
         messages_(messages) {
     for (std::size_t p = 0; p < whole.parameters.size(); ++p) find_accumulators(p);
+    if (whole.squares.value != value_id::none) add({whole.squares.value, 0}, {}, pass::update);
     receive();
   }
 
@@ -279,6 +280,7 @@ MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const 
     times.push_back({stages[s].forward, stages[s].backward});
     update = std::max(update, stages[s].update + transfers.updates[s]);
   }
+  if (whole.squares.value != value_id::none) update += total_price(machine, whole.precision);
   return makespan(schedule_of(whole, made), times, transfers.cuts, made.micro_batches) + update;
 }
 

@@ -141,7 +141,7 @@ MESHLOOM_INLINE strategy update_strategy(const node& at, const mesh_shape& mesh,
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
     const placement wanted = state.on(static_cast<int>(axis));
     for (std::uint8_t row = 0; row < at.op->choices.count; ++row) {
-      if (result_placement(at.op->op, 0, at.op->choices.rows[row]) == wanted) {
+      if (operand_placement(at.op->op, 0, at.op->choices.rows[row]) == wanted) {
         how.row[axis] = row;
         break;
       }

@@ -111,8 +111,10 @@ class plan_search {
     if (!plans_.best()) return failure{searches_.back().why()};
     plan made = plans_.winner();
     made.bound = made.predicted;
+    const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
+    const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
     for (const auto& each : searches_) {
-      if (const auto found = each.bound()) made.bound = std::min(made.bound, *found);
+      if (const auto found = each.bound()) made.bound = std::min(made.bound, *found + meeting);
     }
     return made;
   }

@@ -104,7 +104,7 @@ class reference_referee {
         if (!stage.buffers.holds(id)) fault(here(), ": names buffer ", static_cast<int>(id), ", which does not exist");
       }
     }
-    if (at.kind > instruction::store) fault(here(), ": is no kind of instruction");
+    if (at.kind > instruction::total) fault(here(), ": is no kind of instruction");
     if (at.kind == instruction::compute && at.op == nullptr) fault(here(), ": computes no operator");
     const bool grouped = at.kind == instruction::exchange || at.kind == instruction::redistribute;
     if (grouped && (at.mesh_axis < 0 || at.mesh_axis >= stage.mesh.rank)) {

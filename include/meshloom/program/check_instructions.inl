@@ -301,6 +301,8 @@ class instruction_referee {
     const std::size_t results = at.kind == instruction::store || at.kind == instruction::exchange ? 0 : 1;
     if (at.kind == instruction::exchange) {
       fault(at, "exchanges statistics that no operator asks for");
+    } else if (at.kind == instruction::total) {
+      fault(at, check_total(at));
     } else if (at.operands.size() != operands || at.results.size() != results || !at.exchanged.empty()) {
       fault(at, "moves ", at.operands.size(), " values to ", at.results.size());
     } else if (at.kind == instruction::redistribute && at.how == collective::halo) {
@@ -332,6 +334,17 @@ class instruction_referee {
       return "sums what cannot be summed: integers, or a pending maximum";
     }
     return {};
+  }
+
+  std::string check_total(const instruction& at) const {
+    if (now_ != pass::update) return sentence("adds up the whole step in ", name_of(now_));
+    if (at.results.size() != 1 || !at.exchanged.empty()) return "leaves its sum in no place, or in several";
+    const auto is_scalar = [&](buffer_id id) {
+      return at_buffer(id).rank == 0 && at_buffer(id).type == whole_.precision &&
+             at_buffer(id).layout.partial_max() == 0;
+    };
+    const bool scalars = is_scalar(at.results[0]) && std::all_of(at.operands.begin(), at.operands.end(), is_scalar);
+    return scalars && at_buffer(at.results[0]).layout.is_whole() ? "" : "adds up what are no scalars";
   }
 
   std::string check_reshard(const instruction& at) const {
@@ -451,6 +464,18 @@ inline void check_starts(const program& whole, std::vector<std::string>& faults)
   }
 }
 
+/// All ranks meet in a total: every stage has as many of them, all in the update, when no rank waits for another.
+inline void check_totals(const program& whole, std::vector<std::string>& faults) {
+  const auto totals_of = [](const stage_program& stage) {
+    const auto& body = body_of(stage, pass::update);
+    return std::count_if(body.begin(), body.end(), [](const auto& at) { return at.kind == instruction::total; });
+  };
+  for (std::size_t s = 1; s < whole.stages.size(); ++s) {
+    const auto here = totals_of(whole.stages[static_cast<stage_id>(s)]), first = totals_of(whole.stages[stage_id{0}]);
+    if (here != first) faults.push_back(sentence(place_of(s), ": has ", here, " totals where stage 0 has ", first));
+  }
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<std::string> check_instructions(const program& whole) {
@@ -459,6 +484,7 @@ MESHLOOM_INLINE std::vector<std::string> check_instructions(const program& whole
   for (std::size_t t = 0; t < whole.transfers.size(); ++t) detail::check_ends(whole, t, faults);
   for (std::size_t r = 0; r < whole.results.size(); ++r) detail::check_port_ends(whole, r, faults);
   detail::check_starts(whole, faults);
+  detail::check_totals(whole, faults);
   return faults;
 }
 

@@ -17,7 +17,8 @@ inline port port_of(const graph& whole, value_id id) {
 
 /// Everything but the stages and their schedules.
 inline program frame_of(const graph& whole, const plan& made, const std::vector<crossing>& crossings) {
-  program out{.ranks = made.ranks, .micro_batches = made.micro_batches, .precision = whole.precision};
+  program out{
+      .ranks = made.ranks, .micro_batches = made.micro_batches, .precision = whole.precision, .rate = whole.rate};
   for (const value_id id : whole.inputs) out.inputs.push_back(port_of(whole, id));
   for (const instance& each : results_of(whole)) out.results.push_back(port_of(whole, each.value));
   for (const auto& each : crossings) {
@@ -61,6 +62,11 @@ MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluste
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     stage_lowering stage(whole, made, machine, static_cast<stage_id>(s), crossings, out.transfers);
     out.stages.add(stage.run(out.results));
+  }
+  for (const instruction& at : out.stages[stage_id{0}].bodies[static_cast<std::size_t>(pass::update)]) {
+    if (at.kind != instruction::total) continue;
+    out.squares = {
+        .name = at.name, .extents = {}, .type = whole.precision, .stage = stage_id{0}, .buffer = at.results[0]};
   }
   detail::schedule_stages(made, schedule_of(whole, made), out);
   return out;

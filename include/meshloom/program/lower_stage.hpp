@@ -59,6 +59,8 @@ class stage_lowering {
   /// Stores an updated value where it is kept, if the update ran on a part of it.
   void write_back(const node& at, const block& here);
   void lower_updates();
+  /// Adds up the parts of the total that no earlier stage has, with those of all other stages.
+  void lower_total();
 
   void receive();
   void send();

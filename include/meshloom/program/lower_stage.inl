@@ -251,13 +251,35 @@ MESHLOOM_INLINE void stage_lowering::write_back(const node& at, const block& her
 }
 
 MESHLOOM_INLINE void stage_lowering::lower_updates() {
+  bool totalled = false;
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
     const node& at = whole_.nodes[node_id(n)];
     if (at.when != phase::update) continue;
+    const bool reads = std::find(at.operands.begin(), at.operands.end(), whole_.squares.value) != at.operands.end();
+    if (reads && !totalled) lower_total();
+    totalled = totalled || reads;
     for (std::int32_t copy = 0; copy < whole_.regions[at.region].count; ++copy) {
       if (updates_in(whole_, plan_, at, {at.region, copy})) lower_node(node_id(n), {at.region, copy});
     }
   }
+}
+
+MESHLOOM_INLINE void stage_lowering::lower_total() {
+  const total& squares = whole_.squares;
+  instruction next{.kind = instruction::total, .name = whole_.values[squares.value].name};
+  for (const value_id part : squares.parts) {
+    const node& maker = whole_.nodes[whole_.values[part].producer];
+    for (std::int32_t copy = 0; copy < whole_.regions[maker.region].count; ++copy) {
+      stage_id first{0};
+      while (first < which_ && !updates_in(whole_, made_.stages[first], maker, {maker.region, copy}))
+        first = stage_id{static_cast<std::int32_t>(first) + 1};
+      if (first != which_ || !updates_in(whole_, plan_, maker, {maker.region, copy})) continue;
+      make_.forms.for_each({part, copy}, pass::update, false,
+                           [&](const form& each) { next.operands.push_back(each.buffer); });
+    }
+  }
+  next.results = {make_.add_form({squares.value, 0}, {}, memory::fixed)};
+  make_.body().push_back(next);
 }
 
 MESHLOOM_INLINE void stage_lowering::receive() {

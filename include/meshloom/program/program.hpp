@@ -39,6 +39,7 @@ struct instruction {
     load,          ///< this micro-batch's shard of input `port` → result 0
     accumulate,    ///< result 0 += operand 0; on the first micro-batch, result 0 = operand 0
     store,         ///< operand 0 → this micro-batch's part of the caller's output `port`
+    total,  ///< all operands on all ranks of all stages, pending and split parts once each, added up → result 0
   } kind = compute;
   std::string name = {};  ///< of the node, or of the value moved
   const record* op = nullptr;
@@ -104,8 +105,10 @@ struct program {
   std::int32_t ranks = 1;
   std::int32_t micro_batches = 1;
   dtype precision = dtype::f32;
+  rate_schedule rate = {};  ///< of all updates
   std::vector<port> inputs = {};
   std::vector<port> results = {};
+  port squares = {};  ///< the total of the squares of all gradients, if they are clipped; as stage 0 has it
   table<stage_id, stage_program> stages = {};
   std::vector<transfer> transfers = {};
 };

@@ -16,6 +16,7 @@ MESHLOOM_INLINE work work_of(const instruction& what, pass when) {
     if (what.again) return work::recomputed;
     return what.op->products ? work::products : work::other_operators;
   }
+  if (what.kind == instruction::total) return work::all_reduce;
   if (copies || (what.kind != instruction::exchange && what.kind != instruction::redistribute)) return work::copies;
   constexpr work kinds[] = {work::all_reduce, work::all_gather, work::reduce_scatter, work::all_to_all, work::broadcast,
                             work::copies,     work::halo};

@@ -51,7 +51,7 @@ class recount {
       }
       update = std::max(update, own);
     }
-    return last + update;
+    return last + update + totals_;
   }
 
   /// Parts of operators that run in a step: each is rounded up on its own, where a plan rounds the operator.
@@ -64,7 +64,8 @@ class recount {
     for (const pass now : all_passes) {
       const std::int32_t rounds = now < pass::reduce ? lowered_.micro_batches : 1;
       for (const instruction& at : body_of(stage, now)) {
-        if (work_of(at, now) == work::copies) continue;
+        if (at.kind == instruction::total) totals_ = total_price(machine, lowered_.precision);  // all stages meet
+        if (at.kind == instruction::total || work_of(at, now) == work::copies) continue;
         walk.body[static_cast<std::size_t>(now)] += price(stage, at, machine.device, links);
         if (at.part >= 0) rounding_ += picoseconds{rounds};
       }
@@ -96,7 +97,7 @@ class recount {
 
   const program& lowered_;
   std::vector<priced_walk> walks_;
-  picoseconds rounding_;
+  picoseconds rounding_, totals_;
 };
 
 class plan_referee {

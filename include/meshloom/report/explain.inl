@@ -103,6 +103,14 @@ inline std::vector<traffic> traffic_of(const program& lowered, const cluster& ma
     const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
     for (const pass now : all_passes) {
       for (const instruction& at : body_of(stage, now)) {
+        if (at.kind == instruction::total) {
+          count(all, {std::string(name_of(collective::all_reduce)),
+                      "all ranks",
+                      at.name,
+                      true,
+                      {size_of(lowered.precision)},
+                      total_price(machine, lowered.precision)});
+        }
         const bool moves =
             at.kind == instruction::exchange || (at.kind == instruction::redistribute && at.how != collective::slice);
         if (!moves) continue;
