@@ -2,8 +2,8 @@
 // The law of every operator: under any of its strategies, on any mesh, the ranks' results put together are the result
 // of one rank. Ranks are simulated in one thread, from the operator's record alone, as everything below the front end
 // sees it: operands are cut (or torn into summands) as `operand_spec` says and have what their windows read, kernels
-// are called with the shards' origins, statistics are exchanged along `exchange_axes`, and results are put together as
-// `result_spec` says.
+// are called with the shards' origins, statistics are exchanged along `exchange_axes`, blocks go around along
+// `rotating_axis`, and results are put together as `result_spec` says.
 #pragma once
 
 #include "shards.hpp"
@@ -92,6 +92,9 @@ class execution {
         ranks_(static_cast<std::size_t>(mesh.ranks())) {
     draw_sizes();
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) prepare(rank);
+    around_ = rotating_axis(what_.op.choices, mesh_, how_);
+    for (std::int32_t round = 0; around_ >= 0 && round < ranks_along(around_); ++round) go_around(round);
+    if (around_ >= 0) return;
     const std::uint8_t over = exchange_axes(op_, what_.op.choices, mesh_.rank, how_);
     for (int part = 0; over != 0 && part < op_.statistic_count; ++part) {
       run(part);
@@ -295,6 +298,28 @@ class execution {
     }
   }
 
+  std::int32_t ranks_along(int axis) const { return mesh_.size[static_cast<std::size_t>(axis)]; }
+
+  /// Every rank meets the blocks of the rank that is `round` before it, and adds to that rank's results.
+  void go_around(std::int32_t round) {
+    static plain arithmetic;
+    for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) {
+      mesh_coordinates at = coordinates_of(mesh_, rank);
+      std::int32_t& turn = at[static_cast<std::size_t>(around_)];
+      turn = (turn + ranks_along(around_) - round) % ranks_along(around_);
+      const call& home = ranks_[static_cast<std::size_t>(rank_at(mesh_, at))].with;
+      call with = ranks_[static_cast<std::size_t>(rank)].with;
+      for (int k = 0; k < op_.operand_count; ++k) {
+        if (op_.travels(op_.operands[static_cast<std::size_t>(k)])) with.operand[k] = home.operand[k];
+      }
+      for (int k = 0; k < op_.result_count; ++k) {
+        if (op_.travels(op_.results[static_cast<std::size_t>(k)])) with.result[k] = home.result[k];
+      }
+      with.round = round;
+      (type == dtype::f64 ? what_.in_f64 : what_.in_f32)(with, &arithmetic);
+    }
+  }
+
   void exchange(int k, std::uint8_t over) {
     const bool sums = op_.statistics[static_cast<std::size_t>(k)].combine == reduction::sum;
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) {
@@ -359,6 +384,7 @@ class execution {
   std::uint64_t seed_;
   std::array<std::int64_t, max_indices> extents_{};
   attribute_list attributes_{};
+  int around_ = -1;  ///< the mesh axis along which blocks go around
   std::vector<rank_state> ranks_;
 };
 
@@ -384,6 +410,7 @@ inline std::string described(const choice_table& choices, const mesh_shape& mesh
     const choice& row = choices.rows[how.row[axis]];
     text += std::to_string(mesh.size[axis]) + ": ";
     text += row.kind == choice::whole   ? "whole, "
+            : row.rotated >= 0          ? "ring " + std::to_string(row.index) + ", "
             : row.kind == choice::split ? "split " + std::to_string(row.index) + ", "
                                         : "partial " + std::to_string(row.operands) + ", ";
   }

@@ -15,7 +15,8 @@ using namespace shards;
 namespace {
 
 constexpr collective kinds[] = {collective::all_reduce, collective::all_gather, collective::reduce_scatter,
-                                collective::all_to_all, collective::broadcast,  collective::halo};
+                                collective::all_to_all, collective::broadcast,  collective::halo,
+                                collective::rotate};
 
 constexpr std::size_t group_sizes[] = {1, 2, 3, 4, 5, 8};
 
@@ -68,11 +69,14 @@ struct exchange {
       to.emplace_back(dice, global, splits_to ? targets[member] : wholes[member]);
       const bool any_part = kind == collective::broadcast || kind == collective::halo;
       if (any_part) to.back() = shard<Element>(dice, global, random_box_in(dice, whole, global));
+      const std::size_t before = (member + members - 1) % members;
+      if (kind == collective::rotate) to.back() = shard<Element>(dice, global, sources[before]);
     }
   }
 
   bool puts_together() const {
-    return kind == collective::all_gather || kind == collective::all_to_all || kind == collective::halo;
+    return kind == collective::all_gather || kind == collective::all_to_all || kind == collective::halo ||
+           kind == collective::rotate;
   }
 
   static box random_box_in(chance& dice, const box& whole, const std::vector<std::int64_t>& global) {
@@ -191,8 +195,9 @@ TEST_CASE("large shards are reduced in many blocks by many members") {
       for (std::size_t member = 0; member < 3; ++member) {
         const bool gathers = one.puts_together();
         const bool scatters = kind == collective::reduce_scatter || kind == collective::all_to_all;
+        const bool rotates = kind == collective::rotate;
         one.from.emplace_back(dice, extents, gathers ? pieces[member] : whole);
-        one.to.emplace_back(dice, extents, scatters ? others[member] : whole);
+        one.to.emplace_back(dice, extents, rotates ? pieces[(member + 2) % 3] : scatters ? others[member] : whole);
       }
       one.fill(1);
       CHECK(on_ranks(memory, 3, [&](std::size_t rank) { one.run(memory, 0, rank); }) == std::vector<std::string>(3));
@@ -367,9 +372,10 @@ TEST_CASE("calls that differ are refused on every member, with both sides named"
   const view &a = ours.seen, &b = other.seen;
   const collective reduce = collective::all_reduce;
   const auto refused = [&](std::size_t odd, const request& call, const std::string& what) {
-    const std::string sentence = "group 1 (ranks 0, 1, 2): member 0 calls all_reduce (sum) from f32 [4, 5] to "
-                                 "f32 [4, 5], but member " + std::to_string(odd) + " calls " + what +
-                                 "; all members must make the same calls in the same order";
+    const std::string sentence =
+        "group 1 (ranks 0, 1, 2): member 0 calls all_reduce (sum) from f32 [4, 5] to "
+        "f32 [4, 5], but member " +
+        std::to_string(odd) + " calls " + what + "; all members must make the same calls in the same order";
     CHECK(ends_of({reduce, a, a}, odd, call) == std::vector<std::string>(3, sentence));
   };
   refused(2, {collective::all_gather, a, a}, "all_gather from f32 [4, 5] to f32 [4, 5]");
@@ -406,6 +412,8 @@ TEST_CASE("shards that do not add up are refused, and nobody waits for the resul
           "reduce_scatter (sum) from f32 [6] to f32 [6]: member 2 wants [0:2), but member 0 holds [1:6)");
   refused(ends_of({collective::halo, first, whole}, 0, {collective::halo, none, none}),
           "halo from f32 [6] to f32 [6]: member 1 wants [0:6), but the members hold 4 elements of it");
+  refused(ends_of({collective::rotate, first, first}, 0, {collective::rotate, rest, first}),
+          "rotate from f32 [6] to f32 [6]: member 1 wants [0:2), but member 0, which is before it, holds [1:6)");
   refused(ends_of({broadcast, none, first}, 0, {broadcast, rest, none}),
           "broadcast from f32 [6] to f32 [6]: member 1 wants [0:2), but the members hold 1 elements of it");
 }
@@ -473,11 +481,11 @@ TEST_CASE("the two ends of a channel name the same tensor") {
   shard<float> one(dice, {4}, whole_box({4})), other(dice, {5}, whole_box({5}));
   const channel channels[] = {{1, 0}};
   shared_memory memory(2, {}, channels);
-  const auto ends = on_ranks(memory, 2, [&](std::size_t rank) {
-    rank == 1 ? memory.send(0, one.seen) : memory.receive(0, other.seen);
-  });
-  const std::string sentence = "channel 0 (ranks 1, 0): the first sends f32 [4], but the second receives f32 [5]; "
-                               "both ends must name the same tensor";
+  const auto ends = on_ranks(
+      memory, 2, [&](std::size_t rank) { rank == 1 ? memory.send(0, one.seen) : memory.receive(0, other.seen); });
+  const std::string sentence =
+      "channel 0 (ranks 1, 0): the first sends f32 [4], but the second receives f32 [5]; "
+      "both ends must name the same tensor";
   CHECK(ends == std::vector<std::string>(2, sentence));
 }
 

@@ -106,6 +106,36 @@ bool windows_merge(const law::trial& how, std::int64_t first_cut, std::int64_t s
   return law::checker<attention<1, true>, double>::same_results(all.made, all.expected);
 }
 
+/// Runs a kernel in rounds, from the last block of index `Key` to the first; true if that is what the reference makes
+/// of all. `Forgets`: every round is taken for the first.
+template <class Operator, class Element, int Key, bool Forgets = false>
+bool in_rounds(const law::trial& how, std::int64_t parts) {
+  static meshloom::plain arithmetic;
+  constexpr auto& op = Operator::signature;
+  law::case_of_call made = law::checker<Operator, Element>{how}.whole(), expected = made;
+  expected.connect(how, {});
+  meshloom::reference::run<Operator>(expected.with);
+  for (std::size_t k = 0; k < op.result_count; ++k) {  // what the rank that has a block makes of it comes first
+    if (op.travels(op.results[k]))
+      std::fill_n(made.with.result[k].template as<Element>(), made.with.result[k].count(), Element(0));
+  }
+  for (std::int64_t round = 0; round < parts; ++round) {
+    meshloom::call with = made.with;
+    const meshloom::interval block = meshloom::balanced_part({0, how.extent[Key]}, parts, parts - 1 - round);
+    const auto narrow = [&](const meshloom::index_list& axes, meshloom::view& whole) {
+      if (!op.travels(axes)) return;
+      whole.data = whole.as<Element>() + block.origin * whole.stride[axes.find(Key)];
+      whole.origin[axes.find(Key)] = block.origin;
+      whole.extent[axes.find(Key)] = block.extent;
+    };
+    for (std::size_t k = 0; k < op.operand_count; ++k) narrow(op.operands[k], with.operand[k]);
+    for (std::size_t k = 0; k < op.result_count; ++k) narrow(op.results[k], with.result[k]);
+    with.round = Forgets ? 0 : static_cast<std::int32_t>(round);
+    meshloom::kernel_of<Operator>::template run<Element>(arithmetic, with);
+  }
+  return law::checker<Operator, Element>::same_results(made, expected);
+}
+
 /// The query of a shard taken for a later one, by `ahead`.
 template <int Queries, std::int64_t Ahead>
 constexpr auto off_by = [](meshloom::call& with) { with.operand[Queries].origin[1] += Ahead; };
@@ -149,6 +179,23 @@ TEST_CASE("windows of the keys merge by out and logsum, also where some queries 
   CHECK(windows_merge(many_blocks, 100, 400));
   CHECK(windows_merge(many_blocks, 0, 149));
   CHECK(windows_merge({.extent = {1, 9, 2, 4, 7}, .attributes = {1.5}}, 3, 3));
+}
+
+TEST_CASE("rounds on blocks of the keys, in any order, some of them empty, make what all keys make") {
+  const auto check = []<bool Causal, bool Grouped, class Element>(const law::trial& how, std::int64_t parts) {
+    constexpr int key = Grouped ? 5 : 4;
+    CHECK(in_rounds<attention<1, Causal, Grouped>, Element, key>(how, parts));
+    CHECK(in_rounds<attention_gradient<1, Causal, Grouped>, Element, key>(how, parts));
+  };
+  const law::trial small{.extent = {1, 9, 2, 4, 7}, .attributes = {0.7}};
+  for (const std::int64_t parts : {2, 3, 4, 9}) {
+    check.operator()<true, false, double>(small, parts);
+    check.operator()<false, false, double>(small, parts);
+    check.operator()<true, false, float>(many_blocks, parts);
+    check.operator()<true, true, double>(many_grouped_blocks, parts);
+    CHECK_FALSE(in_rounds<attention<1, true>, double, 4, true>(small, parts));
+    CHECK_FALSE(in_rounds<attention_gradient<1, true>, double, 4, true>(small, parts));
+  }
 }
 
 TEST_CASE("a query without keys makes nothing") {

@@ -39,9 +39,9 @@ static_assert(counts<matrix_product>(6, 39, 276));
 static_assert(counts<op::layer_norm<3>>(4, 19, 106));
 static_assert(counts<op::softmax<4, true>>(5, 29, 193));
 static_assert(counts<op::cross_entropy<2>>(4, 19, 106));
-static_assert(counts<op::attention<1, true>>(4, 19, 106));
-static_assert(counts<op::attention<1, true, true>>(5, 29, 193));
-static_assert(counts<op::attention_gradient<1, true>>(6, 40, 296));
+static_assert(counts<op::attention<1, true>>(5, 29, 193));
+static_assert(counts<op::attention<1, true, true>>(6, 41, 316));
+static_assert(counts<op::attention_gradient<1, true>>(7, 56, 506));
 static_assert(counts<add>(4, 18, 92));
 static_assert(counts<multiply>(5, 27, 159));
 static_assert(counts<gelu>(3, 11, 49));
@@ -84,6 +84,11 @@ constexpr bool takes_partial(int operand) {
 }
 
 constexpr choice split_of(int index) { return {choice::split, static_cast<std::int8_t>(index), 0}; }
+constexpr choice ring_of(int index, int around) {
+  choice row = split_of(index);
+  row.rotated = static_cast<std::int8_t>(around);
+  return row;
+}
 constexpr choice partial_in(unsigned operands) { return {choice::linear, -1, static_cast<std::uint16_t>(operands)}; }
 constexpr spec whole{};
 constexpr spec partial = spec{}.with(0, {placement::partial_sum, -1});
@@ -115,6 +120,15 @@ static_assert(result_under<slopes>(split_of(1), 0) == split(1) && result_under<s
 static_assert(result_under<slopes>(split_of(3), 0) == split(3) && result_under<slopes>(split_of(3), 2) == partial);
 static_assert(result_under<slopes>(split_of(5), 0) == partial && result_under<slopes>(split_of(5), 1) == split(1));
 static_assert(has<slopes>(partial_in(1)) && !takes_partial<slopes>(1) && !takes_partial<attends>(0));
+
+// Where blocks go around, queries and keys are split by one mesh axis, and nothing is pending.
+static_assert(has<attends>(ring_of(1, 5)) && has<slopes>(ring_of(1, 5)) && !has<matrix_product>(ring_of(0, 1)));
+static_assert(operand_under<attends>(ring_of(1, 5), 0) == split(1) &&
+              operand_under<attends>(ring_of(1, 5), 1) == split(1) &&
+              result_under<attends>(ring_of(1, 5), 0) == split(1));
+static_assert(operand_under<slopes>(ring_of(1, 5), 3) == split(1) &&
+              result_under<slopes>(ring_of(1, 5), 0) == split(1) &&
+              result_under<slopes>(ring_of(1, 5), 1) == split(1) && result_under<slopes>(ring_of(1, 5), 2) == split(1));
 
 // add: partial + partial is a row, partial + whole is not; multiply: the other way round.
 static_assert(has<add>(partial_in(3)) && !has<add>(partial_in(1)) && !has<add>(partial_in(2)));
@@ -164,6 +178,13 @@ constexpr signature sorted =
 static_assert(valid(sorted) && choices_of(sorted).count == 2 && choices_of(sorted).rows[1] == split_of(0));
 
 // Signatures whose roles do not fit their axes are refused.
+constexpr describe matching(int of, int in) {
+  return describe("matches").operands<at<0>, at<1>>().results<at<0>>().is(role::blocked, at<1>::list).rotates(of, in);
+}
+static_assert(valid(matching(0, 1).made) && choices_of(matching(0, 1).made).count == 3);
+static_assert(!valid(matching(1, 0).made));  // what is blocked is not split
+static_assert(!valid(matching(0, 1).results<at<0, 1>>().made) && !valid(matching(0, 0).made));
+static_assert(!valid(matching(0, 1).exchanges(at<0>::list, reduction::sum, 1).made));
 static_assert(!valid(describe("drops a mapped axis").operands<at<0, 1>>().results<at<0>>().made));
 static_assert(!valid(describe("has no index 1").operands<at<0, 2>>().results<at<0, 2>>().made));
 static_assert(
@@ -204,7 +225,8 @@ std::string text_of(const signature& op, const index_list& axes, bool is_result,
     std::string cuts;
     for (const int mesh_axis : order) {
       const choice& here = choices[static_cast<std::size_t>(mesh_axis)];
-      const bool cuts_here = here.kind == choice::split && here.index == axes.at[static_cast<std::size_t>(axis)];
+      const int index = axes.at[static_cast<std::size_t>(axis)];
+      const bool cuts_here = here.kind == choice::split && (here.index == index || here.rotated == index);
       if (cuts_here) cuts += std::to_string(mesh_axis);
     }
     made.cuts.push_back(cuts);
@@ -214,7 +236,8 @@ std::string text_of(const signature& op, const index_list& axes, bool is_result,
     bool pending = here.kind == choice::linear && (is_result || (here.operands >> operand & 1) != 0);
     if (is_result && here.kind == choice::split && op.roles[static_cast<std::size_t>(here.index)] == role::contracted) {
       const auto end = axes.at.begin() + axes.count;
-      pending = std::find(axes.at.begin(), end, here.index) == end;
+      pending = std::find(axes.at.begin(), end, here.index) == end &&
+                (here.rotated < 0 || std::find(axes.at.begin(), end, here.rotated) == end);
     }
     if (pending) made.pending += std::to_string(mesh_axis);
   }
@@ -223,6 +246,7 @@ std::string text_of(const signature& op, const index_list& axes, bool is_result,
 
 std::string text_of(const choice& row) {
   if (row.kind == choice::whole) return "whole ";
+  if (row.rotated >= 0) return "ring " + std::to_string(row.index) + " ";
   return row.kind == choice::split ? "split " + std::to_string(row.index) + " "
                                    : "linear " + std::to_string(row.operands) + " ";
 }
@@ -234,6 +258,7 @@ std::set<std::string> expected(const signature& op, int mesh_rank) {
     if (op.roles[static_cast<std::size_t>(index)] != role::blocked) rows.push_back(split_of(index));
   }
   for (int set = 0; set < op.linear_count; ++set) rows.push_back(partial_in(op.linear[static_cast<std::size_t>(set)]));
+  if (op.rotates.of >= 0) rows.push_back(ring_of(op.rotates.of, op.rotates.in));
 
   std::vector<std::vector<choice>> tuples{{}};
   for (int mesh_axis = 0; mesh_axis < mesh_rank; ++mesh_axis) {
@@ -248,6 +273,8 @@ std::set<std::string> expected(const signature& op, int mesh_rank) {
   }
   std::set<std::string> found;
   for (const auto& tuple : tuples) {
+    const auto goes_around = [](const choice& row) { return row.rotated >= 0; };
+    if (std::count_if(tuple.begin(), tuple.end(), goes_around) > 1) continue;
     std::vector<int> order;
     for (int mesh_axis = 0; mesh_axis < mesh_rank; ++mesh_axis) order.push_back(mesh_axis);
     do {

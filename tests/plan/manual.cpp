@@ -16,7 +16,8 @@ namespace {
 auto said(const ml::manual& asked) {
   std::string text = asked.automatic ? "auto " : "";
   for (const auto& each : asked.mesh) text += each.name + "=" + std::to_string(each.size) + " ";
-  for (const auto& each : asked.rules) text += each.axis + (each.aligned ? "!@" : "@") + each.mesh_axis + " ";
+  for (const auto& each : asked.rules)
+    text += each.axis + (each.aligned ? "!" : "") + (each.around ? "~@" : "@") + each.mesh_axis + " ";
   for (const auto& each : asked.zero) text += "zero" + std::to_string(each.level) + "@" + each.mesh_axis + " ";
   for (const auto& each : asked.pins) text += each.path + ":" + each.axis + "@" + each.mesh_axis + " ";
   for (const auto& [layer, first, end] : asked.recompute)
@@ -41,6 +42,7 @@ TEST_CASE("presets say what their papers say") {
         "tensor=2 heads@tensor mlp@tensor vocab@tensor inner_channels_*_keys@tensor inner_channels_*@tensor 0x0");
   CHECK(said(ml::expert_parallel(4)) == "data=4 expert!@data batch@data 0x0");
   CHECK(said(ml::spatial(3)) == "space=3 high@space high_by_*@space 0x0");
+  CHECK(said(ml::context_parallel(3)) == "context=3 seq~@context 0x0");
   CHECK(said(ml::pipeline(3)) == "3x0");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe)) == "3x0 gpipe");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::one_f_one_b)) == "3x0 1f1b");
@@ -99,13 +101,14 @@ TEST_CASE("one word takes all ranks, a product says its own") {
   CHECK(parsed("pipeline", 4) == said(ml::pipeline(4)));
   CHECK(parsed("gpipe", 4) == said(ml::pipeline(4, ml::schedule_kind::gpipe)));
   CHECK(parsed("tensor=4", 4) == said(ml::megatron(4)));
+  CHECK(parsed("context", 4) == said(ml::context_parallel(4)));
   CHECK(parsed("data=2,tensor=2,pipeline=2", 8) == said(ml::data_parallel(2) & ml::megatron(2) & ml::pipeline(2)));
 }
 
 TEST_CASE("words that say nothing are refused with a cure") {
   const std::string presets =
-      "no such preset; use auto, data, tensor, expert, space, pipeline, gpipe, zero1, zero2, zero3, or products "
-      "like data=2,tensor=2";
+      "no such preset; use auto, data, tensor, expert, space, context, pipeline, gpipe, zero1, zero2, zero3, or "
+      "products like data=2,tensor=2";
   CHECK(parsed("", 4) == "plan '': " + presets);
   CHECK(parsed("magic", 4) == "plan 'magic': " + presets);
   CHECK(parsed("zero4", 4) == "plan 'zero4': " + presets);

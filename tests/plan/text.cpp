@@ -54,8 +54,11 @@ std::uint8_t first_order_like(const ml::choice_table& table, int mesh_rank, cons
     bool alike = true;
     for (int a = 0; a < mesh_rank; ++a) {
       for (int b = a + 1; b < mesh_rank; ++b) {
-        const auto row = how.row[static_cast<std::size_t>(a)];
-        if (row != how.row[static_cast<std::size_t>(b)] || table.rows[row].kind != ml::choice::split) continue;
+        const ml::choice& first = table.rows[how.row[static_cast<std::size_t>(a)]];
+        const ml::choice& second = table.rows[how.row[static_cast<std::size_t>(b)]];
+        if (first.kind != ml::choice::split || second.kind != ml::choice::split) continue;
+        const bool keys = first.rotated == second.index || first.index == second.rotated;
+        if (first.index != second.index && !keys) continue;
         alike = alike && (place(order, a) < place(order, b)) == (place(how.order, a) < place(how.order, b));
       }
     }
@@ -77,11 +80,13 @@ void draw_mesh(ml::stage_plan& stage, random_bits& bits) {
 
 ml::strategy draw_strategy(const ml::choice_table& table, int mesh_rank, random_bits& bits) {
   ml::strategy how;
-  for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh_rank); ++axis) {
-    const bool again = axis > 0 && draw(bits, 2) == 0;  // two mesh axes on one index
-    how.row[axis] = again ? how.row[draw(bits, axis)]
-                          : static_cast<std::uint8_t>(draw(bits, static_cast<std::size_t>(table.count)));
-  }
+  do {
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh_rank); ++axis) {
+      const bool again = axis > 0 && draw(bits, 2) == 0;  // two mesh axes on one index
+      how.row[axis] = again ? how.row[draw(bits, axis)]
+                            : static_cast<std::uint8_t>(draw(bits, static_cast<std::size_t>(table.count)));
+    }
+  } while (!ml::is_legal(table, mesh_rank, how));
   how.order = static_cast<std::uint8_t>(draw(bits, ml::cut_orders.size()));
   how.order = first_order_like(table, mesh_rank, how);
   return how;

@@ -66,7 +66,9 @@ ml::work_times counted(const ml::program& whole, std::size_t s, const ml::cluste
     const std::int32_t rounds = now < ml::pass::reduce ? whole.micro_batches : 1;
     for (const instruction& at : stage.bodies[static_cast<std::size_t>(now)]) {
       const picoseconds time = ml::price(stage, at, machine.device, links) * rounds;
-      times[kind_of(stage, at, now)] += time;
+      const picoseconds around = ml::rotation_price(stage, at, links) * rounds;
+      times[kind_of(stage, at, now)] += time - around;
+      times[work::rotation] += around;
       busy += time;
     }
   }

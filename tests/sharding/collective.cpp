@@ -16,7 +16,7 @@ namespace {
 
 constexpr collective kinds[] = {collective::all_reduce, collective::all_gather, collective::reduce_scatter,
                                 collective::all_to_all, collective::broadcast,  collective::halo,
-                                collective::slice};
+                                collective::rotate,     collective::slice};
 
 // 1 GB/s and 1 µs: a byte takes 1000 ps.
 constexpr link plain{.latency = {1'000'000}, .bytes_per_second = 1'000'000'000};
@@ -27,6 +27,7 @@ static_assert(price(collective::all_to_all, 4, {4000}, plain).count == 3 * (1'00
 static_assert(price(collective::broadcast, 4, {4000}, plain).count == 2 * (1'000'000 + 4'000'000));
 static_assert(price(collective::broadcast, 5, {4000}, plain).count == 3 * (1'000'000 + 4'000'000));
 static_assert(price(collective::halo, 4, {4000}, plain).count == 2 * (1'000'000 + 2'000'000));
+static_assert(price(collective::rotate, 4, {4000}, plain).count == 1'000'000 + 4'000'000);
 static_assert(price(collective::slice, 4, {4000}, plain).count == 0);
 static_assert(price(collective::all_gather, 2, {3}, plain).count == 1'000'000 + 2000);  // rounded up to whole bytes
 static_assert(carry_time({{}, 3}, {1}).count == 333'333'333'334);                       // and picoseconds
@@ -50,6 +51,7 @@ std::int64_t oracle(collective kind, std::int64_t p, std::int64_t n, const link&
     for (std::int64_t reached = 1; reached < p; reached *= 2) ++rounds;
   }
   if (kind == collective::halo) rounds = parts = 2;
+  if (kind == collective::rotate) rounds = parts = 1;
   const std::int64_t message = divide_up(n, parts);
   return rounds * (over.latency.count + divide_up(wide{message} * 1'000'000'000'000, over.bytes_per_second));
 }
@@ -59,7 +61,7 @@ std::int64_t oracle(collective kind, std::int64_t p, std::int64_t n, const link&
 TEST_CASE("prices are the formulas, exactly") {
   std::mt19937_64 random(2);
   for (int round = 0; round < 20000; ++round) {
-    const collective kind = kinds[random() % 6];
+    const collective kind = kinds[random() % 7];
     const auto p = static_cast<std::int32_t>(2 + random() % 63);
     const auto n = static_cast<std::int64_t>(1 + (random() >> (24 + random() % 40)));  // up to 2^40
     const link over{{static_cast<std::int64_t>(random() % 100'000'000)},
@@ -93,7 +95,7 @@ TEST_CASE("an all-reduce costs a reduce-scatter and an all-gather") {
 TEST_CASE("every collective has a name of its own") {
   std::set<std::string_view> names;
   for (const collective kind : kinds) names.insert(name_of(kind));
-  CHECK(names.size() == 7);
+  CHECK(names.size() == 8);
   CHECK(name_of(collective::all_to_all) == "all_to_all");
   CHECK(name_of(collective::slice) == "slice");
 }

@@ -11,7 +11,9 @@
 namespace meshloom {
 
 /// The time of one node on the rank with the largest shard. An operator with statistics runs in parts, one kernel
-/// each, with their exchanges between them; one that reads windows fetches its halos first.
+/// each, with their exchanges between them; one that reads windows fetches its halos first; one whose blocks go around
+/// runs a kernel per round, each waiting for its block. (A mask leaves ranks unequal work in a round; what `split` of
+/// the queries pays for, on the whole, is what the rounds pay for.)
 picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh, const strategy& how,
                   const device& on, const mesh_links& links);
 

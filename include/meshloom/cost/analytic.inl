@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/graph/halo.hpp>
+#include <meshloom/graph/rotation.hpp>
 
 #include <algorithm>
 
 namespace meshloom {
 namespace detail {
 
-/// Points of work in the largest shard of the operator's index space: the product over indices of the largest parts.
+/// Points of work in the largest shard of the operator's index space: the product over indices of the largest parts. Of
+/// an operator whose blocks go around, in one round.
 inline double largest_points(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
   double points = 1;
   for (std::size_t index = 0; index < at.indices.size(); ++index) {
     std::int64_t extent = sizes[at.indices[index]].extent;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
       const choice& row = at.op->choices.rows[how.row[axis]];
-      if (row.kind == choice::split && row.index == static_cast<int>(index))
-        extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
+      const bool cut = row.index == static_cast<int>(index) || row.rotated == static_cast<int>(index);
+      if (row.kind == choice::split && cut) extent = (extent + mesh.size[axis] - 1) / mesh.size[axis];
     }
     points *= points_along(at.op->op, at.attributes, static_cast<int>(index), extent);
   }
@@ -57,6 +59,27 @@ inline picoseconds halo_time(const graph& whole, const size_table& sizes, const 
   return time;
 }
 
+/// What blocks that go around cost, each passed on after the other.
+inline picoseconds rotation_time(const graph& whole, const size_table& sizes, const node& at, const mesh_shape& mesh,
+                                 const strategy& how, const mesh_links& links) {
+  const signature& op = at.op->op;
+  const int around = rotating_axis(at.op->choices, mesh, how);
+  picoseconds time;
+  if (around < 0) return time;
+  const auto axis = static_cast<std::size_t>(around);
+  const auto add = [&](const index_list& axes, value_id what, const spec& layout, bool is_result) {
+    if (!op.travels(axes)) return;
+    const value& entry = whole.values[what];
+    const bytes block{largest_shard(layout, mesh, extents_of(sizes, entry.axes)) * size_of(entry.type)};
+    time += passes_of(is_result, mesh.size[axis]) * price(collective::rotate, mesh.size[axis], block, links.axis[axis]);
+  };
+  for (std::size_t k = 0; k < at.operands.size(); ++k)
+    add(op.operands[k], at.operands[k], operand_spec(op, at.op->choices, mesh.rank, how, static_cast<int>(k)), false);
+  for (std::size_t k = 0; k < at.results.size(); ++k)
+    add(op.results[k], at.results[k], result_spec(op, at.op->choices, mesh.rank, how, static_cast<int>(k)), true);
+  return time;
+}
+
 /// The largest shard of the rows over which statistics are exchanged.
 inline std::int64_t largest_rows(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
   std::int64_t rows = 1;
@@ -80,8 +103,11 @@ MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, n
   const node& at = whole.nodes[id];
   const double computing = detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / on.flops_per_second;
   const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
-  picoseconds time =
-      from_seconds(std::max(computing, moving)) + on.launch + detail::halo_time(whole, sizes, at, mesh, how, links);
+  const int around = rotating_axis(at.op->choices, mesh, how);
+  const std::int32_t rounds = around < 0 ? 1 : mesh.size[static_cast<std::size_t>(around)];
+  picoseconds time = from_seconds(std::max(computing, moving) * rounds) + on.launch * rounds +
+                     detail::halo_time(whole, sizes, at, mesh, how, links) +
+                     detail::rotation_time(whole, sizes, at, mesh, how, links);
   const std::uint8_t exchanged = exchange_axes(at.op->op, at.op->choices, mesh.rank, how);
   if (exchanged != 0) time += on.launch * at.op->op.statistic_count;  // a kernel per part
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {

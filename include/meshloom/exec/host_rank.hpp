@@ -7,6 +7,7 @@
 #include <meshloom/exec/event.hpp>
 #include <meshloom/exec/kernel_table.hpp>
 #include <meshloom/exec/shared_memory.hpp>
+#include <meshloom/program/rotation.hpp>
 
 #include <memory>
 
@@ -86,6 +87,7 @@ class host_rank {
     kernel_function kernel = nullptr;
     call with;
     std::array<place, max_operands + max_results + max_statistics> places;
+    std::vector<traveller> travellers = {};
   };
 
   void share(const host_rank& from);
@@ -94,6 +96,8 @@ class host_rank {
   place place_of(buffer_id id) const;
   void run_body(const host_step& now, pass which, std::int32_t micro_batch);
   void execute(const host_step& now, prepared& next, std::int32_t micro_batch);
+  /// Runs a kernel on every block that comes around, and passes each on.
+  void rotate(const host_step& now, const prepared& next, std::int32_t micro_batch);
   void collect(const host_step& now, prepared& next, const view& from, const view& to);
   /// This rank's share of a total, then that of everyone.
   void add_up(const host_step& now, const instruction& what) const;

@@ -198,6 +198,7 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
       next.with.number = each.number;
       next.with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);
       next.with.part = each.part;
+      next.travellers = travellers_of(stage_, each);
       bodies_[which].push_back(next);
     }
   }
@@ -270,6 +271,31 @@ MESHLOOM_INLINE void host_rank::place_views(prepared& next, std::int32_t micro_b
   point(next.with.exchanged, next.what->exchanged.size());
 }
 
+MESHLOOM_INLINE void host_rank::rotate(const host_step& now, const prepared& next, std::int32_t micro_batch) {
+  const int mesh_axis = next.what->mesh_axis;
+  const auto rank = static_cast<std::size_t>(rank_), axis = static_cast<std::size_t>(mesh_axis);
+  const auto block = [&](const traveller& each, std::int32_t round) {
+    const buffer_id id = each.in_round(round);
+    view shard = shard_view(stage_, stage_.buffers[id], host_of_visitor(stage_.mesh, mesh_axis, member_, round));
+    const place at = place_of(id);
+    shard.data = at.base + at.slot_stride * (micro_batch % stage_.slots);
+    return shard;
+  };
+  call with = next.with;
+  const std::int32_t rounds = rounds_of(stage_, *next.what);
+  for (std::int32_t round = 0; round < rounds; ++round) {
+    with.round = round;
+    for (const traveller& each : next.travellers)
+      (each.is_result ? with.result : with.operand)[each.which] = block(each, round);
+    next.kernel(with, arithmetic_);
+    for (const traveller& each : next.travellers) {
+      if (round == passes_of(each.is_result, rounds)) continue;
+      now.communicator->redistribute(wires_.group_of[rank][axis], wires_.member_of[rank][axis], collective::rotate,
+                                     reduction::sum, block(each, round), block(each, round + 1));
+    }
+  }
+}
+
 MESHLOOM_INLINE void host_rank::collect(const host_step& now, prepared& next, const view& from, const view& to) {
   const auto rank = static_cast<std::size_t>(rank_), axis = static_cast<std::size_t>(next.what->mesh_axis);
   now.communicator->redistribute(wires_.group_of[rank][axis], wires_.member_of[rank][axis], next.what->how,
@@ -289,7 +315,7 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
       with.micro_batch = static_cast<std::uint64_t>(micro_batch);
       with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);
       with.accumulate = what.adds && micro_batch > 0;
-      return next.kernel(with, arithmetic_);
+      return rotates(what) ? rotate(now, next, micro_batch) : next.kernel(with, arithmetic_);
     case instruction::exchange:
       return collect(now, next, with.exchanged[0], with.exchanged[0]);
     case instruction::redistribute:

@@ -51,10 +51,11 @@ class shared_memory {
                 std::span<const channel> channels, waiting how = waiting::block);
 
   /// Fills `to` with this member's shard of what all `from` hold together: reduced in member order (all_reduce,
-  /// reduce_scatter), put together (all_gather, all_to_all, halo), or member 0's (broadcast). Called by the threads of
+  /// reduce_scatter), put together (all_gather, all_to_all, halo), the whole of what the member before
+  /// it has (rotate), or member 0's (broadcast). Called by the threads of
   /// all members, in the same order; only a slice, part of the member's own `from`, is taken alone. `from` and `to`
-  /// share no memory, except that equal elements may lie in one place. Throws on every member if their calls differ, and
-  /// on this one if the shards do not add up to `to`.
+  /// share no memory, except that equal elements may lie in one place. Throws on every member if their calls differ,
+  /// and on this one if the shards do not add up to `to`.
   void redistribute(std::int32_t group, std::int32_t member, collective kind, reduction combine, const view& from,
                     const view& to);
 

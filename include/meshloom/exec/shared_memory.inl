@@ -48,6 +48,8 @@ inline std::span<const seat> givers(std::span<const seat> members) {
   return members.first(members[0].kind == collective::broadcast ? 1 : members.size());
 }
 
+inline std::size_t previous(std::size_t member, std::size_t members) { return (member + members - 1) % members; }
+
 inline void reduce_block(const box& block, std::span<const seat> members, std::span<const seat> targets) {
   alignas(64) std::byte memory[block_bytes];
   const view result = dense_view(members[0].from, block, memory);
@@ -82,8 +84,12 @@ inline void all_reduce(std::span<const seat> members, std::size_t member) {
 inline void fetch(std::span<const seat> members, std::size_t member) {
   const seat& mine = members[member];
   switch (mine.kind) {
-    case collective::all_reduce: return all_reduce(members, member);
-    case collective::reduce_scatter: return reduce_part(box_of(mine.to), members, members.subspan(member, 1));
+    case collective::all_reduce:
+      return all_reduce(members, member);
+    case collective::reduce_scatter:
+      return reduce_part(box_of(mine.to), members, members.subspan(member, 1));
+    case collective::rotate:
+      return copy_overlap(members[previous(member, members.size())].from, mine.to);
     default:
       for (const seat& peer : givers(members)) copy_overlap(peer.from, mine.to);
   }
@@ -118,6 +124,12 @@ inline void require_complete(const party& all, std::size_t member) {
     throw error(all.name + ": " + call_text(mine) + ": member " + std::to_string(member) + " wants " +
                 box_text(wanted) + ", but " + why);
   };
+  if (mine.kind == collective::rotate) {
+    const std::size_t giver = previous(member, all.seats.size());
+    const box given = box_of(all.seats[giver].from);
+    if (contains(given, wanted) && contains(wanted, given)) return;
+    refuse("member " + std::to_string(giver) + ", which is before it, holds " + box_text(given));
+  }
   std::int64_t held = 0;
   for (const seat& peer : givers(all.seats)) {
     const box there = box_of(peer.from);

@@ -23,8 +23,11 @@ struct simulation {
 /// mesh axis, anything else by the memory it moves. `links` are those of the stage's mesh.
 picoseconds price(const stage_program& stage, const instruction& what, const device& on, const mesh_links& links);
 
-/// The buffer that a collective is about, as its price counts it: whole along its mesh axis, not a rank's part of it; of
-/// a halo, what the rank that lacks most receives.
+/// What of the price of an operator goes to blocks that go around, from rank to rank.
+picoseconds rotation_price(const stage_program& stage, const instruction& what, const mesh_links& links);
+
+/// The buffer that a collective is about, as its price counts it: whole along its mesh axis, not a rank's part of it;
+/// of a halo, what the rank that lacks most receives.
 bytes bytes_of_collective(const stage_program& stage, const instruction& what);
 
 /// What one rank sends or receives of a message, at most: the larger shard of its two ends.

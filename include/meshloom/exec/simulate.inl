@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/exec/box.hpp>
 #include <meshloom/exec/simulate.hpp>
+#include <meshloom/program/rotation.hpp>
 
 #include <algorithm>
 
@@ -41,7 +42,7 @@ inline bytes moved_by(const stage_program& stage, const instruction& what) {
   return read + written;
 }
 
-/// Points of the operator's index space that the largest shards leave to one rank.
+/// Points of the operator's index space that the largest shards leave to one rank, in one round.
 inline double local_points(const stage_program& stage, const instruction& what) {
   std::array<std::int64_t, max_indices> extents{};
   const auto see = [&](const index_list& axes, buffer_id id) {
@@ -184,6 +185,17 @@ MESHLOOM_INLINE bytes bytes_of_collective(const stage_program& stage, const inst
   }
 }
 
+MESHLOOM_INLINE picoseconds rotation_price(const stage_program& stage, const instruction& what,
+                                           const mesh_links& links) {
+  picoseconds time;
+  for (const traveller& each : travellers_of(stage, what)) {
+    time += passes_of(each.is_result, each.ranks) * price(collective::rotate, each.ranks,
+                                                          detail::largest_shard_of(stage, each.home),
+                                                          links.axis[static_cast<std::size_t>(what.mesh_axis)]);
+  }
+  return time;
+}
+
 MESHLOOM_INLINE bytes bytes_of_message(const program& whole, const transfer& moved) {
   const stage_program& from = whole.stages[static_cast<stage_id>(moved.route.from_stage)];
   const stage_program& to = whole.stages[static_cast<stage_id>(moved.route.to_stage)];
@@ -197,7 +209,9 @@ MESHLOOM_INLINE picoseconds price(const stage_program& stage, const instruction&
   if (what.kind == instruction::compute) {
     const double computing = detail::local_points(stage, what) * what.op->flops_per_point / on.flops_per_second;
     const int parts = what.part < 0 ? 1 : what.op->op.statistic_count + 1;
-    return from_seconds(std::max(computing, moving) / parts) + on.launch;
+    const std::int32_t rounds = rounds_of(stage, what);
+    return from_seconds(std::max(computing, moving) * rounds / parts) + on.launch * rounds +
+           rotation_price(stage, what, links);
   }
   const bool collects =
       what.kind == instruction::exchange || (what.kind == instruction::redistribute && what.how != collective::slice);

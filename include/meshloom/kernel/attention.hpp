@@ -3,7 +3,8 @@
 // forgotten, and a query's shares are those of the keys so far until it has met them all (online softmax: Milakov and
 // Gimelshein 2018; Dao et al. 2022). With a causal mask, blocks that no query sees cost nothing.
 // Law: elements of a head are contiguous. Keys that lie before or after those of the shard are left out: a query that
-// sees none gets out = 0 and logsum = −infinity, so that any window of the keys is computed alone, and windows merge.
+// sees none gets out = 0 and logsum = −infinity, so that any window of the keys is computed alone, and windows merge:
+// in a round after the first, results go on from those of the keys before.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -115,7 +116,8 @@ struct attention_kernel {
                                   .v = heads.template keys<const Element>(with.operand[2]),
                                   .out = heads.template queries<Element>(with.result[0], share),
                                   .logsum = heads.template logsum<Element>(with.result[1], share),
-                                  .scale = static_cast<Element>(with.attribute[0])};
+                                  .scale = static_cast<Element>(with.attribute[0]),
+                                  .merges = with.round > 0};
         for (std::int64_t first = 0; first < all.queries; first += tallest) attend(how, all, at, first);
       }
     }
@@ -130,6 +132,7 @@ struct attention_kernel {
     detail::head_rows<const Element> q, k, v;
     detail::head_rows<Element> out, logsum;
     Element scale;
+    bool merges;  ///< out and logsum hold what other keys have made
   };
 
   /// The block of queries from `first` on.
@@ -137,10 +140,15 @@ struct attention_kernel {
   static void attend(Arithmetic& how, const shape& all, const tensors<Element>& at, std::int64_t first) {
     const std::int64_t tall = std::min(tallest, all.queries - first), keys = all.seen(first + tall - 1, 0, all.keys);
     Element* const scores = how.template scratch<Element>().data();
+    if (at.merges && keys == 0) return;
     Element top[tallest], sum[tallest];
-    std::fill_n(top, tall, math::float_format<Element>::lowest);
-    std::fill_n(sum, tall, Element(0));
-    at.out.clear(first, tall, all.head);
+    for (std::int64_t i = 0; i < tall; ++i) {  // of keys met before: their sum, in units of itself
+      const Element before = at.merges ? *at.logsum[first + i] : -math::float_format<Element>::infinity;
+      const bool any = before > -math::float_format<Element>::infinity;
+      top[i] = any ? before : math::float_format<Element>::lowest;
+      sum[i] = any ? Element(1) : Element(0);
+    }
+    if (!at.merges) at.out.clear(first, tall, all.head);
     for (std::int64_t key = 0; key < keys; key += widest) {
       const std::int64_t wide = std::min(widest, keys - key);
       how.template gemm<Element>(tall, wide, all.head, at.q[first], at.q.step, 1, at.k[key], 1, at.k.step, false,
@@ -148,7 +156,7 @@ struct attention_kernel {
       for (std::int64_t i = 0; i < tall; ++i) {
         Element* const score = scores + i * widest;
         const Element kept = meet(score, all.seen(first + i, key, wide), wide, at.scale, top[i], sum[i]);
-        if (key > 0) scale_by(kept, at.out[first + i], all.head);
+        if (key > 0 || at.merges) scale_by(kept, at.out[first + i], all.head);
       }
       how.template gemm<Element>(tall, all.head, wide, scores, widest, 1, at.v[key], at.v.step, 1, true, at.out[first],
                                  at.out.step, 1);
@@ -197,8 +205,10 @@ struct attention_gradient_kernel {
     for (std::int64_t which = 0; which < group::count(k); ++which) {
       const group heads(k, which);
       const auto dk = heads.template keys<Element>(with.result[1]), dv = heads.template keys<Element>(with.result[2]);
-      dk.clear(0, all.keys, all.head);
-      dv.clear(0, all.keys, all.head);
+      if (with.round == 0) {
+        dk.clear(0, all.keys, all.head);
+        dv.clear(0, all.keys, all.head);
+      }
       for (std::int64_t share = 0; share < group::shares(q); ++share) {
         const tensors<Element> at{.dout = heads.template queries<const Element>(with.operand[0], share),
                                   .q = heads.template queries<const Element>(q, share),
@@ -209,7 +219,8 @@ struct attention_gradient_kernel {
                                   .dq = heads.template queries<Element>(with.result[0], share),
                                   .dk = dk,
                                   .dv = dv,
-                                  .scale = static_cast<Element>(with.attribute[0])};
+                                  .scale = static_cast<Element>(with.attribute[0]),
+                                  .adds = with.round > 0};
         for (std::int64_t first = 0; first < all.queries; first += tallest) attend(how, all, at, first);
       }
     }
@@ -224,6 +235,7 @@ struct attention_gradient_kernel {
     detail::head_rows<const Element> dout, q, k, v, out, logsum;
     detail::head_rows<Element> dq, dk, dv;
     Element scale;
+    bool adds;  ///< to what dq holds
   };
 
   /// The block of queries from `first` on.
@@ -234,7 +246,7 @@ struct attention_gradient_kernel {
     Element* const ds = p + tallest * widest;
     Element delta[tallest];
     for (std::int64_t i = 0; i < tall; ++i) delta[i] = product(at.dout[first + i], at.out[first + i], all.head);
-    at.dq.clear(first, tall, all.head);
+    if (!at.adds) at.dq.clear(first, tall, all.head);
     for (std::int64_t key = 0; key < keys; key += widest) {
       const std::int64_t wide = std::min(widest, keys - key);
       const auto between = [&](const auto& left, const auto& right, Element* to) {  // to = left·rightᵀ

@@ -23,6 +23,7 @@ struct call {
   std::uint64_t micro_batches = 1;  ///< of the step: micro-batch k is the k-th of as many equal parts of the batch
   std::uint64_t number = 0;  ///< of the operator in the model, stable, times 2^copy_bits, plus the copy of its layer
   std::int32_t part = all_parts;
+  std::int32_t round = 0;   ///< of an operator whose blocks go around: after round 0 results go on from what they hold
   bool accumulate = false;  ///< add to the results instead of overwriting them (kernels that say so)
 };
 

@@ -3,7 +3,8 @@
 // to its own place. Beside it goes the logarithm of each query's sum of exponentials, from which the gradient finds the
 // shares again: the matrix of scores is never kept (Dao et al. 2022). `Rows` axes come before the queries. `Grouped`:
 // several heads of queries share one head of keys and values (Ainslie et al. 2023). Law: of two windows of the keys,
-// logsum = log(e^logsum₁ + e^logsum₂) and out = out₁·e^(logsum₁ − logsum) + out₂·e^(logsum₂ − logsum).
+// logsum = log(e^logsum₁ + e^logsum₂) and out = out₁·e^(logsum₁ − logsum) + out₂·e^(logsum₂ − logsum). So keys may go
+// around the ranks that share the queries (ring attention: Liu, Zaharia and Abbeel 2023), and no rank has them all.
 #pragma once
 
 #include <meshloom/op/record.hpp>
@@ -23,6 +24,7 @@ struct attention_axes<false, std::integer_sequence<int, Row...>> {
   using added = at<rows, rows + 3>;                       // seq, keys
   using whole = at<rows + 2, rows + 3>;                   // head, keys
   using feature = at<rows + 2>;                           // head
+  static constexpr int seq = rows, key = rows + 3;
 };
 template <int... Row>
 struct attention_axes<true, std::integer_sequence<int, Row...>> {
@@ -33,6 +35,7 @@ struct attention_axes<true, std::integer_sequence<int, Row...>> {
   using added = at<rows, rows + 2, rows + 4>;                      // seq, share, keys
   using whole = at<rows + 3, rows + 4>;                            // head, keys
   using feature = at<rows + 3>;                                    // head
+  static constexpr int seq = rows, key = rows + 4;
 };
 
 }  // namespace detail
@@ -54,6 +57,7 @@ struct attention_gradient {
                                         .is(role::contracted, list::added::list)
                                         .is(role::blocked, list::feature::list)
                                         .linear_in(1)
+                                        .rotates(list::seq, list::key)
                                         .made;
   static constexpr std::uint64_t variant = Causal;
   static constexpr double flops_per_point = Causal ? 5 : 10;  // five products
@@ -72,6 +76,7 @@ struct attention {
                                         .operands<queries, keys, keys>()
                                         .template results<queries, typename list::logsum>()
                                         .is(role::blocked, list::whole::list)
+                                        .rotates(list::seq, list::key)
                                         .made;
   static constexpr std::uint64_t variant = Causal;
   static constexpr double flops_per_point = Causal ? 2 : 4;  // two products

@@ -63,6 +63,14 @@ struct window {
   bool transposed = false;  ///< the other way round, as in a gradient: `in` is what strides, over `of`
 };
 
+/// Where an operator meets index `in` part by part, in any order (attention: queries `of`, keys `in`). A mesh axis that
+/// splits `of` may then split the tensors that have `in`, and not `of`, along `in`: their blocks go around, from rank
+/// to rank, until every rank has met them all. To a block of a result every rank adds its part on the way.
+struct rotation {
+  std::int8_t of = -1;
+  std::int8_t in = -1;
+};
+
 struct signature {
   std::string_view name;
   std::int8_t index_count = 0;
@@ -78,6 +86,7 @@ struct signature {
   std::array<std::uint16_t, max_linear> linear{};  ///< sets of operands (bit masks) in which it is jointly linear
   std::int8_t window_count = 0;
   std::array<window, max_windows> windows{};
+  rotation rotates{};
   std::uint8_t integer_results = 0;  ///< the results (bit mask) that are integers
 
   /// The window of which `in` is the windowed index, if there is one.
@@ -86,6 +95,11 @@ struct signature {
       if (windows[static_cast<std::size_t>(k)].in == index) return &windows[static_cast<std::size_t>(k)];
     }
     return nullptr;
+  }
+
+  /// True if blocks of a tensor with these axes go around when the operator rotates.
+  constexpr bool travels(const index_list& axes) const {
+    return rotates.in >= 0 && axes.find(rotates.in) >= 0 && axes.find(rotates.of) < 0;
   }
 };
 
@@ -193,6 +207,11 @@ struct describe {
         static_cast<std::int8_t>(dimension), transposed};
     return *this;
   }
+  /// Shards of index `of` may meet index `in` block by block.
+  constexpr describe& rotates(int of, int in) {
+    made.rotates = {static_cast<std::int8_t>(of), static_cast<std::int8_t>(in)};
+    return *this;
+  }
   /// The results of the mask are integers.
   constexpr describe& returns_integers(unsigned mask) {
     made.integer_results = static_cast<std::uint8_t>(mask);
@@ -205,9 +224,30 @@ struct describe {
   }
 };
 
+namespace detail {
+
+/// An index that may be split, against another; statistics would have to be exchanged round by round.
+constexpr bool rotates_well(const signature& op) {
+  if (op.rotates.of < 0) return op.rotates.in < 0;
+  const role split = op.roles[static_cast<std::size_t>(op.rotates.of)];
+  const auto both = [&op](const index_list& axes) {
+    return axes.find(op.rotates.of) >= 0 && axes.find(op.rotates.in) >= 0;
+  };
+  for (int k = 0; k < op.operand_count; ++k) {
+    if (both(op.operands[static_cast<std::size_t>(k)])) return false;
+  }
+  for (int k = 0; k < op.result_count; ++k) {
+    if (both(op.results[static_cast<std::size_t>(k)])) return false;
+  }
+  return (split == role::mapped || split == role::contracted) && op.statistic_count == 0 && op.window_count == 0;
+}
+
+}  // namespace detail
+
 /// True if the roles fit the axes: a mapped index is in every result, a statistic one is not among the rows, a windowed
-/// one is read by an index that may be split and is in no result.
+/// one is read by an index that may be split and is in no result, and no tensor has both indices of a rotation.
 constexpr bool valid(const signature& op) {
+  if (!detail::rotates_well(op)) return false;
   for (int index = 0; index < op.index_count; ++index) {
     const role what = op.roles[static_cast<std::size_t>(index)];
     bool used = false;

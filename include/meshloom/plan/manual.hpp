@@ -26,6 +26,7 @@ struct axis_rule {
   std::string axis;  ///< one `*` stands for any letters: "high_by_*"
   std::string mesh_axis;
   bool aligned = false;  ///< only operators of which every operand and result has the axis, and each part stands alone
+  bool around = false;   ///< where an operator can meet blocks that go around, it does
 };
 
 /// True if a rule speaks of an axis of this name.
@@ -99,6 +100,10 @@ manual expert_parallel(std::int32_t ranks);
 /// The rows of images over mesh axis `space`; neighbours exchange the edges that convolutions read.
 manual spatial(std::int32_t ranks);
 
+/// The sequence over mesh axis `context`: keys and values go around the ranks that share the queries (ring attention,
+/// Liu, Zaharia and Abbeel 2023).
+manual context_parallel(std::int32_t ranks);
+
 /// `stages` pipeline stages; without a schedule, the one that the rest of the plan asks for.
 manual pipeline(std::int32_t stages);
 manual pipeline(std::int32_t stages, schedule_kind schedule);
@@ -118,8 +123,8 @@ manual pin_result(std::string path) {
   return {.pins = {{std::move(path), std::string(name_of<MeshAxis>()), std::string(name_of<Axis>())}}};
 }
 
-/// Reads "auto", "data", "zero2", "expert", "space", "tensor=4", "data=2,tensor=2,pipeline=2": one word per preset,
-/// with its ranks; a single word without a number takes all `ranks`.
+/// Reads "auto", "data", "zero2", "expert", "space", "context", "tensor=4", "data=2,tensor=2,pipeline=2": one word per
+/// preset, with its ranks; a single word without a number takes all `ranks`.
 result<manual> parse_manual(std::string_view text, std::int32_t ranks);
 
 }  // namespace meshloom

@@ -74,6 +74,12 @@ MESHLOOM_INLINE manual spatial(std::int32_t ranks) {
   return made;
 }
 
+MESHLOOM_INLINE manual context_parallel(std::int32_t ranks) {
+  manual made = split_all<axis::seq, mesh::context>(ranks);
+  made.rules.front().around = true;
+  return made;
+}
+
 MESHLOOM_INLINE manual pipeline(std::int32_t stages) { return {.stages = stages}; }
 
 MESHLOOM_INLINE manual pipeline(std::int32_t stages, schedule_kind schedule) {
@@ -98,14 +104,15 @@ inline result<manual> parse_preset(std::string_view word, std::int32_t ranks) {
   if (word == "tensor") return megatron(ranks);
   if (word == "expert") return expert_parallel(ranks);
   if (word == "space") return spatial(ranks);
+  if (word == "context") return context_parallel(ranks);
   if (word == "pipeline") return pipeline(ranks);
   if (word == "gpipe") return pipeline(ranks, schedule_kind::gpipe);
   if (word == "zero1") return zero(1, ranks);
   if (word == "zero2") return zero(2, ranks);
   if (word == "zero3") return zero(3, ranks);
   return failure{"plan '" + std::string(word) +
-                 "': no such preset; use auto, data, tensor, expert, space, pipeline, gpipe, zero1, zero2, zero3, or "
-                 "products like data=2,tensor=2"};
+                 "': no such preset; use auto, data, tensor, expert, space, context, pipeline, gpipe, zero1, zero2, "
+                 "zero3, or products like data=2,tensor=2"};
 }
 
 }  // namespace detail

@@ -88,7 +88,8 @@ MESHLOOM_INLINE std::vector<std::int8_t> shared_cuts(const choice_table& choices
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank || choices.rows[row(axis)].kind != choice::split) continue;
     int alike = 0;
-    for (int other = 0; other < mesh_rank; ++other) alike += row(other) == row(axis) ? 1 : 0;
+    for (int other = 0; other < mesh_rank; ++other)
+      alike += cut_alike(choices.rows[row(other)], choices.rows[row(axis)]) ? 1 : 0;
     if (alike > 1) shared.push_back(axis);
   }
   return shared;
@@ -219,8 +220,8 @@ inline void check_strategies(const graph& whole, const stage_plan& stage, std::v
       faults.push_back("operator " + at.name + ": its strategy is not in its table");
     } else if (crowded >= 0) {
       faults.push_back("operator " + at.name + ": two mesh axes split " +
-                       whole.sizes[at.indices[static_cast<std::size_t>(crowded)]].name +
-                       ", which reads windows; leave it to one of them");
+                       whole.sizes[at.indices[static_cast<std::size_t>(crowded)]].name + ", which " +
+                       std::string(why_crowded(at.op->choices, crowded)) + "; leave it to one of them");
     } else if (how.order >= cut_orders.size() || !is_first_order(at.op->choices, stage.mesh.rank, how)) {
       faults.push_back("operator " + at.name + ": its order of cuts is not in its table");
     }

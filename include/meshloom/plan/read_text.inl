@@ -369,8 +369,8 @@ class plan_reader {
     const int crowded = crowded_index(at.op->choices, stage_.mesh.rank, how);
     if (crowded >= 0) {
       return fail(name + ": two mesh axes split " +
-                  quoted(word_of(whole_.sizes[at.indices[static_cast<std::size_t>(crowded)]].name)) +
-                  ", which reads windows; leave it to one of them");
+                  quoted(word_of(whole_.sizes[at.indices[static_cast<std::size_t>(crowded)]].name)) + ", which " +
+                  std::string(why_crowded(at.op->choices, crowded)) + "; leave it to one of them");
     }
     return read_order(at, order, how);
   }

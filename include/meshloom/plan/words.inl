@@ -94,7 +94,8 @@ MESHLOOM_INLINE std::string describe_time(picoseconds time) {
 MESHLOOM_INLINE std::string describe_row(const graph& whole, const node& at, const choice& row) {
   if (row.kind == choice::whole) return "whole";
   if (row.kind == choice::split) {
-    return "split " + word_of(whole.sizes[at.indices[static_cast<std::size_t>(row.index)]].name);
+    return (row.rotated >= 0 ? "ring " : "split ") +
+           word_of(whole.sizes[at.indices[static_cast<std::size_t>(row.index)]].name);
   }
   std::vector<std::string> operands;
   for (std::size_t k = 0; k < at.operands.size(); ++k) {

@@ -47,6 +47,8 @@ inline bool is_aligned(const signature& op, int index) {
 inline int ruled_row(const problem& posed, const node& at, const axis_rule& rule) {
   for (int row = 0; row < at.op->choices.count; ++row) {
     const choice& each = at.op->choices.rows[static_cast<std::size_t>(row)];
+    const bool can = each.index == at.op->op.rotates.of;
+    if (each.kind == choice::split && can && rule.around != (each.rotated >= 0)) continue;
     if (each.kind != choice::split || (rule.aligned && !is_aligned(at.op->op, each.index))) continue;
     if (names(rule, posed.graph.sizes[at.indices[static_cast<std::size_t>(each.index)]].name)) return row;
   }

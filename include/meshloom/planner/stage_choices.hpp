@@ -10,6 +10,7 @@
 
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/graph/halo.hpp>
+#include <meshloom/graph/rotation.hpp>
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/intra_problem.hpp>
 #include <meshloom/planner/read_value.hpp>

@@ -132,7 +132,7 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
     return;
   }
   std::vector<picoseconds> cost;
-  std::vector<bytes> size, windows;
+  std::vector<bytes> size, passing;  // what is held while the operator runs alone
   for (const strategy& how : each.options) {
     cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
                    (std::int64_t{each.copies} * micro_batches_));
@@ -141,12 +141,13 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
     for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
       results += size_of_shard(whole_.nodes[id].results[k], result_spec_in(whole_, stage_, id, k));
     size.push_back(results);
-    windows.push_back(bytes_of_windows(whole_, sizes_, id, stage_.mesh, how));
+    passing.push_back(bytes_of_windows(whole_, sizes_, id, stage_.mesh, how) +
+                      bytes_of_visitors(whole_, sizes_, id, stage_.mesh, how));
   }
   each.number = add_choice(std::move(cost));
   add_size(each.number, std::move(size), each.when, last_read(id) + 1);
-  if (std::count(windows.begin(), windows.end(), bytes{}) < std::ssize(windows))
-    add_size(each.number, std::move(windows), each.when, each.when + 1);
+  if (std::count(passing.begin(), passing.end(), bytes{}) < std::ssize(passing))
+    add_size(each.number, std::move(passing), each.when, each.when + 1);
 }
 
 MESHLOOM_INLINE std::int32_t stage_choices::last_read(node_id id) const {

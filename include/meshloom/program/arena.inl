@@ -29,7 +29,7 @@ struct body_lifetimes {
 inline void pack_body(stage_program& stage, const std::vector<instruction>& body, const std::vector<buffer_id>& sent) {
   body_lifetimes found{{}, {}, std::vector<std::int32_t>(stage.buffers.size(), -1)};
   for (std::size_t at = 0; at < body.size(); ++at) {
-    for (const auto* list : {&body[at].operands, &body[at].results, &body[at].exchanged}) {
+    for (const auto* list : {&body[at].operands, &body[at].results, &body[at].exchanged, &body[at].visiting}) {
       for (const buffer_id id : *list) found.touch(stage, id, at);
     }
   }

@@ -99,14 +99,15 @@ class reference_referee {
 
   void check_instruction(std::size_t s, const stage_program& stage, pass now, const instruction& at) {
     const auto here = [&] { return place_of(s, now, at); };
-    for (const auto* list : {&at.operands, &at.results, &at.exchanged}) {
+    for (const auto* list : {&at.operands, &at.results, &at.exchanged, &at.visiting}) {
       for (const buffer_id id : *list) {
         if (!stage.buffers.holds(id)) fault(here(), ": names buffer ", static_cast<int>(id), ", which does not exist");
       }
     }
     if (at.kind > instruction::total) fault(here(), ": is no kind of instruction");
     if (at.kind == instruction::compute && at.op == nullptr) fault(here(), ": computes no operator");
-    const bool grouped = at.kind == instruction::exchange || at.kind == instruction::redistribute;
+    const bool around = at.kind == instruction::compute && (at.mesh_axis != -1 || !at.visiting.empty());
+    const bool grouped = around || at.kind == instruction::exchange || at.kind == instruction::redistribute;
     if (grouped && (at.mesh_axis < 0 || at.mesh_axis >= stage.mesh.rank)) {
       fault(here(), ": its group lies along mesh axis ", at.mesh_axis, " of ", stage.mesh.rank);
     }

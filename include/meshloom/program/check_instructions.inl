@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/program/check_instructions.hpp>
+#include <meshloom/program/check_rotation.hpp>
 #include <meshloom/program/check_windows.hpp>
 #include <meshloom/program/place.hpp>
 
@@ -22,6 +23,9 @@ inline placement placed_by(const choice& row, const signature& op, const index_l
     const window& read = op.windows[static_cast<std::size_t>(k)];
     const int axis = read.of == row.index ? axes.find(read.in) : -1;
     if (axis >= 0) return {placement::split, static_cast<std::int8_t>(axis)};
+  }
+  if (row.rotated >= 0 && axes.find(op.rotates.in) >= 0) {
+    return {placement::split, static_cast<std::int8_t>(axes.find(op.rotates.in))};
   }
   const bool contracted = op.roles[static_cast<std::size_t>(row.index)] == role::contracted;
   return is_result && contracted ? placement{placement::partial_sum, -1} : placement{};
@@ -51,8 +55,9 @@ class operator_referee {
       rows_[axis] = row_on(static_cast<int>(axis));
       if (rows_[axis] == nullptr) return why_no_row(static_cast<int>(axis));
     }
-    const std::string lacking = windows_fault(stage_, at_);
-    return lacking.empty() ? check_places() : lacking;
+    std::string wrong = windows_fault(stage_, at_);
+    if (wrong.empty()) wrong = check_rotation();
+    return wrong.empty() ? check_places() : wrong;
   }
 
   /// The mesh axes (bit mask) that split an axis of which shards exchange statistics.
@@ -160,6 +165,18 @@ class operator_referee {
       }
     }
     return sentence("no row of the table of ", op_.name, " explains the layouts of its operands and results", along);
+  }
+
+  /// Blocks go around along one mesh axis at most, and only if it has several ranks.
+  std::string check_rotation() const {
+    int around = -1;
+    for (int axis = 0; axis < stage_.mesh.rank; ++axis) {
+      if (rows_[static_cast<std::size_t>(axis)]->rotated < 0) continue;
+      if (around >= 0) return "sends blocks around two mesh axes at once";
+      around = axis;
+    }
+    if (around >= 0 && stage_.mesh.size[static_cast<std::size_t>(around)] == 1) around = -1;
+    return rotation_fault(stage_, at_, around);
   }
 
   std::string check_places() const {
@@ -303,7 +320,8 @@ class instruction_referee {
       fault(at, "exchanges statistics that no operator asks for");
     } else if (at.kind == instruction::total) {
       fault(at, check_total(at));
-    } else if (at.operands.size() != operands || at.results.size() != results || !at.exchanged.empty()) {
+    } else if (at.operands.size() != operands || at.results.size() != results || !at.exchanged.empty() ||
+               !at.visiting.empty()) {
       fault(at, "moves ", at.operands.size(), " values to ", at.results.size());
     } else if (at.kind == instruction::redistribute && at.how == collective::halo) {
       fault(at, halo_fault(stage_, at));

@@ -43,6 +43,7 @@ class memory_referee {
     bool there = false;  ///< from the start: a parameter or state
     bool written = false;
     bool sums = false;  ///< over micro-batches
+    bool visited = false;
     pass when = pass::forward;
   };
 
@@ -172,7 +173,8 @@ class memory_referee {
     };
     const auto& instructions = body_of(stage_, now);
     for (std::size_t at = 0; at < instructions.size(); ++at) {
-      for (const auto* list : {&instructions[at].operands, &instructions[at].results, &instructions[at].exchanged}) {
+      for (const auto* list : {&instructions[at].operands, &instructions[at].results, &instructions[at].exchanged,
+                               &instructions[at].visiting}) {
         for (const buffer_id id : *list) touch(id, at);
       }
     }
@@ -243,6 +245,10 @@ class memory_referee {
         write(at.results[k], now, here + ": overwrites");
       }
     }
+    for (const buffer_id id : at.visiting) {
+      write(id, now, here + ": lets blocks visit");
+      known_[index_of(id)].visited = true;
+    }
     const auto part = static_cast<std::size_t>(std::max(at.part, 0));
     if (at.kind == instruction::compute && at.part >= 0 && part < at.exchanged.size()) {
       write(at.exchanged[part], now, here + ": overwrites");
@@ -265,6 +271,7 @@ class memory_referee {
       return fault(who, " ", name_of_buffer(id), " before it is written",
                    past.written ? sentence(" in ", name_of(now)) : "");
     }
+    if (past.visited) fault(who, " ", name_of_buffer(id), ", where blocks of others come and go");
     if (past.there && past.written) fault(who, " ", name_of_buffer(id), " after it was updated");
     if (past.sums && now <= pass::backward) {
       fault(who, " ", name_of_buffer(id), " before the sum over micro-batches is complete");

@@ -63,6 +63,8 @@ class form_maker {
   buffer_id emit_reshard(const instance& what, buffer_id from, const reshard_step& step, buffer_id to);
   /// A buffer of this pass with what is in `from` and the halo around it.
   buffer_id widen(const instance& what, buffer_id from, const halo& lacked);
+  /// Places of this pass for visiting blocks of what is in `home`.
+  void let_visit(buffer_id home, int places, std::vector<buffer_id>& visiting);
   /// The first spec in which a value exists here, with pending reductions done.
   spec without_partial(const instance& what) const;
   /// "blocks[3].residual.linear.weight".

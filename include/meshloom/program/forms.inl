@@ -115,6 +115,13 @@ MESHLOOM_INLINE buffer_id form_maker::widen(const instance& what, buffer_id from
   return to;
 }
 
+MESHLOOM_INLINE void form_maker::let_visit(buffer_id home, int places, std::vector<buffer_id>& visiting) {
+  buffer place = out.buffers[home];
+  place.name += " (visiting)";
+  place.where = memory::transient;
+  for (int k = 0; k < places; ++k) visiting.push_back(out.buffers.add(place));
+}
+
 MESHLOOM_INLINE buffer_id form_maker::load(const instance& what, const spec& layout) {
   buffer_id found = buffer_id::none;
   forms.for_each(what, now, false, [&](const form& each) {

@@ -51,6 +51,8 @@ class stage_lowering {
   /// True if the kernel may add to the accumulators itself: it can, and nobody else needs what this micro-batch adds.
   bool accumulates_directly(node_id id, const block& here);
   buffer_id result_buffer(node_id id, const block& here, std::size_t k, const instruction& next);
+  /// Gives visiting blocks their places, if the node's strategy lets blocks go around.
+  void let_rotate(node_id id, instruction& next);
   /// One instruction, or one per part with the exchanges of statistics between them.
   void emit_parts(node_id id, instruction next);
   buffer_id statistic_buffer(node_id id, int k, const std::string& name);

@@ -132,6 +132,7 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
   }
   next.adds = accumulates_directly(id, here);
   for (std::size_t k = 0; k < at.results.size(); ++k) next.results.push_back(result_buffer(id, here, k, next));
+  let_rotate(id, next);
   emit_parts(id, next);
   for (const value_id result : at.results) {
     accumulator* into = accumulator_of({result, here.copy});
@@ -167,6 +168,21 @@ MESHLOOM_INLINE buffer_id stage_lowering::result_buffer(node_id id, const block&
     return replaced;
   }
   return make_.add_form(what, layout, memory::transient);
+}
+
+MESHLOOM_INLINE void stage_lowering::let_rotate(node_id id, instruction& next) {
+  const record& op = *whole_.nodes[id].op;
+  const int around = rotating_axis(op.choices, plan_.mesh, plan_.strategies[id]);
+  if (around < 0) return;
+  next.mesh_axis = static_cast<std::int8_t>(around);
+  const std::int32_t ranks = plan_.mesh.size[static_cast<std::size_t>(around)];
+  for (std::size_t k = 0; k < next.operands.size(); ++k) {
+    if (op.op.travels(op.op.operands[k]))
+      make_.let_visit(next.operands[k], visiting_places(false, ranks), next.visiting);
+  }
+  for (std::size_t k = 0; k < next.results.size(); ++k) {
+    if (op.op.travels(op.op.results[k])) make_.let_visit(next.results[k], visiting_places(true, ranks), next.visiting);
+  }
 }
 
 MESHLOOM_INLINE void stage_lowering::emit_parts(node_id id, instruction next) {

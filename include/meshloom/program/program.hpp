@@ -8,6 +8,7 @@
 #pragma once
 
 #include <meshloom/graph/halo.hpp>
+#include <meshloom/graph/rotation.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/schedule/loops.hpp>
 #include <meshloom/sharding/collective.hpp>
@@ -51,6 +52,7 @@ struct instruction {
   std::vector<buffer_id> operands = {};
   std::vector<buffer_id> results = {};
   std::vector<buffer_id> exchanged = {};
+  std::vector<buffer_id> visiting = {};  ///< of an operator whose blocks go around `mesh_axis`: see `travellers_of`
   collective how = collective::slice;
   std::int8_t mesh_axis = -1;
   reduction combine = reduction::sum;

@@ -23,20 +23,21 @@ enum class work : std::uint8_t {
   all_to_all,
   broadcast,
   halo,      ///< what neighbours read of each other's parts
+  rotation,  ///< blocks that go around while an operator runs
   copies,    ///< within a rank: inputs and results, slices, sums over micro-batches
   messages,  ///< to and from other stages, once both ends have come to them
   waiting,   ///< for the other end of a message, and for the last stage to end
 };
-inline constexpr std::size_t work_count = 13;
+inline constexpr std::size_t work_count = 14;
 
 constexpr std::string_view name_of(work kind) {
   constexpr std::string_view names[] = {"products",   "other operators", "recomputed", "updates",   "all_reduce",
                                         "all_gather", "reduce_scatter",  "all_to_all", "broadcast", "halo",
-                                        "copies",     "messages",        "waiting"};
+                                        "rotation",   "copies",          "messages",   "waiting"};
   return names[static_cast<int>(kind)];
 }
 
-/// The kind of work of one instruction.
+/// The kind of work of one instruction; what blocks that go around take of it is `rotation`.
 work work_of(const instruction& what, pass when);
 
 /// Times of a step by kind of work.

@@ -18,8 +18,8 @@ MESHLOOM_INLINE work work_of(const instruction& what, pass when) {
   }
   if (what.kind == instruction::total) return work::all_reduce;
   if (copies || (what.kind != instruction::exchange && what.kind != instruction::redistribute)) return work::copies;
-  constexpr work kinds[] = {work::all_reduce, work::all_gather, work::reduce_scatter, work::all_to_all, work::broadcast,
-                            work::copies,     work::halo};
+  constexpr work kinds[] = {work::all_reduce, work::all_gather, work::reduce_scatter, work::all_to_all,
+                            work::broadcast,  work::copies,     work::halo,           work::rotation};
   return kinds[static_cast<std::size_t>(what.how)];
 }
 
@@ -43,11 +43,13 @@ inline stage_breakdown memory_of(const graph& whole, const stage_program& stage)
 
 /// Adds one event of a stage. A message waits until both ends have come to it, then crosses.
 inline void add_event(const stage_program& stage, const event& now, const std::vector<picoseconds>& messages,
-                      work_times& times) {
+                      const mesh_links& links, work_times& times) {
   const auto index = static_cast<std::size_t>(now.index);
   if (now.kind == action::run) {
     const instruction& what = stage.bodies[index][static_cast<std::size_t>(now.instruction)];
-    times[work_of(what, static_cast<pass>(index))] += now.end - now.begin;
+    const picoseconds around = rotation_price(stage, what, links);
+    times[work_of(what, static_cast<pass>(index))] += now.end - now.begin - around;
+    times[work::rotation] += around;
   } else {
     times[work::messages] += messages[index];
     times[work::waiting] += now.end - now.begin - messages[index];
@@ -65,7 +67,8 @@ MESHLOOM_INLINE breakdown breakdown_of(const graph& whole, const program& lowere
   for (const event& now : paper.events) {
     const stage_id id = stage_of_rank(lowered, now.rank);
     const stage_program& stage = lowered.stages[id];
-    if (now.rank == stage.first_rank) detail::add_event(stage, now, messages, made.stages[id].times);
+    if (now.rank != stage.first_rank) continue;
+    detail::add_event(stage, now, messages, links_of(machine, stage.mesh, stage.first_rank), made.stages[id].times);
   }
   for (stage_breakdown& each : made.stages) {
     picoseconds ended;

@@ -118,6 +118,8 @@ class constraint_referee {
     return row.kind == choice::split &&
            std::any_of(asked_.rules.begin(), asked_.rules.end(), [&](const axis_rule& rule) {
              if (rule.mesh_axis != mesh_axis || !speaks_of(rule.axis, axis_of(at, row))) return false;
+             const bool travels = row.rotated >= 0, could = at.op->op.rotates.of == row.index;
+             if (could && travels != rule.around) return false;
              return !rule.aligned || everybody_has(at.op->op, row.index);
            });
   }

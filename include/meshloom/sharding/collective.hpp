@@ -16,24 +16,34 @@
 
 namespace meshloom {
 
-enum class collective : std::uint8_t { all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, slice, halo };
+enum class collective : std::uint8_t {
+  all_reduce,
+  all_gather,
+  reduce_scatter,
+  all_to_all,
+  broadcast,
+  slice,
+  halo,
+  rotate
+};
 
 constexpr std::string_view name_of(collective kind) {
-  constexpr std::string_view names[] = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast",
-                                        "slice",      "halo"};
+  constexpr std::string_view names[] = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all",
+                                        "broadcast",  "slice",      "halo",           "rotate"};
   return names[static_cast<int>(kind)];
 }
 
 /// The time of a collective among p = `ranks` ranks, where `largest` = n is the size of the whole buffer: the one that
 /// is reduced, gathered, scattered, exchanged or broadcast, not a rank's part of it; of a halo, what the rank that
-/// lacks most receives. Every collective is a number of rounds in which each rank sends one message; a round costs α +
-/// message/β, rounded up, and at least a picosecond.
+/// lacks most receives; of a rotation by one step, the largest block. Every collective is a number of rounds in which
+/// each rank sends one message; a round costs α + message/β, rounded up, and at least a picosecond.
 ///   all_reduce       2(p−1) rounds of n/p    a ring: a reduce-scatter, then an all-gather
 ///   all_gather        (p−1) rounds of n/p    a ring
 ///   reduce_scatter    (p−1) rounds of n/p    a ring, or pairwise exchange, which costs the same
 ///   all_to_all        (p−1) rounds of n/p²   pairwise exchange
 ///   broadcast       ⌈log₂ p⌉ rounds of n     a binomial tree
 ///   halo                   2 rounds of n/2    one message each way, to the neighbours
+///   rotate                 1 round of n       every rank passes its block to the next
 /// The arithmetic of a reduction (the source's γ) is taken as hidden behind the messages.
 constexpr picoseconds price(collective kind, std::int32_t ranks, bytes largest, const link& over) {
   const bool nothing = kind == collective::halo && largest.count == 0;
@@ -53,6 +63,8 @@ constexpr picoseconds price(collective kind, std::int32_t ranks, bytes largest, 
       return rounds(doublings, 1);
     case collective::halo:
       return rounds(2, 2);
+    case collective::rotate:
+      return rounds(1, 1);
     default:
       return rounds(p - 1, p);
   }

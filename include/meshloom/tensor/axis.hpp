@@ -36,6 +36,7 @@ struct data;
 struct tensor;
 struct expert;
 struct space;
+struct context;
 }  // namespace mesh
 
 /// The same axis read a second time: in attention, scores have a `seq` of queries and a `keys<seq>`.
