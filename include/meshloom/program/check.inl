@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/program/check.hpp>
+#include <meshloom/program/check_ends.hpp>
 #include <meshloom/program/check_instructions.hpp>
 #include <meshloom/program/check_memory.hpp>
 #include <meshloom/program/check_schedule.hpp>
@@ -163,7 +164,7 @@ class reference_referee {
 MESHLOOM_INLINE std::vector<std::string> check(const program& whole) {
   std::vector<std::string> faults = detail::reference_referee(whole).run();
   if (!faults.empty()) return faults;
-  for (const auto part : {check_schedule, check_memory, check_instructions}) {
+  for (const auto part : {check_schedule, check_memory, check_instructions, check_ends}) {
     const auto found = part(whole);
     faults.insert(faults.end(), found.begin(), found.end());
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of `check` that looks at instructions one by one: operators against their tables, collectives, and messages.
+// The part of `check` that looks at instructions one by one: operators against their tables, and collectives.
 #pragma once
 
 #include <meshloom/program/program.hpp>
@@ -11,7 +11,7 @@ namespace meshloom {
 /// - layouts that no choice per mesh axis explains; a pending sum where the operator is not linear;
 /// - statistics exchanged where nothing splits them, or not exchanged where something does;
 /// - a reshard that is not its collective along its mesh axis, or changes the tensor;
-/// - inputs, results, messages and parameters that differ from one end to the other.
+/// - inputs and results that are not parts of the caller's.
 std::vector<std::string> check_instructions(const program& whole);
 
 }  // namespace meshloom
