@@ -64,7 +64,7 @@ same images images_space
 same images images_channels
 grep -q '"event":"held_out","accuracy":' "$folder/images" || fail "a run on images says no accuracy"
 refuses "no images" "$wide_resnet"
-refuses "labels" "$wide_resnet" --images "$folder/pixels" --labels "$folder/nowhere"
+refuses "nowhere" "$wide_resnet" --images "$folder/pixels" --labels "$folder/nowhere"
 
 echo "models.sh: $failures failures"
 exit $(( failures > 0 ))
