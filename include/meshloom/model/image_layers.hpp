@@ -7,6 +7,7 @@
 #include <meshloom/model/compose.hpp>
 #include <meshloom/model/convolution.hpp>
 #include <meshloom/model/image.hpp>
+#include <meshloom/op/update.hpp>
 
 #include <cmath>
 
