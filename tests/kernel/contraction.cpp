@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "law.hpp"
+#include "textbook.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,29 +9,13 @@ namespace {
 using meshloom::at;
 using meshloom::op::dot;
 
-/// The arithmetic of the textbook.
-struct textbook {
-  template <class Element>
-  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
-            std::int64_t row_c, std::int64_t column_c) {
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < n; ++j) {
-        Element sum = accumulate ? c[i * row_c + j * column_c] : Element(0);
-        for (std::int64_t p = 0; p < k; ++p) sum += a[i * row_a + p * column_a] * b[p * row_b + j * column_b];
-        c[i * row_c + j * column_c] = sum;
-      }
-    }
-  }
-};
-
 /// Never adds to what is there.
-struct overwriting : textbook {
+struct overwriting : law::textbook {
   template <class Element, class... Rest>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
             const Element* b, std::int64_t row_b, std::int64_t column_b, bool, Element* c, std::int64_t row_c,
             std::int64_t column_c) {
-    textbook::gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, false, c, row_c, column_c);
+    law::textbook::gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, false, c, row_c, column_c);
   }
 };
 
@@ -47,7 +32,7 @@ void check_dot() {
   for (int round = 0; round < 10; ++round) {
     law::trial how = law::lengths(Operator::signature.index_count);
     how.accumulate = round % 2 == 1;
-    CHECK(dot_holds<Operator, float, textbook>(how));
+    CHECK(dot_holds<Operator, float, law::textbook>(how));
     CHECK(dot_holds<Operator, double, meshloom::plain>(how));
   }
 }
@@ -115,6 +100,6 @@ TEST_CASE("a contraction over no elements is 0, or leaves what it adds to") {
 TEST_CASE("the law rejects an arithmetic that does not accumulate") {
   const law::trial how{.extent = {3, 4, 5}, .accumulate = true};
   using product = dot<at<0, 1>, at<1, 2>, at<0, 2>>;
-  CHECK(dot_holds<product, float, textbook>(how));
+  CHECK(dot_holds<product, float, law::textbook>(how));
   CHECK_FALSE(dot_holds<product, float, overwriting>(how));
 }

@@ -2,6 +2,7 @@
 // Shards are cut here by hand, along both dimensions of the image at once and along one more index, with operands
 // widened by `window_over`, in any layout.
 #include "law.hpp"
+#include "textbook.hpp"
 
 #if defined(TEST_WITH_ONEDNN)
 #include <meshloom/exec/onednn.hpp>
@@ -15,25 +16,12 @@ using namespace meshloom;
 using op::channels;
 
 /// The arithmetic of the textbook, with so little room that there are many tiles.
-struct textbook {
+struct textbook : law::textbook {
   std::vector<double> room = std::vector<double>(400);
 
   template <class Element>
   std::span<Element> scratch() {
     return {reinterpret_cast<Element*>(room.data()), room.size()};
-  }
-
-  template <class Element>
-  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
-            std::int64_t row_c, std::int64_t column_c) {
-    for (std::int64_t i = 0; i < m; ++i) {
-      for (std::int64_t j = 0; j < n; ++j) {
-        Element sum = accumulate ? c[i * row_c + j * column_c] : Element(0);
-        for (std::int64_t p = 0; p < k; ++p) sum += a[i * row_a + p * column_a] * b[p * row_b + j * column_b];
-        c[i * row_c + j * column_c] = sum;
-      }
-    }
   }
 };
 

@@ -201,7 +201,7 @@ void check_all(const std::string& what, const tolerance& allowed) {
     CHECK(by_adamw.losses <= allowed.adamw_losses);
     CHECK(by_sgd.weights <= allowed.weights);
     CHECK(by_sgd.statistics <= allowed.statistics);
-    CHECK(by_adamw.statistics <= allowed.statistics * 10);
+    CHECK(by_adamw.statistics <= allowed.statistics * 10);  // the record is in f32, and AdamW spreads its rounding
     seen = {std::max(seen.gradients, gradients), std::max(seen.losses, by_sgd.losses),
             std::max(seen.adamw_losses, by_adamw.losses), std::max(seen.weights, by_sgd.weights),
             std::max({seen.statistics, by_sgd.statistics, by_adamw.statistics})};

@@ -92,7 +92,7 @@ struct batch_norm {
   }
 };
 
-/// The largest (or mean) element under a window of Taps × Taps.
+/// The largest element under a window of Taps × Taps.
 template <int Taps, int Stride>
 struct max_pooling {
   static constexpr std::string_view name = "max_pooling";
@@ -107,6 +107,7 @@ struct max_pooling {
   }
 };
 
+/// The mean of the elements under a window of Taps × Taps, those outside the image not counted.
 template <int Taps, int Stride>
 struct average_pooling {
   static constexpr std::string_view name = "average_pooling";
