@@ -30,26 +30,26 @@ constexpr std::optional<blas_matrix> blas_matrix_of(std::int64_t rows, std::int6
 }
 
 /// c ← a·b (or c + a·b), where c is m × n with contiguous rows and k is summed.
-template <class Element>
+template <class Element, class Result = Element>
 struct blas_product {
   int m = 0, n = 0, k = 0;
   const Element* a = nullptr;
   const Element* b = nullptr;
   blas_matrix left, right;
   bool accumulate = false;
-  Element* c = nullptr;
+  Result* c = nullptr;
   int leading = 0;
 };
 
 /// The product c ← a·b of matrices with strides of rows and columns, if BLAS can express it; where c has contiguous
 /// columns, it is cᵀ ← bᵀ·aᵀ.
-template <class Element>
-constexpr std::optional<blas_product<Element>> blas_product_of(std::int64_t m, std::int64_t n, std::int64_t k,
-                                                               const Element* a, std::int64_t row_a,
-                                                               std::int64_t column_a, const Element* b,
-                                                               std::int64_t row_b, std::int64_t column_b,
-                                                               bool accumulate, Element* c, std::int64_t row_c,
-                                                               std::int64_t column_c) {
+template <class Element, class Result>
+constexpr std::optional<blas_product<Element, Result>> blas_product_of(std::int64_t m, std::int64_t n, std::int64_t k,
+                                                                       const Element* a, std::int64_t row_a,
+                                                                       std::int64_t column_a, const Element* b,
+                                                                       std::int64_t row_b, std::int64_t column_b,
+                                                                       bool accumulate, Result* c, std::int64_t row_c,
+                                                                       std::int64_t column_c) {
   auto left = blas_matrix_of(m, k, row_a, column_a), right = blas_matrix_of(k, n, row_b, column_b);
   const auto result = blas_matrix_of(m, n, row_c, column_c);
   if (k == 0 || !left || !right || !result) return {};
@@ -60,7 +60,7 @@ constexpr std::optional<blas_product<Element>> blas_product_of(std::int64_t m, s
     left->transposed = !left->transposed;
     right->transposed = !right->transposed;
   }
-  return blas_product<Element>{
+  return blas_product<Element, Result>{
       static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), a, b, *left, *right, accumulate, c,
       result->leading};
 }

@@ -116,6 +116,8 @@ void apply_overlap(const view& from, const view& to, Row row) {
     case dtype::f32: return apply_rows<float>(walk, from, to, row);
     case dtype::f64: return apply_rows<double>(walk, from, to, row);
     case dtype::i32: return apply_rows<std::int32_t>(walk, from, to, row);
+    case dtype::bf16: return apply_rows<bf16>(walk, from, to, row);
+    case dtype::f16: return apply_rows<f16>(walk, from, to, row);
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arithmetic of any CBLAS (OpenBLAS, BLIS, MKL, …). The only header that includes <cblas.h>.
-// Law: what BLAS cannot express goes to our own product.
+// Law: what BLAS cannot express, and numbers of 16 bits, go to our own product.
 #pragma once
 
 #include <meshloom/exec/blas_matrix.hpp>
@@ -50,16 +50,17 @@ class cblas {
   using session = single_threaded_blas<>;  ///< held while ranks compute with it
 
   /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
-  template <class Element>
+  template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
-            std::int64_t row_c, std::int64_t column_c) {
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Result* c, std::int64_t row_c,
+            std::int64_t column_c) {
     if (m == 0 || n == 0) return;
-    if (const auto product =
-            blas_product_of(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c))
-      multiply(*product);
-    else
-      own_.gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
+    if constexpr (!half_type<Element>) {
+      if (const auto product =
+              blas_product_of(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c))
+        return multiply(*product);
+    }
+    own_.gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
   }
 
   template <class Element>

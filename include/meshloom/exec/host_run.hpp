@@ -37,7 +37,7 @@ class host_run {
 
   /// The whole of a parameter or optimizer state, by name, gathered from its shards; in f64 whatever its precision.
   std::vector<double> read(std::string_view name) const;
-  /// Sets it on every rank.
+  /// Sets it on every rank, and the master of a parameter that has one.
   void write(std::string_view name, std::span<const double> values);
   std::vector<std::string> names() const;
   /// One rank's shard of it, where it lies; `data` is null if the rank has none. Not while a step runs.
@@ -53,6 +53,7 @@ class host_run {
   std::vector<event> events() const;
 
  private:
+  void write_shard(const view& shard, std::string_view name, std::span<const double> values);
   enum class command : std::uint8_t { step, initialise, stop };
 
   void serve(std::int32_t rank);

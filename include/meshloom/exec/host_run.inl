@@ -189,31 +189,41 @@ MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const 
     type = shard.type;
     gather(shard, dense.data());
   }
-  if (type == dtype::f64)
-    std::copy_n(reinterpret_cast<const double*>(dense.data()), values.size(), values.begin());
-  else
-    std::copy_n(reinterpret_cast<const float*>(dense.data()), values.size(), values.begin());
+  with_floating(type, [&]<class Element>(Element) {
+    std::copy_n(reinterpret_cast<const Element*>(dense.data()), values.size(), values.begin());
+  });
   if (values.empty())
     throw error("read: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
   return values;
 }
 
 MESHLOOM_INLINE void host_run::write(std::string_view name, std::span<const double> values) {
+  const std::string master = std::string(name) + ".master";
   bool found = false;
   for (const auto& rank : ranks_) {
-    const view shard = rank->find(name);
-    if (shard.data == nullptr) continue;
-    found = true;
-    std::int64_t count = 1;
-    for (int axis = 0; axis < shard.rank; ++axis) count *= shard.global[axis];
-    if (static_cast<std::size_t>(count) != values.size()) {
-      throw error("write: " + std::string(name) + " has " + std::to_string(count) + " elements, " +
-                  std::to_string(values.size()) + " were given");
+    for (const std::string_view each : {name, std::string_view(master)}) {
+      const view shard = rank->find(each);
+      if (shard.data == nullptr) continue;
+      found = true;
+      write_shard(shard, each, values);
     }
-    const std::vector<float> single(values.begin(), values.end());
-    scatter(shard.type == dtype::f64 ? static_cast<const void*>(values.data()) : single.data(), shard);
   }
   if (!found) throw error("write: the run has no parameter or state '" + std::string(name) + "'; names() lists them");
+}
+
+MESHLOOM_INLINE void host_run::write_shard(const view& shard, std::string_view name, std::span<const double> values) {
+  std::int64_t count = 1;
+  for (int axis = 0; axis < shard.rank; ++axis) count *= shard.global[axis];
+  if (static_cast<std::size_t>(count) != values.size()) {
+    throw error("write: " + std::string(name) + " has " + std::to_string(count) + " elements, " +
+                std::to_string(values.size()) + " were given");
+  }
+  with_floating(shard.type, [&]<class Element>(Element) {
+    std::vector<Element> dense(values.size());
+    std::transform(values.begin(), values.end(), dense.begin(),
+                   [](double value) { return static_cast<Element>(static_cast<computed<Element>>(value)); });
+    scatter(dense.data(), shard);
+  });
 }
 
 MESHLOOM_INLINE view host_run::shard(std::string_view name, std::int32_t rank) const {

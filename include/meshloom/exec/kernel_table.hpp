@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table record → kernel of the host: exactly the operators a training can execute, for its precision.
-// Law: a node whose record is not in the table is an error before step 0, never a fallback.
+// The table record → kernel of the host: exactly the operators a training can execute, for its precision and, where they
+// may be computed in it, for its compute type.
+// Law: a node whose record and type are not in the table is an error before step 0, never a fallback.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -15,6 +16,7 @@ using kernel_function = void (*)(const call& with, void* arithmetic);
 
 struct kernel_entry {
   const record* op = nullptr;
+  dtype type = dtype::f32;  ///< that it computes in
   kernel_function run = nullptr;
 };
 
@@ -46,7 +48,16 @@ struct kernel_collector {
     for (const kernel_entry& known : made) {
       if (known.op == &record_of<Operator>) return;
     }
-    made.push_back({&record_of<Operator>, &detail::run_kernel<Operator, Element, Arithmetic>});
+    collect<Operator, computed<Element>>();
+    if constexpr (half_type<Element>) {
+      if constexpr (record_of<Operator>.rounded.any()) collect<Operator, Element>();
+    }
+  }
+
+ private:
+  template <class Operator, class Type>
+  void collect() {
+    made.push_back({&record_of<Operator>, dtype_of<Type>, &detail::run_kernel<Operator, Type, Arithmetic>});
   }
 };
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The arithmetic of oneDNN: single-precision products, and convolutions of dense images without copying their windows.
-// The only header that includes oneDNN's, of version 2 or 3. What it does not do (double precision, layouts that BLAS
-// cannot express) another arithmetic does: `onednn_with<cblas>`; our own in `onednn`. Law: it computes on the calling
-// thread alone. Once it has seen the shapes of a step it asks the heap for nothing; oneDNN itself still does, in every
-// call: in version 2.6 for 72 KiB in a product, for less than 1 KiB in a convolution.
+// The arithmetic of oneDNN: products of float and bf16, and convolutions of dense images without copying their windows.
+// This header and exec/onednn_product.hpp alone include oneDNN's, of version 2 or 3. What it does not do (double
+// precision, f16, layouts that BLAS cannot express) another arithmetic does: `onednn_with<cblas>`; our own in `onednn`.
+// Law: it computes on the calling thread alone. Once it has seen the shapes of a step it asks the heap for nothing;
+// oneDNN itself still does, in every call: in version 2.6 for 72 KiB in a product, for less than 1 KiB in a convolution.
 #pragma once
 
 #include <meshloom/base/error.hpp>
-#include <meshloom/exec/blas_matrix.hpp>
+#include <meshloom/exec/onednn_product.hpp>
 #include <meshloom/kernel/convolution_shape.hpp>
 #include <meshloom/kernel/gemm.hpp>
 
@@ -23,29 +23,9 @@
 #include <type_traits>
 #include <vector>
 
-#if __has_include(<omp.h>)
-#include <omp.h>
-#else  // not every compiler has the header of the OpenMP library that oneDNN is linked with
-extern "C" int omp_get_max_threads();
-extern "C" void omp_set_num_threads(int);
-#endif
-
 namespace meshloom {
 
 namespace detail {
-
-/// For its lifetime OpenMP, and so oneDNN, gives the calling thread no others: ranks are our threads, and a pool under
-/// each of them is slower than none. What holds for other threads, or held for this one before, stays.
-class one_openmp_thread {
- public:
-  one_openmp_thread() : previous_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~one_openmp_thread() { omp_set_num_threads(previous_); }
-  one_openmp_thread(const one_openmp_thread&) = delete;
-  one_openmp_thread& operator=(const one_openmp_thread&) = delete;
-
- private:
-  int previous_;
-};
 
 /// The convolutions that oneDNN has compiled for one rank, one per shape, and the memory that they work in. Weights are
 /// brought into the order that oneDNN likes in every call, which costs less than it saves.
@@ -303,12 +283,12 @@ template <class Other = plain>
 class onednn_with : public detail::session_from<Other> {
  public:
   /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
-  template <class Element>
+  template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
-            std::int64_t row_c, std::int64_t column_c) {
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Result* c, std::int64_t row_c,
+            std::int64_t column_c) {
     if (m == 0 || n == 0) return;
-    if constexpr (std::is_same_v<Element, float>) {
+    if constexpr (std::is_same_v<Element, float> || std::is_same_v<Element, bf16>) {
       if (const auto product =
               blas_product_of(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c))
         return multiply(*product);
@@ -340,7 +320,14 @@ class onednn_with : public detail::session_from<Other> {
     if (status != dnnl_success) throw error("onednn: a product fails with status " + std::to_string(status));
   }
 
+  template <class Result>
+  void multiply(const blas_product<bf16, Result>& product) {
+    products_.run(product, stream_);
+  }
+
   Other other_;
+  detail::onednn_stream stream_;
+  detail::onednn_products products_;
   detail::onednn_convolutions convolutions_;
 };
 

@@ -1,9 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/graph/build.hpp>
+#include <meshloom/op/convert.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace meshloom {
+namespace detail {
+
+template <template <int> class Operator, int... Rank>
+const record& record_of_rank(std::size_t rank, std::integer_sequence<int, Rank...>) {
+  static constexpr const record* all[] = {&record_of<Operator<Rank>>...};
+  return *all[rank];
+}
+
+/// Of a family of operators, the one for tensors of a rank.
+template <template <int> class Operator>
+const record& record_of_rank(std::size_t rank) {
+  return record_of_rank<Operator>(rank, std::make_integer_sequence<int, max_rank + 1>{});
+}
+
+}  // namespace detail
 
 MESHLOOM_INLINE axis_id graph_builder::axis(std::string_view name, std::int64_t extent) {
   const axis_id known = find_axis(made.sizes, name);
@@ -47,6 +64,7 @@ MESHLOOM_INLINE value_id graph_builder::add_parameter(std::string_view name, con
   const value_id id =
       made.values.add({full, axes, made.precision, value_kind::parameter, node_id::none, region_, start});
   made.parameters.push_back({.value = id});
+  if (made.compute != made.precision) undecided_.push_back(id);
   return id;
 }
 
@@ -60,20 +78,72 @@ MESHLOOM_INLINE void graph_builder::observe(value_id parameter, value_id observe
     }
     each.observed_by = &update;
     each.attributes = attributes;
-    each.gradients = {observed};
+    each.gradients = {as_type(observed, made.precision)};
   }
 }
 
 MESHLOOM_INLINE value_id graph_builder::add_carried(std::string_view name, const std::vector<axis_id>& axes,
-                                                    region_id area) {
-  return made.values.add(
-      {unique(std::string(name)), axes, made.precision, value_kind::carried, node_id::none, area, {}});
+                                                    region_id area, dtype type) {
+  return made.values.add({unique(std::string(name)), axes, type, value_kind::carried, node_id::none, area, {}});
+}
+
+MESHLOOM_INLINE bool graph_builder::is_undecided(value_id id) const {
+  return std::find(undecided_.begin(), undecided_.end(), id) != undecided_.end();
+}
+
+MESHLOOM_INLINE dtype graph_builder::type_of_node(const record& op, std::span<const value_id> operands) const {
+  if (exact || !op.rounded.any()) return made.precision;
+  if (op.rounded.always) return made.compute;
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    if (op.rounded.operand(k) && made.values[operands[k]].type == made.compute && !is_undecided(operands[k]))
+      return made.compute;
+  }
+  return made.precision;
+}
+
+MESHLOOM_INLINE value_id graph_builder::read_as(value_id id, dtype type) {
+  value& read = made.values[id];
+  if (read.type == dtype::i32) return id;
+  if (std::erase(undecided_, id) != 0) read.type = type;
+  return as_type(id, type);
+}
+
+MESHLOOM_INLINE value_id graph_builder::as_type(value_id id, dtype type) {
+  if (made.values[id].type == type) return id;
+  const std::vector<axis_id> axes = made.values[id].axes;
+  const record& op = type == made.compute ? detail::record_of_rank<op::narrow>(axes.size())
+                                          : detail::record_of_rank<op::widen>(axes.size());
+  const bool was_exact = std::exchange(exact, false);
+  const value_id converted = emit(op, std::array{id}, axes, {})[0];
+  exact = was_exact;
+  return converted;
+}
+
+MESHLOOM_INLINE value_id graph_builder::unrounded(value_id id) {
+  value& slope = made.values[id];
+  const bool was_read = std::any_of(made.nodes.begin(), made.nodes.end(), [&](const node& at) {
+    return std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
+  });
+  if (!was_read && slope.producer != node_id::none && made.nodes[slope.producer].op->rounded.wide)
+    slope.type = made.precision;
+  return as_type(id, made.precision);
+}
+
+MESHLOOM_INLINE value_id graph_builder::before_widening(value_id id) const {
+  const value& read = made.values[id];
+  if (read.producer == node_id::none) return id;
+  const node& maker = made.nodes[read.producer];
+  return maker.op == &detail::record_of_rank<op::widen>(read.axes.size()) ? maker.operands[0] : id;
 }
 
 MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const record& op,
-                                                                      std::span<const value_id> operands,
+                                                                      std::span<const value_id> values,
                                                                       std::span<const axis_id> indices,
                                                                       const attribute_list& attributes) {
+  const dtype type = type_of_node(op, values);
+  std::vector<value_id> operands(values.begin(), values.end());
+  for (std::size_t k = 0; k < operands.size(); ++k)
+    operands[k] = read_as(operands[k], op.rounded.operand(k) ? type : made.precision);
   std::array<value_id, max_results> results{};
   for (const node& known : made.nodes) {
     if (known.op == &op && known.when == when_ && known.region == region_ && known.attributes == attributes &&
@@ -87,7 +157,7 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
             unique(path_.back().path + std::string(op.op.name)),
             when_,
             region_,
-            {operands.begin(), operands.end()},
+            std::move(operands),
             {},
             {indices.begin(), indices.end()},
             attributes};
@@ -98,8 +168,9 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
     for (int axis = 0; axis < list.count; ++axis)
       axes.push_back(indices[static_cast<std::size_t>(list.at[static_cast<std::size_t>(axis)])]);
     const std::string name = op.op.result_count == 1 ? next.name : next.name + "#" + std::to_string(k);
-    const dtype type = op.op.integer_results >> k & 1 ? dtype::i32 : made.precision;
-    results[static_cast<std::size_t>(k)] = made.values.add({name, axes, type, value_kind::activation, id, region_, {}});
+    const bool integers = (op.op.integer_results >> k & 1) != 0;
+    const dtype of = integers ? dtype::i32 : op.rounded.result(static_cast<std::size_t>(k)) ? type : made.precision;
+    results[static_cast<std::size_t>(k)] = made.values.add({name, axes, of, value_kind::activation, id, region_, {}});
     next.results.push_back(results[static_cast<std::size_t>(k)]);
   }
   made.nodes.add(std::move(next));

@@ -29,7 +29,9 @@ class reverse_sweep final : public differentiation {
   }
 
   handle operand(int which) const override {
-    return seen(at().operands[static_cast<std::size_t>(which)], at().op->op.operands[static_cast<std::size_t>(which)]);
+    // What was widened is kept for backward as it was, in fewer bytes.
+    return seen(into_.before_widening(at().operands[static_cast<std::size_t>(which)]),
+                at().op->op.operands[static_cast<std::size_t>(which)]);
   }
   handle result(int which) const override {
     return seen(at().results[static_cast<std::size_t>(which)], at().op->op.results[static_cast<std::size_t>(which)]);
@@ -163,7 +165,19 @@ class reverse_sweep final : public differentiation {
                   " has no gradient; give its type a `differentiate`");
     }
     into_.resume(phase::backward, at().region, at().name + ".d.");
+    into_.exact = stays_exact();
     at().op->differentiate(*this);
+    into_.exact = false;
+  }
+
+  /// True if the operator could have been rounded and was not.
+  bool stays_exact() const {
+    const auto type_of = [&](value_id id) { return into_.made.values[id].type; };
+    const rounding& may = at().op->rounded;
+    for (std::size_t k = 0; k < at().operands.size(); ++k) {
+      if (may.operand(k)) return type_of(at().operands[k]) == into_.made.precision;
+    }
+    return may.results != 0 && type_of(at().results[0]) == into_.made.precision;
   }
 
   void finish_carry(region_id area, const carry& forward, carry backward) {
@@ -193,12 +207,20 @@ class reverse_sweep final : public differentiation {
   }
 
   value_id add_value(const std::string& name, value_id like, region_id area) {
-    const value_id id = into_.add_carried(name, into_.made.values[like].axes, area);
+    const value_id id = into_.add_carried(name, into_.made.values[like].axes, area, into_.made.values[like].type);
     grow();
     return id;
   }
 
-  void add_to(value_id target, value_id part) {
+  /// A gradient has the type of its value; that of a parameter, which is summed over micro-batches, the precision.
+  value_id in_type_of(value_id target, value_id part) {
+    const value& of = into_.made.values[target];
+    if (of.kind == value_kind::parameter) return into_.unrounded(part);
+    return into_.as_type(part, of.type);
+  }
+
+  void add_to(value_id target, value_id fresh) {
+    const value_id part = in_type_of(target, fresh);
     grow();
     const value_id known = slope_of(target);
     if (known == value_id::none) {

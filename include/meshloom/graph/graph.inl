@@ -22,7 +22,9 @@ MESHLOOM_INLINE std::optional<std::size_t> updated_by(const graph& whole, const 
     return static_cast<std::size_t>(found - whole.parameters.begin());
   };
   // Two parameters may share a gradient, so what is read itself goes first.
-  const auto itself = first_where([](const parameter& each, value_id id) { return id == each.value; });
+  const auto itself = first_where([](const parameter& each, value_id id) {
+    return id == each.value || std::find(each.states.begin(), each.states.end(), id) != each.states.end();
+  });
   if (itself) return itself;
   const auto gradient = first_where([](const parameter& each, value_id id) {
     return std::find(each.gradients.begin(), each.gradients.end(), id) != each.gradients.end();
@@ -34,6 +36,15 @@ MESHLOOM_INLINE std::optional<std::size_t> updated_by(const graph& whole, const 
     if (const auto of_maker = updated_by(whole, whole.nodes[maker])) return of_maker;
   }
   return std::nullopt;
+}
+
+MESHLOOM_INLINE dtype compute_type_of(const graph& whole, const node& at) {
+  for (std::size_t k = 0; k < at.operands.size(); ++k) {
+    const dtype type = whole.values.holds(at.operands[k]) ? whole.values[at.operands[k]].type : dtype::i32;
+    if (at.op->rounded.operand(k) && type != dtype::i32) return type;
+  }
+  const bool rounds_first = at.op->rounded.result(0) && !at.results.empty() && whole.values.holds(at.results[0]);
+  return rounds_first ? whole.values[at.results[0]].type : whole.precision;
 }
 
 namespace detail {
@@ -160,6 +171,28 @@ class graph_check {
       if (has_shape(at, op.results[k], at.results[k], "result")) check_made(id, at.results[k]);
     }
     for (std::size_t k = 0; k < static_cast<std::size_t>(op.window_count); ++k) check_window(at, op.windows[k]);
+    check_types(at);
+  }
+
+  /// What an operator may round is all in the compute type, or all in the precision; the rest is in the precision.
+  void check_types(const node& at) {
+    const rounding& may = at.op->rounded;
+    const auto type = compute_type_of(whole_, at);
+    const auto type_of = [&](value_id id) { return whole_.values.holds(id) ? whole_.values[id].type : type; };
+    const auto refuse = [&](value_id id, dtype wanted) {
+      fault("node " + at.name + ": " + whole_.values[id].name + " is of " + std::string(name_of(type_of(id))) +
+            " where it needs " + std::string(name_of(wanted)));
+    };
+    for (std::size_t k = 0; k < at.operands.size(); ++k) {
+      const dtype wanted = may.operand(k) ? type : whole_.precision, is = type_of(at.operands[k]);
+      if (is != dtype::i32 && is != wanted) refuse(at.operands[k], wanted);
+    }
+    for (std::size_t k = 0; k < at.results.size(); ++k) {
+      const bool integers = (at.op->op.integer_results >> k & 1) != 0;
+      const dtype wanted = integers ? dtype::i32 : may.result(k) ? type : whole_.precision;
+      const dtype is = type_of(at.results[k]);
+      if (is != wanted && !(may.wide && is == whole_.precision)) refuse(at.results[k], wanted);
+    }
   }
 
   /// A stencil that exists, and as many positions and taps as it has.
@@ -242,6 +275,13 @@ class graph_check {
     }
     if (!std::all_of(each.states.begin(), each.states.end(), like_it)) {
       fault("parameter " + entry.name + ": a state does not exist or has another shape");
+    }
+    const auto is_rounded = [&](value_id id) {
+      return whole_.values.holds(id) && whole_.values[id].type != whole_.precision;
+    };
+    if (std::any_of(each.gradients.begin(), each.gradients.end(), is_rounded) ||
+        std::any_of(each.states.begin(), each.states.end(), is_rounded)) {
+      fault("parameter " + entry.name + ": a gradient or state is not in the precision");
     }
   }
 

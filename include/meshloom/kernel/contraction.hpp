@@ -11,10 +11,13 @@
 
 namespace meshloom {
 
-/// c ← a·b, or c ← c + a·b if `accumulate`; a is m × k, b is k × n, c is m × n, each with strides of rows and columns.
+/// c ← a·b, or c ← c + a·b if `accumulate`; a is m × k, b is k × n, c is m × n, each with strides of rows and columns. Of
+/// numbers of 16 bits sums are float, and c is either: rounded once, or not at all.
 template <class Arithmetic, class Element>
-concept arithmetic = requires(Arithmetic& how, std::int64_t n, const Element* in, bool accumulate, Element* out) {
+concept arithmetic = requires(Arithmetic& how, std::int64_t n, const Element* in, bool accumulate, Element* out,
+                              computed<Element>* sums) {
   how.template gemm<Element>(n, n, n, in, n, n, in, n, n, accumulate, out, n, n);
+  how.template gemm<Element>(n, n, n, in, n, n, in, n, n, accumulate, sums, n, n);
 };
 
 /// One loop over the three tensors: its length and the step of each tensor, in elements.
@@ -126,11 +129,11 @@ constexpr contraction plan_contraction(const signature& op, const call& with) {
 }
 
 /// Runs a planned contraction on this thread.
-template <class Element, arithmetic<Element> Arithmetic>
+template <class Element, class Result = computed<Element>, arithmetic<Element> Arithmetic>
 void contract(Arithmetic& how, const contraction& plan, const call& with) {
   const auto* const left = with.operand[0].as<const Element>();
   const auto* const right = with.operand[1].as<const Element>();
-  auto* const result = with.result[0].as<Element>();
+  auto* const result = with.result[0].as<Result>();
   const std::int64_t products = plan.outer.rounds(), sums = plan.inner.rounds();
   for (std::int64_t product = 0; product < products; ++product) {
     const contraction_loop at = plan.outer.offset(product);
@@ -151,7 +154,11 @@ struct kernel_of<op::dot<Left, Right, Result>> {
 
   template <class Element, arithmetic<Element> Arithmetic>
   static void run(Arithmetic& how, const call& with) {
-    contract<Element>(how, plan_contraction(op::dot<Left, Right, Result>::signature, with), with);
+    const contraction plan = plan_contraction(op::dot<Left, Right, Result>::signature, with);
+    if constexpr (half_type<Element>) {
+      if (with.result[0].type == dtype_of<Element>) return contract<Element, Element>(how, plan, with);
+    }
+    contract<Element, computed<Element>>(how, plan, with);
   }
 };
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plain arithmetic: our own blocked, packed and register-tiled matrix product. It needs nothing installed, and is
-// the oracle of the vendors' ones. Law: any strides, also 0; sizes may be 0; no heap traffic after construction.
+// the oracle of the vendors' ones. Law: any strides, also 0; sizes may be 0; no heap traffic after construction; numbers
+// of 16 bits are summed as float, and rounded once.
 // Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008).
 #pragma once
+
+#include <meshloom/tensor/dtype.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,31 +18,14 @@ namespace meshloom {
 class plain {
  public:
   /// c ← a·b (or c + a·b); a is m × k, b is k × n, c is m × n, with strides of rows and columns.
-  template <class Element>
+  template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
-            std::int64_t row_c, std::int64_t column_c) {
-    if (row_c == 1 && column_c != 1) {  // cᵀ = bᵀ·aᵀ has contiguous rows
-      std::swap(m, n);
-      std::swap(a, b);
-      std::swap(row_c, column_c);
-      std::swap(row_a, column_b);
-      std::swap(column_a, row_b);
-    }
-    if (k == 0 && !accumulate) clear(m, n, c, row_c, column_c);
-    for (std::int64_t depth = 0; depth < k; depth += block_depth) {
-      const std::int64_t deep = least(block_depth, k - depth);
-      for (std::int64_t j = 0; j < n; j += block_columns) {
-        const std::int64_t wide = least(block_columns, n - j);
-        pack<tile_columns>(wide, deep, b + depth * row_b + j * column_b, column_b, row_b, packed_right<Element>());
-        for (std::int64_t i = 0; i < m; i += block_rows) {
-          const std::int64_t tall = least(block_rows, m - i);
-          pack<tile_rows>(tall, deep, a + i * row_a + depth * column_a, row_a, column_a, packed_left<Element>());
-          multiply_block<Element>(tall, wide, deep, accumulate || depth > 0, c + i * row_c + j * column_c, row_c,
-                                  column_c);
-        }
-      }
-    }
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Result* c, std::int64_t row_c,
+            std::int64_t column_c) {
+    if constexpr (half_type<Result>)
+      multiply_rounded(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
+    else
+      multiply(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
   }
 
   /// Memory for kernels made of matrix products, of a size that caches hold; its contents last for one call.
@@ -64,13 +50,60 @@ class plain {
 
   static constexpr std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-  template <class Element>
-  Element* packed_left() {
-    return reinterpret_cast<Element*>(packed_.data());
+  template <class Number>
+  Number* packed_left() {
+    return reinterpret_cast<Number*>(packed_.data());
   }
+  template <class Number>
+  Number* packed_right() {
+    return packed_left<Number>() + block_rows * block_depth;
+  }
+
+  template <class Element, class Number>
+  void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a,
+                std::int64_t column_a, const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate,
+                Number* c, std::int64_t row_c, std::int64_t column_c) {
+    if (row_c == 1 && column_c != 1) {  // cᵀ = bᵀ·aᵀ has contiguous rows
+      std::swap(m, n);
+      std::swap(a, b);
+      std::swap(row_c, column_c);
+      std::swap(row_a, column_b);
+      std::swap(column_a, row_b);
+    }
+    if (k == 0 && !accumulate) clear(m, n, c, row_c, column_c);
+    for (std::int64_t depth = 0; depth < k; depth += block_depth) {
+      const std::int64_t deep = least(block_depth, k - depth);
+      for (std::int64_t j = 0; j < n; j += block_columns) {
+        const std::int64_t wide = least(block_columns, n - j);
+        pack<tile_columns>(wide, deep, b + depth * row_b + j * column_b, column_b, row_b, packed_right<Number>());
+        for (std::int64_t i = 0; i < m; i += block_rows) {
+          const std::int64_t tall = least(block_rows, m - i);
+          pack<tile_rows>(tall, deep, a + i * row_a + depth * column_a, row_a, column_a, packed_left<Number>());
+          multiply_block<Number>(tall, wide, deep, accumulate || depth > 0, c + i * row_c + j * column_c, row_c,
+                                  column_c);
+        }
+      }
+    }
+  }
+
+  /// Block after block of the result, summed beside it: its numbers could not be summed in place.
   template <class Element>
-  Element* packed_right() {
-    return packed_left<Element>() + block_rows * block_depth;
+  void multiply_rounded(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a,
+                        std::int64_t column_a, const Element* b, std::int64_t row_b, std::int64_t column_b,
+                        bool accumulate, Element* c, std::int64_t row_c, std::int64_t column_c) {
+    auto* const sums = reinterpret_cast<float*>(sums_.data());
+    for (std::int64_t j = 0; j < n; j += block_columns) {
+      const std::int64_t wide = least(block_columns, n - j);
+      for (std::int64_t i = 0; i < m; i += block_rows) {
+        const std::int64_t tall = least(block_rows, m - i);
+        multiply(tall, wide, k, a + i * row_a, row_a, column_a, b + j * column_b, row_b, column_b, false, sums, wide,
+                 std::int64_t{1});
+        for (std::int64_t at = 0; at < tall * wide; ++at) {
+          Element& to = c[(i + at / wide) * row_c + (j + at % wide) * column_c];
+          to = sums[at] + (accumulate ? float(to) : 0.0f);
+        }
+      }
+    }
   }
 
   template <class Element>
@@ -81,9 +114,9 @@ class plain {
   }
 
   /// Copies `count` lines of `deep` elements into strips of `Width` lines, depth outermost; missing lines are zeros.
-  template <std::int64_t Width, class Element>
+  template <std::int64_t Width, class Element, class Number>
   static void pack(std::int64_t count, std::int64_t deep, const Element* from, std::int64_t step,
-                   std::int64_t depth_step, Element* to) {
+                   std::int64_t depth_step, Number* to) {
     for (std::int64_t first = 0; first < count; first += Width, to += Width * deep) {
       const Element* const strip = from + first * step;
       const std::int64_t here = least(Width, count - first);
@@ -95,7 +128,7 @@ class plain {
       }
       for (std::int64_t i = 0; i < Width; ++i) {
         for (std::int64_t p = 0; p < deep; ++p)
-          to[p * Width + i] = i < here ? strip[i * step + p * depth_step] : Element(0);
+          to[p * Width + i] = i < here ? Number(strip[i * step + p * depth_step]) : Number(0);
       }
     }
   }
@@ -140,6 +173,7 @@ class plain {
   }
 
   std::vector<line> packed_ = std::vector<line>(lines);
+  std::vector<line> sums_ = std::vector<line>(block_rows * block_columns * sizeof(float) / sizeof(line));
   std::vector<line> scratch_ = std::vector<line>(scratch_lines);
 };
 

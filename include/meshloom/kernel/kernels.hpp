@@ -8,6 +8,7 @@
 #include <meshloom/kernel/clip.hpp>           // by the global norm
 #include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
 #include <meshloom/kernel/contraction.hpp>    // dot as matrix products
+#include <meshloom/kernel/convert.hpp>
 #include <meshloom/kernel/convolution.hpp>    // and its gradients, by columns of the image
 #include <meshloom/kernel/cross_entropy.hpp>  // and its gradient
 #include <meshloom/kernel/dropout.hpp>        // elements dropped by counter

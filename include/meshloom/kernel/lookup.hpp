@@ -27,7 +27,7 @@ struct lookup_kernel {
       const Element* const chosen = table.as<const Element>() + row * table.stride[0];
       team.for_each(n, [=](std::int64_t i) { y[i] = chosen[i]; });
     } else {
-      team.for_each(n, [=](std::int64_t i) { y[i] = 0; });
+      team.for_each(n, [=](std::int64_t i) { y[i] = Element{}; });
     }
   }
 };
@@ -47,18 +47,19 @@ struct lookup_gradient_kernel {
     const view& slopes = with.operand[1];
     const std::int64_t first = which * columns;
     const std::int64_t n = table.extent[1] - first < columns ? table.extent[1] - first : columns;
-    Element* const gradient = table.as<Element>() + first;
+    using number = computed<Element>;
+    number* const gradient = table.as<number>() + first;
     for (std::int64_t row = 0; row < table.extent[0] && !with.accumulate; ++row) {
-      Element* const cleared = gradient + row * table.stride[0];
+      number* const cleared = gradient + row * table.stride[0];
       team.for_each(n, [=](std::int64_t i) { cleared[i] = 0; });
     }
     const std::int64_t integers = row_count(slopes);
-    for (std::int64_t number = 0; number < integers; ++number) {
-      const row_index at(slopes, number);
+    for (std::int64_t each = 0; each < integers; ++each) {
+      const row_index at(slopes, each);
       const std::int64_t row = *at.template in<const std::int32_t>(with.operand[0]) - table.origin[0];
       if (row < 0 || row >= table.extent[0]) continue;
       const Element* const dy = at.template in<const Element>(slopes) + first;
-      Element* const sum = gradient + row * table.stride[0];
+      number* const sum = gradient + row * table.stride[0];
       team.for_each(n, [=](std::int64_t i) { sum[i] += dy[i]; });
     }
   }

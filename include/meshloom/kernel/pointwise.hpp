@@ -51,13 +51,13 @@ MESHLOOM_DEVICE constexpr Element silu_slope(Element x) {
 /// The operands' elements that one evaluation reads: `Stride` 1 for dense loops, 0 if strides are known at run time.
 template <class Element, int Operands, int Stride>
 struct element_source {
-  using element = Element;
+  using element = computed<Element>;
   const Element* data[Operands + 1];
   std::int64_t stride[Operands + 1];
-  Element attribute[max_attributes];
+  element attribute[max_attributes];
 
   template <int I>
-  MESHLOOM_DEVICE Element operand(std::int64_t i) const {
+  MESHLOOM_DEVICE element operand(std::int64_t i) const {
     return data[I][Stride == 1 ? i : i * stride[I]];
   }
 };
@@ -245,7 +245,7 @@ struct pointwise_kernel {
       x.stride[k] = with.operand[k].stride[last];
       x.data[k] = row.template in<const Element>(with.operand[k]) + begin * x.stride[k];
     }
-    for (int k = 0; k < max_attributes; ++k) x.attribute[k] = static_cast<Element>(with.attribute[k]);
+    for (int k = 0; k < max_attributes; ++k) x.attribute[k] = static_cast<computed<Element>>(with.attribute[k]);
     if constexpr (Team::lanes == 1) {
       team.for_each(count, [&](std::int64_t i) { out[i * step] = evaluation<Expression>::at(x, i); });
     } else {

@@ -101,26 +101,23 @@ void fill_shard(const view& shard, Value value) {
       index += (shard.origin[axis] + at) * step;
       step *= shard.global[axis];
     }
-    shard.as<Element>()[offset] = static_cast<Element>(value(static_cast<std::uint64_t>(index)));
+    shard.as<Element>()[offset] = static_cast<computed<Element>>(value(static_cast<std::uint64_t>(index)));
   }
 }
 
 template <class Value>
 void fill_floating(const view& shard, Value value) {
-  if (shard.type == dtype::f64)
-    fill_shard<double>(shard, value);
-  else
-    fill_shard<float>(shard, value);
+  with_floating(shard.type, [&]<class Element>(Element) { fill_shard<Element>(shard, value); });
 }
 
 }  // namespace detail
 
-/// Fills a shard with normal numbers of mean 0. `number` names the parameter; dtype f32 or f64.
+/// Fills a shard with normal numbers of mean 0. `number` names the parameter; of a floating type.
 inline void fill_normal(const view& shard, std::uint64_t seed, std::uint64_t number, double deviation) {
   detail::fill_floating(shard, [=](std::uint64_t index) { return deviation * normal(seed, number, index); });
 }
 
-/// Fills a shard with one value; dtype f32 or f64.
+/// Fills a shard with one value; of a floating type.
 inline void fill_constant(const view& shard, double value) {
   detail::fill_floating(shard, [=](std::uint64_t) { return value; });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sums over any axes, times attribute 0. Where the innermost axis is kept (gradients of biases) a team adds whole rows
 // to a block of columns; where it is summed (a mean loss) a team reduces to one element.
-// Law: a sum over no elements is 0.
+// Law: a sum over no elements is 0, and is not rounded to fewer bits.
 #pragma once
 
 #include <meshloom/kernel/collapse.hpp>
@@ -56,6 +56,7 @@ struct sum_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void add_rows(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& x = with.operand[0];
     const view& y = with.result[0];
     const int kept = y.rank;
@@ -63,8 +64,8 @@ struct sum_kernel {
     const std::int64_t first = which % blocks(y) * columns, width = y.extent[kept - 1];
     const std::int64_t n = width - first < columns ? width - first : columns;
     const std::int64_t from = x.stride[kept - 1], to = y.stride[kept - 1];
-    const Element scale = static_cast<Element>(with.attribute[0]);
-    Element* const sum = row.template in<Element>(y) + first * to;
+    const number scale = static_cast<number>(with.attribute[0]);
+    number* const sum = row.template in<number>(y) + first * to;
     const Element* const block = row.template in<const Element>(x) + first * from;
     if (!with.accumulate) team.for_each(n, [=](std::int64_t i) { sum[i * to] = 0; });
     const std::int64_t rows = summed(x, kept, x.rank);
@@ -73,33 +74,34 @@ struct sum_kernel {
       const std::int64_t ahead = x.stride[x.rank - 1];
       if (from == 1 && to == 1) {
         team.for_each(
-            n, [=](std::int64_t i) { sum[i] += scale * added[i]; },
+            n, [=](std::int64_t i) { sum[i] += scale * number(added[i]); },
             [=](std::int64_t i) { team.fetch(added + ahead + i); });
         continue;
       }
-      team.for_each(n, [=](std::int64_t i) { sum[i * to] += scale * added[i * from]; });
+      team.for_each(n, [=](std::int64_t i) { sum[i * to] += scale * number(added[i * from]); });
     }
   }
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void reduce_row(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& x = with.operand[0];
     const view& y = with.result[0];
     const int last = x.rank - 1;
     const std::int64_t step = x.stride[last];
     const Element* const block = x.as<const Element>() + offset(x, 0, y.rank, which);
     const std::int64_t rows = summed(x, y.rank, last);
-    Element sum = 0;
+    number sum = 0;
     for (std::int64_t at = 0; at < rows; ++at) {
       const Element* const row = block + offset(x, y.rank, last, at);
       sum += step == 1
-                 ? team.template reduce<Element>(x.extent[last], 0, addition{}, [=](std::int64_t i) { return row[i]; })
-                 : team.template reduce<Element>(x.extent[last], 0, addition{},
-                                                 [=](std::int64_t i) { return row[i * step]; });
+                 ? team.template reduce<number>(x.extent[last], 0, addition{}, [=](std::int64_t i) { return number(row[i]); })
+                 : team.template reduce<number>(x.extent[last], 0, addition{},
+                                                 [=](std::int64_t i) { return number(row[i * step]); });
     }
     if (!team.leader()) return;
-    Element* const to = y.as<Element>() + offset(y, 0, y.rank, which);
-    *to = (with.accumulate ? *to : Element(0)) + static_cast<Element>(with.attribute[0]) * sum;
+    number* const to = y.as<number>() + offset(y, 0, y.rank, which);
+    *to = (with.accumulate ? *to : number(0)) + static_cast<number>(with.attribute[0]) * sum;
   }
 };
 

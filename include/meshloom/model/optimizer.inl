@@ -2,22 +2,12 @@
 #include <meshloom/base/error.hpp>
 #include <meshloom/graph/differentiate.hpp>
 #include <meshloom/model/optimizer.hpp>
+#include <meshloom/op/convert.hpp>
 
 #include <cmath>
 
 namespace meshloom {
 namespace detail {
-
-template <template <int> class Operator, int... Rank>
-const record& record_of_rank(std::size_t rank, std::integer_sequence<int, Rank...>) {
-  static constexpr const record* all[] = {&record_of<Operator<Rank>>...};
-  return *all[rank];
-}
-
-template <template <int> class Operator>
-const record& record_of_rank(std::size_t rank) {
-  return record_of_rank<Operator>(rank, std::make_integer_sequence<int, max_rank + 1>{});
-}
 
 /// The gradient of a parameter, summed over the regions that read it.
 inline value_id gradient_of(graph_builder& into, std::size_t p) {
@@ -50,6 +40,15 @@ inline void add_squares(graph_builder& into) {
       {"gradients.squares", {}, into.made.precision, value_kind::total, node_id::none, region_id::none, {}});
 }
 
+/// A state of parameter `p`, like it in shape.
+inline value_id add_state(graph_builder& into, std::size_t p, std::string_view name, const initial& start) {
+  const value entry = into.made.values[into.made.parameters[p].value];
+  const value_id made = into.made.values.add({entry.name + "." + std::string(name), entry.axes, into.made.precision,
+                                              value_kind::state, node_id::none, entry.region, start});
+  into.made.parameters[p].states.push_back(made);
+  return made;
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* const> records,
@@ -60,30 +59,23 @@ MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* co
   if (clips) detail::add_squares(into);
   for (std::size_t p = 0; p < into.made.parameters.size(); ++p) {
     const value_id id = into.made.parameters[p].value;
-    const std::string name = into.made.values[id].name;
     const std::vector<axis_id> axes = into.made.values[id].axes;
     detail::resume_update(into, p);
     if (const parameter each = into.made.parameters[p]; each.observed_by != nullptr) {
       into.emit(*each.observed_by, std::array{id, each.gradients.front()}, axes, each.attributes);
       continue;
     }
-    std::vector<value_id> operands{id, detail::gradient_of(into, p)};
+    const bool rounds = into.made.values[id].type != into.made.precision;
+    const initial start = into.made.values[id].start;
+    std::vector<value_id> operands{rounds ? detail::add_state(into, p, "master", start) : id,
+                                   detail::gradient_of(into, p)};
     if (clips) {
       const record& op = detail::record_of_rank<op::clip>(axes.size());
       operands[1] = into.emit(op, std::array{operands[1], into.made.squares.value}, axes, {clip})[0];
     }
-    for (const std::string_view state : states) {
-      const value_id kept = into.made.values.add({name + "." + std::string(state),
-                                                  axes,
-                                                  into.made.precision,
-                                                  value_kind::state,
-                                                  node_id::none,
-                                                  into.made.values[id].region,
-                                                  {}});
-      into.made.parameters[p].states.push_back(kept);
-      operands.push_back(kept);
-    }
-    into.emit(*records[axes.size()], operands, axes, attributes[p]);
+    for (const std::string_view state : states) operands.push_back(detail::add_state(into, p, state, {}));
+    const value_id updated = into.emit(*records[axes.size()], operands, axes, attributes[p])[0];
+    if (rounds) into.emit(detail::record_of_rank<op::store_rounded>(axes.size()), std::array{id, updated}, axes, {});
   }
 }
 

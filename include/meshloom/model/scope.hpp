@@ -7,6 +7,8 @@
 #include <meshloom/graph/build.hpp>
 #include <meshloom/tensor/tensor.hpp>
 
+#include <utility>
+
 namespace meshloom {
 
 /// A visitor that ignores every operator.
@@ -60,7 +62,7 @@ class scope {
 
   /// Adds a scalar to the loss of the training: a mean over the whole batch, weighted. Nothing is added in evaluation.
   void add_loss(tensor<> weighted) {
-    if (into_.trains) into_.made.results.push_back(weighted.id);
+    if (into_.trains) into_.made.results.push_back(into_.as_type(weighted.id, into_.made.precision));
   }
 
   /// Makes `kept`, a parameter of this layer, a running statistic: after every step `Update` takes in the sum over its
@@ -94,6 +96,15 @@ class scope {
     return made;
   }
 
+  /// Calls `body()`; what it emits stays in the precision of the training, products as well.
+  template <class Body>
+  auto exactly(const Body& body) {
+    const bool was_exact = std::exchange(into_.exact, true);
+    auto made = body();
+    into_.exact = was_exact;
+    return made;
+  }
+
   /// Runs `body(inside)` as a region of its own.
   template <class Body>
   auto region(std::string_view name, const Body& body) {
@@ -117,11 +128,12 @@ class scope {
       into_.open_region(name, count, true);
       const region_id here = into_.current_region();
       const auto axis_ids = ids(axes<Axis...>{});
-      carry flow{x.id, into_.add_carried(into_.made.regions[here].name + ".in", axis_ids, here)};
+      const dtype type = into_.made.values[x.id].type;
+      carry flow{x.id, into_.add_carried(into_.made.regions[here].name + ".in", axis_ids, here, type)};
       into_.made.regions[here].forward = flow;
       inner inside(into_, sizes_, visitor_);
-      flow.body_out = body(inside, tensor<Axis...>{flow.body_in}).id;
-      flow.outer_out = into_.add_carried(into_.made.regions[here].name + ".out", axis_ids, here);
+      flow.body_out = into_.as_type(body(inside, tensor<Axis...>{flow.body_in}).id, type);
+      flow.outer_out = into_.add_carried(into_.made.regions[here].name + ".out", axis_ids, here, type);
       into_.made.regions[here].forward = flow;
       into_.close_region();
       return {flow.outer_out};

@@ -8,11 +8,14 @@
 #include <meshloom/model/loss.hpp>
 #include <meshloom/model/optimizer.hpp>
 #include <meshloom/model/pin.hpp>
+#include <meshloom/op/convert.hpp>
 
 namespace meshloom {
 
-/// `Input` and `Target` say what a sample is; `MicroBatched` is the axis that micro-batches cut; `Precision` is the
-/// element type of parameters, activations and gradients.
+/// `Input` and `Target` say what a sample is; `MicroBatched` is the axis that micro-batches cut. `Precision` is the
+/// element type of parameters, activations and gradients: float, double, or (mixed precision) bf16 or f16, in which
+/// products are computed and what follows from them is kept; sums, statistics, losses and updates are then float, and
+/// updates change a master copy of each parameter (Micikevicius et al. 2018).
 template <class Model, class Loss, class Optimizer, class Sizes, class Input = integers<axis::batch, axis::seq>,
           class Target = integers<axis::batch, axis::seq>, class MicroBatched = axes<axis::batch>,
           class Precision = float>
@@ -65,7 +68,27 @@ tensor<> mean_loss(Scope& within, const Loss& loss, const Output& output, const 
     return {};
 }
 
+/// What leaves a program is in the precision.
+inline value_id in_precision(graph_builder& into, value_id output) {
+  const region_id home = into.made.values[output].region;
+  if (into.made.regions[home].repeated)
+    into.open_region("output", 1, false);
+  else
+    into.resume(phase::forward, home, "output.");
+  return into.as_type(output, into.made.precision);
+}
+
+template <class Sequence>
+struct conversions;
+template <int... Rank>
+struct conversions<std::integer_sequence<int, Rank...>> {
+  using type = operators<op::narrow<Rank>..., op::widen<Rank>..., op::store_rounded<Rank>...>;
+};
+
 }  // namespace detail
+
+/// The operators between a compute type of fewer bits and the precision, for tensors of every rank.
+using conversion_operators = detail::conversions<std::make_integer_sequence<int, max_rank + 1>>::type;
 
 /// What a model is traced for.
 enum class purpose : std::uint8_t { training, evaluation, inference };
@@ -77,14 +100,15 @@ graph_builder trace_forward(const Training& task, purpose why, Visitor& visitor)
   using precision = decltype(task.precision);
   graph_builder into;
   into.trains = why == purpose::training;
-  into.made.precision = dtype_of<precision>;
+  into.made.precision = dtype_of<computed<precision>>;
+  into.made.compute = dtype_of<precision>;
   into.made.micro_batched = detail::micro_axis(into, task.sizes, task.micro_batched);
   auto input = task.input;
   input.id = detail::add_input(into, task.sizes, "input", input);
   scope<std::remove_cvref_t<decltype(task.sizes)>, Visitor, true> top(into, task.sizes, visitor);
   const auto output = call_layer(top, task.model, input);
   if (why == purpose::inference) {
-    into.made.results = {output.id};
+    into.made.results = {detail::in_precision(into, output.id)};
   } else {
     auto target = task.target;
     target.id = detail::add_input(into, task.sizes, "target", target);
@@ -105,6 +129,7 @@ void for_each_operator(const Training& task, Visitor& visitor) {
   visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
   if constexpr (requires { task.optimizer.clip; }) visit(clipping_operators{});
   visit(training_operators{});
+  if constexpr (half_type<std::remove_cvref_t<decltype(task.precision)>>) visit(conversion_operators{});
 }
 
 /// The graph of one training step: forward, backward and update.

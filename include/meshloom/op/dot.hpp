@@ -18,6 +18,7 @@ struct dot {
   }();
   static constexpr double flops_per_point = 2;
   static constexpr bool products = true;
+  static constexpr rounding rounded{.operands = 3, .results = 1, .always = true, .wide = true};
   static constexpr bool accumulates = true;
 
   using gradient = operators<dot<Result, Right, Left>, dot<Left, Result, Right>>;

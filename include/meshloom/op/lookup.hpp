@@ -17,6 +17,7 @@ struct lookup_gradient {
                                         .is(role::contracted, lists::list::list)
                                         .linear_in(2)
                                         .made;
+  static constexpr rounding rounded{.operands = 2};
   static constexpr bool accumulates = true;
   using gradient = operators<>;
 };
@@ -31,6 +32,7 @@ struct lookup {
                                         .is(role::contracted, lists::row::list)
                                         .linear_in(2)
                                         .made;
+  static constexpr rounding rounded{.operands = 2, .results = 1, .always = true};
   using gradient = operators<lookup_gradient<Rank>>;
 
   static void differentiate(differentiation& d) {

@@ -25,6 +25,7 @@ struct pointwise_gradient {
   }();
   static constexpr std::uint64_t variant = number_of<Expression>;
   static constexpr double flops_per_point = cost_of<Expression>;
+  static constexpr rounding rounded{.operands = (1u << sizeof...(Operand)) - 1, .results = 1};
   using gradient = operators<>;
 };
 
@@ -33,6 +34,7 @@ struct pointwise {
   static constexpr auto signature = pointwise_gradient<Expression, Result, Operand...>::signature;
   static constexpr std::uint64_t variant = number_of<Expression>;
   static constexpr double flops_per_point = cost_of<Expression>;
+  static constexpr rounding rounded{.operands = (1u << sizeof...(Operand)) - 1, .results = 1};
 
  private:
   static constexpr int slope_operand = sizeof...(Operand);  // the incoming gradient comes after the operands

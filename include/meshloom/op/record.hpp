@@ -29,13 +29,29 @@ class differentiation;
 /// backward of one copy share them.
 inline constexpr int copy_bits = 20;
 
+/// Which operands and results (bit masks) an operator may read and make in the compute type of a training, where that
+/// has fewer bits than its precision; all others are in its precision, and so are statistics. One node has all of them
+/// in one of the two types.
+struct rounding {
+  std::uint8_t operands = 0;
+  std::uint8_t results = 0;
+  bool always = false;  ///< in the compute type whatever its operands come in: a product. Else as one of them does
+  bool wide = false;    ///< the kernel may also make its results in the precision, sums that nobody has rounded
+
+  constexpr bool operand(std::size_t which) const { return (operands >> which & 1) != 0; }
+  constexpr bool result(std::size_t which) const { return (results >> which & 1) != 0; }
+  constexpr bool any() const { return operands != 0 || results != 0; }
+};
+
 struct record {
   signature op;
   choice_table choices;
   std::uint64_t variant = 0;   ///< tells apart operators whose signatures agree, like pointwise ones of two expressions
   double flops_per_point = 1;  ///< floating-point operations per point of its index space, see `points_along`
   bool products = false;       ///< what it computes are products of matrices
+  rounding rounded = {};
   bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
+  std::uint8_t updated = 0;    ///< operands (bit mask) that it reads as another update has left them
   bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};
   void (*differentiate)(differentiation&) = nullptr;  ///< adds the gradients of the operands; null if it has none
@@ -86,7 +102,9 @@ consteval record make_record() {
   if constexpr (requires { Operator::variant; }) made.variant = Operator::variant;
   if constexpr (requires { Operator::flops_per_point; }) made.flops_per_point = Operator::flops_per_point;
   if constexpr (requires { Operator::products; }) made.products = Operator::products;
+  if constexpr (requires { Operator::rounded; }) made.rounded = Operator::rounded;
   if constexpr (requires { Operator::accumulates; }) made.accumulates = Operator::accumulates;
+  if constexpr (requires { Operator::updated; }) made.updated = Operator::updated;
   if constexpr (requires { Operator::replaces; }) {
     made.in_place = true;
     made.replaces = Operator::replaces;

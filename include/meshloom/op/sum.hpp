@@ -16,6 +16,7 @@ template <class Operand, class Result>
 struct broadcast {
   static constexpr auto signature =
       describe("broadcast").operands<Operand>().template results<Result>().linear_in(1).made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<sum<Result, Operand>>;
   static void differentiate(differentiation& d) {
     if (d.wanted(0)) d.contribute(0, d.emit(record_of<sum<Result, Operand>>, {d.gradient(0)}, d.attributes(), {})[0]);
@@ -32,6 +33,7 @@ struct sum {
     }
     return made;
   }();
+  static constexpr rounding rounded{.operands = 1};
   static constexpr bool accumulates = true;
   using gradient = operators<broadcast<Result, Operand>>;
   static void differentiate(differentiation& d) {

@@ -5,6 +5,7 @@
 #include <meshloom/program/place.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <map>
 
 namespace meshloom {
@@ -115,12 +116,26 @@ class operator_referee {
       }
       extent = what.global[axis];
     }
-    const bool integers = is_result(k) && (op_.integer_results >> (k - at_.operands.size()) & 1) != 0;
-    if (integers && what.type != dtype::i32)
-      return sentence(name_of_tensor(k), " is of type ", name_of(what.type), " and has to be of integers");
-    if (what.type == whole_.precision || integers || (!is_result(k) && what.type == dtype::i32)) return {};
-    return sentence(name_of_tensor(k), " is of type ", name_of(what.type), " in a program of ",
-                    name_of(whole_.precision));
+    return check_type(k, what.type);
+  }
+
+  /// What an operator may round has one type in the whole instruction, in which only whole sums may be left unrounded.
+  std::string check_type(std::size_t k, dtype is) {
+    const rounding& may = at_.op->rounded;
+    const std::size_t which = is_result(k) ? k - at_.operands.size() : k;
+    if (is_result(k) && (op_.integer_results >> which & 1) != 0) {
+      if (is == dtype::i32) return {};
+      return sentence(name_of_tensor(k), " is of type ", name_of(is), " and has to be of integers");
+    }
+    if (!is_result(k) && is == dtype::i32) return {};
+    if (!(is_result(k) ? may.result(which) : may.operand(which)) || (is != whole_.precision && is != whole_.compute)) {
+      if (is == whole_.precision) return {};
+      return sentence(name_of_tensor(k), " is of type ", name_of(is), " in a program of ", name_of(whole_.precision));
+    }
+    if (!rounded_) rounded_ = is;
+    if (is == *rounded_ || (is_result(k) && may.wide && is == whole_.precision)) return {};
+    return sentence(name_of_tensor(k), " is of type ", name_of(is), " where the operator computes in ",
+                    name_of(*rounded_));
   }
 
   /// Tensors that share an index are cut by the same mesh axes in the same order: else their shards do not fit.
@@ -195,6 +210,7 @@ class operator_referee {
   const signature& op_;
   std::array<std::int64_t, max_indices> extents_{};
   std::array<int, max_indices> cuts_{};
+  std::optional<dtype> rounded_;  ///< the type of what it may round, once seen
   std::array<const choice*, max_mesh_rank> rows_{};
 };
 

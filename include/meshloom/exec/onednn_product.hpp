@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of bf16 matrices by oneDNN, summed as float: on the tiles (AMX) or dot products (AVX512-BF16) of a processor
+// that has them. Law: on the calling thread alone; a shape is compiled when it is first seen, and then asks the heap for
+// nothing but what oneDNN itself does.
+#pragma once
+
+#include <meshloom/base/error.hpp>
+#include <meshloom/exec/blas_matrix.hpp>
+#include <meshloom/tensor/dtype.hpp>
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include <cstddef>
+#include <initializer_list>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#if __has_include(<omp.h>)
+#include <omp.h>
+#else  // not every compiler has the header of the OpenMP library that oneDNN is linked with
+extern "C" int omp_get_max_threads();
+extern "C" void omp_set_num_threads(int);
+#endif
+
+namespace meshloom::detail {
+
+/// For its lifetime OpenMP, and so oneDNN, gives the calling thread no others: ranks are our threads, and a pool under
+/// each of them is slower than none. What holds for other threads, or held for this one before, stays.
+class one_openmp_thread {
+ public:
+  one_openmp_thread() : previous_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~one_openmp_thread() { omp_set_num_threads(previous_); }
+  one_openmp_thread(const one_openmp_thread&) = delete;
+  one_openmp_thread& operator=(const one_openmp_thread&) = delete;
+
+ private:
+  int previous_;
+};
+
+/// Where the primitives of one rank run, and the memory that they work in.
+class onednn_stream {
+ public:
+  struct alignas(64) line {
+    std::byte bytes[64];
+  };
+  using room = std::vector<line>;
+
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  room scratch = room(1);
+
+  static void reserve(room& in, const dnnl::memory::desc& needed) {
+    const std::size_t lines = needed.get_size() / sizeof(line) + 1;
+    if (in.size() < lines) in.resize(lines);
+  }
+
+  dnnl::memory empty(const dnnl::memory::desc& shape) const { return {shape, engine, nullptr}; }
+
+  /// By the C interface: the other one takes a map from the heap. `what` is named in the error.
+  void execute(const char* what, const dnnl::primitive& primitive, std::initializer_list<dnnl_exec_arg_t> with) {
+    const auto status =
+        dnnl_primitive_execute(primitive.get(), stream_.get(), static_cast<int>(with.size()), with.begin());
+    if (status != dnnl_success)
+      throw error(std::string("onednn: ") + what + " fails with status " + std::to_string(status));
+    stream_.wait();
+  }
+
+  /// What every primitive is made with: it works in memory that we give it.
+  static dnnl::primitive_attr attributes(bool adds) {
+    dnnl::primitive_attr made;
+    made.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (!adds) return made;
+    dnnl::post_ops sum;
+    sum.append_sum(1);
+    made.set_post_ops(sum);
+    return made;
+  }
+
+ private:
+  dnnl::stream stream_{engine};
+};
+
+/// The products that oneDNN has compiled for one rank, one per shape.
+class onednn_products {
+ public:
+  template <class Result>
+  void run(const blas_product<bf16, Result>& product, onednn_stream& on) {
+    const one_openmp_thread alone;
+    prepared& ready = find(product, std::is_same_v<Result, bf16>, on);
+    // oneDNN takes operands as memory that it might write.
+    ready.left.set_data_handle(const_cast<bf16*>(product.a));
+    ready.right.set_data_handle(const_cast<bf16*>(product.b));
+    ready.result.set_data_handle(product.c);
+    ready.scratch.set_data_handle(on.scratch.data());
+    on.execute("a product", ready.multiply,
+               {{DNNL_ARG_SRC, ready.left.get()},
+                {DNNL_ARG_WEIGHTS, ready.right.get()},
+                {DNNL_ARG_DST, ready.result.get()},
+                {DNNL_ARG_SCRATCHPAD, ready.scratch.get()}});
+  }
+
+ private:
+  using memory = dnnl::memory;
+  /// m, n, k, how the operands lie, how far apart the result's rows, whether it adds, whether it rounds.
+  using shape = std::tuple<int, int, int, bool, int, bool, int, int, bool, bool>;
+
+  struct prepared {
+    shape of;
+    dnnl::primitive multiply;
+    memory left, right, result, scratch;
+  };
+
+  template <class Result>
+  prepared& find(const blas_product<bf16, Result>& product, bool rounds, onednn_stream& on) {
+    const shape wanted{product.m,
+                       product.n,
+                       product.k,
+                       product.left.transposed,
+                       product.left.leading,
+                       product.right.transposed,
+                       product.right.leading,
+                       product.leading,
+                       product.accumulate,
+                       rounds};
+    for (prepared& each : prepared_) {
+      if (each.of == wanted) return each;
+    }
+    try {
+      prepared_.push_back(prepare(wanted, on));
+    } catch (const dnnl::error& why) {
+      throw error(std::string("onednn: a product of bf16 cannot be made: ") + why.what());
+    }
+    return prepared_.back();
+  }
+
+  static memory::desc matrix(int rows, int columns, memory::data_type type, bool transposed, int leading) {
+    const memory::dims strides = transposed ? memory::dims{1, leading} : memory::dims{leading, 1};
+    return {{rows, columns}, type, strides};
+  }
+
+  static prepared prepare(const shape& of, onednn_stream& on) {
+    const auto& [m, n, k, left_transposed, left, right_transposed, right, leading, adds, rounds] = of;
+    constexpr auto half = memory::data_type::bf16;
+    const memory::desc a = matrix(m, k, half, left_transposed, left), b = matrix(k, n, half, right_transposed, right);
+    const memory::desc c = matrix(m, n, rounds ? half : memory::data_type::f32, false, leading);
+    const auto attributes = onednn_stream::attributes(adds);
+#if DNNL_VERSION_MAJOR >= 3
+    const dnnl::matmul::primitive_desc what(on.engine, a, b, c, attributes);
+#else
+    const dnnl::matmul::primitive_desc what({a, b, c}, attributes, on.engine);
+#endif
+    onednn_stream::reserve(on.scratch, what.scratchpad_desc());
+    return {of, dnnl::matmul(what), on.empty(a), on.empty(b), on.empty(c), on.empty(what.scratchpad_desc())};
+  }
+
+  std::vector<prepared> prepared_;
+};
+
+}  // namespace meshloom::detail
