@@ -37,22 +37,24 @@ struct trial {
   std::int64_t more = 0;  ///< elements that a shard has on both sides of its windows
 };
 
+/// Element `at` of a dense view.
+inline double element(const view& of, std::int64_t at) {
+  if (of.type == dtype::i32) return of.as<std::int32_t>()[at];
+  return with_floating(of.type, [&]<class Element>(Element) { return static_cast<double>(of.as<Element>()[at]); });
+}
+
 /// A shard with its memory; 8 bytes per element serve every type.
 struct tensor {
   std::vector<double> memory;
   view seen;
 
-  double get(std::int64_t at) const {
-    if (seen.type == dtype::i32) return seen.as<std::int32_t>()[at];
-    return seen.type == dtype::f64 ? seen.as<double>()[at] : static_cast<double>(seen.as<float>()[at]);
-  }
+  double get(std::int64_t at) const { return element(seen, at); }
   void set(std::int64_t at, double value) {
     if (seen.type == dtype::i32)
       seen.as<std::int32_t>()[at] = static_cast<std::int32_t>(value);
-    else if (seen.type == dtype::f64)
-      seen.as<double>()[at] = value;
     else
-      seen.as<float>()[at] = static_cast<float>(value);
+      with_floating(seen.type,
+                    [&]<class Element>(Element) { seen.as<Element>()[at] = static_cast<computed<Element>>(value); });
   }
 
   tensor() = default;
@@ -126,19 +128,28 @@ struct case_of_call {
   }
 
   /// The element of result k after the call.
-  double result(std::size_t k, std::int64_t at) const {
-    const view& made = with.result[k];
-    if (made.type == dtype::i32) return made.as<std::int32_t>()[at];
-    return made.type == dtype::f64 ? made.as<double>()[at] : static_cast<double>(made.as<float>()[at]);
-  }
+  double result(std::size_t k, std::int64_t at) const { return element(with.result[k], at); }
 };
 
 template <class Operator, class Element>
 struct checker {
   static constexpr const signature& op = Operator::signature;
-  static constexpr dtype type = dtype_of<Element>;
-  static constexpr double tolerance = type == dtype::f64 ? 1e-11 : 1e-4;
+  static constexpr dtype type = dtype_of<computed<Element>>;
+  static constexpr rounding rounded = record_of<Operator>.rounded;
+  static constexpr double tolerance = type == dtype::f64              ? 1e-11
+                                      : std::is_same_v<Element, bf16> ? 1e-2
+                                      : std::is_same_v<Element, f16>  ? 2e-3
+                                                                      : 1e-4;
   trial how;
+
+  /// Numbers of 16 bits where the operator may round, and what they are computed with elsewhere.
+  static constexpr dtype type_of_operand(int k) {
+    return rounded.operand(static_cast<std::size_t>(k)) ? dtype_of<Element> : type;
+  }
+  static constexpr dtype type_of_result(int k) {
+    if ((op.integer_results >> k & 1) != 0) return dtype::i32;
+    return rounded.result(static_cast<std::size_t>(k)) ? dtype_of<Element> : type;
+  }
 
   static std::span<const std::int8_t> replaces() {
     if constexpr (requires { Operator::replaces; })
@@ -147,9 +158,10 @@ struct checker {
       return {};
   }
 
-  static bool close(double value, double expected) {
+  /// `size`: of what was added up, each part rounded.
+  static bool close(double value, double expected, double size = 0) {
     if (std::isinf(expected)) return value == expected;
-    return std::abs(value - expected) <= tolerance * (1 + std::abs(expected));
+    return std::abs(value - expected) <= tolerance * (1 + std::max(std::abs(expected), size));
   }
 
   /// A slot for element `at` of the integers: the elements along `apart` take different ones, or none.
@@ -166,8 +178,8 @@ struct checker {
     case_of_call made;
     std::normal_distribution<double> normal;
     for (int k = 0; k < op.operand_count; ++k) {
-      made.operands.push_back(
-          make_tensor(op.operands[static_cast<std::size_t>(k)], how, k == how.integers ? dtype::i32 : type));
+      made.operands.push_back(make_tensor(op.operands[static_cast<std::size_t>(k)], how,
+                                          k == how.integers ? dtype::i32 : type_of_operand(k)));
       tensor& values = made.operands.back();
       for (std::int64_t at = 0; at < values.seen.count(); ++at) {
         const double value = normal(dice);
@@ -179,8 +191,7 @@ struct checker {
       }
     }
     for (int k = 0; k < op.result_count; ++k) {
-      const bool integers = op.integer_results >> k & 1;
-      made.results.push_back(make_tensor(op.results[static_cast<std::size_t>(k)], how, integers ? dtype::i32 : type));
+      made.results.push_back(make_tensor(op.results[static_cast<std::size_t>(k)], how, type_of_result(k)));
       for (std::int64_t at = 0; at < made.results.back().seen.count(); ++at) made.results.back().set(at, normal(dice));
     }
     made.connect(how, replaces());
@@ -252,17 +263,18 @@ struct checker {
   static bool same_results(const std::vector<case_of_call>& shards, int split, const case_of_call& expected) {
     const bool statistic = op.roles[static_cast<std::size_t>(split)] == role::statistic;
     for (std::size_t k = 0; k < expected.results.size(); ++k) {
-      std::vector<double> sum(static_cast<std::size_t>(expected.results[k].seen.count()));
+      std::vector<double> sum(static_cast<std::size_t>(expected.results[k].seen.count())), size(sum.size());
       const bool added = op.results[k].find(split) < 0 && !statistic;
       bool same = true;
       for (const case_of_call& shard : shards) {
         match(shard.with.result[k], [&](std::int64_t at, std::int64_t whole) {
           sum[static_cast<std::size_t>(whole)] += shard.result(k, at);
+          size[static_cast<std::size_t>(whole)] += half_type<Element> ? std::abs(shard.result(k, at)) : 0;
           same = same && (added || close(shard.result(k, at), expected.result(k, whole)));
         });
       }
       for (std::size_t at = 0; added && at < sum.size(); ++at) {
-        same = same && close(sum[at], expected.result(k, static_cast<std::int64_t>(at)));
+        same = same && close(sum[at], expected.result(k, static_cast<std::int64_t>(at)), size[at]);
       }
       if (!same) return false;
     }

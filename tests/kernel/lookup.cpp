@@ -38,6 +38,8 @@ TEST_CASE("lookups equal the reference, also where the table is split") {
   check_lookup<1, float>();
   check_lookup<1, double>();
   check_lookup<2, float>();
+  check_lookup<2, meshloom::bf16>();
+  check_lookup<1, meshloom::f16>();
   check_lookup<3, double>();
 }
 

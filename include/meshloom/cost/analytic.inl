@@ -107,7 +107,8 @@ inline std::int64_t largest_rows(const size_table& sizes, const node& at, const 
 MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh,
                                   const strategy& how, const device& on, const mesh_links& links) {
   const node& at = whole.nodes[id];
-  const double computing = detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / detail::rate_of(whole, at, on);
+  const double computing =
+      detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / detail::rate_of(whole, at, on);
   const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
   const int around = rotating_axis(at.op->choices, mesh, how);
   const std::int32_t rounds = around < 0 ? 1 : mesh.size[static_cast<std::size_t>(around)];

@@ -113,11 +113,16 @@ void apply_overlap(const view& from, const view& to, Row row) {
   if (count(shared) == 0) return;
   const joint_walk walk = walk_over(shared, from, to);
   switch (to.type) {
-    case dtype::f32: return apply_rows<float>(walk, from, to, row);
-    case dtype::f64: return apply_rows<double>(walk, from, to, row);
-    case dtype::i32: return apply_rows<std::int32_t>(walk, from, to, row);
-    case dtype::bf16: return apply_rows<bf16>(walk, from, to, row);
-    case dtype::f16: return apply_rows<f16>(walk, from, to, row);
+    case dtype::f32:
+      return apply_rows<float>(walk, from, to, row);
+    case dtype::f64:
+      return apply_rows<double>(walk, from, to, row);
+    case dtype::i32:
+      return apply_rows<std::int32_t>(walk, from, to, row);
+    case dtype::bf16:
+      return apply_rows<bf16>(walk, from, to, row);
+    case dtype::f16:
+      return apply_rows<f16>(walk, from, to, row);
   }
 }
 

@@ -179,9 +179,11 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
     for (const instruction& each : stage_.bodies[which]) {
       prepared next{.what = &each, .kernel = nullptr, .with = {}, .places = {}};
       if (each.kind == instruction::compute) {
-        const auto known = std::find_if(kernels.begin(), kernels.end(),
-                                        [&, type = detail::compute_type_of(whole_, stage_, each)](
-                                            const kernel_entry& entry) { return entry.op == each.op && entry.type == type; });
+        const auto known =
+            std::find_if(kernels.begin(), kernels.end(),
+                         [&, type = detail::compute_type_of(whole_, stage_, each)](const kernel_entry& entry) {
+                           return entry.op == each.op && entry.type == type;
+                         });
         if (known == kernels.end())
           throw error("start: the operator " + std::string(each.op->op.name) + " at " + each.name +
                       " has no kernel in this binary; start the run with the training that was traced");

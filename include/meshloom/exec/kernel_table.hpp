@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table record → kernel of the host: exactly the operators a training can execute, for its precision and, where they
-// may be computed in it, for its compute type.
-// Law: a node whose record and type are not in the table is an error before step 0, never a fallback.
+// The table record → kernel of the host: exactly the operators a training can execute, for its precision and, where
+// they may be computed in it, for its compute type. Law: a node whose record and type are not in the table is an error
+// before step 0, never a fallback.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>

@@ -3,7 +3,8 @@
 // This header and exec/onednn_product.hpp alone include oneDNN's, of version 2 or 3. What it does not do (double
 // precision, f16, layouts that BLAS cannot express) another arithmetic does: `onednn_with<cblas>`; our own in `onednn`.
 // Law: it computes on the calling thread alone. Once it has seen the shapes of a step it asks the heap for nothing;
-// oneDNN itself still does, in every call: in version 2.6 for 72 KiB in a product, for less than 1 KiB in a convolution.
+// oneDNN itself still does, in every call: in version 2.6 for 72 KiB in a product, for less than 1 KiB in a
+// convolution.
 #pragma once
 
 #include <meshloom/base/error.hpp>

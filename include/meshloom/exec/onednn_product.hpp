@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products of bf16 matrices by oneDNN, summed as float: on the tiles (AMX) or dot products (AVX512-BF16) of a processor
-// that has them. Law: on the calling thread alone; a shape is compiled when it is first seen, and then asks the heap for
-// nothing but what oneDNN itself does.
+// that has them. Law: on the calling thread alone; a shape is compiled when it is first seen, and then asks the heap
+// for nothing but what oneDNN itself does.
 #pragma once
 
 #include <meshloom/base/error.hpp>

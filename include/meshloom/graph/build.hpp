@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds a graph node by node. `trace` and `differentiate` use it; nothing else makes nodes. Where a training computes
-// in fewer bits than its precision, every node gets its operands in the type that its operator may read, converted where
-// they come in the other one; a parameter is kept in the type in which it is first read.
-// Law: equal operators on equal operands in one region are one node.
+// in fewer bits than its precision, every node gets its operands in the type that its operator may read, converted
+// where they come in the other one; a parameter is kept in the type in which it is first read. Law: equal operators on
+// equal operands in one region are one node.
 #pragma once
 
 #include <meshloom/base/error.hpp>
@@ -19,7 +19,7 @@ class graph_builder {
  public:
   graph made;
   bool trains = false;  ///< the model is traced as it trains: with dropout, statistics of the batch, losses of layers
-  bool exact = false;        ///< what is emitted stays in the precision, products as well
+  bool exact = false;   ///< what is emitted stays in the precision, products as well
   std::int32_t streams = 0;  ///< of random numbers, handed out so far
 
   /// The id of an axis, entering it into the size table at first sight.

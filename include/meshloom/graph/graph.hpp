@@ -104,8 +104,8 @@ struct total {
 struct graph {
   size_table sizes;                       ///< of the whole batch
   axis_id micro_batched = axis_id::none;  ///< the axis that micro-batches cut
-  dtype precision = dtype::f32;  ///< of parameters' updates, statistics, losses, and of what is not rounded
-  dtype compute = dtype::f32;    ///< of the operands of products and what follows from them, see `rounding`
+  dtype precision = dtype::f32;           ///< of parameters' updates, statistics, losses, and of what is not rounded
+  dtype compute = dtype::f32;             ///< of the operands of products and what follows from them, see `rounding`
   table<value_id, value> values;
   table<node_id, node> nodes;
   table<region_id, region> regions;
@@ -130,8 +130,9 @@ std::optional<std::size_t> updated_by(const graph& whole, const node& at);
 /// One sentence per fault. Where there is none, whoever reads the graph can rely on this: axes, operators, regions and
 /// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
 /// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients and
-/// states have the shape of their parameter; element types are those that `rounding` allows; results and the parts of a total are made; the schedule of the rate is
-/// sound; names of regions, nodes and parameters are unique. Shares no code with `trace`.
+/// states have the shape of their parameter; element types are those that `rounding` allows; results and the parts of a
+/// total are made; the schedule of the rate is sound; names of regions, nodes and parameters are unique. Shares no code
+/// with `trace`.
 std::vector<std::string> check(const graph& whole);
 
 /// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators, what they

@@ -11,8 +11,8 @@
 
 namespace meshloom {
 
-/// c ← a·b, or c ← c + a·b if `accumulate`; a is m × k, b is k × n, c is m × n, each with strides of rows and columns. Of
-/// numbers of 16 bits sums are float, and c is either: rounded once, or not at all.
+/// c ← a·b, or c ← c + a·b if `accumulate`; a is m × k, b is k × n, c is m × n, each with strides of rows and columns.
+/// Of numbers of 16 bits sums are float, and c is either: rounded once, or not at all.
 template <class Arithmetic, class Element>
 concept arithmetic = requires(Arithmetic& how, std::int64_t n, const Element* in, bool accumulate, Element* out,
                               computed<Element>* sums) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plain arithmetic: our own blocked, packed and register-tiled matrix product. It needs nothing installed, and is
-// the oracle of the vendors' ones. Law: any strides, also 0; sizes may be 0; no heap traffic after construction; numbers
-// of 16 bits are summed as float, and rounded once.
-// Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008).
+// the oracle of the vendors' ones. Law: any strides, also 0; sizes may be 0; no heap traffic after construction;
+// numbers of 16 bits are summed as float, and rounded once. Source: Goto and van de Geijn, Anatomy of High-Performance
+// Matrix Multiplication (2008).
 #pragma once
 
 #include <meshloom/tensor/dtype.hpp>
@@ -80,7 +80,7 @@ class plain {
           const std::int64_t tall = least(block_rows, m - i);
           pack<tile_rows>(tall, deep, a + i * row_a + depth * column_a, row_a, column_a, packed_left<Number>());
           multiply_block<Number>(tall, wide, deep, accumulate || depth > 0, c + i * row_c + j * column_c, row_c,
-                                  column_c);
+                                 column_c);
         }
       }
     }

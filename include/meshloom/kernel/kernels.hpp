@@ -2,12 +2,12 @@
 // All kernels, in reading order.
 #pragma once
 
-#include <meshloom/kernel/attention.hpp>      // and its gradient, block by block
-#include <meshloom/kernel/batch_norm.hpp>     // and its gradients
-#include <meshloom/kernel/call.hpp>           // what a kernel is told
-#include <meshloom/kernel/clip.hpp>           // by the global norm
-#include <meshloom/kernel/collapse.hpp>       // fewer and longer loops
-#include <meshloom/kernel/contraction.hpp>    // dot as matrix products
+#include <meshloom/kernel/attention.hpp>    // and its gradient, block by block
+#include <meshloom/kernel/batch_norm.hpp>   // and its gradients
+#include <meshloom/kernel/call.hpp>         // what a kernel is told
+#include <meshloom/kernel/clip.hpp>         // by the global norm
+#include <meshloom/kernel/collapse.hpp>     // fewer and longer loops
+#include <meshloom/kernel/contraction.hpp>  // dot as matrix products
 #include <meshloom/kernel/convert.hpp>
 #include <meshloom/kernel/convolution.hpp>    // and its gradients, by columns of the image
 #include <meshloom/kernel/cross_entropy.hpp>  // and its gradient

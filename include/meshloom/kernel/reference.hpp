@@ -40,12 +40,10 @@ struct space {
     const std::int64_t offset = place(shard, axes(op.results, which), at);
     if (shard.type == dtype::i32)
       shard.as<std::int32_t>()[offset] = static_cast<std::int32_t>(value);
-    else if (shard.type == dtype::f64)
-      shard.as<double>()[offset] = before + value;
-    else if (shard.type == dtype::i32)
-      shard.as<std::int32_t>()[offset] = static_cast<std::int32_t>(value);
     else
-      shard.as<float>()[offset] = static_cast<float>(before + value);
+      with_floating(shard.type, [&]<class Element>(Element) {
+        shard.as<Element>()[offset] = static_cast<computed<Element>>(before + value);
+      });
   }
 
   /// The length of an index, from any view that has it.
@@ -106,8 +104,8 @@ struct space {
   static double read(const view& shard, const index_list& list, const point& at) {
     const std::int64_t offset = place(shard, list, at);
     if (shard.type == dtype::i32) return shard.as<const std::int32_t>()[offset];
-    return shard.type == dtype::f64 ? shard.as<const double>()[offset]
-                                    : static_cast<double>(shard.as<const float>()[offset]);
+    return with_floating(
+        shard.type, [&]<class Element>(Element) { return static_cast<double>(shard.as<const Element>()[offset]); });
   }
 };
 

@@ -5,6 +5,7 @@
 #include <meshloom/kernel/reference.hpp>
 #include <meshloom/kernel/reference_attention.hpp>
 #include <meshloom/kernel/reference_batch_norm.hpp>
+#include <meshloom/kernel/reference_convert.hpp>
 #include <meshloom/kernel/reference_convolution.hpp>
 #include <meshloom/kernel/reference_pooling.hpp>
 #include <meshloom/kernel/reference_routing.hpp>

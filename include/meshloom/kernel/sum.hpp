@@ -94,10 +94,10 @@ struct sum_kernel {
     number sum = 0;
     for (std::int64_t at = 0; at < rows; ++at) {
       const Element* const row = block + offset(x, y.rank, last, at);
-      sum += step == 1
-                 ? team.template reduce<number>(x.extent[last], 0, addition{}, [=](std::int64_t i) { return number(row[i]); })
-                 : team.template reduce<number>(x.extent[last], 0, addition{},
-                                                 [=](std::int64_t i) { return number(row[i * step]); });
+      sum += step == 1 ? team.template reduce<number>(x.extent[last], 0, addition{},
+                                                      [=](std::int64_t i) { return number(row[i]); })
+                       : team.template reduce<number>(x.extent[last], 0, addition{},
+                                                      [=](std::int64_t i) { return number(row[i * step]); });
     }
     if (!team.leader()) return;
     number* const to = y.as<number>() + offset(y, 0, y.rank, which);

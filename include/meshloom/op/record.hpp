@@ -50,9 +50,9 @@ struct record {
   double flops_per_point = 1;  ///< floating-point operations per point of its index space, see `points_along`
   bool products = false;       ///< what it computes are products of matrices
   rounding rounded = {};
-  bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
-  std::uint8_t updated = 0;    ///< operands (bit mask) that it reads as another update has left them
-  bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
+  bool accumulates = false;  ///< its kernel can add to the results instead of overwriting them
+  std::uint8_t updated = 0;  ///< operands (bit mask) that it reads as another update has left them
+  bool in_place = false;     ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};
   void (*differentiate)(differentiation&) = nullptr;  ///< adds the gradients of the operands; null if it has none
 };

@@ -5,8 +5,8 @@
 #include <meshloom/program/place.hpp>
 
 #include <algorithm>
-#include <optional>
 #include <map>
+#include <optional>
 
 namespace meshloom {
 namespace detail {

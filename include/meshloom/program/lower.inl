@@ -17,8 +17,11 @@ inline port port_of(const graph& whole, value_id id) {
 
 /// Everything but the stages and their schedules.
 inline program frame_of(const graph& whole, const plan& made, const std::vector<crossing>& crossings) {
-  program out{
-      .ranks = made.ranks, .micro_batches = made.micro_batches, .precision = whole.precision, .compute = whole.compute, .rate = whole.rate};
+  program out{.ranks = made.ranks,
+              .micro_batches = made.micro_batches,
+              .precision = whole.precision,
+              .compute = whole.compute,
+              .rate = whole.rate};
   for (const value_id id : whole.inputs) out.inputs.push_back(port_of(whole, id));
   for (const instance& each : results_of(whole)) out.results.push_back(port_of(whole, each.value));
   for (const auto& each : crossings) {

@@ -66,8 +66,9 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id 
 }
 
 MESHLOOM_INLINE void stage_lowering::place_parameters() {
-  for_each_parameter(
-      [&](std::size_t p, std::int32_t copy) { place(p, whole_.parameters[p].value, copy, plan_.parameters[p].stored); });
+  for_each_parameter([&](std::size_t p, std::int32_t copy) {
+    place(p, whole_.parameters[p].value, copy, plan_.parameters[p].stored);
+  });
   for_each_parameter([&](std::size_t p, std::int32_t copy) {
     for (const value_id state : whole_.parameters[p].states) place(p, state, copy, plan_.parameters[p].state);
   });

@@ -108,7 +108,7 @@ struct program {
   std::int32_t micro_batches = 1;
   dtype precision = dtype::f32;
   dtype compute = dtype::f32;  ///< of what operators may round
-  rate_schedule rate = {};  ///< of all updates
+  rate_schedule rate = {};     ///< of all updates
   std::vector<port> inputs = {};
   std::vector<port> results = {};
   port squares = {};  ///< the total of the squares of all gradients, if they are clipped; as stage 0 has it

@@ -33,13 +33,14 @@ concept half_type = std::same_as<Element, bf16> || std::same_as<Element, f16>;
 /// What the elements of a tensor may be.
 template <class Element>
 concept element_type = std::same_as<Element, float> || std::same_as<Element, double> ||
-                       std::same_as<Element, std::int32_t> || half_type<Element>;
+    std::same_as<Element, std::int32_t> || half_type<Element>;
 
 template <class Element>
 inline constexpr dtype dtype_of = [] {
-  static_assert(element_type<Element>,
-                "meshloom: dtype_of: the elements of a tensor are float, double, bf16, f16 or std::int32_t; convert the "
-                "values, or bind another precision");
+  static_assert(
+      element_type<Element>,
+      "meshloom: dtype_of: the elements of a tensor are float, double, bf16, f16 or std::int32_t; convert the "
+      "values, or bind another precision");
   if constexpr (std::same_as<Element, double>) return dtype::f64;
   if constexpr (std::same_as<Element, std::int32_t>) return dtype::i32;
   if constexpr (std::same_as<Element, bf16>) return dtype::bf16;
@@ -55,10 +56,14 @@ using computed = std::conditional_t<half_type<Element>, float, Element>;
 template <class Function>
 decltype(auto) with_floating(dtype type, Function f) {
   switch (type) {
-    case dtype::f64: return f(double{});
-    case dtype::bf16: return f(bf16{});
-    case dtype::f16: return f(f16{});
-    default: return f(float{});
+    case dtype::f64:
+      return f(double{});
+    case dtype::bf16:
+      return f(bf16{});
+    case dtype::f16:
+      return f(f16{});
+    default:
+      return f(float{});
   }
 }
 
