@@ -6,6 +6,9 @@
 #if defined(TEST_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
 #endif
+#if defined(TEST_WITH_ONEDNN)
+#include <meshloom/exec/onednn.hpp>
+#endif
 
 #include <doctest/doctest.h>
 
@@ -47,6 +50,18 @@ void check_attention() {
     check_attention<Rows, false, Grouped, double>();
     check_attention<Rows, true, Grouped, double>();
     check_attention<Rows, true, Grouped, float>();
+  }
+}
+
+/// In 16 bits shares are rounded before they are added up, many of either sign.
+template <class Element, class Arithmetic = meshloom::plain>
+void check_rounded_attention() {
+  for (int round = 0; round < 10; ++round) {
+    law::trial how = law::lengths(6);
+    how.slack = 8;
+    const law::trial shown = scaled(how, how.extent[4]);
+    CHECK(attention_holds<attention<1, true, true>, Element, Arithmetic>(shown));
+    CHECK(attention_holds<attention_gradient<1, true, true>, Element, Arithmetic>(shown));
   }
 }
 
@@ -103,7 +118,7 @@ bool windows_merge(const law::trial& how, std::int64_t first_cut, std::int64_t s
   all.made.results[0].memory = out;
   all.made.results[1].memory = logsum;
   all.made.connect(how, {});
-  return law::checker<attention<1, true>, double>::same_results(all.made, all.expected);
+  return law::checker<attention<1, true>, double>{how}.same_results(all.made, all.expected);
 }
 
 /// Runs a kernel in rounds, from the last block of index `Key` to the first; true if that is what the reference makes
@@ -133,7 +148,7 @@ bool in_rounds(const law::trial& how, std::int64_t parts) {
     with.round = Forgets ? 0 : static_cast<std::int32_t>(round);
     meshloom::kernel_of<Operator>::template run<Element>(arithmetic, with);
   }
-  return law::checker<Operator, Element>::same_results(made, expected);
+  return law::checker<Operator, Element>{how}.same_results(made, expected);
 }
 
 /// The query of a shard taken for a later one, by `ahead`.
@@ -154,6 +169,14 @@ TEST_CASE("attention equals the reference, whole and on uneven shards, with and 
 TEST_CASE("grouped attention equals the reference, whole and on uneven shards, with and without a causal mask") {
   check_attention<0, true>();
   check_attention<1, true>();
+}
+
+TEST_CASE("attention of numbers of 16 bits equals the reference, whole and on uneven shards") {
+  check_rounded_attention<meshloom::bf16>();
+  check_rounded_attention<meshloom::f16>();
+#if defined(TEST_WITH_ONEDNN)
+  check_rounded_attention<meshloom::bf16, meshloom::onednn>();
+#endif
 }
 
 TEST_CASE("attention in many blocks equals the reference") {
@@ -182,7 +205,8 @@ TEST_CASE("windows of the keys merge by out and logsum, also where some queries 
 }
 
 TEST_CASE("rounds on blocks of the keys, in any order, some of them empty, make what all keys make") {
-  const auto check = []<bool Causal, bool Grouped, class Element>(const law::trial& how, std::int64_t parts) {
+  const auto check = []<bool Causal, bool Grouped, class Element>(law::trial how, std::int64_t parts) {
+    how.slack = std::is_same_v<Element, float> ? 20 : 1;  // random logsums give shares far beyond 1
     constexpr int key = Grouped ? 5 : 4;
     CHECK(in_rounds<attention<1, Causal, Grouped>, Element, key>(how, parts));
     CHECK(in_rounds<attention_gradient<1, Causal, Grouped>, Element, key>(how, parts));

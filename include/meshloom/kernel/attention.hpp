@@ -4,7 +4,8 @@
 // Gimelshein 2018; Dao et al. 2022). With a causal mask, blocks that no query sees cost nothing.
 // Law: elements of a head are contiguous. Keys that lie before or after those of the shard are left out: a query that
 // sees none gets out = 0 and logsum = −infinity, so that any window of the keys is computed alone, and windows merge:
-// in a round after the first, results go on from those of the keys before.
+// in a round after the first, results go on from those of the keys before. Numbers of 16 bits meet in products, with
+// shares rounded to them; scores, shares' sums and all results but one are float, and that one, out, is rounded once.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -16,7 +17,7 @@ namespace meshloom {
 namespace detail {
 
 /// A block is low, so that little is computed beyond the diagonal of a mask, and wide, so that most queries meet all
-/// their keys at once. An arithmetic has scratch for two of them.
+/// their keys at once. An arithmetic has scratch for four of them.
 inline constexpr std::int64_t queries_at_once = 64, keys_at_once = 256;
 
 /// One head of a tensor: a row for every position, or its element in a tensor of one number each.
@@ -27,9 +28,25 @@ struct head_rows {
 
   Element* operator[](std::int64_t position) const { return data + position * step; }
   void clear(std::int64_t first, std::int64_t count, std::int64_t width) const {
-    for (std::int64_t i = first; i < first + count; ++i) std::fill_n((*this)[i], width, Element(0));
+    for (std::int64_t i = first; i < first + count; ++i) std::fill_n((*this)[i], width, Element{});
   }
 };
+
+template <class Element>
+void round_row(const float* from, Element* to, std::int64_t n) {
+  host_team{}.for_each(n, [=](std::int64_t i) { to[i] = from[i]; });
+}
+
+/// A block of numbers as operands of products: rounded to Element in memory of its own, or where it is.
+template <class Element>
+Element* as_operand(computed<Element>* block, Element* room, std::int64_t tall, std::int64_t wide) {
+  if constexpr (half_type<Element>) {
+    for (std::int64_t i = 0; i < tall; ++i) round_row(block + i * keys_at_once, room + i * keys_at_once, wide);
+    return room;
+  } else {
+    return block;
+  }
+}
 
 /// A head of keys, and the heads of queries that share it, in the tensors of a call.
 template <int Rows, bool Grouped>
@@ -115,8 +132,8 @@ struct attention_kernel {
                                   .k = heads.template keys<const Element>(k),
                                   .v = heads.template keys<const Element>(with.operand[2]),
                                   .out = heads.template queries<Element>(with.result[0], share),
-                                  .logsum = heads.template logsum<Element>(with.result[1], share),
-                                  .scale = static_cast<Element>(with.attribute[0]),
+                                  .logsum = heads.template logsum<computed<Element>>(with.result[1], share),
+                                  .scale = static_cast<computed<Element>>(with.attribute[0]),
                                   .merges = with.round > 0};
         for (std::int64_t first = 0; first < all.queries; first += tallest) attend(how, all, at, first);
       }
@@ -130,40 +147,59 @@ struct attention_kernel {
   template <class Element>
   struct tensors {
     detail::head_rows<const Element> q, k, v;
-    detail::head_rows<Element> out, logsum;
-    Element scale;
+    detail::head_rows<Element> out;
+    detail::head_rows<computed<Element>> logsum;
+    computed<Element> scale;
     bool merges;  ///< out and logsum hold what other keys have made
   };
+
+  /// Rows of the result while they are summed: beside it where it has fewer bits.
+  template <class Element>
+  static detail::head_rows<computed<Element>> begin_sums(const tensors<Element>& at, std::int64_t first,
+                                                         std::int64_t tall, std::int64_t head,
+                                                         [[maybe_unused]] computed<Element>* room) {
+    if (!at.merges) at.out.clear(first, tall, head);
+    if constexpr (half_type<Element>) {
+      for (std::int64_t i = 0; i < tall; ++i) std::copy_n(at.out[first + i], head, room + i * head);
+      return {room, head};
+    } else {
+      return {at.out[first], at.out.step};
+    }
+  }
 
   /// The block of queries from `first` on.
   template <class Element, class Arithmetic>
   static void attend(Arithmetic& how, const shape& all, const tensors<Element>& at, std::int64_t first) {
+    using number = computed<Element>;
     const std::int64_t tall = std::min(tallest, all.queries - first), keys = all.seen(first + tall - 1, 0, all.keys);
-    Element* const scores = how.template scratch<Element>().data();
+    number* const scores = how.template scratch<number>().data();
+    auto* const room = reinterpret_cast<Element*>(scores + tallest * widest);
     if (at.merges && keys == 0) return;
-    Element top[tallest], sum[tallest];
+    number top[tallest], sum[tallest];
     for (std::int64_t i = 0; i < tall; ++i) {  // of keys met before: their sum, in units of itself
-      const Element before = at.merges ? *at.logsum[first + i] : -math::float_format<Element>::infinity;
-      const bool any = before > -math::float_format<Element>::infinity;
-      top[i] = any ? before : math::float_format<Element>::lowest;
-      sum[i] = any ? Element(1) : Element(0);
+      const number before = at.merges ? *at.logsum[first + i] : -math::float_format<number>::infinity;
+      const bool any = before > -math::float_format<number>::infinity;
+      top[i] = any ? before : math::float_format<number>::lowest;
+      sum[i] = any ? number(1) : number(0);
     }
-    if (!at.merges) at.out.clear(first, tall, all.head);
+    const auto out = begin_sums(at, first, tall, all.head, scores + 2 * tallest * widest);
     for (std::int64_t key = 0; key < keys; key += widest) {
       const std::int64_t wide = std::min(widest, keys - key);
       how.template gemm<Element>(tall, wide, all.head, at.q[first], at.q.step, 1, at.k[key], 1, at.k.step, false,
                                  scores, widest, 1);
       for (std::int64_t i = 0; i < tall; ++i) {
-        Element* const score = scores + i * widest;
-        const Element kept = meet(score, all.seen(first + i, key, wide), wide, at.scale, top[i], sum[i]);
-        if (key > 0 || at.merges) scale_by(kept, at.out[first + i], all.head);
+        number* const score = scores + i * widest;
+        const number kept = meet(score, all.seen(first + i, key, wide), wide, at.scale, top[i], sum[i]);
+        if (key > 0 || at.merges) scale_by(kept, out[i], all.head);
       }
-      how.template gemm<Element>(tall, all.head, wide, scores, widest, 1, at.v[key], at.v.step, 1, true, at.out[first],
-                                 at.out.step, 1);
+      const Element* const shares = detail::as_operand(scores, room, tall, wide);
+      how.template gemm<Element>(tall, all.head, wide, shares, widest, 1, at.v[key], at.v.step, 1, true, out[0],
+                                 out.step, 1);
     }
     for (std::int64_t i = 0; i < tall; ++i) {
-      scale_by(sum[i] > 0 ? 1 / sum[i] : Element(0), at.out[first + i], all.head);
-      *at.logsum[first + i] = sum[i] > 0 ? top[i] + math::log(sum[i]) : -math::float_format<Element>::infinity;
+      scale_by(sum[i] > 0 ? 1 / sum[i] : number(0), out[i], all.head);
+      if constexpr (half_type<Element>) detail::round_row(out[i], at.out[first + i], all.head);
+      *at.logsum[first + i] = sum[i] > 0 ? top[i] + math::log(sum[i]) : -math::float_format<number>::infinity;
     }
   }
 
@@ -204,7 +240,8 @@ struct attention_gradient_kernel {
     const shape all(q, k);
     for (std::int64_t which = 0; which < group::count(k); ++which) {
       const group heads(k, which);
-      const auto dk = heads.template keys<Element>(with.result[1]), dv = heads.template keys<Element>(with.result[2]);
+      using number = computed<Element>;
+      const auto dk = heads.template keys<number>(with.result[1]), dv = heads.template keys<number>(with.result[2]);
       if (with.round == 0) {
         dk.clear(0, all.keys, all.head);
         dv.clear(0, all.keys, all.head);
@@ -215,11 +252,11 @@ struct attention_gradient_kernel {
                                   .k = heads.template keys<const Element>(k),
                                   .v = heads.template keys<const Element>(with.operand[3]),
                                   .out = heads.template queries<const Element>(with.operand[4], share),
-                                  .logsum = heads.template logsum<const Element>(with.operand[5], share),
-                                  .dq = heads.template queries<Element>(with.result[0], share),
+                                  .logsum = heads.template logsum<const number>(with.operand[5], share),
+                                  .dq = heads.template queries<number>(with.result[0], share),
                                   .dk = dk,
                                   .dv = dv,
-                                  .scale = static_cast<Element>(with.attribute[0]),
+                                  .scale = static_cast<number>(with.attribute[0]),
                                   .adds = with.round > 0};
         for (std::int64_t first = 0; first < all.queries; first += tallest) attend(how, all, at, first);
       }
@@ -232,9 +269,10 @@ struct attention_gradient_kernel {
   /// One head of queries with its keys.
   template <class Element>
   struct tensors {
-    detail::head_rows<const Element> dout, q, k, v, out, logsum;
-    detail::head_rows<Element> dq, dk, dv;
-    Element scale;
+    detail::head_rows<const Element> dout, q, k, v, out;
+    detail::head_rows<const computed<Element>> logsum;
+    detail::head_rows<computed<Element>> dq, dk, dv;
+    computed<Element> scale;
     bool adds;  ///< to what dq holds
   };
 
@@ -242,14 +280,16 @@ struct attention_gradient_kernel {
   template <class Element, class Arithmetic>
   static void attend(Arithmetic& how, const shape& all, const tensors<Element>& at, std::int64_t first) {
     const std::int64_t tall = std::min(tallest, all.queries - first), keys = all.seen(first + tall - 1, 0, all.keys);
-    Element* const p = how.template scratch<Element>().data();
-    Element* const ds = p + tallest * widest;
-    Element delta[tallest];
-    for (std::int64_t i = 0; i < tall; ++i) delta[i] = product(at.dout[first + i], at.out[first + i], all.head);
+    using number = computed<Element>;
+    number* const p = how.template scratch<number>().data();
+    number* const ds = p + tallest * widest;
+    auto* const room = reinterpret_cast<Element*>(ds + tallest * widest);
+    number delta[tallest];
+    for (std::int64_t i = 0; i < tall; ++i) delta[i] = product<number>(at.dout[first + i], at.out[first + i], all.head);
     if (!at.adds) at.dq.clear(first, tall, all.head);
     for (std::int64_t key = 0; key < keys; key += widest) {
       const std::int64_t wide = std::min(widest, keys - key);
-      const auto between = [&](const auto& left, const auto& right, Element* to) {  // to = left·rightᵀ
+      const auto between = [&](const auto& left, const auto& right, number* to) {  // to = left·rightᵀ
         how.template gemm<Element>(tall, wide, all.head, left[first], left.step, 1, right[key], 1, right.step, false,
                                    to, widest, 1);
       };
@@ -263,9 +303,10 @@ struct attention_gradient_kernel {
         const std::int64_t seen = all.seen(first + i, key, wide);
         differentiate(p + i * widest, ds + i * widest, seen, wide, at.scale, *at.logsum[first + i], delta[i]);
       }
-      add_to_keys(at.dv, p, at.dout);
-      add_to_keys(at.dk, ds, at.q);
-      how.template gemm<Element>(tall, all.head, wide, ds, widest, 1, at.k[key], at.k.step, 1, true, at.dq[first],
+      add_to_keys(at.dv, detail::as_operand(p, room, tall, wide), at.dout);
+      const Element* const slopes = detail::as_operand(ds, room, tall, wide);
+      add_to_keys(at.dk, slopes, at.q);
+      how.template gemm<Element>(tall, all.head, wide, slopes, widest, 1, at.k[key], at.k.step, 1, true, at.dq[first],
                                  at.dq.step, 1);
     }
   }
@@ -282,9 +323,10 @@ struct attention_gradient_kernel {
     std::fill(ds + seen, ds + wide, Element(0));
   }
 
-  template <class Element>
-  static Element product(const Element* left, const Element* right, std::int64_t n) {
-    return host_team{}.reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return left[i] * right[i]; });
+  template <class Number, class Element>
+  static Number product(const Element* left, const Element* right, std::int64_t n) {
+    return host_team{}.reduce<Number>(n, 0, addition{},
+                                      [=](std::int64_t i) { return Number(left[i]) * Number(right[i]); });
   }
 };
 

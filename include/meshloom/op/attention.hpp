@@ -62,6 +62,7 @@ struct attention_gradient {
   static constexpr std::uint64_t variant = Causal;
   static constexpr double flops_per_point = Causal ? 5 : 10;  // five products
   static constexpr bool products = true;
+  static constexpr rounding rounded{.operands = 0b11111, .always = true};
   using gradient = operators<>;
 };
 
@@ -81,6 +82,7 @@ struct attention {
   static constexpr std::uint64_t variant = Causal;
   static constexpr double flops_per_point = Causal ? 2 : 4;  // two products
   static constexpr bool products = true;
+  static constexpr rounding rounded{.operands = 0b111, .results = 1, .always = true};
   using gradient = operators<attention_gradient<Rows, Causal, Grouped>>;
 
   static void differentiate(differentiation& d) {
