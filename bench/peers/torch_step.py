@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # The same models and the same step in torch (Debian: python3-torch), for comparison with bench_step in one session:
-#   python3 bench/peers/torch_step.py --model moe-small --threads 1 --steps 10
-# A step is zero_grad, forward, backward and AdamW, eager. --precision bf16 runs it under autocast; --processes 2 is
-# DistributedDataParallel over gloo, one process of one thread each, the same batch divided among them. Prints one JSON
-# object. Debian's torch multiplies matrices in the system's BLAS, whose threads torch does not control (OpenBLAS takes
-# every core, whatever torch.set_num_threads says), so the threads of both are set before it is loaded.
-import argparse, json, os, statistics, time
+#   python3 bench/peers/torch_step.py --model moe-small --precision bf16 --processes 2 --steps 10
+# A step is zero_grad, forward, backward and AdamW, eager. Prints one JSON object. What torch is given to be fair:
+# - --precision bf16 is the usual mixed precision: forward and loss under autocast, backward outside of it, parameters,
+#   their gradients and AdamW in fp32.
+# - --processes N is DistributedDataParallel over gloo on this machine: every process has --threads threads and its
+#   share of the same batch, and gradients are averaged. Batch norm is DDP's own: each process takes the statistics of
+#   its share. A step lasts from one barrier to the next; process 0 prints.
+# - Debian's torch multiplies matrices in the system's BLAS, whose threads torch does not control (OpenBLAS takes every
+#   core, whatever torch.set_num_threads says), so the threads of both are set before it is loaded; and it does not
+#   choose AVX-512 by itself, so it is told to.
+import argparse, json, os, statistics, tempfile, time
 
 GPTS = {  # vocab, seq, batch, embed, layers, heads, tied
     "gpt-tiny": (64, 16, 4, 32, 2, 4, False),
@@ -24,12 +29,13 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--model", default="gpt-small", choices=[*GPTS, *MOES, *WRNS])
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--processes", type=int, default=1)
-parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
 parser.add_argument("--steps", type=int, default=10)
 chosen = parser.parse_args()
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[variable] = str(chosen.threads)
 os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx512")
+os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # or gloo takes the interface that the host's name means
 import torch
 from torch.nn import functional
 
@@ -122,7 +128,7 @@ class Gpt(torch.nn.Module):
         self.lnf, self.head = torch.nn.LayerNorm(width), torch.nn.Linear(width, vocab, bias=False)
         if tied:
             self.head.weight = self.wte.weight
-        self.register_buffer("mask", torch.triu(torch.ones(seq, seq, dtype=torch.bool), 1))
+        self.mask = torch.triu(torch.ones(seq, seq, dtype=torch.bool), 1)  # no buffer: DDP would broadcast it
 
     def forward(self, tokens, targets):
         x = self.wte(tokens) + self.wpe.weight
@@ -179,35 +185,52 @@ def make():
     return Gpt(GPTS[of], experts), torch.randint(vocab, (batch, seq)), torch.randint(vocab, (batch, seq))
 
 
-def measure(rank):
-    torch.set_num_threads(chosen.threads)
-    model, x, y = make()
-    if chosen.processes > 1:
-        torch.distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=rank,
-                                             world_size=chosen.processes)
-        x, y = x.chunk(chosen.processes)[rank], y.chunk(chosen.processes)[rank]
-        model = torch.nn.parallel.DistributedDataParallel(model)
-    if chosen.model in WRNS:
-        model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+def divided(model, x, y, rank, meeting):
+    """A process's replica of the model and share of the batch; processes find each other by the file `meeting`."""
+    if len(x) % chosen.processes != 0:
+        raise SystemExit(f"torch_step: {chosen.processes} processes do not divide a batch of {len(x)}")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank,
+                                         world_size=chosen.processes)
+    x, y = x.chunk(chosen.processes)[rank], y.chunk(chosen.processes)[rank]
+    return torch.nn.parallel.DistributedDataParallel(model), x, y
+
+
+def seconds_of_steps(model, x, y, barrier):
+    """The steps after the first, which allocates."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     times = []
-    for step in range(chosen.steps + 1):
+    for _ in range(chosen.steps + 1):
+        barrier()
         begin = time.perf_counter()
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=chosen.precision == "bf16"):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=chosen.precision == "bf16"):
             loss = model(x, y)
         loss.backward()
         optimizer.step()
+        barrier()
         times.append(time.perf_counter() - begin)
-    times = sorted(times[1:])
+    return times[1:]
+
+
+def measure(rank, meeting=None):
+    torch.set_num_threads(chosen.threads)
+    model, x, y = make()
+    if chosen.model in WRNS:
+        model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    if meeting:
+        model, x, y = divided(model, x, y, rank, meeting)
+    times = seconds_of_steps(model, x, y, torch.distributed.barrier if meeting else lambda: None)
     if rank == 0:
         print(json.dumps({"torch": torch.__version__, "model": chosen.model, "precision": chosen.precision,
                           "threads": chosen.threads, "processes": chosen.processes,
-                          "seconds": statistics.median(times), "least_seconds": times[0]}))
+                          "seconds": statistics.median(times), "least_seconds": min(times)}))
+    if meeting:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     if chosen.processes == 1:
         measure(0)
     else:
-        torch.multiprocessing.spawn(measure, nprocs=chosen.processes)
+        with tempfile.TemporaryDirectory() as folder:
+            torch.multiprocessing.spawn(measure, (os.path.join(folder, "meeting"),), nprocs=chosen.processes)
