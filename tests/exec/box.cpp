@@ -35,7 +35,9 @@ void check_copies(chance& dice) {
     combine_overlap(how, from.seen, to.seen);
     CHECK(to.count_wrong([&](const place& at) {
       const Element mine = value<Element>(2, at), other = value<Element>(1, at);
-      return !holds(held, at) ? mine : how == reduction::sum ? mine + other : std::max(mine, other);
+      return !holds(held, at)        ? mine
+             : how == reduction::sum ? static_cast<Element>(mine + other)
+                                     : std::max(mine, other);
     }) == 0);
   }
 }
@@ -47,6 +49,24 @@ TEST_CASE("a copy or reduction changes the overlap of two boxes and nothing else
   check_copies<float>(dice);
   check_copies<double>(dice);
   check_copies<std::int32_t>(dice);
+  check_copies<bf16>(dice);
+  check_copies<f16>(dice);
+}
+
+TEST_CASE("16 bits are summed beside the shard, in f32, and rounded on the way back") {
+  chance dice(11);
+  const box all = whole_box({40});
+  shard<bf16> one(dice, {40}, all), rounded(dice, {40}, all);
+  shard<float> sums(dice, {40}, all);
+  one.fill(1);
+  sums.fill(2);
+  combine_overlap(reduction::sum, one.seen, sums.seen);
+  const auto sum = [](const place& at) { return value<float>(2, at) + float(value<bf16>(1, at)); };
+  CHECK(sums.count_wrong(sum) == 0);
+  copy_overlap(sums.seen, rounded.seen);
+  CHECK(rounded.count_wrong([&](const place& at) { return bf16(sum(at)); }) == 0);
+  shard<double> other(dice, {40}, all);
+  CHECK_THROWS_AS(copy_overlap(one.seen, other.seen), error);
 }
 
 TEST_CASE("the checker of the copies sees one wrong element, inside or outside the box") {
@@ -97,7 +117,8 @@ TEST_CASE("shards of different tensors do not meet") {
   shard<float> one(dice, {4, 5}, whole_box({4, 5})), other(dice, {4, 6}, whole_box({4, 6}));
   CHECK_THROWS_WITH_AS(copy_overlap(one.seen, other.seen),
                        "a shard of f32 [4, 5] has no overlap with a shard of f32 [4, 6]: dtype, rank and global "
-                       "extents must be equal", error);
+                       "extents must be equal",
+                       error);
   shard<double> wider(dice, {4, 5}, whole_box({4, 5}));
   CHECK_THROWS_AS(combine_overlap(reduction::sum, one.seen, wider.seen), error);
   shard<float> flat(dice, {20}, whole_box({20}));

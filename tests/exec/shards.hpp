@@ -58,12 +58,14 @@ Element value(std::size_t member, const place& at, std::uint64_t salt = 0) {
   for (const std::int64_t i : at) bits = (bits ^ static_cast<std::uint64_t>(i)) * 0x9e3779b97f4a7c15ULL + 12345;
   bits ^= bits >> 29;
   const auto number = static_cast<std::int32_t>(bits % 2000003) - 1000001;
-  if constexpr (std::is_integral_v<Element>) return number;
-  else return static_cast<Element>(number) / static_cast<Element>(997);
+  if constexpr (std::is_integral_v<Element>)
+    return number;
+  else
+    return static_cast<Element>(static_cast<meshloom::computed<Element>>(number) / 997);
 }
 
 template <class Element>
-inline constexpr Element untouched = static_cast<Element>(-77777777);
+inline constexpr Element untouched = static_cast<Element>(static_cast<meshloom::computed<Element>>(-77777777));
 
 /// A shard with memory of its own.
 template <class Element>

@@ -103,13 +103,13 @@ struct exchange {
         if (contains(held, point)) return value<Element>(member, at, salt);
       }
     }
-    Element result = value<Element>(0, at, salt);
-    if (kind == collective::broadcast) return result;
-    for (std::size_t member = 1; member < from.size(); ++member) {
-      const Element next = value<Element>(member, at, salt);
+    using number = meshloom::computed<Element>;  // 16 bits are rounded once, at the end
+    number result = value<Element>(0, at, salt);
+    for (std::size_t member = 1; member < from.size() && kind != collective::broadcast; ++member) {
+      const number next = value<Element>(member, at, salt);
       result = combine == reduction::sum ? result + next : std::max(result, next);
     }
-    return result;
+    return static_cast<Element>(result);
   }
 
   std::size_t count_wrong(std::uint64_t salt) const {
@@ -150,6 +150,7 @@ TEST_CASE("every collective equals one thread that does the same in member order
     for (const std::size_t members : group_sizes) {
       check_collectives<float>(members, how);
       check_collectives<double>(members, how);
+      check_collectives<meshloom::bf16>(members, how);
       check_collectives<std::int32_t>(members, how);
     }
   }

@@ -26,7 +26,8 @@ bool contains(const box& outer, const box& inner);
 view dense_view(const view& like, const box& part, void* data);
 
 /// to = from, where the boxes overlap. Throws unless both are views of one tensor (dtype, rank and global extents are
-/// equal). They share no memory, except that equal elements may lie in one place.
+/// equal), or one of them has in f32 what the other has in 16 bits. They share no memory, except that equal elements may
+/// lie in one place.
 void copy_overlap(const view& from, const view& to);
 
 /// to = from + to or max(from, to), likewise.

@@ -44,8 +44,8 @@ inline joint_walk walk_over(const box& shared, const view& from, const view& to)
   return walk;
 }
 
-template <class Element, class Row>
-void for_each_row(const joint_walk& walk, int level, const Element* from, Element* to, Row row) {
+template <class From, class To, class Row>
+void for_each_row(const joint_walk& walk, int level, const From* from, To* to, Row row) {
   const auto& here = walk.level[static_cast<std::size_t>(level)];
   if (level == 0) return row(here, from, to);
   for (std::int64_t index = 0; index < here.extent; ++index) {
@@ -54,8 +54,8 @@ void for_each_row(const joint_walk& walk, int level, const Element* from, Elemen
 }
 
 /// A whole row: `to = next(from, to)`.
-template <class Element, class Next>
-void combine_row(const joint_walk::level_type& row, const Element* from, Element* to, Next next) {
+template <class From, class To, class Next>
+void combine_row(const joint_walk::level_type& row, const From* from, To* to, Next next) {
   if (row.from_stride == 1 && row.to_stride == 1) {
     for (std::int64_t i = 0; i < row.extent; ++i) to[i] = next(from[i], to[i]);
   } else {
@@ -75,12 +75,16 @@ struct copy_row {
       combine_row(row, from, to, [](Element value, Element) { return value; });
     }
   }
+  template <class From, class To>
+  void operator()(const joint_walk::level_type& row, const From* from, To* to) const {
+    combine_row(row, from, to, [](From value, To) { return static_cast<To>(value); });
+  }
 };
 
 struct add_row {
-  template <class Element>
-  void operator()(const joint_walk::level_type& row, const Element* from, Element* to) const {
-    combine_row(row, from, to, [](Element value, Element sum) { return sum + value; });
+  template <class From, class To>
+  void operator()(const joint_walk::level_type& row, const From* from, To* to) const {
+    combine_row(row, from, to, [](From value, To sum) { return static_cast<To>(sum + value); });
   }
   /// Integers wrap.
   void operator()(const joint_walk::level_type& row, const std::int32_t* from, std::int32_t* to) const {
@@ -91,39 +95,49 @@ struct add_row {
 };
 
 struct larger_row {
-  template <class Element>
-  void operator()(const joint_walk::level_type& row, const Element* from, Element* to) const {
-    combine_row(row, from, to, [](Element value, Element best) { return best < value ? value : best; });
+  template <class From, class To>
+  void operator()(const joint_walk::level_type& row, const From* from, To* to) const {
+    combine_row(row, from, to, [](From value, To best) { return best < value ? static_cast<To>(value) : best; });
   }
 };
 
-template <class Element, class Row>
+template <class From, class To, class Row>
 void apply_rows(const joint_walk& walk, const view& from, const view& to, Row row) {
-  for_each_row<Element>(walk, walk.levels - 1, from.as<const Element>() + walk.from_offset,
-                        to.as<Element>() + walk.to_offset, row);
+  for_each_row<From, To>(walk, walk.levels - 1, from.as<const From>() + walk.from_offset, to.as<To>() + walk.to_offset,
+                         row);
+}
+
+/// Rows of one type, or of 16 bits beside the f32 that they are summed as.
+template <class Row>
+void apply_rows(const joint_walk& walk, const view& from, const view& to, Row row) {
+  if (from.type == dtype::i32) return apply_rows<std::int32_t, std::int32_t>(walk, from, to, row);
+  with_floating(from.type, [&]<class From>(From) {
+    if (to.type == from.type) return apply_rows<From, From>(walk, from, to, row);
+    if constexpr (half_type<From>) return apply_rows<From, float>(walk, from, to, row);
+    if constexpr (std::is_same_v<From, float>) {
+      if (to.type == dtype::bf16) return apply_rows<float, bf16>(walk, from, to, row);
+      return apply_rows<float, f16>(walk, from, to, row);
+    }
+  });
+}
+
+/// True if `sums` is in f32 what `of` is in 16 bits.
+inline bool is_sum_of(const view& of, view sums) {
+  if (!is_half(of.type) || sums.type != dtype::f32) return false;
+  sums.type = of.type;
+  return same_tensor(of, sums);
 }
 
 template <class Row>
 void apply_overlap(const view& from, const view& to, Row row) {
-  if (!same_tensor(from, to)) {
+  if (!same_tensor(from, to) && !is_sum_of(from, to) && !is_sum_of(to, from)) {
     throw error("a shard of " + describe_tensor(from) + " has no overlap with a shard of " + describe_tensor(to) +
                 ": dtype, rank and global extents must be equal");
   }
   const box shared = overlap(box_of(from), box_of(to));
   if (count(shared) == 0) return;
   const joint_walk walk = walk_over(shared, from, to);
-  switch (to.type) {
-    case dtype::f32:
-      return apply_rows<float>(walk, from, to, row);
-    case dtype::f64:
-      return apply_rows<double>(walk, from, to, row);
-    case dtype::i32:
-      return apply_rows<std::int32_t>(walk, from, to, row);
-    case dtype::bf16:
-      return apply_rows<bf16>(walk, from, to, row);
-    case dtype::f16:
-      return apply_rows<f16>(walk, from, to, row);
-  }
+  apply_rows(walk, from, to, row);
 }
 
 /// The dense whole of the tensor that `shard` is a part of.

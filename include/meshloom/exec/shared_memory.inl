@@ -50,9 +50,13 @@ inline std::span<const seat> givers(std::span<const seat> members) {
 
 inline std::size_t previous(std::size_t member, std::size_t members) { return (member + members - 1) % members; }
 
+/// Numbers of 16 bits are summed as f32, and rounded once.
+inline dtype sum_type(dtype type) { return is_half(type) ? dtype::f32 : type; }
+
 inline void reduce_block(const box& block, std::span<const seat> members, std::span<const seat> targets) {
   alignas(64) std::byte memory[block_bytes];
-  const view result = dense_view(members[0].from, block, memory);
+  view result = dense_view(members[0].from, block, memory);
+  result.type = sum_type(result.type);
   copy_overlap(members[0].from, result);
   for (const seat& next : members.subspan(1)) combine_overlap(members[0].combine, next.from, result);
   for (const seat& target : targets) copy_overlap(result, target.to);
@@ -62,7 +66,7 @@ inline void reduce_block(const box& block, std::span<const seat> members, std::s
 inline void reduce_part(const box& part, std::span<const seat> members, std::span<const seat> targets) {
   const std::int64_t elements = count(part);
   if (elements == 0) return;
-  if (elements * size_of(members[0].to.type) <= block_bytes) return reduce_block(part, members, targets);
+  if (elements * size_of(sum_type(members[0].to.type)) <= block_bytes) return reduce_block(part, members, targets);
   std::size_t outermost = 0;
   while (part.side[outermost].extent == 1) ++outermost;
   for (std::int64_t which = 0; which < 2; ++which) {
