@@ -105,15 +105,15 @@ struct answer {
   std::vector<double> output;
 };
 
-/// One training under many plans.
-template <class Task, class Element = std::int32_t>
+/// One training under many plans, beside the same on one rank; or beside one in another precision.
+template <class Task, class Element = std::int32_t, class Reference = Task>
 class comparison {
  public:
-  comparison(const Task& task, std::vector<sample_of<Element>> samples)
+  comparison(const Task& task, std::vector<sample_of<Element>> samples) : comparison(task, std::move(samples), task) {}
+  comparison(const Task& task, std::vector<sample_of<Element>> samples, const Reference& reference)
       : task_(task),
+        reference_(reference),
         graph_(ml::trace(task)),
-        evaluation_(ml::trace_evaluation(task)),
-        inference_(ml::trace_inference(task)),
         samples_(std::move(samples)) {}
 
   /// Trains under a plan, which must use all ranks; its losses, and what the trained model says of a sample, must be
@@ -152,6 +152,7 @@ class comparison {
 
   const ml::graph& graph() const { return graph_; }
 
+  double outputs = 10;  ///< how many times as far as losses the outputs of the trained model may be
   int count = 0;
   double largest = 0;
   double largest_kept = 0;
@@ -168,55 +169,64 @@ class comparison {
     const auto violations = ml::evaluate(posed, made).violations;
     CHECK_MESSAGE(violations.empty(), violations.front());
     const int parts = made.micro_batches;
-    if (alone_.count(parts) == 0) alone_[parts] = train(plan_of(graph_, {"data=1", 1, parts}), ml::local(1));
+    if (alone_.count(parts) == 0) {
+      const ml::graph whole = ml::trace(reference_);
+      alone_[parts] = train(reference_, whole, plan_of(whole, {"data=1", 1, parts}), ml::local(1));
+    }
     const whole_outcome& expected = alone_[parts];
-    const whole_outcome left = train(made, posed.cluster);
+    const whole_outcome left = train(task_, graph_, made, posed.cluster);
     const double apart = deviation(left.trained.losses, expected.trained.losses);
     CHECK(apart <= tolerance);
     CHECK(deviation({left.answered.loss}, {expected.answered.loss}) <= tolerance);
-    CHECK(distance(left.answered.output, expected.answered.output) <= 10 * tolerance);
+    CHECK(distance(left.answered.output, expected.answered.output) <= outputs * tolerance);
     ++count;
     if (apart >= largest) furthest = name;
     largest = std::max(largest, apart);
     largest_kept = std::max(largest_kept, difference(left.trained.kept, expected.trained.kept));
   }
 
-  whole_outcome train(const ml::plan& plan, const ml::cluster& machine) {
-    ml::program made = ml::lower(graph_, plan, machine);
+  template <class Training>
+  whole_outcome train(const Training& task, const ml::graph& whole, const ml::plan& plan, const ml::cluster& machine) {
+    ml::program made = ml::lower(whole, plan, machine);
     const division how = division_of(made);
     uneven = uneven || how.uneven;
     empty = empty || how.empty;
-    auto run = ml::start(ml::host{}, std::move(made), task_, 7);
+    auto run = ml::start(ml::host{}, std::move(made), task, 7);
     CHECK(run.arena_bytes() == peaks_of(run.executed()));
     outcome left = runs::train(run, samples_);
     CHECK(left.losses.back() < left.losses.front());
     for (const std::string& name : run.names()) CHECK(copies_of(run, name).different == 0);
-    return {std::move(left), answer_of(run, plan, machine)};
+    return {std::move(left), answer_of(task, whole, run, plan, machine)};
   }
 
   /// The program of another graph of the model, under the plan of the training.
-  ml::program adapted(const ml::plan& plan, const ml::graph& other, const ml::cluster& machine) const {
-    ml::program made = ml::lower(other, ml::adapt(graph_, plan, other), machine);
+  static ml::program adapted(const ml::graph& whole, const ml::plan& plan, const ml::graph& other,
+                             const ml::cluster& machine) {
+    ml::program made = ml::lower(other, ml::adapt(whole, plan, other), machine);
     const auto faults = ml::check(made);
     CHECK_MESSAGE(faults.empty(), faults.front());
     return made;
   }
 
-  answer answer_of(ml::host_run& trained, const ml::plan& plan, const ml::cluster& machine) const {
+  template <class Training>
+  answer answer_of(const Training& task, const ml::graph& whole, ml::host_run& trained, const ml::plan& plan,
+                   const ml::cluster& machine) const {
     const auto& [input, target] = samples_.front();
-    auto judge = ml::start(ml::host{}, adapted(plan, evaluation_, machine), task_, trained);
-    auto model = ml::start(ml::host{}, adapted(plan, inference_, machine), task_, trained);
+    const ml::graph evaluation = ml::trace_evaluation(task), inference = ml::trace_inference(task);
+    auto judge = ml::start(ml::host{}, adapted(whole, plan, evaluation, machine), task, trained);
+    auto model = ml::start(ml::host{}, adapted(whole, plan, inference, machine), task, trained);
     CHECK(model.arena_bytes() == peaks_of(model.executed()));
     std::int64_t elements = 1;
-    const ml::value& result = inference_.values[inference_.results.front()];
-    for (const std::int64_t extent : ml::extents_of(inference_.sizes, result.axes)) elements *= extent;
-    std::vector<decltype(task_.precision)> output(static_cast<std::size_t>(elements));
+    const ml::value& result = inference.values[inference.results.front()];
+    for (const std::int64_t extent : ml::extents_of(inference.sizes, result.axes)) elements *= extent;
+    std::vector<ml::computed<std::remove_cvref_t<decltype(task.precision)>>> output(static_cast<std::size_t>(elements));
     model.step({input}, {output.data()});
     return {judge.step({input, target}).loss, {output.begin(), output.end()}};
   }
 
   Task task_;
-  ml::graph graph_, evaluation_, inference_;
+  Reference reference_;
+  ml::graph graph_;
   std::vector<sample_of<Element>> samples_;
   std::map<int, whole_outcome> alone_;
 };

@@ -38,14 +38,22 @@ inline ml::cluster far_ranks(std::int32_t ranks) {
 struct tolerance {
   double losses;  ///< relative
   double kept;    ///< absolute: parameters, optimizer states, running statistics
+  double outputs = 10 * losses;
 };
 
-/// The trainings of one model in one precision.
+/// What 16 bits may change in a training: losses by 5e-3 of those in f32.
+constexpr tolerance rounded{5e-3, 0.5};
+
+/// The trainings of one model in one precision; in 16 bits they are compared with that on one rank in f32.
 template <class Precision, class Model>
 class trainings {
  public:
   trainings(const Model& model, const tolerance& allowed)
-      : allowed_(allowed), compared_(model.template training<Precision>(), model.template samples<Precision>()) {}
+      : allowed_(allowed),
+        compared_(model.template training<Precision>(), model.template samples<ml::computed<Precision>>(),
+                  model.template training<ml::computed<Precision>>()) {
+    compared_.outputs = allowed.outputs / allowed.losses;
+  }
 
   /// Trains under one plan in `every`, from number `from` on, numbers of micro-batches and recomputation in turn.
   void check_presets(int from, int every) {
@@ -95,7 +103,8 @@ class trainings {
  private:
   tolerance allowed_;
   decltype(runs::comparison(std::declval<Model>().template training<Precision>(),
-                            std::declval<Model>().template samples<Precision>())) compared_;
+                            std::declval<Model>().template samples<ml::computed<Precision>>(),
+                            std::declval<Model>().template training<ml::computed<Precision>>())) compared_;
 };
 
 /// Trains under plans of which only a part is said: numbers, a mesh, then each of the rules.

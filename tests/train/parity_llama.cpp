@@ -71,6 +71,12 @@ TEST_CASE("a LLaMA in double precision agrees to rounding, under one plan in ten
   all.report("LLaMA, f64");
 }
 
+TEST_CASE("a LLaMA in bf16 stays near f32 on one rank, under one plan in thirteen") {
+  parity::trainings<ml::bf16, grouped> all({}, parity::rounded);
+  all.check_presets(3, 13);
+  all.report("LLaMA, bf16");
+}
+
 TEST_CASE("where batch, hidden units or layers are best split, they are, and a LLaMA trains like one rank") {
   parity::trainings<float, grouped> small({}, single);
   parity::trainings<double, grouped> large(large_matrices, exact);

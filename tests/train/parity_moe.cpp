@@ -53,6 +53,14 @@ TEST_CASE("a mixture of experts in double precision agrees to rounding, under on
   all.report("experts, f64");
 }
 
+/// A token whose two best experts are nearly as good may go to the other one: many tokens, so that few of them matter.
+TEST_CASE("a mixture of experts in bf16 stays near f32 on one rank, under one plan in thirteen") {
+  const mixture many_tokens{{{.vocab = 50, .seq = 20, .batch = 24, .embed = 32, .layers = 4, .heads = 4}, 5, 24}, 0.1};
+  parity::trainings<ml::bf16, mixture> all(many_tokens, {5e-3, 0.5, 0.3});
+  all.check_presets(3, 13);
+  all.report("experts, bf16");
+}
+
 TEST_CASE("where batch, experts, hidden units or layers are best split, they are, and experts train like one rank") {
   parity::trainings<float, mixture> small({}, single);
   parity::trainings<double, mixture> large(large_experts, exact);

@@ -69,6 +69,12 @@ TEST_CASE("a Wide-ResNet in double precision agrees to rounding, under one plan 
   all.report("Wide-ResNet, f64");
 }
 
+TEST_CASE("a Wide-ResNet in bf16 stays near f32 on one rank, under one plan in thirteen") {
+  parity::trainings<ml::bf16, images> all({}, parity::rounded);
+  all.check_presets(3, 13);
+  all.report("Wide-ResNet, bf16");
+}
+
 TEST_CASE("where batch, rows, channels or layers are best split, they are, and a Wide-ResNet trains like one rank") {
   parity::trainings<double, images> small({}, exact);
   parity::trainings<double, images> large(many_channels, exact);

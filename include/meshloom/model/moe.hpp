@@ -51,7 +51,8 @@ struct moe {
     const auto in = scope.template parameter<Expert, Feature, Hidden>("in", start);
     const auto out = scope.template parameter<Expert, Hidden, Feature>("out", start);
 
-    const auto shares = softmax<Expert>(scope, dot<Feature>(scope, x, gate));
+    // Rounding would change who goes where: selective precision (Fedus et al. 2022, section 2.4).
+    const auto shares = scope.exactly([&] { return softmax<Expert>(scope, dot<Feature>(scope, x, gate)); });
     const auto by = choices == 1 ? route_of<1, Token, Expert>(scope, shares, group, capacity)
                                  : route_of<2, Token, Expert>(scope, shares, group, capacity);
     if (balance > 0 && scope.trains()) scope.add_loss(auxiliary_loss(scope, by.balance));
