@@ -43,8 +43,8 @@ struct wiring {
 /// For every receiver of a transfer, one sender per distinct shard that it needs; replicas share the load.
 wiring wire(const program& whole);
 
-/// What all ranks of a step share: the caller's memory per port, the seed of the run, how many steps came before, and
-/// what that makes of learning rates.
+/// What all ranks of a step share: the caller's memory per port, the seed of the run, how many steps came before, what
+/// that makes of learning rates, and what the loss is multiplied by.
 struct host_step {
   shared_memory* communicator = nullptr;
   std::span<const port_data> inputs;
@@ -52,6 +52,7 @@ struct host_step {
   std::uint64_t seed = 0;
   std::uint64_t number = 0;
   double rate = 1;
+  double scale = 1;
 };
 
 class host_rank {
@@ -101,6 +102,9 @@ class host_rank {
   void collect(const host_step& now, prepared& next, const view& from, const view& to);
   /// This rank's share of a total, then that of everyone.
   void add_up(const host_step& now, const instruction& what) const;
+  /// True if the instruction before was a total that says that scaled gradients are not finite: then the rest of the
+  /// update is left out, on every rank.
+  bool overflows(const std::vector<prepared>& body, std::size_t at) const;
   void place_views(prepared& next, std::int32_t micro_batch) const;
   void pass_messages(shared_memory& communicator, const action& what);
   view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;

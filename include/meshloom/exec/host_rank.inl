@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <new>
 #include <numeric>
 
@@ -259,7 +260,7 @@ MESHLOOM_INLINE void host_rank::run(const host_step& now) {
 
 MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::int32_t micro_batch) {
   auto& body = bodies_[static_cast<std::size_t>(which)];
-  for (std::size_t at = 0; at < body.size(); ++at) {
+  for (std::size_t at = 0; at < body.size() && !overflows(body, at); ++at) {
     const picoseconds begin = record ? clock() : picoseconds{};
     where = &body[at].what->name;
     execute(now, body[at], micro_batch);
@@ -267,6 +268,12 @@ MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::
     events.push_back({rank_, action::run, static_cast<std::int32_t>(which), micro_batch, static_cast<std::int32_t>(at),
                       begin, clock()});
   }
+}
+
+MESHLOOM_INLINE bool host_rank::overflows(const std::vector<prepared>& body, std::size_t at) const {
+  if (at == 0 || !whole_.scaling.scales() || body[at - 1].what->kind != instruction::total) return false;
+  const view all = fixed_view(body[at - 1].what->results[0]);
+  return with_floating(all.type, [&]<class Element>(Element) { return !std::isfinite(float(*all.as<Element>())); });
 }
 
 /// Points the views of an instruction to the slot of a micro-batch.
@@ -324,6 +331,7 @@ MESHLOOM_INLINE void host_rank::execute(const host_step& now, prepared& next, st
       with.seed = now.seed;
       with.step = now.number;
       with.rate = now.rate;
+      with.scale = now.scale;
       with.micro_batch = static_cast<std::uint64_t>(micro_batch);
       with.micro_batches = static_cast<std::uint64_t>(whole_.micro_batches);
       with.accumulate = what.adds && micro_batch > 0;

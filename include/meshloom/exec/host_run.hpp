@@ -18,7 +18,9 @@ using arithmetic_maker = std::shared_ptr<void> (*)();
 struct step_result {
   double loss = 0;  ///< the sum of the summed results: the loss, with what layers add to it; 0 if there is none
   double seconds = 0;
-  double gradient_norm = 0;  ///< of all gradients together, before they are clipped; 0 if they are not
+  double gradient_norm =
+      0;  ///< of all gradients together, before they are clipped; 0 if they are neither clipped nor scaled
+  bool skipped = false;  ///< scaled gradients were not finite: nothing was updated, and the step does not count
 };
 
 class host_run {
@@ -46,7 +48,10 @@ class host_run {
   const program& executed() const { return program_; }
   /// Bytes of the arena of each rank.
   std::vector<std::int64_t> arena_bytes() const;
+  /// Steps that updated something.
   std::uint64_t steps() const { return steps_; }
+  /// What the loss of the next step is multiplied by; 1 unless the training scales it.
+  double scale() const { return scale_.scale; }
 
   void record(bool on);
   /// Events of the last step, rank by rank.
@@ -75,6 +80,7 @@ class host_run {
   std::vector<std::thread> threads_;
   std::uint64_t seed_;
   std::uint64_t steps_ = 0;
+  loss_scale scale_;
 
   std::vector<port_data> inputs_;
   std::vector<void*> outputs_;

@@ -18,7 +18,8 @@ MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmeti
                         ? waiting::spin_then_block
                         : waiting::block),
       session_(std::move(session)),
-      seed_(parameters == nullptr ? seed : parameters->seed_) {
+      seed_(parameters == nullptr ? seed : parameters->seed_),
+      scale_(first_scale(program_.scaling)) {
   if (parameters != nullptr && parameters->program_.ranks != program_.ranks) {
     throw error("start: the run that has the parameters has " + std::to_string(parameters->program_.ranks) +
                 " ranks, this program " + std::to_string(program_.ranks) + "; lower both under one plan, see adapt");
@@ -72,7 +73,7 @@ MESHLOOM_INLINE void host_run::serve(std::int32_t rank) {
       if (what == command::initialise)
         own.initialise(seed_);
       else
-        own.run({&communicator_, inputs_, outputs_, seed_, steps_, factor_at(program_.rate, steps_)});
+        own.run({&communicator_, inputs_, outputs_, seed_, steps_, factor_at(program_.rate, steps_), scale_.scale});
     } catch (const stopped&) {  // the rank that failed says why
     } catch (const std::exception& why) {
       fail(rank, why.what());
@@ -117,9 +118,12 @@ MESHLOOM_INLINE step_result host_run::step(std::initializer_list<port_data> inpu
   take_outputs(outputs);
   const auto begin = std::chrono::steady_clock::now();
   command_all(command::step);
-  ++steps_;
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  return {.loss = loss(), .seconds = took.count(), .gradient_norm = gradient_norm()};
+  const double norm = gradient_norm();
+  const bool skipped = program_.scaling.scales() && !std::isfinite(norm);
+  scale_ = next_scale(program_.scaling, scale_, !skipped);
+  if (!skipped) ++steps_;
+  return {.loss = loss(), .seconds = took.count(), .gradient_norm = norm, .skipped = skipped};
 }
 
 MESHLOOM_INLINE void host_run::take_inputs(std::initializer_list<port_data> inputs) {
@@ -172,7 +176,8 @@ MESHLOOM_INLINE double host_run::gradient_norm() const {
   if (program_.squares.buffer == buffer_id::none) return 0;
   const auto rank = static_cast<std::size_t>(program_.stages[program_.squares.stage].first_rank);
   const view squares = ranks_[rank]->fixed_view(program_.squares.buffer);
-  return std::sqrt(squares.type == dtype::f64 ? *squares.as<double>() : static_cast<double>(*squares.as<float>()));
+  const double sum = squares.type == dtype::f64 ? *squares.as<double>() : static_cast<double>(*squares.as<float>());
+  return std::sqrt(sum) / scale_.scale;
 }
 
 MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <meshloom/base/table.hpp>
+#include <meshloom/graph/loss_scaling.hpp>
 #include <meshloom/graph/rate_schedule.hpp>
 #include <meshloom/op/record.hpp>
 #include <meshloom/tensor/dtype.hpp>
@@ -112,7 +113,8 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<parameter> parameters;
   std::vector<pin> pins;
-  total squares;                  ///< of the elements of all gradients, if they are clipped by their norm
+  total squares;                  ///< of the elements of all gradients, if they are clipped by their norm or scaled
+  loss_scaling scaling;           ///< of the loss, and so of gradients until updates read them
   rate_schedule rate;             ///< of all updates: each step takes a part of the rate in their attributes
   std::vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
 };
@@ -131,7 +133,7 @@ std::optional<std::size_t> updated_by(const graph& whole, const node& at);
 /// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
 /// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients and
 /// states have the shape of their parameter; element types are those that `rounding` allows; results and the parts of a
-/// total are made; the schedule of the rate is sound; names of regions, nodes and parameters are unique. Shares no code
+/// total are made; the schedule of the rate is sound, and so is the scaling of the loss, which needs that total; names of regions, nodes and parameters are unique. Shares no code
 /// with `trace`.
 std::vector<std::string> check(const graph& whole);
 

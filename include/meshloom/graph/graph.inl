@@ -78,6 +78,10 @@ class graph_check {
     if (!is_sound(whole_.rate)) {
       fault("the graph: the schedule of its rate has a negative number, or too few steps to fall in after its warm-up");
     }
+    if (!is_sound(whole_.scaling)) fault("the graph: the scaling of its loss has a number that is negative or infinite");
+    if (whole_.scaling.scales() && whole_.squares.value == value_id::none) {
+      fault("the graph: its loss is scaled, and no total says whether gradients are finite");
+    }
     return std::move(faults_);
   }
 

@@ -19,6 +19,7 @@ struct call {
   std::uint64_t seed = 0;  ///< of the run
   std::uint64_t step = 0;  ///< optimizer steps done before this one
   double rate = 1;         ///< the part of an update's rate, attribute 0, that its schedule leaves in this step
+  double scale = 1;        ///< what the loss is multiplied by in this step, and with it every gradient
   std::uint64_t micro_batch = 0;
   std::uint64_t micro_batches = 1;  ///< of the step: micro-batch k is the k-th of as many equal parts of the batch
   std::uint64_t number = 0;  ///< of the operator in the model, stable, times 2^copy_bits, plus the copy of its layer

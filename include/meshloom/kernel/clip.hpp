@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Clipping by the global norm: a square sum is one team's work, stretch by stretch, added up in double; scaling is a
-// team per stretch. Law: all views of a call are dense.
+// team per stretch. Law: all views of a call are dense; gradients of a scaled loss come out as those of the loss.
 #pragma once
 
 #include <meshloom/kernel/math.hpp>
@@ -40,8 +40,9 @@ struct clip_kernel {
     const detail::stretch part(with.result[0], which);
     const Element* const g = with.operand[0].as<const Element>() + part.first;
     Element* const clipped = with.result[0].as<Element>() + part.first;
-    const double norm = math::sqrt(static_cast<double>(*with.operand[1].as<const Element>()));
-    const Element scale = static_cast<Element>(norm > with.attribute[0] ? with.attribute[0] / norm : 1);
+    const double norm = math::sqrt(static_cast<double>(*with.operand[1].as<const Element>())) / with.scale;
+    const double kept = norm > with.attribute[0] ? with.attribute[0] / norm : 1;
+    const Element scale = static_cast<Element>(kept / with.scale);
     team.for_each(part.count, [=](std::int64_t i) { clipped[i] = scale * g[i]; });
   }
 };

@@ -323,7 +323,11 @@ struct kernel_of<op::broadcast<Operand, Result>> {
 template <>
 struct kernel_of<op::fill> {
   using kernel = pointwise_kernel<op::attribute<0>, 0>;
-  static call arrange(const call& with) { return detail::arrange_pointwise<at<>>(with); }
+  static call arrange(const call& with) {
+    call made = detail::arrange_pointwise<at<>>(with);
+    made.attribute[0] *= with.scale;
+    return made;
+  }
 };
 
 }  // namespace meshloom

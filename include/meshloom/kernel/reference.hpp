@@ -237,7 +237,7 @@ struct rule<op::broadcast<Operand, Result>> {
 
 template <>
 struct rule<op::fill> {
-  static void run(const space& s) { s.write(0, {}, s.attribute(0)); }
+  static void run(const space& s) { s.write(0, {}, s.attribute(0) * s.with.scale); }
 };
 
 template <class Expression, class Result, class... Operand>

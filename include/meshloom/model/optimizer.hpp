@@ -127,8 +127,9 @@ double clip_of(const Optimizer& rule) {
 
 /// Adds states and update operators for every parameter of a differentiated graph. `records[r]` updates a trained
 /// parameter of rank r with its attributes, a running statistic brings its own. A parameter read in several regions has
-/// its gradients added first; all gradients of trained parameters are clipped to the norm `clip`, if it is finite. Of a
-/// parameter that is kept in the compute type a state, its master, is what is updated; the parameter is that, rounded.
+/// its gradients added first; all gradients of trained parameters are clipped to the norm `clip`, if it is finite, and
+/// divided by the scale of the loss, if that is scaled. Of a parameter that is kept in the compute type a state, its
+/// master, is what is updated; the parameter is that, rounded.
 void add_updates(graph_builder& into, std::span<const record* const> records, std::span<const std::string_view> states,
                  std::span<const attribute_list> attributes, double clip = no_clip);
 

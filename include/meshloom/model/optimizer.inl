@@ -55,7 +55,7 @@ MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* co
                                  std::span<const std::string_view> states, std::span<const attribute_list> attributes,
                                  double clip) {
   if (!(clip > 0)) throw error("trace: .clip, the largest norm of all gradients, is not more than 0; leave it out");
-  const bool clips = std::isfinite(clip);
+  const bool clips = std::isfinite(clip) || into.made.scaling.scales();
   if (clips) detail::add_squares(into);
   for (std::size_t p = 0; p < into.made.parameters.size(); ++p) {
     const value_id id = into.made.parameters[p].value;

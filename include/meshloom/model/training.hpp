@@ -12,6 +12,10 @@
 
 namespace meshloom {
 
+/// Gradients of f16 vanish below 6e-8 and need it; bf16 has the range of float.
+template <class Precision>
+inline constexpr loss_scaling usual_scaling = std::is_same_v<Precision, f16> ? loss_scaling{65536} : loss_scaling{};
+
 /// `Input` and `Target` say what a sample is; `MicroBatched` is the axis that micro-batches cut. `Precision` is the
 /// element type of parameters, activations and gradients: float, double, or (mixed precision) bf16 or f16, in which
 /// products are computed and what follows from them is kept; sums, statistics, losses and updates are then float, and
@@ -31,6 +35,7 @@ struct training {
   Target target = {};
   MicroBatched micro_batched = {};
   Precision precision = {};
+  loss_scaling scaling = usual_scaling<Precision>;  ///< of the loss: see graph/loss_scaling.hpp
 };
 
 namespace detail {
@@ -127,7 +132,8 @@ void for_each_operator(const Training& task, Visitor& visitor) {
   trace_forward(task, purpose::evaluation, visitor);
   const auto visit = [&visitor]<class... Operator>(operators<Operator...>) { (visitor(operators<Operator>{}), ...); };
   visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
-  if constexpr (requires { task.optimizer.clip; }) visit(clipping_operators{});
+  if constexpr (requires { task.optimizer.clip; } || half_type<std::remove_cvref_t<decltype(task.precision)>>)
+    visit(clipping_operators{});
   visit(training_operators{});
   if constexpr (half_type<std::remove_cvref_t<decltype(task.precision)>>) visit(conversion_operators{});
 }
@@ -140,6 +146,7 @@ graph trace(const Training& task) {
   differentiate(into, into.made.results.front());
   using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
   into.made.rate = rate_schedule_of(task.optimizer);
+  into.made.scaling = task.scaling;
   add_updates(into, updates::records, task.optimizer.states, attributes_of(task.optimizer, into.made),
               clip_of(task.optimizer));
   return std::move(into.made);

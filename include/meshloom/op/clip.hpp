@@ -18,7 +18,8 @@ struct square_sum {
   using gradient = operators<>;
 };
 
-/// g · min(1, limit / √squares). Operands: g, squares. Result: the gradient, clipped. Attribute: limit.
+/// g · min(1, limit / √squares), for gradients of the loss itself: where it is scaled, g and √squares are divided by the
+/// scale first. Operands: g, squares. Result: the gradient, clipped. Attribute: limit.
 template <int Rank>
 struct clip {
   using list = typename first<Rank>::list;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A scalar constant (attribute 0): the seed of differentiation.
+// A scalar constant (attribute 0), times the scale of the loss: the seed of differentiation.
 #pragma once
 
 #include <meshloom/op/record.hpp>

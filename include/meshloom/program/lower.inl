@@ -21,6 +21,7 @@ inline program frame_of(const graph& whole, const plan& made, const std::vector<
               .micro_batches = made.micro_batches,
               .precision = whole.precision,
               .compute = whole.compute,
+              .scaling = whole.scaling,
               .rate = whole.rate};
   for (const value_id id : whole.inputs) out.inputs.push_back(port_of(whole, id));
   for (const instance& each : results_of(whole)) out.results.push_back(port_of(whole, each.value));

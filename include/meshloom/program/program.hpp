@@ -108,6 +108,7 @@ struct program {
   std::int32_t micro_batches = 1;
   dtype precision = dtype::f32;
   dtype compute = dtype::f32;  ///< of what operators may round
+  loss_scaling scaling = {};
   rate_schedule rate = {};     ///< of all updates
   std::vector<port> inputs = {};
   std::vector<port> results = {};
