@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every row kernel of the library as a CUDA kernel, in both element types: this file must compile. Where there is a
+// Every row kernel of the library as a CUDA kernel, in every element type: this file must compile. Where there is a
 // device, each kernel's results equal those of the host; without one the program says so and exits with 77 (skipped).
 #include <meshloom/exec/cuda_kernels.cuh>
 #include <meshloom/kernel/kernels.hpp>
@@ -43,7 +43,8 @@ using all_kernels = meshloom::operators<
     op::combine<1, true>, op::combine_gradient_weight<1>, op::moving_average<2>, op::batch_norm<2>,
     op::batch_norm_gradient<2>, op::batch_norm_inference<2>, op::batch_norm_inference_gradient_input<2>,
     op::batch_norm_inference_gradient_weights<2>, op::batch_norm<3, 2>, op::max_pool, op::max_pool_gradient,
-    op::average_pool, op::average_pool_gradient>;
+    op::average_pool, op::average_pool_gradient, op::square_sum<2>, op::clip<2>, op::narrow<2>, op::widen<2>,
+    op::store_rounded<2>>;
 
 template struct meshloom::cuda_kernels<all_kernels>;
 
@@ -76,7 +77,6 @@ struct buffer {
   buffer(buffer&& other) noexcept : host(std::move(other.host)), device(other.device) { other.device = nullptr; }
 };
 
-template <class Element>
 view dense(const index_list& axes, dtype type) {
   view made;
   made.type = type;
@@ -91,11 +91,12 @@ view dense(const index_list& axes, dtype type) {
 /// True if a tensor of the device has the elements of one of the host, but for rounding.
 template <class Element>
 bool alike(const view& here, const view& there) {
+  constexpr double tolerance = std::is_same_v<Element, bf16> ? 1e-2 : std::is_same_v<Element, f16> ? 2e-3 : 1e-4;
   std::vector<Element> made(static_cast<std::size_t>(here.count()));
   cudaMemcpy(made.data(), there.data, made.size() * sizeof(Element), cudaMemcpyDeviceToHost);
   for (std::size_t at = 0; at < made.size(); ++at) {
     const double expected = static_cast<double>(here.as<Element>()[at]);
-    if (!(std::abs(static_cast<double>(made[at]) - expected) <= 1e-4 * (1 + std::abs(expected)))) return false;
+    if (!(std::abs(static_cast<double>(made[at]) - expected) <= tolerance * (1 + std::abs(expected)))) return false;
   }
   return true;
 }
@@ -104,25 +105,29 @@ bool alike(const view& here, const view& there) {
 template <class Operator, class Element>
 bool agrees(int integers, std::initializer_list<double> attributes) {
   const signature& op = Operator::signature;
+  constexpr rounding rounded = record_of<Operator>.rounded;
+  constexpr dtype exact = dtype_of<computed<Element>>;
+  const auto type_of = [&](bool rounds) { return rounds ? dtype_of<Element> : exact; };
   call with;
   std::vector<buffer> buffers;
   buffers.reserve(max_operands + max_results);
   std::copy(attributes.begin(), attributes.end(), with.attribute);
   for (int k = 0; k < op.operand_count; ++k) {
-    view& seen = with.operand[k] =
-        dense<Element>(op.operands[static_cast<std::size_t>(k)], k == integers ? dtype::i32 : dtype_of<Element>);
+    const dtype type = k == integers ? dtype::i32 : type_of(rounded.operand(static_cast<std::size_t>(k)));
+    view& seen = with.operand[k] = dense(op.operands[static_cast<std::size_t>(k)], type);
     buffers.emplace_back(seen);
     for (std::int64_t at = 0; at < seen.count(); ++at) {
+      const double value = 0.1 + uniform(1, static_cast<std::uint64_t>(k), static_cast<std::uint64_t>(at));
       if (k == integers)
         seen.as<std::int32_t>()[at] = integer<Operator>(at);
       else
-        seen.as<Element>()[at] =
-            static_cast<Element>(0.1 + uniform(1, static_cast<std::uint64_t>(k), static_cast<std::uint64_t>(at)));
+        with_floating(type, [&]<class Type>(Type) { seen.as<Type>()[at] = static_cast<computed<Type>>(value); });
     }
   }
   for (int k = 0; k < op.result_count; ++k) {
-    const dtype type = op.integer_results >> k & 1 ? dtype::i32 : dtype_of<Element>;
-    with.result[k] = dense<Element>(op.results[static_cast<std::size_t>(k)], type);
+    const bool integer = (op.integer_results >> k & 1) != 0;
+    with.result[k] = dense(op.results[static_cast<std::size_t>(k)],
+                           integer ? dtype::i32 : type_of(rounded.result(static_cast<std::size_t>(k))));
     if constexpr (requires { Operator::replaces; })
       with.result[k].data = with.operand[Operator::replaces[static_cast<std::size_t>(k)]].data;
     else
@@ -146,8 +151,10 @@ bool agrees(int integers, std::initializer_list<double> attributes) {
 
   run_on_host<kernel_of<Operator>, Element>(with);
   for (int k = 0; k < op.result_count; ++k) {
-    const bool same = op.integer_results >> k & 1 ? alike<std::int32_t>(with.result[k], there.result[k])
-                                                  : alike<Element>(with.result[k], there.result[k]);
+    const view &here = with.result[k], &made = there.result[k];
+    const bool same = here.type == dtype::i32
+                          ? alike<std::int32_t>(here, made)
+                          : with_floating(here.type, [&]<class Type>(Type) { return alike<Type>(here, made); });
     if (!same) return false;
   }
   return true;
@@ -155,10 +162,18 @@ bool agrees(int integers, std::initializer_list<double> attributes) {
 
 template <class Operator>
 int failures(const char* name, int integers = -1, std::initializer_list<double> attributes = {1.0}) {
-  const bool single = agrees<Operator, float>(integers, attributes),
-             twice = agrees<Operator, double>(integers, attributes);
-  std::printf("%s: f32 %s, f64 %s\n", name, single ? "agrees" : "DIFFERS", twice ? "agrees" : "DIFFERS");
-  return !single + !twice;
+  int wrong = 0;
+  const auto say = [&](dtype type, bool same) {
+    std::printf("%s in %s %s\n", name, name_of(type).data(), same ? "agrees" : "DIFFERS");
+    wrong += same ? 0 : 1;
+  };
+  say(dtype::f32, agrees<Operator, float>(integers, attributes));
+  say(dtype::f64, agrees<Operator, double>(integers, attributes));
+  if constexpr (record_of<Operator>.rounded.any()) {
+    say(dtype::bf16, agrees<Operator, bf16>(integers, attributes));
+    say(dtype::f16, agrees<Operator, f16>(integers, attributes));
+  }
+  return wrong;
 }
 
 }  // namespace
@@ -195,7 +210,16 @@ int main() {
       failures<op::rms_norm_gradient_gain<2>>("rms_norm_gradient_gain") +
       failures<op::rotary<2, 0>>("rotary of rows", -1, {10000, 1}) +
       failures<op::rotary<3, 1>>("rotary of heads", -1, {10000, -1}) +
-      failures<op::dropout<2>>("dropout of rows", -1, {0.1, 3, 0}) +
+      failures<op::moving_average<2>>("moving_average", -1, {0.1, 37}) +
+      failures<op::batch_norm<2>>("batch_norm", -1, {1e-5}) +
+      failures<op::batch_norm_gradient<2>>("batch_norm_gradient") +
+      failures<op::batch_norm<3, 2>>("batch_norm of columns", -1, {1e-5}) +
+      failures<op::batch_norm_inference<2>>("batch_norm_inference", -1, {1e-5}) +
+      failures<op::batch_norm_inference_gradient_input<2>>("batch_norm_inference_gradient_input", -1, {1e-5}) +
+      failures<op::batch_norm_inference_gradient_weights<2>>("batch_norm_inference_gradient_weights", -1, {1e-5}) +
+      failures<op::square_sum<2>>("square_sum") + failures<op::clip<2>>("clip", -1, {0.5}) +
+      failures<op::narrow<2>>("narrow") + failures<op::widen<2>>("widen") +
+      failures<op::store_rounded<2>>("store_rounded") + failures<op::dropout<2>>("dropout of rows", -1, {0.1, 3, 0}) +
       failures<op::dropout<3>>("dropout", -1, {0.1, 3, 1});
   return wrong == 0 ? 0 : 1;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The row kernels as CUDA kernels. In one .cu file of the program the line
 //     template struct meshloom::cuda_kernels<meshloom::operators<…>>;
-// instantiates a __global__ function for every row kernel of the list and both element types; other files may declare
-// it `extern template` and stay plain host C++. Kernels made of matrix products are left out: they are the vendor
+// instantiates a __global__ function for every row kernel of the list, in f32 and f64 and, if its operator may round, in
+// bf16 and f16; other files may declare it `extern template` and stay plain host C++. Kernels made of matrix products are left out: they are the vendor
 // library's. Law: block n of a launch runs task n of the call, the same code that the host runs.
 #pragma once
 
@@ -22,7 +22,7 @@ struct cuda_kernels;
 
 template <class... Operator>
 struct cuda_kernels<operators<Operator...>> {
-  /// The kernel of the operator with this record for f32 or f64 elements; null if it has none in the list.
+  /// The kernel of the operator with this record that computes in a type; null if there is none in the list.
   static cuda_kernel find(const record& op, dtype type);
 };
 
@@ -51,17 +51,28 @@ cudaError_t enqueue(const call& with, cudaStream_t stream) {
   }
 }
 
-template <class Operator>
-cuda_kernel find_one(const record& op, dtype type) {
+/// The kernel of an operator that computes in a type; null if it is made of products.
+template <class Operator, class Element>
+cuda_kernel kernel_for() {
   if constexpr (product_kernel<kernel_of<Operator>>) {
     return nullptr;
   } else {
     static_assert(has_kernel<Operator>,
                   "meshloom: cuda_kernels: an operator of the list has no kernel: specialise "
                   "meshloom::kernel_of for it, or give it a nested type `kernel`");
-    if (&op != &record_of<Operator>) return nullptr;
-    return type == dtype::f64 ? &enqueue<kernel_of<Operator>, double> : &enqueue<kernel_of<Operator>, float>;
+    return &enqueue<kernel_of<Operator>, Element>;
   }
+}
+
+template <class Operator>
+cuda_kernel find_one(const record& op, dtype type) {
+  if (&op != &record_of<Operator>) return nullptr;
+  if constexpr (record_of<Operator>.rounded.any()) {
+    if (type == dtype::bf16) return kernel_for<Operator, bf16>();
+    if (type == dtype::f16) return kernel_for<Operator, f16>();
+  }
+  if (is_half(type)) return nullptr;
+  return type == dtype::f64 ? kernel_for<Operator, double>() : kernel_for<Operator, float>();
 }
 
 }  // namespace detail

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA kernels of a whole training. In one .cu file of the program the line
 //     template struct meshloom::cuda_kernels<decltype(make_task())>;
-// instantiates a __global__ function for every operator that the training can execute, in its precision.
+// instantiates a __global__ function for every operator that the training can execute, in its precision and, where the
+// operator may round, in its compute type.
 // Law: the same closure over model, loss, gradients and optimizer as on the host (`for_each_operator`).
 #pragma once
 
@@ -15,6 +16,7 @@ namespace meshloom {
 
 struct cuda_kernel_entry {
   const record* op = nullptr;
+  dtype type = dtype::f32;    ///< that it computes in
   cuda_kernel run = nullptr;  ///< null for matrix products: the vendor library computes them
 };
 
@@ -40,7 +42,14 @@ struct cuda_collector {
     for (const cuda_kernel_entry& known : made) {
       if (known.op == &record_of<Operator>) return;
     }
-    made.push_back({&record_of<Operator>, find_one<Operator>(record_of<Operator>, dtype_of<Element>)});
+    collect<Operator, computed<Element>>();
+    if constexpr (half_type<Element> && record_of<Operator>.rounded.any()) collect<Operator, Element>();
+  }
+
+ private:
+  template <class Operator, class Type>
+  void collect() {
+    made.push_back({&record_of<Operator>, dtype_of<Type>, kernel_for<Operator, Type>()});
   }
 };
 
