@@ -3,6 +3,7 @@
 #pragma once
 
 #include <meshloom/base/error.hpp>
+#include <meshloom/tensor/dtype.hpp>
 
 #include <charconv>
 #include <string>
@@ -37,4 +38,13 @@ bool read_count(std::string_view name, std::string_view text, Number& into) {
                           "' is not possible; give a number of 1 or more");
   }
   return true;
+}
+
+/// Reads "f32" or "bf16".
+inline bool read_precision(std::string_view name, std::string_view text, meshloom::dtype& into) {
+  for (const auto known : {meshloom::dtype::f32, meshloom::dtype::bf16}) {
+    if (text == name_of(known)) return into = known, true;
+  }
+  throw meshloom::error("option " + std::string(name) + ": '" + std::string(text) +
+                        "' is not possible; give f32 or bf16");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The automatic plan of a named model beside all products of presets in every number of micro-batches, as predicted; of
 // some of them, evenly spread from the fastest to the slowest, with --steps also as they run on this machine: medians
-// of rounds in which the plans take turns. bench_plans [--model gpt-small] [--cluster local:2|here|p3.16xlarge:8]
-// [--ranks 2] [--plans 10] [--steps 0] [--json]
+// of rounds in which the plans take turns. bench_plans [--model gpt-small] [--precision f32|bf16]
+// [--cluster local:2|here|p3.16xlarge:8] [--ranks 2] [--plans 10] [--steps 0] [--json]
 #include "models/named_model.hpp"
 #include "options.hpp"
 #include "samples.hpp"
@@ -17,6 +17,7 @@ namespace {
 
 struct options {
   std::string model = "gpt-small", cluster = "local:2";
+  ml::dtype precision = ml::dtype::f32;
   std::int32_t ranks = 2;  ///< of `here`
   std::size_t plans = 10;
   std::int64_t steps = 0;  ///< in each of five rounds
@@ -109,7 +110,8 @@ void print(const options& chosen, const entry& each) {
   const double predicted = ml::seconds(each.plan.predicted);
   const double measured = each.seconds.empty() ? 0 : each.seconds[each.seconds.size() / 2];
   if (chosen.json) {
-    fmt::print("{{\"model\":\"{}\",\"plan\":\"{}\",\"predicted_seconds\":{:.6g}", chosen.model, each.name, predicted);
+    fmt::print("{{\"model\":\"{}\",\"precision\":\"{}\",\"plan\":\"{}\",\"predicted_seconds\":{:.6g}", chosen.model,
+               name_of(chosen.precision), each.name, predicted);
     if (measured > 0) fmt::print(",\"seconds\":{:.6g},\"least_seconds\":{:.6g}", measured, each.seconds.front());
     fmt::print("}}\n");
   } else if (measured > 0) {
@@ -133,12 +135,14 @@ void compare(const options& chosen, const named_model& model) {
   const std::string name = none ? "" : fitting->name;
   if (chosen.json) {
     fmt::print(
-        "{{\"model\":\"{}\",\"cluster\":\"{}\",\"presets\":{},\"faster_but_too_big\":{},\"best_preset\":\"{}\","
-        "\"best_preset_seconds\":{:.6g},\"auto_seconds\":{:.6g}}}\n",
-        chosen.model, chosen.cluster, others.size(), fitting - others.begin(), name, best, ours);
+        "{{\"model\":\"{}\",\"precision\":\"{}\",\"cluster\":\"{}\",\"presets\":{},\"faster_but_too_big\":{},"
+        "\"best_preset\":\"{}\",\"best_preset_seconds\":{:.6g},\"auto_seconds\":{:.6g}}}\n",
+        chosen.model, name_of(chosen.precision), chosen.cluster, others.size(), fitting - others.begin(), name, best,
+        ours);
   } else {
-    fmt::print("{} on {}: auto {:.6g} s; of {} presets {} do not fit before {}: {:.6g} s\n", chosen.model,
-               chosen.cluster, ours, others.size(), fitting - others.begin(), none ? "none does" : name, best);
+    fmt::print("{} in {} on {}: auto {:.6g} s; of {} presets {} do not fit before {}: {:.6g} s\n", chosen.model,
+               name_of(chosen.precision), chosen.cluster, ours, others.size(), fitting - others.begin(),
+               none ? "none does" : name, best);
   }
   if (chosen.plans < 2) return;
   std::vector<entry> entries = spread(automatic, {fitting, others.end()}, chosen.plans);
@@ -150,6 +154,7 @@ options options_of(int count, char** words) {
   options made;
   made.json = read_options(count, words, "bench/plans.cpp", [&](std::string_view name, std::string_view text) {
     if (name == "--model") return made.model = text, true;
+    if (name == "--precision") return read_precision(name, text, made.precision);
     if (name == "--cluster") return made.cluster = text, true;
     if (name == "--ranks") return read_count(name, text, made.ranks);
     if (name == "--plans") return read_count(name, text, made.plans);
@@ -164,7 +169,7 @@ options options_of(int count, char** words) {
 int main(int count, char** words) {
   try {
     const options chosen = options_of(count, words);
-    compare(chosen, find_model(chosen.model));
+    compare(chosen, find_model(chosen.model, chosen.precision));
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plans: {}\n", why.what());
     return 2;

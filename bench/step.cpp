@@ -2,7 +2,8 @@
 // The step time of a named model under a plan: median and least of the steps after the first, the arithmetic rate of
 // its matrix products, and their share of the best product measured in the same run, on as many threads; and with
 // --profile the N operators that rank 0 spends most time on, in the fastest step. bench_step
-// [--model gpt-small] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--profile N] [--json]
+// [--model gpt-small] [--precision f32|bf16] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--profile N]
+// [--json]
 #include "contraction_flops.hpp"
 #include "models/named_model.hpp"
 #include "options.hpp"
@@ -20,6 +21,7 @@ namespace {
 
 struct options {
   std::string model = "gpt-small", plan = "data";
+  ml::dtype precision = ml::dtype::f32;
   std::int32_t ranks = 1, micro_batches = 1;
   std::int64_t steps = 20;
   std::size_t profile = 0;  ///< the number of operators to print
@@ -31,6 +33,7 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }
 
 /// FLOP/s of 512 × 512 × 512 products on every thread at once: the best of many short bursts.
+template <class Element>
 double best_product_rate(std::int32_t threads) {
   constexpr std::int64_t n = 512;
   const auto session = ml::session_of<arithmetic>();
@@ -39,10 +42,11 @@ double best_product_rate(std::int32_t threads) {
   for (std::int32_t t = 0; t < threads; ++t) {
     workers.emplace_back([&best, t] {
       arithmetic how;
-      std::vector<float> a(n * n, 1), b(n * n, 1), c(n * n);
+      const Element one(1.0f);
+      std::vector<Element> a(n * n, one), b(n * n, one), c(n * n);
       for (int burst = 0; burst < 60; ++burst) {
         const auto begin = std::chrono::steady_clock::now();
-        how.gemm<float>(n, n, n, a.data(), n, 1, b.data(), n, 1, false, c.data(), n, 1);
+        how.gemm(n, n, n, a.data(), n, 1, b.data(), n, 1, false, c.data(), n, 1);
         auto& own = best[static_cast<std::size_t>(t)];
         own = std::max(own, 2.0 * n * n * n / seconds_since(begin));
       }
@@ -110,8 +114,8 @@ void print(const options& chosen, const std::vector<share_of_time>& profile) {
   for (std::size_t at = 0; at < std::min(chosen.profile, profile.size()); ++at) {
     const auto& [name, seconds, calls] = profile[at];
     if (chosen.json)
-      fmt::print("{{\"model\":\"{}\",\"operator\":\"{}\",\"seconds\":{:.6g},\"calls\":{}}}\n", chosen.model, name,
-                 seconds, calls);
+      fmt::print("{{\"model\":\"{}\",\"precision\":\"{}\",\"operator\":\"{}\",\"seconds\":{:.6g},\"calls\":{}}}\n",
+                 chosen.model, name_of(chosen.precision), name, seconds, calls);
     else
       fmt::print("{:>10.2f} ms {:>6} calls  {}\n", seconds * 1e3, calls, name);
   }
@@ -125,21 +129,22 @@ void measure(const options& chosen, const named_model& model) {
   const auto program = ml::lower(model.graph, plan, machine);
   const auto [median, least, profile] = run_steps(chosen, model, program);
   const double rate = contraction_flops(model.graph) / median;
+  const auto threads = std::min(chosen.ranks, static_cast<std::int32_t>(std::thread::hardware_concurrency()));
   const double peak =
-      best_product_rate(std::min(chosen.ranks, static_cast<std::int32_t>(std::thread::hardware_concurrency())));
+      chosen.precision == ml::dtype::bf16 ? best_product_rate<ml::bf16>(threads) : best_product_rate<float>(threads);
   if (chosen.json) {
     fmt::print(
-        "{{\"model\":\"{}\",\"ranks\":{},\"plan\":\"{}\",\"micro_batches\":{},\"seconds\":{:.6g},\"least_seconds\":{:."
-        "6g},\"flops_per_second\":{:.6g},"
-        "\"share_of_gemm_peak\":{:.4g},\"predicted_seconds\":{:.6g}}}\n",
-        chosen.model, chosen.ranks, chosen.plan, chosen.micro_batches, median, least, rate, rate / peak,
-        ml::seconds(ml::simulate(program, machine).step));
+        "{{\"model\":\"{}\",\"precision\":\"{}\",\"ranks\":{},\"plan\":\"{}\",\"micro_batches\":{},\"seconds\":{:.6g},"
+        "\"least_seconds\":{:.6g},\"flops_per_second\":{:.6g},\"share_of_gemm_peak\":{:.4g},"
+        "\"predicted_seconds\":{:.6g}}}\n",
+        chosen.model, name_of(chosen.precision), chosen.ranks, chosen.plan, chosen.micro_batches, median, least, rate,
+        rate / peak, ml::seconds(ml::simulate(program, machine).step));
   } else {
     fmt::print(
-        "{} on {} ranks, plan {}, {} micro-batches: {:.1f} ms a step (least {:.1f}), {:.1f} GFLOP/s, {:.0f} % of the "
-        "best matrix product ({:.1f})\n",
-        chosen.model, chosen.ranks, chosen.plan, chosen.micro_batches, median * 1e3, least * 1e3, rate * 1e-9,
-        100 * rate / peak, peak * 1e-9);
+        "{} in {} on {} ranks, plan {}, {} micro-batches: {:.1f} ms a step (least {:.1f}), {:.1f} GFLOP/s, {:.0f} % of "
+        "the best matrix product ({:.1f})\n",
+        chosen.model, name_of(chosen.precision), chosen.ranks, chosen.plan, chosen.micro_batches, median * 1e3,
+        least * 1e3, rate * 1e-9, 100 * rate / peak, peak * 1e-9);
   }
   print(chosen, profile);
 }
@@ -148,6 +153,7 @@ options options_of(int count, char** words) {
   options made;
   made.json = read_options(count, words, "bench/step.cpp", [&](std::string_view name, std::string_view text) {
     if (name == "--model") return made.model = text, true;
+    if (name == "--precision") return read_precision(name, text, made.precision);
     if (name == "--plan") return made.plan = text, true;
     if (name == "--ranks") return read_count(name, text, made.ranks);
     if (name == "--micro-batches") return read_count(name, text, made.micro_batches);
@@ -163,7 +169,7 @@ options options_of(int count, char** words) {
 int main(int count, char** words) {
   try {
     const options chosen = options_of(count, words);
-    measure(chosen, find_model(chosen.model));
+    measure(chosen, find_model(chosen.model, chosen.precision));
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_step: {}\n", why.what());
     return 2;

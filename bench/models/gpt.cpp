@@ -6,12 +6,15 @@
 
 namespace ml = meshloom;
 
+template <class Precision>
 model_family gpts() {
   model_family made{{}, [](const std::string& name) {
                       const ml::gpt_shape shape = ml::find_gpt(name);
-                      return shape.tied ? named_model_of(ml::tied_gpt_training(shape, ml::adamw{}))
-                                        : named_model_of(ml::gpt_training(shape, ml::adamw{}));
+                      return shape.tied ? named_model_of<Precision>(ml::tied_gpt_training(shape, ml::adamw{}))
+                                        : named_model_of<Precision>(ml::gpt_training(shape, ml::adamw{}));
                     }};
   for (const ml::gpt_shape& each : ml::named_gpts) made.names.emplace_back(each.name);
   return made;
 }
+
+template model_family gpts<MODEL_PRECISION>();

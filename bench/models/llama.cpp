@@ -14,16 +14,20 @@ constexpr ml::llama_shape shapes[] = {
     {"llama-medium", 8192, 256, 4, 512, 8, 8, 4, 1376},
 };
 
+template <class Precision>
 named_model make(const std::string& name) {
   const auto* shape = shapes;
   while (shape->name != name) ++shape;
-  return named_model_of(ml::llama_training(*shape, ml::adamw{}));
+  return named_model_of<Precision>(ml::llama_training(*shape, ml::adamw{}));
 }
 
 }  // namespace
 
+template <class Precision>
 model_family llamas() {
-  model_family made{{}, make};
+  model_family made{{}, make<Precision>};
   for (const ml::llama_shape& each : shapes) made.names.emplace_back(each.name);
   return made;
 }
+
+template model_family llamas<MODEL_PRECISION>();

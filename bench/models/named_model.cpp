@@ -3,9 +3,19 @@
 
 #include <algorithm>
 
-named_model find_model(const std::string& name) {
+namespace {
+
+template <class Precision>
+std::vector<model_family> families() {
+  return {gpts<Precision>(), moes<Precision>(), llamas<Precision>(), wide_resnets<Precision>()};
+}
+
+}  // namespace
+
+named_model find_model(const std::string& name, meshloom::dtype precision) {
+  using meshloom::bf16, meshloom::dtype;
   std::string known;
-  for (const model_family& family : {gpts(), moes(), llamas(), wide_resnets()}) {
+  for (const model_family& family : precision == dtype::bf16 ? families<bf16>() : families<float>()) {
     if (std::find(family.names.begin(), family.names.end(), name) != family.names.end()) return family.make(name);
     for (const std::string& each : family.names) known += (known.empty() ? "" : ", ") + each;
   }

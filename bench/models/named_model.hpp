@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model that has a name, behind one type for all families: each family is compiled once, in a file of its own, and
-// the benches see graphs and programs.
+// A model that has a name, behind one type for all families: each family is compiled once per precision, from a file of
+// its own, and the benches see graphs and programs.
 #pragma once
 
 #include "../arithmetic.hpp"
@@ -15,9 +15,11 @@ struct named_model {
   std::function<std::unique_ptr<meshloom::host_run>(meshloom::program)> start;
 };
 
-/// The model of a training, with parameters drawn from one seed.
-template <class Training>
-named_model named_model_of(const Training& task) {
+/// The model of a training in the precision, with parameters drawn from one seed.
+template <class Precision, class Training>
+named_model named_model_of(const Training& of) {
+  const meshloom::training task{of.model, of.loss,   of.optimizer,     of.sizes,
+                                of.input, of.target, of.micro_batched, Precision{}};
   return {meshloom::trace(task), [task](meshloom::program made) {
             using meshloom::host, meshloom::host_run, meshloom::start;
             return std::unique_ptr<host_run>(new host_run(start(host<arithmetic>{}, std::move(made), task, 1)));
@@ -30,10 +32,15 @@ struct model_family {
   named_model (*make)(const std::string& name);
 };
 
+/// Of the trainings in float or bf16, each made where the file of the family is compiled with that MODEL_PRECISION.
+template <class Precision>
 model_family gpts();
+template <class Precision>
 model_family moes();
+template <class Precision>
 model_family llamas();
+template <class Precision>
 model_family wide_resnets();
 
-/// Throws meshloom::error that lists all names if there is no such model.
-named_model find_model(const std::string& name);
+/// In f32 or bf16. Throws meshloom::error that lists all names if there is no such model.
+named_model find_model(const std::string& name, meshloom::dtype precision);

@@ -6,10 +6,15 @@
 
 namespace ml = meshloom;
 
+template <class Precision>
 model_family wide_resnets() {
   return {{"wrn-tiny", "wrn-small", "wrn-medium"}, [](const std::string& name) {
-            if (name == ml::wrn_tiny.name) return named_model_of(ml::wide_resnet_training(ml::wrn_tiny, ml::adamw{}));
-            if (name == ml::wrn_small.name) return named_model_of(ml::wide_resnet_training(ml::wrn_small, ml::adamw{}));
-            return named_model_of(ml::wide_resnet_training<ml::stem::large>(ml::wrn_medium, ml::adamw{}));
+            if (name == ml::wrn_tiny.name)
+              return named_model_of<Precision>(ml::wide_resnet_training(ml::wrn_tiny, ml::adamw{}));
+            if (name == ml::wrn_small.name)
+              return named_model_of<Precision>(ml::wide_resnet_training(ml::wrn_small, ml::adamw{}));
+            return named_model_of<Precision>(ml::wide_resnet_training<ml::stem::large>(ml::wrn_medium, ml::adamw{}));
           }};
 }
+
+template model_family wide_resnets<MODEL_PRECISION>();

@@ -17,7 +17,8 @@ bool complete(const cluster& machine) {
   return !machine.name.empty() && !each.name.empty() && machine.hosts >= 1 && machine.devices_per_host >= 1 &&
          each.memory.count > 0 && each.flops_per_second > 0 && each.bytes_per_second > 0 && each.launch.count > 0 &&
          machine.within_host.bytes_per_second > 0 && machine.between_hosts.bytes_per_second > 0 &&
-         machine.within_host.latency.count > 0 && machine.between_hosts.latency.count > 0;
+         machine.within_host.latency.count > 0 && machine.between_hosts.latency.count > 0 &&
+         (each.half_flops_per_second == 0 || each.half_flops_per_second > each.flops_per_second);
 }
 
 std::string refusal(cluster (*preset)(std::int32_t), std::int32_t count) {
@@ -43,12 +44,16 @@ TEST_CASE("presets are complete") {
   cluster faulty = local(2);
   faulty.between_hosts.bytes_per_second = 0;
   CHECK(!complete(faulty));
+  faulty = p3_16xlarge(2);
+  faulty.device.half_flops_per_second /= 10;
+  CHECK(!complete(faulty));
 }
 
 TEST_CASE("a p3.16xlarge is that of the Alpa evaluation") {
   const cluster machine = p3_16xlarge(8);
   CHECK(machine.ranks() == 64);
   CHECK(machine.device.memory == bytes{17'179'869'184});
+  CHECK(machine.device.half_flops_per_second == 125e12);
   CHECK(machine.between_hosts.bytes_per_second * 8 == 25'000'000'000);
   CHECK(machine.within_host.bytes_per_second > machine.between_hosts.bytes_per_second);
 }

@@ -56,6 +56,7 @@ cluster draw_cluster(random_bits& bits) {
           .device = {.name = draw_name(bits),
                      .memory = {draw_number(bits, 1, std::int64_t{1} << 50)},
                      .flops_per_second = draw_speed(bits),
+                     .half_flops_per_second = draw(bits, 2) == 0 ? 0 : draw_speed(bits),
                      .bytes_per_second = draw_number(bits, 1, 9'000'000'000'000'000),
                      .launch = {draw_number(bits, 0, 1'000'000'000'000)}},
           .hosts = hosts,
@@ -107,6 +108,7 @@ TEST_CASE("a cluster reads as people would say it") {
         "device.name                     V100-SXM2-16GB\n"
         "device.memory                   16 GiB\n"
         "device.flops_per_second         15.7 TFLOP/s\n"
+        "device.half_flops_per_second    125 TFLOP/s\n"
         "device.bytes_per_second         900 GB/s\n"
         "device.launch                   5 us\n"
         "within_host.latency             5 us\n"
@@ -156,6 +158,23 @@ TEST_CASE("spaces, comments, empty lines, foreign line ends and the order of lin
   CHECK(cluster_from_text(with("  p3.16xlarge\n", "\n")).value().name == "");
 }
 
+TEST_CASE("a text from before half precision says nothing of it, and nor does one of a device without a rate for it") {
+  const std::string line = "device.half_flops_per_second    125 TFLOP/s\n";
+  cluster machine = p3_16xlarge(8);
+  machine.device.half_flops_per_second = 0;
+  CHECK(cluster_from_text(with(line, "")).value() == machine);
+  CHECK(to_text(machine) == with(line, ""));
+  machine.device.half_flops_per_second = 3;  // less than in f32, as where only that has instructions
+  CHECK(cluster_from_text(with("125 TFLOP/s", "3 FLOP/s")).value() == machine);
+  CHECK(refusal_of(with("125 TFLOP/s", "0 FLOP/s")).starts_with("cluster, line 8: device.half_flops_per_second: '0 F"));
+  CHECK(refusal_of(with(line, line + line)).starts_with("cluster, line 9: 'device.half_flops_per_second' is given tw"));
+  for (const double speed : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1.0,
+                             std::numeric_limits<double>::denorm_min(), 1.1e18}) {
+    machine.device.half_flops_per_second = speed;
+    CHECK(check(machine).size() == 1);
+  }
+}
+
 TEST_CASE("what is no cluster is refused with its line and a cure") {
   const std::string head = "this is no cluster that can be read here; begin it with the line 'meshloom cluster 1'";
   CHECK(refusal_of("") == "cluster, line 1: " + head);
@@ -164,14 +183,14 @@ TEST_CASE("what is no cluster is refused with its line and a cure") {
   CHECK(refusal_of("meshloom plan 1\n") == "cluster, line 1: " + head);
   CHECK(refusal_of(with("hosts ", "hots ")) ==
         "cluster, line 3: there is no field 'hots'; write one of name, hosts, devices_per_host, device.name, "
-        "device.memory, device.flops_per_second, device.bytes_per_second, device.launch, within_host.latency, "
-        "within_host.bytes_per_second, between_hosts.latency, between_hosts.bytes_per_second");
+        "device.memory, device.flops_per_second, device.half_flops_per_second, device.bytes_per_second, device.launch, "
+        "within_host.latency, within_host.bytes_per_second, between_hosts.latency, between_hosts.bytes_per_second");
   CHECK(refusal_of(sample_text() + "hosts 8\n") ==
-        "cluster, line 14: 'hosts' is given twice, first on line 3; remove one");
+        "cluster, line 15: 'hosts' is given twice, first on line 3; remove one");
   CHECK(
-      refusal_of(sample_text() + "meshloom cluster 1\n").starts_with("cluster, line 14: there is no field 'meshloom'"));
+      refusal_of(sample_text() + "meshloom cluster 1\n").starts_with("cluster, line 15: there is no field 'meshloom'"));
   CHECK(refusal_of(with("device.launch                   5 us\n", "")) ==
-        "cluster, line 12: the text ends without 'device.launch'; add a line with it and a time from 0 ps to 1 s in s, "
+        "cluster, line 13: the text ends without 'device.launch'; add a line with it and a time from 0 ps to 1 s in s, "
         "ms, us, ns or ps, as in 5 us");
 }
 
@@ -199,11 +218,11 @@ TEST_CASE("a value that no machine has is refused with its line and a cure") {
   }
   for (const char* said : {"0 B/s", "25 Gbit/s", "9001 TB/s", "-3 GB/s", "3.1255 B/s"}) {
     CHECK(refusal_of(with("3.125 GB/s", said)) ==
-          "cluster, line 13: between_hosts.bytes_per_second: '" + std::string(said) +
+          "cluster, line 14: between_hosts.bytes_per_second: '" + std::string(said) +
               "' does not do; write a rate from 1 B/s to 9000 TB/s in TB/s, GB/s, MB/s, kB/s or B/s, as in 25 GB/s");
   }
-  CHECK(refusal_of(with("30 us", "1.000000000001 s")).starts_with("cluster, line 12: between_hosts.latency: '1.0"));
-  CHECK(refusal_of(with("30 us", "0.5 ps")).starts_with("cluster, line 12: between_hosts.latency: '0.5 ps' does not"));
+  CHECK(refusal_of(with("30 us", "1.000000000001 s")).starts_with("cluster, line 13: between_hosts.latency: '1.0"));
+  CHECK(refusal_of(with("30 us", "0.5 ps")).starts_with("cluster, line 13: between_hosts.latency: '0.5 ps' does not"));
   for (const char* said : {"a\\", "a\\2", "a\\zz", "\\-1", "\\0x"}) {
     CHECK(refusal_of(with("p3.16xlarge", said)) == "cluster, line 2: name: '" + std::string(said) +
                                                        "' does not do; write a name, with two hex digits after any \\, "

@@ -66,6 +66,22 @@ ml::strategy splitting(const ml::node& at, std::initializer_list<int> index_per_
 
 const ml::graph& gpt() { return models::all()[0].graph; }  // batch 24, seq 6, embed 12, mlp 16
 
+/// The same in mixed precision.
+const ml::graph& mixed_gpt() {
+  static const ml::graph made = [] {
+    const auto task = models::token_training(
+        ml::embedding<models::vocab, models::embed>{} | ml::positions<models::seq, models::embed>{} |
+        ml::repeat(4, models::attention() | models::perceptron()) | ml::layer_norm<models::embed>{} |
+        ml::linear<models::embed, models::vocab>{});
+    return ml::trace(ml::training{.model = task.model,
+                                  .loss = task.loss,
+                                  .optimizer = task.optimizer,
+                                  .sizes = task.sizes,
+                                  .precision = ml::bf16{}});
+  }();
+  return made;
+}
+
 /// The roofline of local(…): 100 GFLOP/s and 10 GB/s, of numbers of 4 bytes.
 picoseconds roofline(double flops, double elements) {
   return ml::from_seconds(std::max(flops / 100e9, elements * 4 / 10e9));
@@ -102,6 +118,7 @@ TEST_CASE("no price falls when something gets slower") {
     };
     const picoseconds price = asked.price();
     CHECK(price_with([](question& slower) { slower.on.flops_per_second /= 3; }) >= price);
+    CHECK(price_with([](question& slower) { slower.on.half_flops_per_second = 1; }) == price);  // all is of f32
     CHECK(price_with([](question& slower) { slower.on.bytes_per_second /= 3; }) >= price);
     CHECK(price_with([](question& slower) { slower.on.launch += picoseconds{1}; }) > price);
     CHECK(price_with([](question& slower) { slower.over.bytes_per_second /= 3; }) >= price);
@@ -126,6 +143,40 @@ TEST_CASE("a matrix product costs its roofline") {
   question split{gpt(), dot.id, {2, {5, 3}}, splitting(gpt().nodes[dot.id], {0, 3})};
   REQUIRE(gpt().sizes[gpt().nodes[dot.id].indices[3]].name == "mlp");
   CHECK(split.price() == expected(5 * 6, 12, 6));
+}
+
+TEST_CASE("a product of bf16 costs the rate of half precision, and half the bytes") {
+  question exact{gpt(), models::node_named(gpt(), "repeat.residual_2.linear.dot")};
+  question dot{mixed_gpt(), models::node_named(mixed_gpt(), "repeat.residual_2.linear.dot")};
+  for (question* each : {&exact, &dot}) each->on.launch = {};
+  CHECK(dot.price() == roofline(0, (24 * 6 * 12 + 12 * 16 + 24 * 6 * 16) / 2.0));  // bound by memory
+  for (question* each : {&exact, &dot}) {
+    for (const char* axis : {"embed", "mlp"}) each->sizes[ml::find_axis(each->sizes, axis)].extent = 4096;
+  }
+  const double flops = 2.0 * 24 * 6 * 4096 * 4096;
+  CHECK(dot.price() == ml::from_seconds(flops / 100e9));  // by arithmetic; a rate of 0 is that of f32
+  for (question* each : {&exact, &dot}) each->on.half_flops_per_second = 25e9;
+  CHECK(dot.price() == ml::from_seconds(flops / 25e9));  // as slow as it is
+  for (question* each : {&exact, &dot}) each->on.half_flops_per_second = 800e9;
+  CHECK(dot.price() == ml::from_seconds(flops / 800e9));
+  CHECK(exact.price() == ml::from_seconds(flops / 100e9));
+}
+
+TEST_CASE("half precision prices its own products alone, and none of f32") {
+  int products = 0;
+  for (const ml::graph* whole : {&gpt(), &mixed_gpt()}) {
+    for (std::size_t n = 0; n < whole->nodes.size(); ++n) {
+      question asked{*whole, static_cast<ml::node_id>(n)};
+      const ml::node& at = whole->nodes[asked.id];
+      CAPTURE(at.name);
+      const picoseconds before = asked.price();
+      asked.on.half_flops_per_second = 1;  // a second for each operation
+      const bool rounded = at.op->products && ml::is_half(whole->values[at.operands[0]].type);
+      CHECK((asked.price() > before) == rounded);
+      products += rounded;
+    }
+  }
+  CHECK(products >= 18);  // six linear layers, forward and twice back
 }
 
 TEST_CASE("a pointwise operator costs the memory it moves") {

@@ -59,10 +59,26 @@ ml::link random_link(std::mt19937_64& bits) {
   return {{std::llround(std::pow(10.0, latency(bits)))}, std::llround(std::pow(10.0, rate(bits)))};
 }
 
-/// Products that cost nothing, where they are not what is tested.
+/// Products that cost next to nothing, where they are not what is tested.
 struct effortless {
+  volatile std::int64_t done = 0;
   template <class... Matrices>
-  void gemm(Matrices...) {}
+  void gemm(Matrices...) {
+    done = done + 1;
+  }
+};
+
+/// Products of bf16 that take several times as long as those of f32, or as long as they do.
+template <int Times>
+struct uneven {
+  ml::plain own;
+  template <class Element, class... Others>
+  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element*, Others...) {
+    std::vector<float> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n)),
+        c(static_cast<std::size_t>(m * n));
+    for (int again = 0; again < (ml::half_type<Element> ? Times : 1); ++again)
+      own.gemm(m, n, k, a.data(), k, 1, b.data(), n, 1, false, c.data(), n, 1);
+  }
 };
 
 struct broken {
@@ -88,10 +104,11 @@ void check_sane(const ml::probe& measured, std::int32_t ranks) {
     CHECK(each.moved.count > 0);
     CHECK((each.done.count > 0) == (each.kind == sample::product));
   }
+  CHECK(machine.device.half_flops_per_second > 0);
   const auto exchanges = std::count_if(measured.samples.begin(), measured.samples.end(),
                                        [](const sample& each) { return each.kind == sample::exchange; });
   CHECK(exchanges == (ranks > 1 ? 35 : 0));
-  CHECK(measured.samples.size() == 9 + static_cast<std::size_t>(exchanges));
+  CHECK(measured.samples.size() == 10 + static_cast<std::size_t>(exchanges));
   if (ranks > 1) CHECK(factors(ranks, measured.samples, ml::fit_link(ranks, measured.samples)).second < 10);
 }
 
@@ -143,11 +160,13 @@ TEST_CASE("one sample, none, or no latency at all still make a link") {
 }
 
 TEST_CASE("a cluster has the largest product and copy, and three digits") {
-  const ml::probe measured{
+  constexpr ml::dtype bf16 = ml::dtype::bf16;
+  ml::probe measured{
       .ranks = 2,
       .memory = {5'000'000},
       .samples = {{.kind = sample::product, .moved = {12}, .done = {1000}, .time = {1'000'000}},
                   {.kind = sample::product, .moved = {12}, .done = {123'456'789}, .time = {1'000'000'000}},
+                  {.kind = sample::product, .type = bf16, .moved = {6}, .done = {456'789}, .time = {1'000'000}},
                   {.kind = sample::copy, .moved = {10}, .time = {1}},
                   {.kind = sample::copy, .moved = {2'345'678}, .time = {1'000'000'000}},
                   {.kind = sample::launch, .moved = {4}, .time = {98'765}},
@@ -156,10 +175,15 @@ TEST_CASE("a cluster has the largest product and copy, and three digits") {
   const ml::cluster machine = ml::cluster_of(measured);
   CHECK(machine.device.memory == ml::bytes{4 << 20});
   CHECK(machine.device.flops_per_second == 123e9);
+  CHECK(machine.device.half_flops_per_second == 457e9);
   CHECK(machine.device.bytes_per_second == 2'350'000'000);
   CHECK(machine.device.launch == ml::picoseconds{98'800});
   CHECK(machine.within_host == ml::link{{1'230'000}, 1'000'000'000'000});
   CHECK(machine.ranks() == 2);
+  measured.samples[2].done = {12};  // slower than f32: what was measured is said
+  CHECK(ml::cluster_of(measured).device.half_flops_per_second == 12e6);
+  measured.samples.erase(measured.samples.begin() + 2);
+  CHECK(ml::cluster_of(measured).device.half_flops_per_second == 0);
 }
 
 TEST_CASE("this machine is measured sanely, whatever computes") {
@@ -169,6 +193,14 @@ TEST_CASE("this machine is measured sanely, whatever computes") {
   check_sane(ml::probe_machine<ml::cblas>(2), 2);
 #endif
   CHECK_THROWS_WITH(ml::this_machine(0), "probe: ranks is 0; a machine needs at least 1");
+}
+
+TEST_CASE("products of bf16 are measured, faster or slower, not made up") {
+  const auto ratio_of = [](const ml::cluster& machine) {
+    return machine.device.flops_per_second / machine.device.half_flops_per_second;
+  };
+  CHECK(ratio_of(ml::this_machine<uneven<1>>(1)) == doctest::Approx(1).epsilon(0.4));
+  CHECK(ratio_of(ml::this_machine<uneven<6>>(1)) == doctest::Approx(6).epsilon(0.4));
 }
 
 TEST_CASE("more ranks than cores are measured as well") {

@@ -44,6 +44,7 @@ MESHLOOM_INLINE cluster p3_16xlarge(std::int32_t hosts) {
           .device = {.name = "V100-SXM2-16GB",
                      .memory = bytes{std::int64_t{16} << 30},
                      .flops_per_second = 15.7e12,
+                     .half_flops_per_second = 125e12,
                      .bytes_per_second = 900'000'000'000,
                      .launch = 5 * detail::microsecond},
           .hosts = hosts,

@@ -4,8 +4,9 @@
 //   hosts                           8
 //   device.memory                   16 GiB
 //   between_hosts.bytes_per_second  3.125 GB/s      # 25 Gbit/s of Ethernet
-// Each field of the struct has one line; their order is free. Law: cluster_from_text(to_text(c)) = c, exactly, for
-// every cluster that `check` accepts. Whatever is not such a text is refused, with its line and a cure.
+// Each field of the struct has one line; their order is free, and a half_flops_per_second of 0 has none. Law:
+// cluster_from_text(to_text(c)) = c, exactly, for every cluster that `check` accepts. Whatever is not such a text is
+// refused, with its line and a cure.
 #pragma once
 
 #include <meshloom/base/result.hpp>
@@ -17,8 +18,9 @@
 
 namespace meshloom {
 
-/// One sentence per field that no machine has, each with what it may be: counts, memory and rates of zero or less, more
-/// than `most_ranks` ranks, and values beyond which prices would overflow.
+/// One sentence per field that no machine has, each with what it may be: counts, memory and rates of zero (but a device
+/// may lack a rate for half precision) or less, more than `most_ranks` ranks, and values beyond which prices would
+/// overflow.
 std::vector<std::string> check(const cluster& machine);
 
 /// Throws meshloom::error with the first fault of a cluster that `check` does not accept. Memory is said in B … TiB,

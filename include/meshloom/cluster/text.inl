@@ -65,6 +65,7 @@ void for_each_field(Cluster& machine, Visit visit) {
   visit("device.name", machine.device.name);
   visit("device.memory", machine.device.memory);
   visit("device.flops_per_second", machine.device.flops_per_second);
+  visit("device.half_flops_per_second", machine.device.half_flops_per_second);
   visit("device.bytes_per_second", machine.device.bytes_per_second);
   visit("device.launch", machine.device.launch);
   visit("within_host.latency", machine.within_host.latency);
@@ -83,6 +84,14 @@ constexpr auto number_of(const Value& value) {
   } else {
     return value;
   }
+}
+
+/// A field that texts leave out where it is 0.
+constexpr bool is_optional(std::string_view key) { return key == "device.half_flops_per_second"; }
+
+template <class Value>
+bool is_left_out(std::string_view key, const Value& value) {
+  return is_optional(key) && value == Value{};
 }
 
 template <class Value>
@@ -305,7 +314,7 @@ MESHLOOM_INLINE std::vector<std::string> check(const cluster& machine) {
   std::vector<std::string> faults;
   detail::for_each_field(machine, [&]<class Value>(std::string_view key, const Value& value) {
     if constexpr (!std::is_same_v<Value, std::string>) {
-      if (detail::does(value)) return;
+      if (detail::does(value) || detail::is_left_out(key, value)) return;
       faults.push_back(std::string(key) + " is " + detail::value_text(value) + "; make it " +
                        detail::wanted_text(value));
     }
@@ -321,6 +330,7 @@ MESHLOOM_INLINE std::string to_text(const cluster& machine) {
   if (!faults.empty()) throw error(readable("to_text: cluster '" + machine.name + "': " + faults.front()));
   std::string text = std::string(detail::cluster_head) + " " + std::string(detail::cluster_version) + "\n";
   detail::for_each_field(machine, [&](std::string_view key, const auto& value) {
+    if (detail::is_left_out(key, value)) return;
     const std::string said = detail::value_text(value);
     text += std::string(key) + (said.empty() ? "" : std::string(column - key.size(), ' ') + said) + "\n";
   });
@@ -336,6 +346,7 @@ MESHLOOM_INLINE result<cluster> cluster_from_text(std::string_view text) {
   detail::for_each_field(made, [&]<class Value>(std::string_view key, Value& value) {
     if (fault) return;
     const auto said = std::find_if(facts.begin() + 1, facts.end(), [&](const auto& each) { return each.key == key; });
+    if (said == facts.end() && detail::is_optional(key)) return;
     if (said == facts.end()) {
       fault = detail::cluster_fault(facts.back().line, "the text ends without " + detail::quoted_word(key) +
                                                            "; add a line with it and " + detail::wanted_text(value));

@@ -10,6 +10,9 @@
 
 namespace meshloom {
 
+/// What a device does per second of an operator's arithmetic in a type.
+double rate_of(const record& op, dtype type, const device& on);
+
 /// The time of one node on the rank with the largest shard. An operator with statistics runs in parts, one kernel
 /// each, with their exchanges between them; one that reads windows fetches its halos first; one whose blocks go around
 /// runs a kernel per round, each waiting for its block. (A mask leaves ranks unequal work in a round; what `split` of

@@ -41,12 +41,6 @@ inline double moved_bytes(const graph& whole, const size_table& sizes, const nod
   return moved;
 }
 
-/// What a device does per second of a node's arithmetic.
-inline double rate_of(const graph& whole, const node& at, const device& on) {
-  const bool rounded = at.op->products && is_half(compute_type_of(whole, at));
-  return rounded && on.half_flops_per_second > 0 ? on.half_flops_per_second : on.flops_per_second;
-}
-
 /// What the operands' halos cost, each fetched after the other.
 inline picoseconds halo_time(const graph& whole, const size_table& sizes, const node& at, const mesh_shape& mesh,
                              const strategy& how, const mesh_links& links) {
@@ -104,11 +98,16 @@ inline std::int64_t largest_rows(const size_table& sizes, const node& at, const 
 
 }  // namespace detail
 
+MESHLOOM_INLINE double rate_of(const record& op, dtype type, const device& on) {
+  const bool halves = op.products && is_half(type) && on.half_flops_per_second > 0;
+  return halves ? on.half_flops_per_second : on.flops_per_second;
+}
+
 MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, node_id id, const mesh_shape& mesh,
                                   const strategy& how, const device& on, const mesh_links& links) {
   const node& at = whole.nodes[id];
-  const double computing =
-      detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point / detail::rate_of(whole, at, on);
+  const double computing = detail::largest_points(sizes, at, mesh, how) * at.op->flops_per_point /
+                           rate_of(*at.op, compute_type_of(whole, at), on);
   const double moving = detail::moved_bytes(whole, sizes, at, mesh, how) / static_cast<double>(on.bytes_per_second);
   const int around = rotating_axis(at.op->choices, mesh, how);
   const std::int32_t rounds = around < 0 ? 1 : mesh.size[static_cast<std::size_t>(around)];

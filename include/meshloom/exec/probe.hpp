@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <span>
 #include <thread>
 #include <vector>
@@ -20,6 +21,7 @@ namespace meshloom {
 struct sample {
   enum kind_type : std::uint8_t { product, copy, launch, exchange } kind = launch;
   collective how = collective::slice;  ///< of an exchange
+  dtype type = dtype::f32;             ///< of what is multiplied
   bytes moved{};                       ///< operands and results of a rank; of an exchange the whole buffer, as priced
   flops done{};                        ///< by a rank
   picoseconds time{};
@@ -38,18 +40,30 @@ struct probe {
 /// disturbed samples do not move it. Without an exchange it is as fast as can be.
 link fit_link(std::int32_t ranks, std::span<const sample> samples);
 
-/// One host whose devices are the ranks: rates of the largest product and copy, the time of the smallest kernel, the
-/// link that fits all exchanges, each with the three digits that it is good for. A single rank exchanges nothing; its
-/// link is a copy through memory.
+/// One host whose devices are the ranks: rates of the largest product of either type and of the largest copy, the time
+/// of the smallest kernel, the link that fits all exchanges, each with the three digits that it is good for. Products
+/// of bf16 may well be slower than those of f32: where only the latter have instructions. A single rank exchanges
+/// nothing; its link is a copy through memory.
 cluster cluster_of(const probe& measured);
 
 namespace detail {
 
-/// c ← a·b of square matrices with `n` rows.
-using square_product = std::function<void(std::int64_t n, const float* a, const float* b, float* c)>;
+/// What one rank does again and again.
+using rank_work = std::function<void()>;
+/// Makes the product of square matrices with `n` rows, on the thread of the rank that multiplies them.
+using product_maker = std::function<rank_work(dtype type, std::int64_t n)>;
 
-/// `arithmetic` makes one product for each rank, on its thread; `kernel` computes a single number.
-probe measure(std::int32_t ranks, const std::function<square_product()>& arithmetic, kernel_function kernel);
+template <class Arithmetic, class Element>
+rank_work square_product(std::int64_t n) {
+  const auto size = static_cast<std::size_t>(n * n);
+  return [own = std::make_shared<Arithmetic>(), n, a = std::vector<Element>(size, Element(1.0f)),
+          b = std::vector<Element>(size, Element(2.0f)), c = std::vector<Element>(size)]() mutable {
+    own->gemm(n, n, n, a.data(), n, 1, b.data(), n, 1, false, c.data(), n, 1);
+  };
+}
+
+/// `arithmetic` makes products for each rank; `kernel` computes a single number.
+probe measure(std::int32_t ranks, const product_maker& arithmetic, kernel_function kernel);
 
 }  // namespace detail
 
@@ -61,10 +75,9 @@ inline std::int32_t cores() { return std::max(static_cast<std::int32_t>(std::thr
 template <class Arithmetic = plain>
 probe probe_machine(std::int32_t ranks = cores()) {
   const auto session = session_of<Arithmetic>();
-  const auto arithmetic = []() -> detail::square_product {
-    return [own = std::make_shared<Arithmetic>()](std::int64_t n, const float* a, const float* b, float* c) {
-      own->gemm(n, n, n, a, n, 1, b, n, 1, false, c, n, 1);
-    };
+  const auto arithmetic = [](dtype type, std::int64_t n) {
+    return type == dtype::bf16 ? detail::square_product<Arithmetic, bf16>(n)
+                               : detail::square_product<Arithmetic, float>(n);
   };
   return detail::measure(ranks, arithmetic, &detail::run_kernel<op::fill, float, Arithmetic>);
 }

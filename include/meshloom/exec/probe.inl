@@ -15,8 +15,6 @@ namespace detail {
 
 // --- time
 
-/// What one rank does again and again.
-using rank_work = std::function<void()>;
 /// Makes it on the rank's own thread, so that its memory lies near.
 using work_maker = std::function<rank_work(std::int32_t rank)>;
 
@@ -125,14 +123,11 @@ inline view part_of(view whole, int axis, std::int64_t parts, std::int64_t which
   return whole;
 }
 
-inline sample time_product(std::int32_t ranks, const std::function<square_product()>& arithmetic, std::int64_t n) {
-  const auto size = static_cast<std::size_t>(n * n);
-  const work_maker make = [&](std::int32_t) -> rank_work {
-    return [multiply = arithmetic(), n, a = std::vector<float>(size, 1.0f), b = std::vector<float>(size, 2.0f),
-            c = std::vector<float>(size)]() mutable { multiply(n, a.data(), b.data(), c.data()); };
-  };
+inline sample time_product(std::int32_t ranks, const product_maker& arithmetic, dtype type, std::int64_t n) {
+  const work_maker make = [&](std::int32_t) { return arithmetic(type, n); };
   return {.kind = sample::product,
-          .moved = {3 * n * n * size_of(dtype::f32)},
+          .type = type,
+          .moved = {3 * n * n * size_of(type)},
           .done = {2 * n * n * n},
           .time = stopwatch(ranks).time(make, 0.05)};
 }
@@ -209,11 +204,12 @@ inline std::int64_t large_array(std::int32_t ranks, bytes memory) {
   return std::min(std::clamp(cache / ranks, least, most), memory.count / 8 + 1);
 }
 
-MESHLOOM_INLINE probe measure(std::int32_t ranks, const std::function<square_product()>& arithmetic,
-                              kernel_function kernel) {
+MESHLOOM_INLINE probe measure(std::int32_t ranks, const product_maker& arithmetic, kernel_function kernel) {
   if (ranks < 1) throw error("probe: ranks is " + std::to_string(ranks) + "; a machine needs at least 1");
   probe made{.ranks = ranks, .memory = {std::max<std::int64_t>(available_memory() / ranks, 1)}};
-  for (const std::int64_t n : {96, 192, 384, 768}) made.samples.push_back(time_product(ranks, arithmetic, n));
+  for (const std::int64_t n : {96, 192, 384, 768})
+    made.samples.push_back(time_product(ranks, arithmetic, dtype::f32, n));
+  made.samples.push_back(time_product(ranks, arithmetic, dtype::bf16, 768));
   for (const std::int64_t size :
        {std::int64_t{1} << 15, std::int64_t{1} << 19, std::int64_t{1} << 23, large_array(ranks, made.memory)}) {
     made.samples.push_back(time_copy(ranks, size));
@@ -313,7 +309,10 @@ MESHLOOM_INLINE cluster cluster_of(const probe& measured) {
   core.memory = detail::whole_mebibytes(measured.memory);
   for (const sample& each : measured.samples) {  // the last of a kind is the largest
     const double time = seconds(each.time), moved = static_cast<double>(each.moved.count);
-    if (each.kind == sample::product) core.flops_per_second = three_digits(static_cast<double>(each.done.count) / time);
+    if (each.kind == sample::product) {
+      double& rate = is_half(each.type) ? core.half_flops_per_second : core.flops_per_second;
+      rate = three_digits(static_cast<double>(each.done.count) / time);
+    }
     if (each.kind == sample::copy) core.bytes_per_second = std::llround(three_digits(moved / time));
     if (each.kind == sample::launch) core.launch = {std::llround(three_digits(static_cast<double>(each.time.count)))};
   }
