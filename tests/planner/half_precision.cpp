@@ -4,6 +4,7 @@
 #include <meshloom/exec/simulate.hpp>
 #include <meshloom/program/check.hpp>
 #include <meshloom/program/lower.hpp>
+#include <meshloom/report/evaluate.hpp>
 
 #include "../plan/measures.hpp"
 #include "../plan/models.hpp"
@@ -30,8 +31,11 @@ ml::graph gpt() {
 
 /// The plan, once it and its program are seen to be sound.
 ml::plan sound(const ml::graph& graph, const ml::cluster& machine, const ml::manual& asked) {
-  const auto made = ml::solve(ml::formulate(graph, machine, asked));
+  const ml::problem posed = ml::formulate(graph, machine, asked);
+  const auto made = ml::solve(posed);
   REQUIRE_MESSAGE(made, made.error());
+  const auto violations = ml::evaluate(posed, made.value()).violations;
+  CHECK_MESSAGE(violations.empty(), violations.front());
   const auto faults = ml::check(graph, made.value());
   CHECK_MESSAGE(faults.empty(), faults.front());
   const auto wrong = ml::check(ml::lower(graph, made.value(), machine));

@@ -34,15 +34,6 @@ void add_elements(const view& from, const view& to, bool first) {
   }
 }
 
-/// The type that an instruction computes in: of the operands and results that its operator may round.
-inline dtype compute_type_of(const program& whole, const stage_program& stage, const instruction& at) {
-  for (std::size_t k = 0; k < at.operands.size(); ++k) {
-    const dtype type = stage.buffers[at.operands[k]].type;
-    if (at.op->rounded.operand(k) && type != dtype::i32) return type;
-  }
-  return at.op->rounded.result(0) ? stage.buffers[at.results[0]].type : whole.precision;
-}
-
 /// to += from, or to = from if `first`; both are shards of equal shape, of the precision.
 inline void add_shard(const view& from, const view& to, bool first) {
   if (to.type == dtype::f64) return add_elements<double>(from, to, first);
@@ -182,7 +173,7 @@ MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
       if (each.kind == instruction::compute) {
         const auto known =
             std::find_if(kernels.begin(), kernels.end(),
-                         [&, type = detail::compute_type_of(whole_, stage_, each)](const kernel_entry& entry) {
+                         [&, type = compute_type_of(stage_, each, whole_.precision)](const kernel_entry& entry) {
                            return entry.op == each.op && entry.type == type;
                          });
         if (known == kernels.end())

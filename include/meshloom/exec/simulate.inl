@@ -207,7 +207,8 @@ MESHLOOM_INLINE picoseconds price(const stage_program& stage, const instruction&
   const double moving =
       static_cast<double>(detail::moved_by(stage, what).count) / static_cast<double>(on.bytes_per_second);
   if (what.kind == instruction::compute) {
-    const double computing = detail::local_points(stage, what) * what.op->flops_per_point / on.flops_per_second;
+    const double computing = detail::local_points(stage, what) * what.op->flops_per_point /
+                             rate_of(*what.op, compute_type_of(stage, what, dtype::f32), on);
     const int parts = what.part < 0 ? 1 : what.op->op.statistic_count + 1;
     const std::int32_t rounds = rounds_of(stage, what);
     return from_seconds(std::max(computing, moving) * rounds / parts) + on.launch * rounds +

@@ -123,6 +123,9 @@ stage_id stage_of_rank(const program& whole, std::int32_t rank);
 /// The view of one rank's shard of a buffer; `data` is left null.
 view shard_view(const stage_program& stage, const buffer& what, std::int32_t member);
 
+/// The type that an operator computes in: that of what it may round; the precision if it may not.
+dtype compute_type_of(const stage_program& stage, const instruction& at, dtype precision);
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

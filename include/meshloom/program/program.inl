@@ -30,4 +30,12 @@ MESHLOOM_INLINE view shard_view(const stage_program& stage, const buffer& what, 
   return shard;
 }
 
+MESHLOOM_INLINE dtype compute_type_of(const stage_program& stage, const instruction& at, dtype precision) {
+  for (std::size_t k = 0; k < at.operands.size(); ++k) {
+    const dtype type = stage.buffers[at.operands[k]].type;
+    if (at.op->rounded.operand(k) && type != dtype::i32) return type;
+  }
+  return at.op->rounded.result(0) ? stage.buffers[at.results[0]].type : precision;
+}
+
 }  // namespace meshloom
