@@ -38,6 +38,8 @@ TEST_CASE("softmax equals the reference, whole and on uneven shards, with and wi
   check_softmax<2, double>();
   check_softmax<3, float>();
   check_softmax<4, double>();
+  check_softmax<2, meshloom::bf16>();
+  check_softmax<3, meshloom::f16>();
 }
 
 TEST_CASE("logits of any size give shares, never NaN") {

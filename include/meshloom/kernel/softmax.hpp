@@ -19,39 +19,33 @@ struct softmax_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const row_index row(shard, which);
     const std::int64_t seen = visible(shard, row), n = shard.extent[shard.rank - 1];
-    const Element scale = static_cast<Element>(with.attribute[0]);
+    const number scale = static_cast<number>(with.attribute[0]);
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.part == all_parts;
 
     const auto scaled = [=](std::int64_t i) { return scale * x[i]; };
-    const Element top = whole || with.part == 0 ? team.template reduce<Element>(
-                                                      seen, math::float_format<Element>::lowest, maximum{}, scaled)
-                                                : *row.template in<const Element>(with.exchanged[0]);
-    if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
+    const number top = whole || with.part == 0
+                           ? team.template reduce<number>(seen, math::float_format<number>::lowest, maximum{}, scaled)
+                           : *row.template in<const number>(with.exchanged[0]);
+    if (with.part == 0) return write_once(team, row.template in<number>(with.exchanged[0]), top);
 
-    constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
+    constexpr number log2_of_e = static_cast<number>(math::log2_of_e);
     const auto exponential = [=](std::int64_t i) { return math::exp2((scale * x[i] - top) * log2_of_e); };
-    if (with.part == 1) {
-      const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
-      return write_once(team, row.template in<Element>(with.exchanged[1]), sum);
-    }
     Element* const y = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
+    const auto fetch_x = [=](std::int64_t i) { team.fetch(x + ahead + i); };
+    const number sum = whole || with.part == 1 ? team.template reduce<number>(seen, 0, addition{}, exponential, fetch_x)
+                                               : *row.template in<const number>(with.exchanged[1]);
+    if (with.part == 1) return write_once(team, row.template in<number>(with.exchanged[1]), sum);
+    const number share = number(1) / sum;
     team.for_each(
-        seen, [=](std::int64_t i) { y[i] = exponential(i); },
-        [=](std::int64_t i) {
-          team.fetch(x + ahead + i);
-          team.fetch(y + ahead + i);
-        });
+        seen, [=](std::int64_t i) { y[i] = exponential(i) * share; },
+        [=](std::int64_t i) { team.fetch(y + ahead + i); });
     team.for_each(n - seen, [=](std::int64_t i) { y[seen + i] = 0; });
-    team.sync();
-    const Element sum = whole ? team.template reduce<Element>(seen, 0, addition{}, [=](std::int64_t i) { return y[i]; })
-                              : *row.template in<const Element>(with.exchanged[1]);
-    const Element share = Element(1) / sum;
-    team.for_each(seen, [=](std::int64_t i) { y[i] *= share; });
   }
 
  private:
@@ -74,23 +68,24 @@ struct softmax_gradient_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const row_index row(shard, which);
     const std::int64_t n = shard.extent[shard.rank - 1];
-    const Element scale = static_cast<Element>(with.attribute[0]);
+    const number scale = static_cast<number>(with.attribute[0]);
     const Element* const dy = row.template in<const Element>(shard);
     const Element* const y = row.template in<const Element>(with.operand[1]);
     Element* const dx = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
-    Element sum;
+    number sum;
     if (with.part == all_parts || with.part == 0) {
-      sum = team.template reduce<Element>(
+      sum = team.template reduce<number>(
           n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; }, [=](std::int64_t i) { team.fetch(dx + i); });
     } else {
-      sum = *row.template in<const Element>(with.exchanged[0]);
+      sum = *row.template in<const number>(with.exchanged[0]);
     }
     if (with.part == 0) {
-      if (team.leader()) *row.template in<Element>(with.exchanged[0]) = sum;
+      if (team.leader()) *row.template in<number>(with.exchanged[0]) = sum;
       return;
     }
     team.for_each(
