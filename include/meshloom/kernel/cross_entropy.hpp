@@ -99,7 +99,11 @@ struct cross_entropy_gradient_kernel {
           team.fetch(dlogit + ahead + i);
         });
     team.sync();
-    if (team.leader() && target >= 0 && target < n) dlogit[target] = slope_at(target) - slope * share.target;
+    if (!team.leader() || target < 0 || target >= n) return;
+    if constexpr (half_type<Element>)
+      dlogit[target] = slope_at(target) - slope * share.target;  // rounded once
+    else
+      dlogit[target] -= slope * share.target;
   }
 };
 
