@@ -4,7 +4,10 @@
 // worked on, twice), every result written once.
 // Copy and kernels take turns, so that neighbours on a shared machine disturb both alike, and each starts with caches
 // full of other data, as in a training step. Times are CPU time of this thread, figures are medians. Build with -O3
-// -march=native, and with a CBLAS or oneDNN to compare its products. `--json` prints one object per line.
+// -march=native, and with a CBLAS or oneDNN to compare its products. `--precision bf16` or `f16` times the operators
+// that may compute in it; `--json` prints one object per line.
+#include "options.hpp"
+
 #include <meshloom/kernel/kernels.hpp>
 #if defined(EXAMPLE_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
@@ -57,12 +60,13 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// A whole tensor that the benchmark owns.
+/// A whole tensor that the benchmark owns; `values` are its elements if they are float.
 struct array {
   std::vector<float> values;
   ml::view seen;
 
-  explicit array(std::initializer_list<std::int64_t> extents, std::uint64_t number) {
+  explicit array(std::initializer_list<std::int64_t> extents, std::uint64_t number, ml::dtype type = ml::dtype::f32) {
+    seen.type = type;
     std::int64_t count = 1;
     for (const std::int64_t extent : extents) {
       seen.extent[seen.rank] = seen.global[seen.rank] = extent;
@@ -78,8 +82,8 @@ struct array {
 
 struct memory_bound {
   std::string name;
-  double floats;  ///< moved, at least
-  double target;  ///< share of the copy bandwidth
+  double elements;  ///< moved, at least
+  double target;    ///< share of the copy bandwidth
   std::function<void()> work;
 };
 
@@ -91,15 +95,17 @@ struct compute_bound {
 
 /// All arrays of the run. Every kernel has results of its own, as large as the copy's.
 struct workload {
-  array x{{rows, columns}, 0}, y{{rows, columns}, 1}, dy{{rows, columns}, 2}, dx{{rows, columns}, 3};
-  array first{{rows, columns}, 4}, second{{rows, columns}, 5}, shares{{rows, columns}, 6};
+  ml::dtype precision;  ///< of what operators may round
+  array x{{rows, columns}, 0, precision}, y{{rows, columns}, 1, precision}, dy{{rows, columns}, 2, precision};
+  array dx{{rows, columns}, 3, precision}, shares{{rows, columns}, 6, precision};
+  array first{{rows, columns}, 4}, second{{rows, columns}, 5};
   array gain{{columns}, 7}, bias{{columns}, 8}, dgain{{columns}, 9}, dbias{{columns}, 10};
   array center{{columns}, 16}, spread{{columns}, 17};
   array mean{{rows}, 11}, rstd{{rows}, 12}, loss{{rows}, 13}, logsum{{rows}, 14}, total{{}, 15};
   std::vector<std::int32_t> target;
   ml::view targets;
 
-  workload() : target(static_cast<std::size_t>(rows)), targets(mean.seen) {
+  explicit workload(ml::dtype type) : precision(type), target(static_cast<std::size_t>(rows)), targets(mean.seen) {
     for (std::size_t row = 0; row < target.size(); ++row) target[row] = static_cast<std::int32_t>(row * 7 % columns);
     targets.data = target.data();
     targets.type = ml::dtype::i32;
@@ -117,21 +123,32 @@ ml::call make_call(std::initializer_list<ml::view> operands, std::initializer_li
   return with;
 }
 
+/// In the type of the call's operands; nothing if it has 16 bits and the operator does not compute in it.
 template <class Operator>
 std::function<void()> kernel(const ml::call& with) {
-  return [with] { ml::run_on_host<ml::kernel_of<Operator>, float>(with); };
+  const auto in = [&]<class Element>(Element) -> std::function<void()> {
+    return [with] { ml::run_on_host<ml::kernel_of<Operator>, Element>(with); };
+  };
+  const auto is = [&](ml::dtype type) {
+    return std::any_of(std::begin(with.operand), std::end(with.operand),
+                       [&](const ml::view& operand) { return operand.type == type; });
+  };
+  if (!is(ml::dtype::bf16) && !is(ml::dtype::f16)) return in(float{});
+  if constexpr (ml::record_of<Operator>.rounded.any()) return is(ml::dtype::bf16) ? in(ml::bf16{}) : in(ml::f16{});
+  return {};
 }
 
 /// The rows of the workload as tokens of 4 samples, each routed to 2 of 8 experts that have room for even choices.
 struct routed_workload {
+  ml::dtype precision;
   static constexpr std::int64_t samples = 4, tokens = rows / samples, experts = 8, slots = 2 * tokens / experts;
   array shares{{samples, tokens, experts}, 16}, weight{{samples, tokens, experts}, 17}, balance{{samples}, 18};
-  array dweight{{samples, tokens, experts}, 19}, buffers{{experts, samples, slots, columns}, 20};
-  array x{{samples, tokens, columns}, 21}, y{{samples, tokens, columns}, 22};
+  array dweight{{samples, tokens, experts}, 19}, buffers{{experts, samples, slots, columns}, 20, precision};
+  array x{{samples, tokens, columns}, 21, precision}, y{{samples, tokens, columns}, 22, precision};
   std::vector<std::int32_t> slot;
   ml::view taken;
 
-  routed_workload() : slot(shares.values.size()), taken(shares.seen) {
+  explicit routed_workload(ml::dtype type) : precision(type), slot(shares.values.size()), taken(shares.seen) {
     taken.data = slot.data();
     taken.type = ml::dtype::i32;
     for (float& share : shares.values) share *= share;
@@ -229,7 +246,7 @@ compute_bound product(const std::string& name, Arithmetic& how, std::int64_t m, 
           }};
 }
 
-void report(const std::vector<memory_bound>& cases, bool json) {
+void report(const std::vector<memory_bound>& cases, ml::dtype precision, bool json) {
   std::vector<float> from(static_cast<std::size_t>(rows * columns), 1.0f), to(from.size());
   std::vector<std::vector<double>> times(cases.size());
   std::vector<double> copies;
@@ -248,13 +265,12 @@ void report(const std::vector<memory_bound>& cases, bool json) {
   else
     std::printf("copy %33.1f GB/s\n", copy * 1e-9);
   for (std::size_t which = 0; which < cases.size(); ++which) {
-    const double rate = 4.0 * cases[which].floats / median(times[which]);
+    const double rate = static_cast<double>(ml::size_of(precision)) * cases[which].elements / median(times[which]);
     if (json) {
-      std::printf(
-          "{\"kernel\":\"%s\",\"rows\":%d,\"columns\":%d,\"bytes_per_second\":%.6g,\"share_of_copy\":%.4f,\"target\":%."
-          "2f}\n",
-          cases[which].name.c_str(), static_cast<int>(rows), static_cast<int>(columns), rate, rate / copy,
-          cases[which].target);
+      std::printf("{\"kernel\":\"%s\",\"precision\":\"%s\",\"rows\":%d,\"columns\":%d,", cases[which].name.c_str(),
+                  ml::name_of(precision).data(), static_cast<int>(rows), static_cast<int>(columns));
+      std::printf("\"bytes_per_second\":%.6g,\"share_of_copy\":%.4f,\"target\":%.2f}\n", rate, rate / copy,
+                  cases[which].target);
     } else {
       std::printf("%-30s %7.1f GB/s %5.0f %% of copy (target %.0f %%)\n", cases[which].name.c_str(), rate * 1e-9,
                   100 * rate / copy, 100 * cases[which].target);
@@ -276,15 +292,8 @@ void report(const std::vector<compute_bound>& cases, bool json) {
   }
 }
 
-}  // namespace
-
-int main(int count, char** words) {
-  const bool json = count > 1 && std::string_view(words[1]) == "--json";
-  workload w;
-  const routed_workload routed;
-  std::vector<memory_bound> cases = memory_cases(w);
-  add_routing(cases, routed);
-  report(cases, json);
+/// Products of float: `w` is of that precision.
+void report_products(workload& w, bool json) {
   ml::plain own;
   std::vector<compute_bound> products{product("plain", own, 512, 512, 512, w),
                                       product("plain", own, 1024, 768, 768, w)};
@@ -300,4 +309,26 @@ int main(int count, char** words) {
   products.push_back(product("onednn", other, 1024, 768, 768, w));
 #endif
   report(products, json);
+}
+
+}  // namespace
+
+int main(int count, char** words) try {
+  ml::dtype precision = ml::dtype::f32;
+  const bool json = read_options(count, words, "bench/kernel.cpp", [&](std::string_view name, std::string_view text) {
+    for (const ml::dtype each : {ml::dtype::f32, ml::dtype::bf16, ml::dtype::f16}) {
+      if (ml::name_of(each) == text) precision = each;
+    }
+    return name == "--precision" && ml::name_of(precision) == text;
+  });
+  workload w(precision);
+  const routed_workload routed(precision);
+  std::vector<memory_bound> cases = memory_cases(w);
+  add_routing(cases, routed);
+  std::erase_if(cases, [](const memory_bound& each) { return !each.work; });
+  report(cases, precision, json);
+  if (precision == ml::dtype::f32) report_products(w, json);
+} catch (const ml::error& failure) {
+  std::fprintf(stderr, "%s\n", failure.what());
+  return 2;
 }

@@ -11,20 +11,34 @@ using meshloom::op::dot;
 
 /// Never adds to what is there.
 struct overwriting : law::textbook {
-  template <class Element, class... Rest>
+  template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool, Element* c, std::int64_t row_c,
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool, Result* c, std::int64_t row_c,
             std::int64_t column_c) {
     law::textbook::gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, false, c, row_c, column_c);
   }
 };
 
+/// The same contraction, of which nobody rounds the sums.
+template <class Operator>
+struct unrounded : Operator {
+  static constexpr meshloom::rounding rounded{.operands = 3};
+};
+
+}  // namespace
+
+template <class Operator>
+struct meshloom::kernel_of<unrounded<Operator>> : kernel_of<Operator> {};
+template <class Operator>
+struct meshloom::reference::rule<unrounded<Operator>> : rule<Operator> {};
+
+namespace {
+
 template <class Operator, class Element, class Arithmetic>
 bool dot_holds(const law::trial& how) {
   Arithmetic arithmetic;
-  return law::checker<Operator, Element>{how}.holds([&](const meshloom::call& with) {
-    meshloom::contract<Element>(arithmetic, meshloom::plan_contraction(Operator::signature, with), with);
-  });
+  return law::checker<Operator, Element>{how}.holds(
+      [&](const meshloom::call& with) { meshloom::kernel_of<Operator>::template run<Element>(arithmetic, with); });
 }
 
 template <class Operator>
@@ -34,6 +48,9 @@ void check_dot() {
     how.accumulate = round % 2 == 1;
     CHECK(dot_holds<Operator, float, law::textbook>(how));
     CHECK(dot_holds<Operator, double, meshloom::plain>(how));
+    CHECK(dot_holds<Operator, meshloom::bf16, meshloom::plain>(how));
+    CHECK(dot_holds<unrounded<Operator>, meshloom::bf16, law::textbook>(how));
+    CHECK(dot_holds<unrounded<Operator>, meshloom::f16, meshloom::plain>(how));
   }
 }
 

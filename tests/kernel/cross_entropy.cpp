@@ -50,6 +50,8 @@ TEST_CASE("cross-entropy equals the reference, also where the classes are split"
   check_cross_entropy<1, double>();
   check_cross_entropy<2, float>();
   check_cross_entropy<3, double>();
+  check_cross_entropy<1, meshloom::bf16>();
+  check_cross_entropy<2, meshloom::f16>();
 }
 
 TEST_CASE("the law rejects a shard of classes that claims the others' targets") {

@@ -100,6 +100,8 @@ TEST_CASE("dropout equals the reference, whole and on uneven shards, by lanes an
   check_dropout<2, double>();
   check_dropout<3, float>();
   check_dropout<4, double>();
+  check_dropout<2, ml::bf16>();
+  check_dropout<3, ml::f16>();
 }
 
 TEST_CASE("the mask of a sample is the same in every number of micro-batches, whichever axis they cut") {

@@ -34,21 +34,23 @@ struct matrix {
     row = by_row ? stretch * (columns + gap) : stretch;
     column = by_row ? stretch : stretch * (rows + gap);
     memory.resize(static_cast<std::size_t>((rows + 1) * row + (columns + 1) * column + 1));
-    for (Element& value : memory) value = static_cast<Element>(pick(-4, 4));
+    for (Element& value : memory) value = static_cast<meshloom::computed<Element>>(pick(-4, 4));
   }
   Element& at(std::int64_t i, std::int64_t j) { return memory[static_cast<std::size_t>(i * row + j * column)]; }
 };
 
 /// True if the arithmetic computes a random product exactly: the numbers are small and whole, so every order of adding
-/// gives the same, and what lies between the elements of the result stays.
-template <class Element, class Arithmetic>
+/// gives the same, which is rounded at most once, and what lies between the elements of the result stays.
+template <class Element, class Result = Element, class Arithmetic>
 bool multiplies(Arithmetic& how, std::int64_t m, std::int64_t n, std::int64_t k) {
-  matrix<Element> a(m, k), b(k, n), c(m, n);
+  using number = meshloom::computed<Element>;
+  matrix<Element> a(m, k), b(k, n);
+  matrix<Result> c(m, n);
   const bool accumulate = pick(0, 1) == 1;
-  matrix<Element> expected = c;
+  matrix<Result> expected = c;
   for (std::int64_t i = 0; i < m; ++i) {
     for (std::int64_t j = 0; j < n; ++j) {
-      Element sum = accumulate ? c.at(i, j) : Element(0);
+      number sum = accumulate ? number(c.at(i, j)) : number(0);
       for (std::int64_t p = 0; p < k; ++p) sum += a.at(i, p) * b.at(p, j);
       expected.at(i, j) = sum;
     }
@@ -58,21 +60,34 @@ bool multiplies(Arithmetic& how, std::int64_t m, std::int64_t n, std::int64_t k)
   return c.memory == expected.memory;
 }
 
+template <class Half, class Arithmetic>
+void check_halves(Arithmetic& how, std::int64_t m, std::int64_t n, std::int64_t k) {
+  CHECK(multiplies<Half>(how, m, n, k));
+  CHECK(multiplies<Half, float>(how, m, n, k));
+}
+
 template <class Arithmetic>
 void check_sizes(Arithmetic& how) {
   for (int round = 0; round < 300; ++round) {
     const std::int64_t m = pick(0, 40), n = pick(0, 60), k = pick(0, 40);
     CHECK(multiplies<float>(how, m, n, k));
     CHECK(multiplies<double>(how, m, n, k));
+    check_halves<meshloom::bf16>(how, m, n, k);
+    check_halves<meshloom::f16>(how, m, n, k);
   }
   for (const std::int64_t size : {0, 1}) {
     CHECK(multiplies<float>(how, size, 5, 6));
     CHECK(multiplies<float>(how, 5, size, 6));
     CHECK(multiplies<float>(how, 5, 6, size));
     CHECK(multiplies<double>(how, size, size, size));
+    check_halves<meshloom::bf16>(how, size, 5, 6);
+    check_halves<meshloom::bf16>(how, 5, size, 6);
+    check_halves<meshloom::bf16>(how, 5, 6, size);
   }
   CHECK(multiplies<float>(how, 131, 500, 270));  // more than one block of each
   CHECK(multiplies<double>(how, 130, 481, 513));
+  check_halves<meshloom::bf16>(how, 131, 500, 270);
+  check_halves<meshloom::f16>(how, 130, 481, 513);
 }
 
 /// Leaves out the last of the summed products.

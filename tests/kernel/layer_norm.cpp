@@ -48,6 +48,8 @@ TEST_CASE("layer norms equal the reference, whole and on uneven shards") {
   check_norms<2, double>();
   check_norms<3, float>();
   check_norms<4, double>();
+  check_norms<2, meshloom::bf16>();
+  check_norms<3, meshloom::f16>();
 }
 
 TEST_CASE("a mean is exact where the values are large and alike") {

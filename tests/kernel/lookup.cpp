@@ -46,6 +46,7 @@ TEST_CASE("lookups equal the reference, also where the table is split") {
 TEST_CASE("tables wider than one team's columns") {
   law::trial how{.extent = {5, 3, 2500}, .integers = 0, .range = 1};
   CHECK(law::holds<meshloom::op::lookup_gradient<1>, float>(how));
+  CHECK(law::holds<meshloom::op::lookup_gradient<1>, meshloom::bf16>(how));
 }
 
 TEST_CASE("the law rejects a shard of a table that forgets where it lies") {

@@ -28,6 +28,8 @@ void check_unary() {
   for (int round = 0; round < 10; ++round) {
     CHECK(pointwise_holds<unary<Expression>>());
     CHECK(pointwise_holds<unary<Expression>, double>());
+    CHECK(pointwise_holds<unary<Expression>, meshloom::bf16>());
+    CHECK(pointwise_holds<unary<Expression>, meshloom::f16>());
     CHECK(pointwise_holds<op::pointwise_gradient<op::derivative<Expression, 0>, at<0, 1>, at<0, 1>>, double>());
   }
 }
@@ -37,6 +39,8 @@ void check_broadcast() {
   for (int round = 0; round < 20; ++round) {
     CHECK(pointwise_holds<Operator>());
     CHECK(pointwise_holds<Operator, double>());
+    CHECK(pointwise_holds<Operator, meshloom::bf16>());
+    CHECK(pointwise_holds<Operator, meshloom::f16>());
   }
 }
 
@@ -97,6 +101,7 @@ TEST_CASE("operands are broadcast along any axes, in any order") {
 TEST_CASE("rows longer than one task") {
   const law::trial how{.extent = {2, 20001}};
   CHECK(law::holds<op::pointwise<op::add<x, y>, at<0, 1>, at<0, 1>, at<0>>, float>(how));
+  CHECK(law::holds<op::pointwise<op::add<x, y>, at<0, 1>, at<0, 1>, at<0>>, meshloom::bf16>(how));
 }
 
 TEST_CASE("a fill sets a scalar") { CHECK(law::holds<op::fill, float>({.attributes = {3.5}})); }

@@ -49,6 +49,8 @@ TEST_CASE("RMS norms equal the reference, whole and on uneven shards") {
   check_norms<2, double>();
   check_norms<3, float>();
   check_norms<4, double>();
+  check_norms<2, meshloom::bf16>();
+  check_norms<3, meshloom::f16>();
 }
 
 TEST_CASE("the law rejects an RMS norm that takes a shard for the whole, and one that does not accumulate") {

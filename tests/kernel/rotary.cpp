@@ -64,6 +64,8 @@ TEST_CASE("rotary positions equal the reference, whole and on uneven shards, by 
   check_rotary<3, 0, double>();
   check_rotary<4, 1, float>();
   check_rotary<4, 2, double>();
+  check_rotary<3, 1, ml::bf16>();
+  check_rotary<4, 2, ml::f16>();
 }
 
 TEST_CASE("pairs are (i, i + half): the first turns by the position, the last hardly") {

@@ -228,12 +228,23 @@ TEST_CASE("the ways to slots and back equal the reference, whole and on uneven s
   check_ways<1, double>();
   check_ways<2, double>();
   check_ways<0, float>();
+  check_ways<1, bf16>();
+  check_ways<2, f16>();
 }
 
 TEST_CASE("more slots than one team fills, and rows wider than a team") {
   const law::trial how{.extent = {2, 150, 2, 200, 300}, .integers = 0, .range = 3, .apart = 1};
   CHECK(law::holds<op::dispatch<1, false>, float>(how));
   CHECK(law::holds<op::combine<1, false>, float>(how));
+  const law::trial less{.extent = {1, 70, 2, 80, 300}, .integers = 0, .range = 3, .apart = 1};
+  CHECK(law::holds<op::dispatch<1, false>, bf16>(less));
+  CHECK(law::holds<op::combine<1, false>, bf16>(less));
+}
+
+TEST_CASE("slots find their tokens however many there are, also where elements have 16 bits") {
+  // The tenth expert takes tokens beyond 65536.
+  const law::trial how{.extent = {70000, 10, 3, 1}, .integers = 0, .range = 2, .apart = 0};
+  CHECK(law::holds<op::dispatch<0, false>, bf16>(how));
 }
 
 TEST_CASE("routes and their gradients equal the reference, with no tokens and no experts too") {

@@ -38,6 +38,14 @@ TEST_CASE("softmax equals the reference, whole and on uneven shards, with and wi
   check_softmax<2, double>();
   check_softmax<3, float>();
   check_softmax<4, double>();
+  check_softmax<2, meshloom::bf16>();
+  check_softmax<3, meshloom::f16>();
+}
+
+TEST_CASE("rows longer than what is kept of them") {
+  const law::trial how{.extent = {2, 5000}, .attributes = {1.5}};
+  CHECK(law::holds<meshloom::op::softmax<2, false>, float>(how));
+  CHECK(law::holds<meshloom::op::softmax<2, false>, meshloom::bf16>(how));
 }
 
 TEST_CASE("logits of any size give shares, never NaN") {

@@ -21,7 +21,10 @@ void check_sum() {
     how.accumulate = round % 2 == 1;
     CHECK(law::holds<meshloom::op::sum<Operand, Result>, float>(how));
     CHECK(law::holds<meshloom::op::sum<Operand, Result>, double>(how));
+    CHECK(law::holds<meshloom::op::sum<Operand, Result>, meshloom::bf16>(how));
+    CHECK(law::holds<meshloom::op::sum<Operand, Result>, meshloom::f16>(how));
     CHECK(law::holds<meshloom::op::broadcast<Result, Operand>, double>(random_trial<Operand, Result>()));
+    CHECK(law::holds<meshloom::op::broadcast<Result, Operand>, meshloom::bf16>(random_trial<Operand, Result>()));
   }
 }
 
@@ -50,6 +53,7 @@ TEST_CASE("sums over any axes equal the reference, and broadcasts undo them") {
 TEST_CASE("more columns than one team has") {
   const law::trial how{.extent = {3, 2500}, .attributes = {1.0}};
   CHECK(law::holds<meshloom::op::sum<at<0, 1>, at<1>>, float>(how));
+  CHECK(law::holds<meshloom::op::sum<at<0, 1>, at<1>>, meshloom::bf16>(how));
 }
 
 TEST_CASE("a sum over no elements is 0, not what was there") {

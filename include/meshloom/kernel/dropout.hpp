@@ -36,9 +36,9 @@ struct dropout_mask {
                   static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32));
   }
 
-  template <class Element>
-  MESHLOOM_DEVICE Element kept(std::uint32_t word, int half, Element scaled) const {
-    return math::choose((word >> 16 * half & 0xffff) < threshold, Element(0), scaled);
+  template <class Number>
+  MESHLOOM_DEVICE Number kept(std::uint32_t word, int half, Number scaled) const {
+    return math::choose((word >> 16 * half & 0xffff) < threshold, Number(0), scaled);
   }
 };
 
@@ -72,7 +72,7 @@ struct dropout_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void drop(Team team, const dropout_mask& mask, std::int64_t place, const Element* x,
                                    Element* y, std::int64_t at, std::int64_t count) {
-    const Element scale = static_cast<Element>(mask.scale());
+    const auto scale = static_cast<computed<Element>>(mask.scale());
     if constexpr (Team::lanes == 1) {
       const std::int64_t runs = (count - at + mask.run - 1) / mask.run;
       team.for_each(runs * mask.blocks, [&](std::int64_t which) {
@@ -91,7 +91,7 @@ struct dropout_kernel {
   /// SIMD lanes draw all bits of a run first.
   template <class Element, class Team>
   MESHLOOM_DEVICE static void drop_run(Team team, const dropout_mask& mask, std::int64_t place, const Element* x,
-                                       Element* y, std::int64_t at, std::int64_t count, Element scale) {
+                                       Element* y, std::int64_t at, std::int64_t count, computed<Element> scale) {
     std::uint32_t words[dropout_mask::words];
     team.for_each(mask.blocks, [&](std::int64_t lane) {
       const random_block drawn = mask.draw(place, lane);

@@ -18,35 +18,36 @@ struct layer_norm_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const row_index row(shard, which);
     const std::int64_t n = shard.extent[shard.rank - 1];
-    const Element count = static_cast<Element>(shard.global[shard.rank - 1]);
+    const number count = static_cast<number>(shard.global[shard.rank - 1]);
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.part == all_parts;
     const std::int64_t ahead = team.ahead(n);
 
-    const Element sum = whole || with.part == 0
-                            ? team.template reduce<Element>(n, 0, addition{}, [=](std::int64_t i) { return x[i]; })
-                            : *row.template in<const Element>(with.exchanged[0]);
-    if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), sum);
-    const Element mean = sum / count;
+    const number sum = whole || with.part == 0 ? team.template reduce<number>(
+                                                     n, 0, addition{}, [=](std::int64_t i) { return number(x[i]); })
+                                               : *row.template in<const number>(with.exchanged[0]);
+    if (with.part == 0) return write_once(team, row.template in<number>(with.exchanged[0]), sum);
+    const number mean = sum / count;
 
     const auto square = [=](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); };
     const auto fetch_x = [=](std::int64_t i) { team.fetch(x + ahead + i); };
-    const Element squares = whole || with.part == 1 ? team.template reduce<Element>(n, 0, addition{}, square, fetch_x)
-                                                    : *row.template in<const Element>(with.exchanged[1]);
-    if (with.part == 1) return write_once(team, row.template in<Element>(with.exchanged[1]), squares);
-    const Element rstd = Element(1) / math::sqrt(squares / count + static_cast<Element>(with.attribute[0]));
+    const number squares = whole || with.part == 1 ? team.template reduce<number>(n, 0, addition{}, square, fetch_x)
+                                                   : *row.template in<const number>(with.exchanged[1]);
+    if (with.part == 1) return write_once(team, row.template in<number>(with.exchanged[1]), squares);
+    const number rstd = number(1) / math::sqrt(squares / count + static_cast<number>(with.attribute[0]));
 
-    const Element* const gain = with.operand[1].as<const Element>();
-    const Element* const bias = with.operand[2].as<const Element>();
+    const number* const gain = with.operand[1].as<const number>();
+    const number* const bias = with.operand[2].as<const number>();
     Element* const y = row.template in<Element>(with.result[0]);
     team.for_each(
         n, [=](std::int64_t i) { y[i] = (x[i] - mean) * rstd * gain[i] + bias[i]; },
         [=](std::int64_t i) { team.fetch(y + ahead + i); });
-    write_once(team, row.template in<Element>(with.result[1]), mean);
-    write_once(team, row.template in<Element>(with.result[2]), rstd);
+    write_once(team, row.template in<number>(with.result[1]), mean);
+    write_once(team, row.template in<number>(with.result[2]), rstd);
   }
 };
 
@@ -59,39 +60,40 @@ struct layer_norm_gradient_input_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const row_index row(shard, which);
     const std::int64_t n = shard.extent[shard.rank - 1];
-    const Element share = Element(1) / static_cast<Element>(shard.global[shard.rank - 1]);
+    const number share = number(1) / static_cast<number>(shard.global[shard.rank - 1]);
     const Element* const dy = row.template in<const Element>(shard);
     const Element* const x = row.template in<const Element>(with.operand[1]);
-    const Element* const gain = with.operand[2].as<const Element>();
-    const Element mean = *row.template in<const Element>(with.operand[3]);
-    const Element rstd = *row.template in<const Element>(with.operand[4]);
+    const number* const gain = with.operand[2].as<const number>();
+    const number mean = *row.template in<const number>(with.operand[3]);
+    const number rstd = *row.template in<const number>(with.operand[4]);
 
     Element* const dx = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
 
-    Element sum, product;
+    number sum, product;
     if (with.part == all_parts || with.part == 0) {
-      sum = team.template reduce<Element>(
+      sum = team.template reduce<number>(
           n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i]; },
           [=](std::int64_t i) { team.fetch(x + ahead + i); });
-      product = team.template reduce<Element>(
+      product = team.template reduce<number>(
           n, 0, addition{}, [=](std::int64_t i) { return dy[i] * gain[i] * (x[i] - mean); },
           [=](std::int64_t i) { team.fetch(dy + ahead + i); });
       product *= rstd;
     } else {
-      const Element* const exchanged = row.template in<const Element>(with.exchanged[0]);
+      const number* const exchanged = row.template in<const number>(with.exchanged[0]);
       sum = exchanged[0];
       product = exchanged[1];
     }
     if (with.part == 0) {
-      Element* const exchanged = row.template in<Element>(with.exchanged[0]);
+      number* const exchanged = row.template in<number>(with.exchanged[0]);
       if (team.leader()) exchanged[0] = sum, exchanged[1] = product;
       return;
     }
-    const Element shift = sum * share, slope = product * share * rstd;
+    const number shift = sum * share, slope = product * share * rstd;
     team.for_each(
         n, [=](std::int64_t i) { dx[i] = rstd * (dy[i] * gain[i] - shift - (x[i] - mean) * slope); },
         [=](std::int64_t i) { team.fetch(dx + ahead + i); });
@@ -109,19 +111,20 @@ struct layer_norm_gradient_weights_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const std::int64_t first = which * columns, width = with.result[0].extent[0];
     const std::int64_t n = width - first < columns ? width - first : columns;
-    Element* const gain = with.result[0].as<Element>() + first;
-    Element* const bias = with.result[1].as<Element>() + first;
+    number* const gain = with.result[0].as<number>() + first;
+    number* const bias = with.result[1].as<number>() + first;
     if (!with.accumulate) team.for_each(n, [=](std::int64_t i) { gain[i] = bias[i] = 0; });
     const std::int64_t rows = row_count(shard);
     for (std::int64_t at = 0; at < rows; ++at) {
       const row_index row(shard, at);
       const Element* const dy = row.template in<const Element>(shard) + first;
       const Element* const x = row.template in<const Element>(with.operand[1]) + first;
-      const Element mean = *row.template in<const Element>(with.operand[2]);
-      const Element rstd = *row.template in<const Element>(with.operand[3]);
+      const number mean = *row.template in<const number>(with.operand[2]);
+      const number rstd = *row.template in<const number>(with.operand[3]);
       const auto add = [=](std::int64_t i) {
         gain[i] += dy[i] * ((x[i] - mean) * rstd);
         bias[i] += dy[i];

@@ -248,6 +248,8 @@ struct pointwise_kernel {
     for (int k = 0; k < max_attributes; ++k) x.attribute[k] = static_cast<computed<Element>>(with.attribute[k]);
     if constexpr (Team::lanes == 1) {
       team.for_each(count, [&](std::int64_t i) { out[i * step] = evaluation<Expression>::at(x, i); });
+    } else if constexpr (half_type<Element>) {
+      run_widened(team, count, x, out, step);
     } else {
       run_in_blocks(team, count, x, out, step);
     }
@@ -280,6 +282,39 @@ struct pointwise_kernel {
           });
       if (step == 1) continue;
       for (std::int64_t i = 0; i < n; ++i) out[(begin + i) * step] = into[i];
+    }
+  }
+
+  /// And of one width: numbers of 16 bits are widened, computed with and rounded by loops of their own.
+  template <class Element, class Team>
+  MESHLOOM_DEVICE static void run_widened(Team team, std::int64_t count, const element_source<Element, Operands, 0>& x,
+                                          Element* out, std::int64_t step) {
+    using number = computed<Element>;
+    const std::int64_t ahead = team.ahead(task);
+    number wide[Operands + 1][block];
+    element_source<number, Operands, 1> dense;
+    for (int k = 0; k < Operands; ++k) dense.data[k] = wide[k];
+    for (int k = 0; k < max_attributes; ++k) dense.attribute[k] = x.attribute[k];
+    for (std::int64_t begin = 0; begin < count; begin += block) {
+      const std::int64_t n = count - begin < block ? count - begin : block;
+      for (int k = 0; k < Operands; ++k) {
+        if (x.stride[k] == 0 && begin > 0) continue;
+        convert(team, n, x.data[k] + begin * x.stride[k], x.stride[k], wide[k], 1, ahead);
+      }
+      number* const made = wide[Operands];
+      team.for_each(n, [&](std::int64_t i) { made[i] = evaluation<Expression>::at(dense, i); });
+      convert(team, n, made, 1, out + begin * step, step, 0);
+    }
+  }
+
+  template <class From, class To, class Team>
+  MESHLOOM_DEVICE static void convert(Team team, std::int64_t n, const From* from, std::int64_t from_step, To* to,
+                                      std::int64_t to_step, std::int64_t ahead) {
+    if (from_step == 1 && to_step == 1) {
+      team.for_each(
+          n, [=](std::int64_t i) { to[i] = from[i]; }, [=](std::int64_t i) { team.fetch(from + ahead + i); });
+    } else {
+      for (std::int64_t i = 0; i < n; ++i) to[i * to_step] = from[i * from_step];
     }
   }
 };

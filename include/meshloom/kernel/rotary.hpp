@@ -38,10 +38,11 @@ struct rotary_kernel {
     const double position = with.attribute[1] * static_cast<double>(shard.origin[0] + which);
     const rotary_angles angles(with.attribute[0], position, half);
     if constexpr (Team::lanes == 1) {
+      using number = computed<Element>;
       team.for_each(half, [&](std::int64_t i) {
         const auto [sine, cosine] = angles.of(i);
         for (std::int64_t row = which * rows; row < (which + 1) * rows; ++row) {
-          pairs<Element>(with, row, half).turn(i, static_cast<Element>(sine), static_cast<Element>(cosine));
+          pairs<Element>(with, row, half).turn(i, static_cast<number>(sine), static_cast<number>(cosine));
         }
       });
     } else {
@@ -67,8 +68,8 @@ struct rotary_kernel {
       x = row.template in<const Element>(with.operand[0]);
       y = row.template in<Element>(with.result[0]);
     }
-    MESHLOOM_DEVICE void turn(std::int64_t i, Element sine, Element cosine) const {
-      const Element left = x[i], right = x[half + i];
+    MESHLOOM_DEVICE void turn(std::int64_t i, computed<Element> sine, computed<Element> cosine) const {
+      const computed<Element> left = x[i], right = x[half + i];
       y[i] = left * cosine - right * sine;
       y[half + i] = right * cosine + left * sine;
     }
@@ -78,13 +79,14 @@ struct rotary_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run_in_blocks(Team team, std::int64_t which, const call& with, std::int64_t rows,
                                             std::int64_t half, const rotary_angles& angles) {
-    Element sine[block], cosine[block];
+    using number = computed<Element>;
+    number sine[block], cosine[block];
     for (std::int64_t begin = 0; begin < half; begin += block) {
       const std::int64_t count = half - begin < block ? half - begin : block;
       team.for_each(count, [&](std::int64_t i) {
         const math::sine_and_cosine at = angles.of(begin + i);
-        sine[i] = static_cast<Element>(at.sine);
-        cosine[i] = static_cast<Element>(at.cosine);
+        sine[i] = static_cast<number>(at.sine);
+        cosine[i] = static_cast<number>(at.cosine);
       });
       for (std::int64_t row = which * rows; row < (which + 1) * rows; ++row) {
         const pairs<Element> of_row(with, row, half), ahead(with, row + rows, half);  // at the next position

@@ -227,26 +227,27 @@ struct dispatch_kernel {
                        width = made.extent[made.rank - 1];
     if (width == 0) return;
 
-    // The first element of every slot says which token takes it, until the token is there: exact below 2²⁴ tokens.
+    // The first element of every slot says which token takes it, until the token is there.
     const std::int64_t step = made.stride[slot_axis], origin = made.origin[slot_axis] + first;
     Element* const to = buffer.template in<Element>(made) + first * step;
     const auto slot = choice_of<const std::int32_t>(with.operand[Weighted ? 1 : 0], buffer);
-    team.for_each(n, [=](std::int64_t s) { to[s * step] = -1; });
+    team.for_each(n, [=](std::int64_t s) { note(to[s * step], -1); });
     team.sync();
     team.for_each_scalar(tokens, [=](std::int64_t t) {
       const std::int64_t s = *slot.of(t) - origin;
-      if (s >= 0 && s < n) to[s * step] = static_cast<Element>(t);
+      if (s >= 0 && s < n) note(to[s * step], t);
     });
     team.sync();
     const token_table<const Element> from{x.template as<const Element>() + row_offset(x, buffer), x.stride[x.rank - 2]};
     for (std::int64_t s = 0; s < n; ++s) {
-      const auto token = static_cast<std::int64_t>(to[s * step]);
+      const std::int64_t token = noted(to[s * step], slot, origin + s, tokens);
       team.sync();
       Element* const y = to + s * step;
       if (token < 0) {
         team.for_each(width, [=](std::int64_t i) { y[i] = 0; });
       } else if constexpr (Weighted) {
-        const Element weight = *choice_of<const Element>(with.operand[0], buffer).of(token);
+        using number = computed<Element>;
+        const number weight = *choice_of<const number>(with.operand[0], buffer).of(token);
         team.for_each(width, [=, row = from.of(token)](std::int64_t i) { y[i] = weight * row[i]; });
       } else {
         team.for_each(width, [=, row = from.of(token)](std::int64_t i) { y[i] = row[i]; });
@@ -255,6 +256,28 @@ struct dispatch_kernel {
   }
 
  private:
+  /// Notes a token, or −1, in an element: exact below 2²⁴ tokens, in 16 bits the lowest 16 of its own.
+  template <class Element>
+  MESHLOOM_DEVICE static void note(Element& in, std::int64_t token) {
+    if constexpr (half_type<Element>)
+      in.bits = static_cast<std::uint16_t>(token);
+    else
+      in = static_cast<Element>(token);
+  }
+
+  /// The token that is noted in an element as the one that takes `wanted` of the slots `slot`; else none, −1.
+  template <class Element>
+  MESHLOOM_DEVICE static std::int64_t noted(Element in, const token_table<const std::int32_t>& slot,
+                                            std::int64_t wanted, std::int64_t tokens) {
+    if constexpr (!half_type<Element>)
+      return static_cast<std::int64_t>(in);
+    else {
+      std::int64_t token = in.bits;
+      while (token < tokens && *slot.of(token) != wanted) token += 1 << 16;
+      return token < tokens ? token : -1;
+    }
+  }
+
   /// The buffers as a tensor [expert, rows…, slot].
   MESHLOOM_DEVICE static view rows_of(const call& with) {
     view made = with.result[0];
@@ -307,7 +330,7 @@ struct slots_of_token {
 
 }  // namespace detail
 
-/// A team per token.
+/// A team per token, whose row is written, and rounded, once. Loops are for up to two experts, as `route` gives them.
 template <bool Weighted>
 struct combine_kernel {
   template <class Element>
@@ -321,24 +344,44 @@ struct combine_kernel {
     const view& buffers = with.operand[Weighted ? 2 : 1];
     const row_index token(made, which);
     const detail::slots_of_token<Element> slots(with.operand[Weighted ? 1 : 0], buffers, token);
-    const std::int64_t width = made.extent[made.rank - 1];
+    const std::int64_t width = made.extent[made.rank - 1], experts = buffers.extent[0];
     Element* const y = token.template in<Element>(made);
-    bool empty = true;
-    for (std::int64_t e = 0; e < buffers.extent[0]; ++e) {
-      const Element* const x = slots.of(e);
-      if (x == nullptr) continue;
-      Element weight = 1;
-      if constexpr (Weighted) {
-        const view& weights = with.operand[0];
-        weight = token.template in<const Element>(weights)[e * weights.stride[weights.rank - 1]];
-      }
-      if (empty)
-        team.for_each(width, [=](std::int64_t i) { y[i] = weight * x[i]; });
-      else
-        team.for_each(width, [=](std::int64_t i) { y[i] += weight * x[i]; });
-      empty = false;
-    }
-    if (empty) team.for_each(width, [=](std::int64_t i) { y[i] = 0; });
+    const auto next = [&](std::int64_t expert) {
+      while (expert < experts && slots.of(expert) == nullptr) ++expert;
+      return expert;
+    };
+    const auto share_of = [&](std::int64_t expert) {
+      return share<Element>{slots.of(expert), weight<computed<Element>>(with, token, expert)};
+    };
+    const std::int64_t first = next(0), second = next(first + 1);
+    if (first >= experts) return team.for_each(width, [=](std::int64_t i) { y[i] = 0; });
+    const share<Element> one = share_of(first);
+    if (second >= experts) return team.for_each(width, [=](std::int64_t i) { y[i] = one.at(i); });
+    const share<Element> other = share_of(second);
+    if (next(second + 1) >= experts)
+      return team.for_each(width, [=](std::int64_t i) { y[i] = one.at(i) + other.at(i); });
+    team.for_each_scalar(width, [=](std::int64_t i) {
+      computed<Element> sum = one.at(i) + other.at(i);
+      for (std::int64_t e = next(second + 1); e < experts; e = next(e + 1)) sum += share_of(e).at(i);
+      y[i] = sum;
+    });
+  }
+
+ private:
+  /// What one expert gives to a token.
+  template <class Element>
+  struct share {
+    const Element* x;
+    computed<Element> weight;
+
+    MESHLOOM_DEVICE computed<Element> at(std::int64_t i) const { return weight * x[i]; }
+  };
+
+  template <class Number>
+  MESHLOOM_DEVICE static Number weight(const call& with, const row_index& token, std::int64_t expert) {
+    if constexpr (!Weighted) return 1;
+    const view& weights = with.operand[0];
+    return token.in<const Number>(weights)[expert * weights.stride[weights.rank - 1]];
   }
 };
 
@@ -356,12 +399,13 @@ struct combine_gradient_weight_kernel {
     const row_index token(made, which);
     const detail::slots_of_token<Element> slots(with.operand[1], with.operand[2], token);
     const Element* const dy = token.template in<const Element>(slopes);
-    Element* const dweight = token.template in<Element>(made);
+    using number = computed<Element>;
+    number* const dweight = token.template in<number>(made);
     for (std::int64_t e = 0; e < made.extent[made.rank - 1]; ++e) {
       const Element* const x = slots.of(e);
-      const Element sum = x == nullptr ? Element(0)
-                                       : team.template reduce<Element>(slopes.extent[slopes.rank - 1], 0, addition{},
-                                                                       [=](std::int64_t i) { return dy[i] * x[i]; });
+      const number sum = x == nullptr ? number(0)
+                                      : team.template reduce<number>(slopes.extent[slopes.rank - 1], 0, addition{},
+                                                                     [=](std::int64_t i) { return dy[i] * x[i]; });
       write_once(team, dweight + e, sum);
     }
   }

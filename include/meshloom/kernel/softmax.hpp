@@ -19,39 +19,38 @@ struct softmax_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const row_index row(shard, which);
     const std::int64_t seen = visible(shard, row), n = shard.extent[shard.rank - 1];
-    const Element scale = static_cast<Element>(with.attribute[0]);
+    const number scale = static_cast<number>(with.attribute[0]);
     const Element* const x = row.template in<const Element>(shard);
     const bool whole = with.part == all_parts;
 
     const auto scaled = [=](std::int64_t i) { return scale * x[i]; };
-    const Element top = whole || with.part == 0 ? team.template reduce<Element>(
-                                                      seen, math::float_format<Element>::lowest, maximum{}, scaled)
-                                                : *row.template in<const Element>(with.exchanged[0]);
-    if (with.part == 0) return write_once(team, row.template in<Element>(with.exchanged[0]), top);
+    const number top = whole || with.part == 0
+                           ? team.template reduce<number>(seen, math::float_format<number>::lowest, maximum{}, scaled)
+                           : *row.template in<const number>(with.exchanged[0]);
+    if (with.part == 0) return write_once(team, row.template in<number>(with.exchanged[0]), top);
 
-    constexpr Element log2_of_e = static_cast<Element>(math::log2_of_e);
+    constexpr number log2_of_e = static_cast<number>(math::log2_of_e);
     const auto exponential = [=](std::int64_t i) { return math::exp2((scale * x[i] - top) * log2_of_e); };
     if (with.part == 1) {
-      const Element sum = team.template reduce<Element>(seen, 0, addition{}, exponential);
-      return write_once(team, row.template in<Element>(with.exchanged[1]), sum);
+      const number sum = team.template reduce<number>(seen, 0, addition{}, exponential);
+      return write_once(team, row.template in<number>(with.exchanged[1]), sum);
     }
     Element* const y = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
-    team.for_each(
-        seen, [=](std::int64_t i) { y[i] = exponential(i); },
-        [=](std::int64_t i) {
-          team.fetch(x + ahead + i);
-          team.fetch(y + ahead + i);
-        });
+    const auto fetch = [=](std::int64_t i) {
+      team.fetch(x + ahead + i);
+      team.fetch(y + ahead + i);
+    };
+    const number* const exchanged = whole ? nullptr : row.template in<const number>(with.exchanged[1]);
+    if constexpr (half_type<Element>)
+      write_rounded(team, seen, exponential, exchanged, y, fetch);
+    else
+      write(team, seen, exponential, exchanged, y, fetch);
     team.for_each(n - seen, [=](std::int64_t i) { y[seen + i] = 0; });
-    team.sync();
-    const Element sum = whole ? team.template reduce<Element>(seen, 0, addition{}, [=](std::int64_t i) { return y[i]; })
-                              : *row.template in<const Element>(with.exchanged[1]);
-    const Element share = Element(1) / sum;
-    team.for_each(seen, [=](std::int64_t i) { y[i] *= share; });
   }
 
  private:
@@ -62,6 +61,41 @@ struct softmax_kernel {
     const std::int64_t query = shard.origin[keys - 1] + row.at[keys - 1];
     const std::int64_t seen = query + 1 - shard.origin[keys];
     return seen < 0 ? 0 : seen < shard.extent[keys] ? seen : shard.extent[keys];
+  }
+
+  /// Exponentials over their sum, or over the exchanged one.
+  template <class Team, class Exponential, class Number, class Fetch>
+  MESHLOOM_DEVICE static void write(Team team, std::int64_t n, Exponential exponential, const Number* exchanged,
+                                    Number* y, Fetch fetch) {
+    team.for_each(
+        n, [=](std::int64_t i) { y[i] = exponential(i); }, fetch);
+    team.sync();
+    const Number sum = exchanged != nullptr
+                           ? *exchanged
+                           : team.template reduce<Number>(n, 0, addition{}, [=](std::int64_t i) { return y[i]; });
+    const Number share = Number(1) / sum;
+    team.for_each(n, [=](std::int64_t i) { y[i] *= share; });
+  }
+
+  /// The same where y would round what is not yet divided: lanes keep exponentials, as many as fit a cache, beside it.
+  template <class Team, class Exponential, class Number, class Element, class Fetch>
+  MESHLOOM_DEVICE static void write_rounded(Team team, std::int64_t n, Exponential exponential, const Number* exchanged,
+                                            Element* y, Fetch fetch) {
+    constexpr std::int64_t room = Team::lanes == 1 ? 1 : 4096;
+    Number kept[room];
+    const std::int64_t head = Team::lanes == 1 ? 0 : n < room ? n : room;
+    team.for_each(
+        head, [&](std::int64_t i) { kept[i] = exponential(i); }, fetch);
+    const auto later = [=](std::int64_t i) { return exponential(head + i); };
+    Number sum = 0;
+    if (exchanged != nullptr)
+      sum = *exchanged;
+    else
+      sum = team.template reduce<Number>(head, 0, addition{}, [&](std::int64_t i) { return kept[i]; }) +
+            team.template reduce<Number>(n - head, 0, addition{}, later);
+    const Number share = Number(1) / sum;
+    team.for_each(head, [&](std::int64_t i) { y[i] = kept[i] * share; });
+    team.for_each(n - head, [=](std::int64_t i) { y[head + i] = later(i) * share; });
   }
 };
 
@@ -74,23 +108,24 @@ struct softmax_gradient_kernel {
 
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view& shard = with.operand[0];
     const row_index row(shard, which);
     const std::int64_t n = shard.extent[shard.rank - 1];
-    const Element scale = static_cast<Element>(with.attribute[0]);
+    const number scale = static_cast<number>(with.attribute[0]);
     const Element* const dy = row.template in<const Element>(shard);
     const Element* const y = row.template in<const Element>(with.operand[1]);
     Element* const dx = row.template in<Element>(with.result[0]);
     const std::int64_t ahead = team.ahead(n);
-    Element sum;
+    number sum;
     if (with.part == all_parts || with.part == 0) {
-      sum = team.template reduce<Element>(
+      sum = team.template reduce<number>(
           n, 0, addition{}, [=](std::int64_t i) { return dy[i] * y[i]; }, [=](std::int64_t i) { team.fetch(dx + i); });
     } else {
-      sum = *row.template in<const Element>(with.exchanged[0]);
+      sum = *row.template in<const number>(with.exchanged[0]);
     }
     if (with.part == 0) {
-      if (team.leader()) *row.template in<Element>(with.exchanged[0]) = sum;
+      if (team.leader()) *row.template in<number>(with.exchanged[0]) = sum;
       return;
     }
     team.for_each(

@@ -20,6 +20,7 @@ struct cross_entropy_gradient {
                                         .template results<logits>()
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 2, .results = 1};
   static constexpr double flops_per_point = 13;
   using gradient = operators<>;
 };
@@ -37,6 +38,7 @@ struct cross_entropy {
                                         .exchanges(rows::list, reduction::max, 1)
                                         .exchanges(rows::list, reduction::sum, 2)
                                         .made;
+  static constexpr rounding rounded{.operands = 1};
   static constexpr double flops_per_point = 12;
   using gradient = operators<cross_entropy_gradient<Rank>>;
 

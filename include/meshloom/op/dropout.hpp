@@ -16,6 +16,7 @@ template <int Rank>
 struct dropout {
   using x = typename first<Rank>::list;
   static constexpr auto signature = describe("dropout").operands<x>().template results<x>().linear_in(1).made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   static constexpr double flops_per_point = 16;
   using gradient = operators<dropout>;
 

@@ -21,6 +21,7 @@ struct layer_norm_gradient_input {
                                         .exchanges(rows::list, reduction::sum, 2)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 3, .results = 1};
   static constexpr double flops_per_point = 9;
   using gradient = operators<>;
 };
@@ -37,6 +38,7 @@ struct layer_norm_gradient_weights {
                                         .is(role::contracted, rows::list)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 3};
   static constexpr double flops_per_point = 5;
   static constexpr bool accumulates = true;
   using gradient = operators<>;
@@ -55,6 +57,7 @@ struct layer_norm {
                                         .exchanges(rows::list, reduction::sum, 1)
                                         .exchanges(rows::list, reduction::sum, 1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   static constexpr double flops_per_point = 8;
   using gradient = operators<layer_norm_gradient_input<Rank>, layer_norm_gradient_weights<Rank>>;
 

@@ -21,6 +21,7 @@ struct rms_norm_gradient_input {
                                         .exchanges(rows::list, reduction::sum, 1)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 3, .results = 1};
   static constexpr double flops_per_point = 7;
   using gradient = operators<>;
 };
@@ -37,6 +38,7 @@ struct rms_norm_gradient_gain {
                                         .is(role::contracted, rows::list)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 3};
   static constexpr double flops_per_point = 3;
   static constexpr bool accumulates = true;
   using gradient = operators<>;
@@ -54,6 +56,7 @@ struct rms_norm {
                                         .is(role::statistic, last::list)
                                         .exchanges(rows::list, reduction::sum, 1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   static constexpr double flops_per_point = 4;
   using gradient = operators<rms_norm_gradient_input<Rank>, rms_norm_gradient_gain<Rank>>;
 

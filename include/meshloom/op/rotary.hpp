@@ -22,6 +22,7 @@ struct rotary {
                                         .linear_in(1)
                                         .made;
   static constexpr std::uint64_t variant = Seq;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   static constexpr double flops_per_point = 4;
   using gradient = operators<rotary>;
 

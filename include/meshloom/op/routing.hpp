@@ -95,6 +95,7 @@ struct combine_gradient_weight {
           .linear_in(1)
           .linear_in(4)
           .made;
+  static constexpr rounding rounded{.operands = 5};
   static constexpr double flops_per_point = 0;
   using gradient = operators<>;
 };
@@ -114,6 +115,7 @@ struct dispatch {
     made.operands<typename lists::choices, typename lists::features>().template results<typename lists::buffers>();
     return made.is(role::contracted, at<lists::token>::list).linear_in(1u << x).made;
   }();
+  static constexpr rounding rounded{.operands = 1 << x, .results = 1};
   static constexpr double flops_per_point = 0;
   using gradient = operators<combine<Rows, Weighted>, combine_gradient_weight<Rows>>;
 
@@ -142,6 +144,7 @@ struct combine {
     made.operands<typename lists::choices, typename lists::buffers>().template results<typename lists::features>();
     return made.is(role::contracted, at<lists::expert, lists::slot>::list).linear_in(1u << buffers).made;
   }();
+  static constexpr rounding rounded{.operands = 1 << buffers, .results = 1};
   static constexpr double flops_per_point = 0;
   using gradient = operators<dispatch<Rows, Weighted>, combine_gradient_weight<Rows>>;
 

@@ -20,6 +20,7 @@ struct softmax_gradient {
                                         .exchanges(rows::list, reduction::sum, 1)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 3, .results = 1};
   static constexpr double flops_per_point = 5;
   using gradient = operators<>;
 };
@@ -37,6 +38,7 @@ struct softmax {
                                         .exchanges(rows::list, reduction::max, 1)
                                         .exchanges(rows::list, reduction::sum, 1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   static constexpr double flops_per_point = 14;
   using gradient = operators<softmax_gradient<Rank>>;
 
