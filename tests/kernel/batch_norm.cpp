@@ -80,6 +80,9 @@ TEST_CASE("batch norms equal the reference, whole and on uneven shards") {
   check_norms<4, 1, double>();
   check_norms<3, 2, double>();
   check_norms<5, 2, float>();
+  check_norms<2, 1, bf16>();
+  check_norms<4, 1, f16>();
+  check_norms<5, 2, bf16>();
 }
 
 TEST_CASE("batch norms equal the reference over several stretches of rows and blocks of features") {
@@ -87,9 +90,11 @@ TEST_CASE("batch norms equal the reference over several stretches of rows and bl
     law::trial how{.extent = {rows, features}, .attributes = {1e-3}};
     CHECK(law::holds<op::batch_norm<2>, float>(how));
     CHECK(law::holds<op::batch_norm<2>, double>(how));
+    CHECK(law::holds<op::batch_norm<2>, bf16>(how));
     how.positive = 1 << 4;
     CHECK(law::holds<op::batch_norm_gradient<2>, float>(how));
     CHECK(law::holds<op::batch_norm_gradient<2>, double>(how));
+    CHECK(law::holds<op::batch_norm_gradient<2>, bf16>(how));
   }
 }
 

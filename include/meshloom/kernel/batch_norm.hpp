@@ -17,7 +17,8 @@ namespace meshloom {
 template <class Element, class Team>
 struct feature_strip {
   static constexpr int width = Team::lanes == 1 ? 1 : 2048;
-  using lanes = Element[width];
+  using number = computed<Element>;
+  using lanes = number[width];
 
   Team team;
   const call& with;
@@ -27,7 +28,7 @@ struct feature_strip {
   MESHLOOM_DEVICE Element* row(const view& tensor, std::int64_t which) const {
     return row_index(tensor, which).template in<Element>(tensor) + first;
   }
-  MESHLOOM_DEVICE Element* in(const view& features) const { return features.as<Element>() + first; }
+  MESHLOOM_DEVICE number* in(const view& features) const { return features.as<number>() + first; }
 
   template <class Function>
   MESHLOOM_DEVICE void each(Function f) const {
@@ -121,9 +122,9 @@ struct by_features {
 namespace detail {
 
 /// 1 / √(variance + epsilon).
-template <class Element>
-MESHLOOM_DEVICE Element reciprocal_deviation(Element variance, const call& with) {
-  return Element(1) / math::sqrt(variance + static_cast<Element>(with.attribute[0]));
+template <class Number>
+MESHLOOM_DEVICE Number reciprocal_deviation(Number variance, const call& with) {
+  return Number(1) / math::sqrt(variance + static_cast<Number>(with.attribute[0]));
 }
 
 /// y = (x − mean) · gain / √(variance + epsilon) + bias.
@@ -144,18 +145,16 @@ MESHLOOM_DEVICE void normalise(const Block& block, const view& means, const view
 }
 
 /// dbias = Σ dy and dgain = Σ dy·x̂, of features `step` elements apart. The first operands are dy and x.
-template <class Element, class Block>
-MESHLOOM_DEVICE void add_slopes(const Block& block, const view& means, const view& variances, Element* dbias,
-                                Element* dgain, std::int64_t step, bool accumulate) {
+template <class Block, class Number>
+MESHLOOM_DEVICE void add_slopes(const Block& block, const view& means, const view& variances, Number* dbias,
+                                Number* dgain, std::int64_t step, bool accumulate) {
   if (!accumulate) block.each([=](std::int64_t feature) { dbias[feature * step] = dgain[feature * step] = 0; });
   block.each_strip([&](const auto& strip) {
-    const Element* const mean = strip.in(means);
-    const Element* const variance = strip.in(variances);
+    const Number *const mean = strip.in(means), *const variance = strip.in(variances);
     typename Block::strip::lanes sum, product;
     strip.each([&](std::int64_t i) { sum[i] = product[i] = 0; });
     strip.each_row([&](std::int64_t at) {
-      const Element* const dy = strip.row(strip.with.operand[0], at);
-      const Element* const x = strip.row(strip.with.operand[1], at);
+      const auto *const dy = strip.row(strip.with.operand[0], at), *const x = strip.row(strip.with.operand[1], at);
       strip.each([&](std::int64_t i) {
         sum[i] += dy[i];
         product[i] += dy[i] * (x[i] - mean[i]);
@@ -174,18 +173,19 @@ struct batch_norm_kernel : feature_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
     const feature_block<Element, Team> block(team, which, with);
-    const Element rows = static_cast<Element>(with.attribute[1]);
-    Element* const mean = with.result[1].as<Element>();
-    Element* const variance = with.result[2].as<Element>();
-    Element* const sum = with.exchanged[0].as<Element>();
-    Element* const squares = with.exchanged[1].as<Element>();
-    if (with.part == 0) return add_rows(block, sum, [](Element value, std::int64_t) { return value; });
+    using number = computed<Element>;
+    const number rows = static_cast<number>(with.attribute[1]);
+    number* const mean = with.result[1].as<number>();
+    number* const variance = with.result[2].as<number>();
+    number* const sum = with.exchanged[0].as<number>();
+    number* const squares = with.exchanged[1].as<number>();
+    if (with.part == 0) return add_rows(block, sum, [](number value, std::int64_t) { return value; });
     if (with.part == all_parts) {
-      find_moments<Element>(block, mean, variance);
+      find_moments(block, mean, variance);
       block.each([=](std::int64_t feature) { variance[feature] /= rows; });
     } else {
       block.each([=](std::int64_t feature) { mean[feature] = sum[feature] / rows; });
-      const auto square = [=](Element value, std::int64_t feature) {
+      const auto square = [=](number value, std::int64_t feature) {
         return (value - mean[feature]) * (value - mean[feature]);
       };
       if (with.part == 1) return add_rows(block, squares, square);
@@ -196,14 +196,14 @@ struct batch_norm_kernel : feature_kernel {
 
  private:
   /// sum = Σ term(x, feature) over the rows.
-  template <class Block, class Element, class Term>
-  MESHLOOM_DEVICE static void add_rows(const Block& block, Element* sum, Term term) {
+  template <class Block, class Number, class Term>
+  MESHLOOM_DEVICE static void add_rows(const Block& block, Number* sum, Term term) {
     block.each([=](std::int64_t feature) { sum[feature] = 0; });
     block.each_strip([&](const auto& strip) {
       typename Block::strip::lanes part;
       strip.each([&](std::int64_t i) { part[i] = 0; });
       strip.each_row([&](std::int64_t at) {
-        const Element* const x = strip.row(strip.with.operand[0], at);
+        const auto* const x = strip.row(strip.with.operand[0], at);
         strip.each([&](std::int64_t i) { part[i] += term(x[i], strip.first + i); });
       });
       strip.each([&](std::int64_t i) { sum[strip.first + i] += part[i]; });
@@ -211,27 +211,27 @@ struct batch_norm_kernel : feature_kernel {
   }
 
   /// Means, and sums of squares around them: those of each stretch joined to those of the rows before.
-  template <class Element, class Block>
-  MESHLOOM_DEVICE static void find_moments(const Block& block, Element* means, Element* squares) {
+  template <class Block, class Number>
+  MESHLOOM_DEVICE static void find_moments(const Block& block, Number* means, Number* squares) {
     block.each([=](std::int64_t feature) { means[feature] = squares[feature] = 0; });
     block.each_strip([&](const auto& strip) {
       const view& tensor = strip.with.operand[0];
-      const Element before = static_cast<Element>(strip.begin), added = static_cast<Element>(strip.end - strip.begin);
-      const Element share = added / (before + added), weight = before * share;
+      const Number before = static_cast<Number>(strip.begin), added = static_cast<Number>(strip.end - strip.begin);
+      const Number share = added / (before + added), weight = before * share;
       typename Block::strip::lanes mean, square;
       strip.each([&](std::int64_t i) { mean[i] = square[i] = 0; });
       strip.each_row([&](std::int64_t at) {
-        const Element* const x = strip.row(tensor, at);
+        const auto* const x = strip.row(tensor, at);
         strip.each([&](std::int64_t i) { mean[i] += x[i]; });
       });
       strip.each([&](std::int64_t i) { mean[i] /= added; });
       strip.each_row([&](std::int64_t at) {
-        const Element* const x = strip.row(tensor, at);
+        const auto* const x = strip.row(tensor, at);
         strip.each([&](std::int64_t i) { square[i] += (x[i] - mean[i]) * (x[i] - mean[i]); });
       });
-      Element *const to_mean = means + strip.first, *const to_squares = squares + strip.first;
+      Number *const to_mean = means + strip.first, *const to_squares = squares + strip.first;
       strip.each([&](std::int64_t i) {
-        const Element apart = mean[i] - to_mean[i];
+        const Number apart = mean[i] - to_mean[i];
         to_mean[i] += apart * share;
         to_squares[i] += square[i] + apart * apart * weight;
       });
@@ -245,9 +245,10 @@ struct batch_norm_gradient_kernel : feature_kernel {
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
     const feature_block<Element, Team> block(team, which, with);
     const view &means = with.operand[3], &variances = with.operand[4];
-    Element* const dgain = with.result[1].as<Element>();
-    Element* const dbias = with.result[2].as<Element>();
-    Element* const exchanged = with.exchanged[0].as<Element>();
+    using number = computed<Element>;
+    number* const dgain = with.result[1].as<number>();
+    number* const dbias = with.result[2].as<number>();
+    number* const exchanged = with.exchanged[0].as<number>();
     if (with.part == 0) return detail::add_slopes(block, means, variances, exchanged, exchanged + 1, 2, false);
     if (with.part == all_parts) {
       detail::add_slopes(block, means, variances, dbias, dgain, 1, false);
@@ -257,27 +258,28 @@ struct batch_norm_gradient_kernel : feature_kernel {
         dgain[feature] = exchanged[2 * feature + 1];
       });
     }
-    block.each_strip([&](const auto& strip) { find_slopes<Element>(strip); });
+    block.each_strip([&](const auto& strip) { find_slopes(strip); });
   }
 
  private:
-  template <class Element, class Strip>
+  template <class Strip>
   MESHLOOM_DEVICE static void find_slopes(const Strip& strip) {
     const call& with = strip.with;
-    const Element share = Element(1) / static_cast<Element>(with.attribute[1]);
-    const Element *const gain = strip.in(with.operand[2]), *const mean = strip.in(with.operand[3]);
-    const Element* const variance = strip.in(with.operand[4]);
-    const Element *const dgain = strip.in(with.result[1]), *const dbias = strip.in(with.result[2]);
+    using number = typename Strip::number;
+    const number share = number(1) / static_cast<number>(with.attribute[1]);
+    const number *const gain = strip.in(with.operand[2]), *const mean = strip.in(with.operand[3]);
+    const number* const variance = strip.in(with.operand[4]);
+    const number *const dgain = strip.in(with.result[1]), *const dbias = strip.in(with.result[2]);
     typename Strip::lanes scale, shift, slope;
     strip.each([&](std::int64_t i) {
-      const Element rstd = detail::reciprocal_deviation(variance[i], with);
+      const number rstd = detail::reciprocal_deviation(variance[i], with);
       scale[i] = gain[i] * rstd;
       shift[i] = dbias[i] * share;
       slope[i] = dgain[i] * share * rstd;
     });
     strip.each_row([&](std::int64_t at) {
-      const Element *const dy = strip.row(with.operand[0], at), *const x = strip.row(with.operand[1], at);
-      Element* const dx = strip.row(with.result[0], at);
+      const auto *const dy = strip.row(with.operand[0], at), *const x = strip.row(with.operand[1], at);
+      auto* const dx = strip.row(with.result[0], at);
       strip.each([&](std::int64_t i) { dx[i] = scale[i] * (dy[i] - shift[i] - (x[i] - mean[i]) * slope[i]); });
     });
   }
@@ -294,7 +296,7 @@ struct batch_norm_inference_gradient_input_kernel : feature_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
     feature_block<Element, Team>(team, which, with).each_strip([&](const auto& strip) {
-      const Element *const gain = strip.in(with.operand[1]), *const variance = strip.in(with.operand[2]);
+      const auto *const gain = strip.in(with.operand[1]), *const variance = strip.in(with.operand[2]);
       typename feature_strip<Element, Team>::lanes scale;
       strip.each([&](std::int64_t i) { scale[i] = gain[i] * detail::reciprocal_deviation(variance[i], with); });
       strip.each_row([&](std::int64_t at) {
@@ -310,7 +312,8 @@ struct batch_norm_inference_gradient_weights_kernel : feature_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
     detail::add_slopes(feature_block<Element, Team>(team, which, with), with.operand[2], with.operand[3],
-                       with.result[1].as<Element>(), with.result[0].as<Element>(), 1, with.accumulate);
+                       with.result[1].as<computed<Element>>(), with.result[0].as<computed<Element>>(), 1,
+                       with.accumulate);
   }
 };
 

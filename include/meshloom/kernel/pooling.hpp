@@ -83,16 +83,49 @@ struct pixel_row {
   }
 };
 
+/// Channels of a pixel, which a member of a team sums beside it: of 16 bits a sum is rounded once.
+template <class Element, class Team>
+struct channel_strip {
+  static constexpr int width = Team::lanes == 1 ? 1 : 256;
+  using number = computed<Element>;
+  using lanes = number[width];
+
+  Team team;
+  std::int64_t first, count;
+
+  template <class Function>
+  MESHLOOM_DEVICE void each(Function f) const {
+    if constexpr (width == 1)
+      f(0);
+    else
+      team.for_each(count, f);
+  }
+};
+
 struct pool_kernel {
   template <class Element>
   MESHLOOM_DEVICE static std::int64_t teams(const call& with) {
     return with.result[0].extent[0] * with.result[0].extent[1];
+  }
+
+ protected:
+  /// Calls f(strip) for all channels of a pixel.
+  template <class Element, class Team, class Function>
+  MESHLOOM_DEVICE static void each_strip(Team team, std::int64_t channels, Function f) {
+    using strip = channel_strip<Element, Team>;
+    if constexpr (strip::width == 1) {
+      team.for_each(channels, [&](std::int64_t c) { f(strip{team, c, 1}); });
+    } else {
+      for (std::int64_t first = 0; first < channels; first += strip::width)
+        f(strip{team, first, channels - first < strip::width ? channels - first : strip::width});
+    }
   }
 };
 
 struct max_pool_kernel : pool_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view &x = with.operand[0], &y = with.result[0];
     const pool_windows windows(with);
     const pixel_row row(y, which);
@@ -101,17 +134,17 @@ struct max_pool_kernel : pool_kernel {
       Element* const largest = row.at<Element>(y, row.high, q);
       std::int32_t* const chosen = row.at<std::int32_t>(with.result[1], row.high, q);
       team.for_each(channels, [=](std::int64_t c) {
-        largest[c] = -math::float_format<Element>::infinity;
+        largest[c] = -math::float_format<number>::infinity;
         chosen[c] = -1;
       });
       windows.each_element(x, row.high, q, [&](std::int64_t i, std::int64_t j, std::int64_t tap) {
         const Element* const seen = row.at<const Element>(x, i, j);
-        const auto number = static_cast<std::int32_t>(tap);
+        const auto number_of_tap = static_cast<std::int32_t>(tap);
         team.for_each(channels, [=](std::int64_t c) {
-          const Element value = seen[c], before = largest[c];
+          const number value = seen[c], before = largest[c];
           const bool better = (chosen[c] < 0) | (value > before) | (value != value);
           largest[c] = better ? value : before;
-          chosen[c] = better ? number : chosen[c];
+          chosen[c] = better ? number_of_tap : chosen[c];
         });
       });
     });
@@ -121,18 +154,22 @@ struct max_pool_kernel : pool_kernel {
 struct max_pool_gradient_kernel : pool_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view &dy = with.operand[0], &chosen = with.operand[1], &dx = with.result[0];
     const pool_windows windows(with);
     const pixel_row row(dx, which);
-    const std::int64_t channels = dx.extent[3];
     row.each(dx, [&](std::int64_t j) {
-      Element* const sum = row.at<Element>(dx, row.high, j);
-      team.for_each(channels, [=](std::int64_t c) { sum[c] = 0; });
-      windows.each_window(dy, row.high, j, [&](std::int64_t p, std::int64_t q, std::int64_t tap) {
-        const Element* const slope = row.at<const Element>(dy, p, q);
-        const std::int32_t* const number = row.at<const std::int32_t>(chosen, p, q);
-        const auto mine = static_cast<std::int32_t>(tap);
-        team.for_each(channels, [=](std::int64_t c) { sum[c] += number[c] == mine ? slope[c] : Element(0); });
+      each_strip<Element>(team, dx.extent[3], [&](const auto& strip) {
+        typename channel_strip<Element, Team>::lanes sum;
+        strip.each([&](std::int64_t c) { sum[c] = 0; });
+        windows.each_window(dy, row.high, j, [&](std::int64_t p, std::int64_t q, std::int64_t tap) {
+          const Element* const slope = row.at<const Element>(dy, p, q) + strip.first;
+          const std::int32_t* const taken = row.at<const std::int32_t>(chosen, p, q) + strip.first;
+          const auto mine = static_cast<std::int32_t>(tap);
+          strip.each([&](std::int64_t c) { sum[c] += taken[c] == mine ? number(slope[c]) : number(0); });
+        });
+        Element* const to = row.at<Element>(dx, row.high, j) + strip.first;
+        strip.each([&](std::int64_t c) { to[c] = sum[c]; });
       });
     });
   }
@@ -141,20 +178,24 @@ struct max_pool_gradient_kernel : pool_kernel {
 struct average_pool_kernel : pool_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view &x = with.operand[0], &y = with.result[0];
     const pool_windows windows(with);
     const pixel_row row(y, which);
-    const std::int64_t channels = y.extent[3], high = windows.high.elements(row.high, x.global[1]);
+    const std::int64_t high = windows.high.elements(row.high, x.global[1]);
     row.each(y, [&](std::int64_t q) {
-      Element* const mean = row.at<Element>(y, row.high, q);
-      team.for_each(channels, [=](std::int64_t c) { mean[c] = 0; });
-      windows.each_element(x, row.high, q, [&](std::int64_t i, std::int64_t j, std::int64_t) {
-        const Element* const seen = row.at<const Element>(x, i, j);
-        team.for_each(channels, [=](std::int64_t c) { mean[c] += seen[c]; });
-      });
       const std::int64_t count = high * windows.wide.elements(q, x.global[2]);
-      const Element share = Element(1) / static_cast<Element>(count > 0 ? count : 1);
-      team.for_each(channels, [=](std::int64_t c) { mean[c] *= share; });
+      const number share = number(1) / static_cast<number>(count > 0 ? count : 1);
+      each_strip<Element>(team, y.extent[3], [&](const auto& strip) {
+        typename channel_strip<Element, Team>::lanes sum;
+        strip.each([&](std::int64_t c) { sum[c] = 0; });
+        windows.each_element(x, row.high, q, [&](std::int64_t i, std::int64_t j, std::int64_t) {
+          const Element* const seen = row.at<const Element>(x, i, j) + strip.first;
+          strip.each([&](std::int64_t c) { sum[c] += seen[c]; });
+        });
+        Element* const mean = row.at<Element>(y, row.high, q) + strip.first;
+        strip.each([&](std::int64_t c) { mean[c] = sum[c] * share; });
+      });
     });
   }
 };
@@ -162,18 +203,22 @@ struct average_pool_kernel : pool_kernel {
 struct average_pool_gradient_kernel : pool_kernel {
   template <class Element, class Team>
   MESHLOOM_DEVICE static void run(Team team, std::int64_t which, const call& with) {
+    using number = computed<Element>;
     const view &dy = with.operand[0], &dx = with.result[0];
     const pool_windows windows(with);
     const pixel_row row(dx, which);
-    const std::int64_t channels = dx.extent[3];
     row.each(dx, [&](std::int64_t j) {
-      Element* const sum = row.at<Element>(dx, row.high, j);
-      team.for_each(channels, [=](std::int64_t c) { sum[c] = 0; });
-      windows.each_window(dy, row.high, j, [&](std::int64_t p, std::int64_t q, std::int64_t) {
-        const Element* const slope = row.at<const Element>(dy, p, q);
-        const std::int64_t count = windows.high.elements(p, dx.global[1]) * windows.wide.elements(q, dx.global[2]);
-        const Element share = Element(1) / static_cast<Element>(count);
-        team.for_each(channels, [=](std::int64_t c) { sum[c] += slope[c] * share; });
+      each_strip<Element>(team, dx.extent[3], [&](const auto& strip) {
+        typename channel_strip<Element, Team>::lanes sum;
+        strip.each([&](std::int64_t c) { sum[c] = 0; });
+        windows.each_window(dy, row.high, j, [&](std::int64_t p, std::int64_t q, std::int64_t) {
+          const Element* const slope = row.at<const Element>(dy, p, q) + strip.first;
+          const std::int64_t count = windows.high.elements(p, dx.global[1]) * windows.wide.elements(q, dx.global[2]);
+          const number share = number(1) / static_cast<number>(count);
+          strip.each([&](std::int64_t c) { sum[c] += slope[c] * share; });
+        });
+        Element* const to = row.at<Element>(dx, row.high, j) + strip.first;
+        strip.each([&](std::int64_t c) { to[c] = sum[c]; });
       });
     });
   }

@@ -37,6 +37,7 @@ struct batch_norm_gradient : batch_axes<Rank, Features> {
                                         .linear_in(1)
                                         .made;
   static constexpr double flops_per_point = 9;
+  static constexpr rounding rounded{.operands = 3, .results = 1};
   using gradient = operators<>;
 };
 
@@ -54,6 +55,7 @@ struct batch_norm : batch_axes<Rank, Features> {
                                         .exchanges(features::list, reduction::sum, 1)
                                         .made;
   static constexpr double flops_per_point = 7;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<batch_norm_gradient<Rank, Features>>;
 
   static void differentiate(differentiation& d) {
@@ -78,6 +80,7 @@ struct batch_norm_inference_gradient_input : batch_axes<Rank, Features> {
                                         .template results<x>()
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<>;
 };
 
@@ -94,6 +97,7 @@ struct batch_norm_inference_gradient_weights : batch_axes<Rank, Features> {
                                         .linear_in(1)
                                         .made;
   static constexpr double flops_per_point = 4;
+  static constexpr rounding rounded{.operands = 3};
   static constexpr bool accumulates = true;
   using gradient = operators<>;
 };
@@ -107,6 +111,7 @@ struct batch_norm_inference : batch_axes<Rank, Features> {
   static constexpr auto signature =
       describe("batch_norm_inference").operands<x, features, features, features, features>().template results<x>().made;
   static constexpr double flops_per_point = 3;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<batch_norm_inference_gradient_input<Rank, Features>,
                              batch_norm_inference_gradient_weights<Rank, Features>>;
 

@@ -33,6 +33,7 @@ struct max_pool_gradient {
                                         .reads_window(2, 4, -1, 1, true)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<>;
 };
 
@@ -46,6 +47,7 @@ struct max_pool {
                                         .reads_window(4, 2, -1, 1)
                                         .returns_integers(2)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<max_pool_gradient>;
   static void differentiate(differentiation& d) {
     if (!d.wanted(0)) return;
@@ -62,6 +64,7 @@ struct average_pool_gradient {
                                         .reads_window(2, 4, -1, 1, true)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<>;
 };
 
@@ -75,6 +78,7 @@ struct average_pool {
                                         .reads_window(4, 2, -1, 1)
                                         .linear_in(1)
                                         .made;
+  static constexpr rounding rounded{.operands = 1, .results = 1};
   using gradient = operators<average_pool_gradient>;
   static void differentiate(differentiation& d) {
     if (!d.wanted(0)) return;
