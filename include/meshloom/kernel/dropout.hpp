@@ -29,7 +29,7 @@ struct dropout_mask {
   MESHLOOM_DEVICE double scale() const { return 0x1p16 / (0x1p16 - threshold); }
 
   /// Bits 16·half … of word w are those of element first + half · words + w · blocks + lane; `first` begins a run.
-  MESHLOOM_DEVICE random_block draw(std::int64_t first, std::int64_t lane) const {
+  [[gnu::always_inline]] MESHLOOM_DEVICE random_block draw(std::int64_t first, std::int64_t lane) const {
     const auto which = static_cast<std::uint64_t>(first / run * blocks + lane);
     return philox({{static_cast<std::uint32_t>(which), static_cast<std::uint32_t>(which >> 32),
                     static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)}},
