@@ -2,19 +2,23 @@
 // The arithmetic of the textbook: a matrix product as it is defined, to test what is made of products.
 #pragma once
 
+#include <meshloom/tensor/dtype.hpp>
+
 #include <cstdint>
 
 namespace law {
 
 struct textbook {
-  template <class Element>
+  template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Element* c,
-            std::int64_t row_c, std::int64_t column_c) {
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Result* c, std::int64_t row_c,
+            std::int64_t column_c) {
     for (std::int64_t i = 0; i < m; ++i) {
       for (std::int64_t j = 0; j < n; ++j) {
-        Element sum = accumulate ? c[i * row_c + j * column_c] : Element(0);
-        for (std::int64_t p = 0; p < k; ++p) sum += a[i * row_a + p * column_a] * b[p * row_b + j * column_b];
+        using number = meshloom::computed<Element>;
+        number sum = accumulate ? number(c[i * row_c + j * column_c]) : number(0);
+        for (std::int64_t p = 0; p < k; ++p)
+          sum += number(a[i * row_a + p * column_a]) * number(b[p * row_b + j * column_b]);
         c[i * row_c + j * column_c] = sum;
       }
     }
