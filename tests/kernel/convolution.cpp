@@ -298,6 +298,7 @@ TEST_CASE("convolutions that models use equal the reference") {
     check_with_gradients<channels::dense>(picture_of({1, 6, 5, 0, 0, 0, 0, channels_in, 2}, three, three));
     check_with_gradients<channels::dense>(picture_of({1, 8, 7, 0, 0, 0, 0, channels_in, 2}, halving, halving));
   }
+  check_with_gradients<channels::dense>(picture_of({2, 6, 5, 0, 0, 0, 0, 3, 0}, one, one));
   check_with_gradients<channels::dense>(picture_of({1, 10, 11, 0, 0, 0, 0, 3, 4}, stem, stem));
   check_with_gradients<channels::grouped>(picture_of({2, 6, 5, 0, 0, 0, 0, 4, 3, 5}, one, one));
   check_with_gradients<channels::grouped>(picture_of({2, 6, 5, 0, 0, 0, 0, 4, 3, 5}, three, halving));

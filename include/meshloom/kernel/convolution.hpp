@@ -2,7 +2,8 @@
 // Convolution and its gradients as matrix products. A tile of the image's columns is gathered into the arithmetic's
 // scratch and multiplied by the weight, or the other way round (Chellapilla et al. 2006). Pixels that already lie like
 // columns (1 × 1) are multiplied where they are, and depthwise channels, which are no matrix product, are multiplied
-// line by line. An arithmetic that convolves by itself goes first. Law: no heap traffic; a result's sum has one order.
+// line by line. An arithmetic that convolves by itself goes first. Law: no heap traffic; a result's sum has one order,
+// and of numbers of 16 bits it is float, rounded once.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -226,7 +227,7 @@ void convolve_tiles(Arithmetic& how, const convolution_shape& s, const column_pl
 template <class Element, roomy_arithmetic<Element> Arithmetic>
 void convolve_columns(Arithmetic& how, const convolution_shape& s) {
   const column_plan plan = plan_columns<Element>(s, std::ssize(how.template scratch<Element>()));
-  if (s.pass == convolution_pass::gradient_image && !plan.in_place) detail::clear_image<Element>(s);
+  if (s.pass == convolution_pass::gradient_image && (!plan.in_place || s.out == 0)) detail::clear_image<Element>(s);
   for (std::int64_t group = 0; group < s.groups; ++group) {
     for (std::int64_t first = 0; first < s.out; first += plan.wide) {
       const interval results{first, std::min(plan.wide, s.out - first)};
