@@ -27,11 +27,11 @@ struct textbook : law::textbook {
 
 /// Never adds to what is there.
 struct overwriting : textbook {
-  template <class Element, class... Rest>
+  template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
-            const Element* b, std::int64_t row_b, std::int64_t column_b, bool, Element* c, std::int64_t row_c,
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool, Result* c, std::int64_t row_c,
             std::int64_t column_c) {
-    textbook::gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, false, c, row_c, column_c);
+    textbook::gemm<Element>(m, n, k, a, row_a, column_a, b, row_b, column_b, false, c, row_c, column_c);
   }
 };
 
@@ -234,8 +234,11 @@ void check(const picture& what, std::int64_t reversed = 0) {
   CAPTURE(what.how.attributes);
   CHECK(holds<Operator, float, textbook>(what, reversed));
   CHECK(holds<Operator, double, plain>(what, reversed));
+  CHECK(holds<Operator, bf16, textbook>(what, reversed));
+  CHECK(holds<Operator, f16, plain>(what, reversed));
 #if defined(TEST_WITH_ONEDNN)
   CHECK(holds<Operator, float, onednn>(what, reversed));
+  CHECK(holds<Operator, bf16, onednn>(what, reversed));
 #endif
 }
 
@@ -295,6 +298,7 @@ TEST_CASE("convolutions that models use equal the reference") {
     check_with_gradients<channels::dense>(picture_of({1, 6, 5, 0, 0, 0, 0, channels_in, 2}, three, three));
     check_with_gradients<channels::dense>(picture_of({1, 8, 7, 0, 0, 0, 0, channels_in, 2}, halving, halving));
   }
+  check_with_gradients<channels::dense>(picture_of({2, 6, 5, 0, 0, 0, 0, 3, 0}, one, one));
   check_with_gradients<channels::dense>(picture_of({1, 10, 11, 0, 0, 0, 0, 3, 4}, stem, stem));
   check_with_gradients<channels::grouped>(picture_of({2, 6, 5, 0, 0, 0, 0, 4, 3, 5}, one, one));
   check_with_gradients<channels::grouped>(picture_of({2, 6, 5, 0, 0, 0, 0, 4, 3, 5}, three, halving));

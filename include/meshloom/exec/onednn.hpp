@@ -14,7 +14,6 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
-#include <cstddef>
 #include <initializer_list>
 #include <iterator>
 #include <span>
@@ -28,25 +27,27 @@ namespace meshloom {
 
 namespace detail {
 
-/// The convolutions that oneDNN has compiled for one rank, one per shape, and the memory that they work in. Weights are
-/// brought into the order that oneDNN likes in every call, which costs less than it saves.
+/// The convolutions that oneDNN has compiled for one rank, one per shape and element type. Weights are brought into the
+/// order that oneDNN likes in every call, which costs less than it saves. Of bf16 the gradient of a weight is float.
 class onednn_convolutions {
  public:
   /// Convolves, or returns false, having done nothing, where oneDNN has no fast way.
-  bool run(const convolution_shape& shape) {
-    if (!is_dense(shape) || !has_padding(shape.high) || !has_padding(shape.wide) || is_slow(shape)) return false;
+  template <class Element>
+  bool run(const convolution_shape& shape, onednn_stream& on) {
+    constexpr auto type = std::is_same_v<Element, bf16> ? memory::data_type::bf16 : memory::data_type::f32;
+    if (!is_dense(shape) || !has_padding(shape.high) || !has_padding(shape.wide) || is_slow(shape, type)) return false;
     const one_openmp_thread alone;
-    prepared& ready = find(shape);
+    prepared& ready = find(shape, type, on);
     if (!ready.convolve) return false;
     ready.image.set_data_handle(shape.image.data);
     ready.weight.set_data_handle(shape.weight.data);
     ready.result.set_data_handle(shape.result.data);
     ready.ordered.set_data_handle(ready.reorder ? ordered_.data() : shape.weight.data);
-    ready.scratch.set_data_handle(scratch_.data());
+    ready.scratch.set_data_handle(on.scratch.data());
     const bool makes_weight = shape.pass == convolution_pass::gradient_weight;
-    if (ready.reorder && !makes_weight) execute_reorder(ready, ready.weight, ready.ordered);
-    execute_convolution(ready, shape.pass);
-    if (ready.reorder && makes_weight) execute_reorder(ready, ready.ordered, ready.weight);
+    if (ready.reorder && !makes_weight) execute_reorder(ready, ready.weight, ready.ordered, on);
+    execute_convolution(ready, shape.pass, on);
+    if (ready.reorder && makes_weight) execute_reorder(ready, ready.ordered, ready.weight, on);
     return true;
   }
 
@@ -56,12 +57,9 @@ class onednn_convolutions {
   /// What was made for a shape; no primitive where oneDNN has no fast way.
   struct prepared {
     convolution_shape of;
+    memory::data_type type;
     dnnl::primitive convolve, reorder;
     memory image, weight, result, ordered, scratch, reorder_scratch;
-  };
-
-  struct alignas(64) line {
-    std::byte bytes[64];
   };
 
   struct axis {
@@ -101,11 +99,19 @@ class onednn_convolutions {
   /// oneDNN crops no more than a stride leaves over at the end.
   static bool has_padding(const convolution_side& side) { return side.before >= 0 && side.after > -side.stride; }
 
-  /// Gradients of many channels with strides and several taps are faster as products (measured: up to half as fast
-  /// again with 3 × 3 taps and 512 channels, and 10 % with 128; with 64, slower).
-  static bool is_slow(const convolution_shape& shape) {
-    const bool strided = shape.high.stride > 1 || shape.wide.stride > 1;
-    return shape.pass != convolution_pass::forward && strided && shape.taps() > 1 && shape.in >= 128;
+  /// What is faster as products of columns (measured). Of float: gradients of many channels with strides and several
+  /// taps, by up to a half with 512 channels, and 10 % with 128; with 64, slower. Of bf16: gradients with strides,
+  /// those of pointwise weights, and what has so few positions that to order the weight takes longer than to multiply
+  /// it.
+  static bool is_slow(const convolution_shape& shape, memory::data_type type) {
+    const bool strided = shape.high.stride > 1 || shape.wide.stride > 1, pointwise = shape.taps() == 1;
+    const bool forward = shape.pass == convolution_pass::forward;
+    if (type == memory::data_type::f32) return !forward && strided && !pointwise && shape.in >= 128;
+    if (shape.groups > 1) return false;
+    const std::int64_t weights = shape.taps() * shape.in * shape.out, positions = shape.positions();
+    if (shape.pass == convolution_pass::gradient_weight)
+      return weights > 512 * positions || (shape.in >= 64 && (strided || pointwise));
+    return weights > 8192 * positions || (!forward && strided && shape.in >= 128);
   }
 
   /// A name like jit:avx512_core; what oneDNN has no code for, it makes from products itself, or by plain loops.
@@ -120,18 +126,21 @@ class onednn_convolutions {
     return key(a) == key(b);
   }
 
-  prepared& find(const convolution_shape& shape) {
+  prepared& find(const convolution_shape& shape, memory::data_type type, onednn_stream& on) {
     for (prepared& each : prepared_) {
-      if (same(each.of, shape)) return each;
+      if (each.type == type && same(each.of, shape)) return each;
     }
-    prepared_.emplace_back().of = shape;
+    prepared& made = prepared_.emplace_back();
+    made.of = shape;
+    made.type = type;
     try {
-      prepare(prepared_.back());
+      prepare(made, on);
     } catch (const dnnl::error& why) {
+      if (why.status == dnnl_unimplemented) return made;  // of bf16, on a processor without it
       prepared_.pop_back();
       throw error(std::string("onednn: a convolution cannot be made: ") + why.what());
     }
-    return prepared_.back();
+    return made;
   }
 
   /// The arguments that all three passes are described by.
@@ -140,29 +149,32 @@ class onednn_convolutions {
     memory::dims stride, dilation, before, after;
   };
 
-  static memory::desc single(const memory::dims& extents, memory::format_tag order) {
-    return {extents, memory::data_type::f32, order};
-  }
-
   static memory::dims weight_extents(const convolution_shape& of) {
     if (of.groups == 1) return {of.out, of.in, of.high.taps, of.wide.taps};
     return {of.groups, of.out, of.in, of.high.taps, of.wide.taps};
   }
 
+  /// Gradients of weights are summed, and not rounded.
+  static memory::data_type type_of_weight(const prepared& made) {
+    return made.of.pass == convolution_pass::gradient_weight ? memory::data_type::f32 : made.type;
+  }
+
   /// A weight as it lies: [high, wide, groups, in, out].
-  static memory::desc weight_of(const convolution_shape& of) {
+  static memory::desc weight_of(const prepared& made) {
+    const convolution_shape& of = made.of;
     const std::int64_t group = of.in * of.out, wide = of.groups * group, high = of.wide.taps * wide;
     const memory::dims strides = of.groups == 1 ? memory::dims{1, of.out, high, wide}  //
                                                 : memory::dims{group, 1, of.out, high, wide};
-    return {weight_extents(of), memory::data_type::f32, strides};
+    return {weight_extents(of), type_of_weight(made), strides};
   }
 
-  static arguments arguments_of(const convolution_shape& of) {
+  static arguments arguments_of(const prepared& made) {
+    const convolution_shape& of = made.of;
     const auto &high = of.high, &wide = of.wide;
     constexpr auto images = memory::format_tag::nhwc;
-    return {.image = single({of.images, of.groups * of.in, high.pixels, wide.pixels}, images),
-            .weight = single(weight_extents(of), memory::format_tag::any),
-            .result = single({of.images, of.groups * of.out, high.positions, wide.positions}, images),
+    return {.image = {{of.images, of.groups * of.in, high.pixels, wide.pixels}, made.type, images},
+            .weight = {weight_extents(of), type_of_weight(made), memory::format_tag::any},
+            .result = {{of.images, of.groups * of.out, high.positions, wide.positions}, made.type, images},
             .stride = {high.stride, wide.stride},
             .dilation = {high.dilation - 1, wide.dilation - 1},
             .before = {high.before, wide.before},
@@ -172,100 +184,82 @@ class onednn_convolutions {
   /// A primitive's description, by version 3 or by the operation descriptors of version 2. What comes first is the kind
   /// of the operation; gradients are given the forward one as a hint.
   template <class Primitive, class... Kind, class... Hint>
-  typename Primitive::primitive_desc describe(const arguments& with, std::tuple<Kind...> kind, const Hint&... hint) {
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  static typename Primitive::primitive_desc describe(const dnnl::engine& engine, const arguments& with,
+                                                     std::tuple<Kind...> kind, const Hint&... hint) {
+    const auto attributes = onednn_stream::attributes(false);
     const auto& [image, weight, result, stride, dilation, before, after] = with;
     return std::apply(
         [&](auto... kinds) -> typename Primitive::primitive_desc {
 #if DNNL_VERSION_MAJOR >= 3
-          return {engine_, kinds..., image, weight, result, stride, dilation, before, after, hint..., attributes};
+          return {engine, kinds..., image, weight, result, stride, dilation, before, after, hint..., attributes};
 #else
-          return {{kinds..., image, weight, result, stride, dilation, before, after}, attributes, engine_, hint...};
+          return {{kinds..., image, weight, result, stride, dilation, before, after}, attributes, engine, hint...};
 #endif
         },
         kind);
   }
 
-  void prepare(prepared& made) {
-    const arguments with = arguments_of(made.of);
+  void prepare(prepared& made, onednn_stream& on) {
+    const arguments with = arguments_of(made);
+    arguments ahead = with;  // of the forward pass, which gradients are given as a hint
+    ahead.weight = {weight_extents(made.of), made.type, memory::format_tag::any};
     constexpr auto how = dnnl::algorithm::convolution_direct;
-    const auto forward = describe<dnnl::convolution_forward>(with, std::tuple(dnnl::prop_kind::forward_training, how));
+    const auto forward =
+        describe<dnnl::convolution_forward>(on.engine, ahead, std::tuple(dnnl::prop_kind::forward_training, how));
     if (made.of.pass == convolution_pass::forward) {
-      take<dnnl::convolution_forward>(made, with, forward, forward.weights_desc());
+      take<dnnl::convolution_forward>(made, with, forward, forward.weights_desc(), on);
     } else if (made.of.pass == convolution_pass::gradient_image) {
-      const auto backward = describe<dnnl::convolution_backward_data>(with, std::tuple(how), forward);
-      take<dnnl::convolution_backward_data>(made, with, backward, backward.weights_desc());
+      const auto backward = describe<dnnl::convolution_backward_data>(on.engine, with, std::tuple(how), forward);
+      take<dnnl::convolution_backward_data>(made, with, backward, backward.weights_desc(), on);
     } else {
-      const auto backward = describe<dnnl::convolution_backward_weights>(with, std::tuple(how), forward);
-      take<dnnl::convolution_backward_weights>(made, with, backward, backward.diff_weights_desc());
+      const auto backward = describe<dnnl::convolution_backward_weights>(on.engine, with, std::tuple(how), forward);
+      take<dnnl::convolution_backward_weights>(made, with, backward, backward.diff_weights_desc(), on);
     }
   }
 
   /// Makes the primitive of a description, if it is fast, and the reorder of its weights.
   template <class Primitive>
   void take(prepared& made, const arguments& with, const typename Primitive::primitive_desc& what,
-            const memory::desc& ordered) {
+            const memory::desc& ordered, onednn_stream& on) {
     if (!is_fast(what.impl_info_str())) return;
-    const auto of = [&](const memory::desc& shape) { return memory(shape, engine_, nullptr); };
-    const memory::desc weight = weight_of(made.of);
+    const memory::desc weight = weight_of(made);
     made.convolve = Primitive(what);
-    made.image = of(with.image);
-    made.weight = of(weight);
-    made.result = of(with.result);
-    made.ordered = of(ordered);
-    made.scratch = of(what.scratchpad_desc());
-    reserve(scratch_, what.scratchpad_desc());
+    made.image = on.empty(with.image);
+    made.weight = on.empty(weight);
+    made.result = on.empty(with.result);
+    made.ordered = on.empty(ordered);
+    made.scratch = on.empty(what.scratchpad_desc());
+    onednn_stream::reserve(on.scratch, what.scratchpad_desc());
     if (ordered == weight && !made.of.accumulate) return;
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    if (made.of.accumulate) attributes.set_post_ops(sum());
     const bool makes_weight = made.of.pass == convolution_pass::gradient_weight;
-    const dnnl::reorder::primitive_desc reorder(engine_, makes_weight ? ordered : weight, engine_,
-                                                makes_weight ? weight : ordered, attributes);
+    const dnnl::reorder::primitive_desc reorder(on.engine, makes_weight ? ordered : weight, on.engine,
+                                                makes_weight ? weight : ordered,
+                                                onednn_stream::attributes(made.of.accumulate));
     made.reorder = dnnl::reorder(reorder);
-    made.reorder_scratch = of(reorder.scratchpad_desc());
-    reserve(ordered_, ordered);
-    reserve(scratch_, reorder.scratchpad_desc());
+    made.reorder_scratch = on.empty(reorder.scratchpad_desc());
+    onednn_stream::reserve(ordered_, ordered);
+    onednn_stream::reserve(on.scratch, reorder.scratchpad_desc());
   }
 
-  static dnnl::post_ops sum() {
-    dnnl::post_ops made;
-    made.append_sum(1);
-    return made;
-  }
-
-  static void reserve(std::vector<line>& room, const memory::desc& needed) {
-    const std::size_t lines = needed.get_size() / sizeof(line) + 1;
-    if (room.size() < lines) room.resize(lines);
-  }
-
-  void execute_convolution(const prepared& ready, convolution_pass pass) {
+  static void execute_convolution(const prepared& ready, convolution_pass pass, onednn_stream& on) {
     const bool to_image = pass == convolution_pass::gradient_image, forward = pass == convolution_pass::forward;
     const bool to_weight = pass == convolution_pass::gradient_weight;
-    execute(ready.convolve, {{to_image ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, ready.image.get()},
-                             {to_weight ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, ready.ordered.get()},
-                             {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, ready.result.get()},
-                             {DNNL_ARG_SCRATCHPAD, ready.scratch.get()}});
+    on.execute("a convolution", ready.convolve,
+               {{to_image ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, ready.image.get()},
+                {to_weight ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, ready.ordered.get()},
+                {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, ready.result.get()},
+                {DNNL_ARG_SCRATCHPAD, ready.scratch.get()}});
   }
 
-  void execute_reorder(prepared& ready, const memory& from, const memory& to) {
-    ready.reorder_scratch.set_data_handle(scratch_.data());
-    execute(ready.reorder,
-            {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}, {DNNL_ARG_SCRATCHPAD, ready.reorder_scratch.get()}});
+  static void execute_reorder(prepared& ready, const memory& from, const memory& to, onednn_stream& on) {
+    ready.reorder_scratch.set_data_handle(on.scratch.data());
+    on.execute(
+        "the reorder of a weight", ready.reorder,
+        {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}, {DNNL_ARG_SCRATCHPAD, ready.reorder_scratch.get()}});
   }
 
-  /// By the C interface: the other one takes a map from the heap.
-  void execute(const dnnl::primitive& what, std::initializer_list<dnnl_exec_arg_t> with) {
-    const auto status = dnnl_primitive_execute(what.get(), stream_.get(), static_cast<int>(with.size()), with.begin());
-    if (status != dnnl_success) throw error("onednn: a convolution fails with status " + std::to_string(status));
-    stream_.wait();
-  }
-
-  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream_{engine_};
   std::vector<prepared> prepared_;
-  std::vector<line> ordered_ = std::vector<line>(1), scratch_ = std::vector<line>(1);
+  onednn_stream::room ordered_ = onednn_stream::room(1);
 };
 
 /// The session of an arithmetic that has one.
@@ -291,8 +285,9 @@ class onednn_with : public detail::session_from<Other> {
     if (m == 0 || n == 0) return;
     if constexpr (std::is_same_v<Element, float> || std::is_same_v<Element, bf16>) {
       if (const auto product =
-              blas_product_of(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c))
-        return multiply(*product);
+              blas_product_of(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c)) {
+        if (multiply(*product)) return;
+      }
     }
     other_.template gemm<Element>(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
   }
@@ -300,8 +295,8 @@ class onednn_with : public detail::session_from<Other> {
   /// Convolves, or returns false, having done nothing, where oneDNN has no fast way.
   template <class Element>
   bool convolve(const convolution_shape& shape) {
-    if constexpr (std::is_same_v<Element, float>)
-      return convolutions_.run(shape);
+    if constexpr (std::is_same_v<Element, float> || std::is_same_v<Element, bf16>)
+      return convolutions_.run<Element>(shape, stream_);
     else
       return false;
   }
@@ -312,18 +307,19 @@ class onednn_with : public detail::session_from<Other> {
   }
 
  private:
-  static void multiply(const blas_product<float>& product) {
+  static bool multiply(const blas_product<float>& product) {
     const auto& [m, n, k, a, b, left, right, accumulate, c, leading] = product;
     const auto how = [](blas_matrix shape) { return shape.transposed ? 'T' : 'N'; };
     const detail::one_openmp_thread alone;
     const auto status = dnnl_sgemm(how(left), how(right), m, n, k, 1, a, left.leading, b, right.leading,
                                    accumulate ? 1 : 0, c, leading);
     if (status != dnnl_success) throw error("onednn: a product fails with status " + std::to_string(status));
+    return true;
   }
 
   template <class Result>
-  void multiply(const blas_product<bf16, Result>& product) {
-    products_.run(product, stream_);
+  bool multiply(const blas_product<bf16, Result>& product) {
+    return products_.run(product, stream_);
   }
 
   Other other_;

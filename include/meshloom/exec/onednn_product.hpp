@@ -84,10 +84,12 @@ class onednn_stream {
 /// The products that oneDNN has compiled for one rank, one per shape.
 class onednn_products {
  public:
+  /// Multiplies, or returns false, having done nothing, where oneDNN has no bf16 for this processor.
   template <class Result>
-  void run(const blas_product<bf16, Result>& product, onednn_stream& on) {
+  bool run(const blas_product<bf16, Result>& product, onednn_stream& on) {
     const one_openmp_thread alone;
     prepared& ready = find(product, std::is_same_v<Result, bf16>, on);
+    if (!ready.multiply) return false;
     // oneDNN takes operands as memory that it might write.
     ready.left.set_data_handle(const_cast<bf16*>(product.a));
     ready.right.set_data_handle(const_cast<bf16*>(product.b));
@@ -98,6 +100,7 @@ class onednn_products {
                 {DNNL_ARG_WEIGHTS, ready.right.get()},
                 {DNNL_ARG_DST, ready.result.get()},
                 {DNNL_ARG_SCRATCHPAD, ready.scratch.get()}});
+    return true;
   }
 
  private:
@@ -105,10 +108,11 @@ class onednn_products {
   /// m, n, k, how the operands lie, how far apart the result's rows, whether it adds, whether it rounds.
   using shape = std::tuple<int, int, int, bool, int, bool, int, int, bool, bool>;
 
+  /// What was made for a shape; no primitive where oneDNN has none.
   struct prepared {
     shape of;
-    dnnl::primitive multiply;
-    memory left, right, result, scratch;
+    dnnl::primitive multiply = {};
+    memory left = {}, right = {}, result = {}, scratch = {};
   };
 
   template <class Result>
@@ -129,7 +133,9 @@ class onednn_products {
     try {
       prepared_.push_back(prepare(wanted, on));
     } catch (const dnnl::error& why) {
-      throw error(std::string("onednn: a product of bf16 cannot be made: ") + why.what());
+      if (why.status != dnnl_unimplemented)
+        throw error(std::string("onednn: a product of bf16 cannot be made: ") + why.what());
+      prepared_.push_back({.of = wanted});
     }
     return prepared_.back();
   }

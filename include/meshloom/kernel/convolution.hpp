@@ -2,7 +2,8 @@
 // Convolution and its gradients as matrix products. A tile of the image's columns is gathered into the arithmetic's
 // scratch and multiplied by the weight, or the other way round (Chellapilla et al. 2006). Pixels that already lie like
 // columns (1 × 1) are multiplied where they are, and depthwise channels, which are no matrix product, are multiplied
-// line by line. An arithmetic that convolves by itself goes first. Law: no heap traffic; a result's sum has one order.
+// line by line. An arithmetic that convolves by itself goes first. Law: no heap traffic; a result's sum has one order,
+// and of numbers of 16 bits it is float, rounded once.
 #pragma once
 
 #include <meshloom/kernel/contraction.hpp>
@@ -79,159 +80,219 @@ void clear(Element* to, std::span<const std::int64_t> extents, std::span<const s
   }
 }
 
-/// Clears what the pass writes.
 template <class Element>
-void clear_target(const convolution_shape& s) {
-  const auto zero = [&](const convolution_tensor& to, const std::array<std::int64_t, 6>& extents) {
-    const std::array<std::int64_t, 6> strides{to.outer, to.high, to.wide, to.group, to.in, to.out};
-    clear(to.as<Element>(), extents, strides);
-  };
-  if (s.pass == convolution_pass::forward)
-    zero(s.result, {s.images, s.high.positions, s.wide.positions, s.groups, 1, s.out});
-  else if (s.pass == convolution_pass::gradient_image)
-    zero(s.image, {s.images, s.high.pixels, s.wide.pixels, s.groups, s.in, 1});
-  else
-    zero(s.weight, {1, s.high.taps, s.wide.taps, s.groups, s.in, s.out});
+void clear_image(const convolution_shape& s) {
+  const std::array<std::int64_t, 5> extents{s.images, s.high.pixels, s.wide.pixels, s.groups, s.in};
+  const std::array<std::int64_t, 5> strides{s.image.outer, s.image.high, s.image.wide, s.image.group, s.image.in};
+  clear(s.image.as<Element>(), extents, strides);
 }
 
 }  // namespace detail
 
 /// How the columns of a group are cut into tiles: so many positions, never across a multiple of `even`, by so many
-/// columns. The positions of a tile lie evenly in the result, and in the image if they are multiplied in place.
+/// columns, for so many channels of the result. The positions of a tile lie evenly where products read or write them.
 struct column_plan {
-  bool in_place = false;
+  bool in_place = false;     ///< the columns are multiplied where they are, in the image
+  bool sums_beside = false;  ///< products add up beside the result, of which numbers of 16 bits are rounded once
   std::int64_t positions = 0, columns = 0;
-  std::int64_t tall = 0, even = 0, deep = 0;
+  std::int64_t tall = 0, even = 0, deep = 0, wide = 0;
 };
 
 /// The plan for a scratch of `room` elements.
+template <class Element>
 constexpr column_plan plan_columns(const convolution_shape& s, std::int64_t room) {
   constexpr std::int64_t usual = 384;  // deep enough for a matrix product, and leaves room for many positions
   column_plan made{.in_place = detail::is_pointwise(s), .positions = s.positions(), .columns = s.taps() * s.in};
+  made.sums_beside = half_type<Element> && s.pass == convolution_pass::forward;
   const std::int64_t parts = made.in_place ? 1 : std::max<std::int64_t>(1, (made.columns + usual - 1) / usual);
   made.deep = std::max<std::int64_t>(1, (made.columns + parts - 1) / parts);
-  made.even = detail::even_positions(s, s.result);
-  made.tall = room / made.deep;
-  if (made.in_place) made.tall = made.even = std::min(made.even, detail::even_positions(s, s.image));
+  constexpr std::int64_t of_sum = sizeof(computed<Element>) / sizeof(Element);
+  const std::int64_t gathered = made.in_place ? 0 : made.deep;
+  made.wide = made.sums_beside ? std::min(s.out, (room - gathered) / of_sum) : s.out;
+  made.tall = room / std::max<std::int64_t>(1, gathered + (made.sums_beside ? of_sum * made.wide : 0));
+  made.even = made.sums_beside ? made.positions : detail::even_positions(s, s.result);
+  if (made.in_place) made.even = std::min(made.even, detail::even_positions(s, s.image));
+  if (made.in_place && !made.sums_beside) made.tall = made.even;
   return made;
 }
 
-/// The matrix that a tile's product reads or writes: gathered columns, or the pixels where they are.
+/// A part of the products of one group: of which positions, columns and channels of the result, the matrix of columns,
+/// gathered or the pixels where they are, and where forward products add up.
 template <class Element>
 struct column_tile {
-  interval positions, columns;
+  std::int64_t group = 0;
+  interval positions{}, columns{}, results{};
   Element* data = nullptr;
   std::int64_t row = 0, column = 1;
+  computed<Element>* sums = nullptr;
+  std::int64_t sums_row = 0, sums_column = 1;
+
+  /// Where the tile's results begin.
+  Element* in_result(const convolution_shape& s) const {
+    return s.result.as<Element>() + group * s.result.group + results.origin * s.result.out +
+           detail::offset_of(s, s.result, positions.origin);
+  }
 };
 
-/// The products of one tile of one group's columns.
+/// The products of a tile.
 template <class Element, arithmetic<Element> Arithmetic>
-void multiply_columns(Arithmetic& how, const convolution_shape& s, const column_tile<Element>& tile,
-                      std::int64_t group) {
-  Element* const y =
-      s.result.as<Element>() + group * s.result.group + detail::offset_of(s, s.result, tile.positions.origin);
-  const std::int64_t rows = tile.positions.extent;
+void multiply_columns(Arithmetic& how, const convolution_shape& s, const column_tile<Element>& tile) {
+  const std::int64_t rows = tile.positions.extent, results = tile.results.extent;
+  Element* const y = tile.in_result(s);
   detail::for_each_stretch(s, tile.columns, [&](interval columns, std::int64_t from) {
-    Element* const w = s.weight.as<Element>() + group * s.weight.group + from;
     Element* const x = tile.data + (columns.origin - tile.columns.origin) * tile.column;
+    const std::int64_t in_weight = tile.group * s.weight.group + from + tile.results.origin * s.weight.out;
+    const Element* const w = s.weight.as<Element>() + in_weight;
     if (s.pass == convolution_pass::forward) {
-      how.template gemm<Element>(rows, s.out, columns.extent, x, tile.row, tile.column, w, s.weight.in, s.weight.out,
-                                 columns.origin > 0, y, s.result.wide, s.result.out);
+      how.template gemm<Element>(rows, results, columns.extent, x, tile.row, tile.column, w, s.weight.in, s.weight.out,
+                                 columns.origin > 0, tile.sums, tile.sums_row, tile.sums_column);
     } else if (s.pass == convolution_pass::gradient_image) {
-      how.template gemm<Element>(rows, columns.extent, s.out, y, s.result.wide, s.result.out, w, s.weight.out,
+      how.template gemm<Element>(rows, columns.extent, results, y, s.result.wide, s.result.out, w, s.weight.out,
                                  s.weight.in, false, x, tile.row, tile.column);
     } else {
-      how.template gemm<Element>(columns.extent, s.out, rows, x, tile.column, tile.row, y, s.result.wide, s.result.out,
-                                 s.accumulate || tile.positions.origin > 0, w, s.weight.in, s.weight.out);
+      how.template gemm<Element>(columns.extent, results, rows, x, tile.column, tile.row, y, s.result.wide,
+                                 s.result.out, s.accumulate || tile.positions.origin > 0,
+                                 s.weight.as<computed<Element>>() + in_weight, s.weight.in, s.weight.out);
     }
   });
 }
 
-/// One tile of one group: where its columns are to be, its products, and what is done before or after.
-template <class Element, roomy_arithmetic<Element> Arithmetic>
+/// One tile: where its columns are to be, `room` or the image, its products, and what is done before or after.
+template <class Element, arithmetic<Element> Arithmetic>
 void convolve_tile(Arithmetic& how, const convolution_shape& s, bool in_place, column_tile<Element> tile,
-                   std::int64_t group) {
-  const bool to_image = s.pass == convolution_pass::gradient_image;
-  Element* const image = s.image.as<Element>() + group * s.image.group;
+                   Element* room) {
+  Element* const image = s.image.as<Element>() + tile.group * s.image.group;
   if (in_place) {
     tile.data = image + detail::offset_of(s, s.image, tile.positions.origin);
     tile.row = s.image.wide;
     tile.column = s.image.in;
-    return multiply_columns<Element>(how, s, tile, group);
+    return multiply_columns<Element>(how, s, tile);
   }
-  tile.data = how.template scratch<Element>().data();
+  tile.data = room;
   tile.row = tile.columns.extent;
-  if (!to_image) gather(s, image, tile.positions, tile.columns, tile.data);
-  multiply_columns<Element>(how, s, tile, group);
-  if (to_image) scatter(s, tile.data, tile.positions, tile.columns, image);
+  const bool to_image = s.pass == convolution_pass::gradient_image;
+  if (!to_image) gather(s, image, tile.positions, tile.columns, room);
+  multiply_columns<Element>(how, s, tile);
+  if constexpr (!half_type<Element>) {
+    if (to_image) scatter(s, room, tile.positions, tile.columns, image);
+  }
 }
 
-/// Any convolution, tile by tile. Where there is nothing to sum over, the one empty tile clears the result.
+/// Rounds what has added up beside the result.
+template <class Element>
+void store_sums(const convolution_shape& s, const column_tile<Element>& tile) {
+  const std::int64_t step = s.result.out;
+  column_tile<Element> row = tile;
+  for (std::int64_t at = 0; at < tile.positions.extent; ++at, ++row.positions.origin) {
+    const computed<Element>* const sums = tile.sums + at * tile.sums_row;
+    Element* const y = row.in_result(s);
+    if (step == 1)
+      host_team{}.for_each(tile.results.extent, [=](std::int64_t i) { y[i] = sums[i]; });
+    else
+      for (std::int64_t i = 0; i < tile.results.extent; ++i) y[i * step] = sums[i];
+  }
+}
+
+/// One tile of positions after the other: all their columns. Where there is nothing to sum over, the one empty tile
+/// clears the result.
+template <class Element, roomy_arithmetic<Element> Arithmetic>
+void convolve_tiles(Arithmetic& how, const convolution_shape& s, const column_plan& plan, column_tile<Element> tile) {
+  Element* room = how.template scratch<Element>().data();
+  if constexpr (half_type<Element>) {
+    tile.sums = reinterpret_cast<computed<Element>*>(room);
+    tile.sums_row = plan.wide;
+    if (plan.sums_beside) room = reinterpret_cast<Element*>(tile.sums + plan.tall * plan.wide);
+  }
+  do {
+    const std::int64_t at = tile.positions.origin;
+    if (plan.positions > 0)
+      tile.positions.extent = std::min({plan.tall, plan.even - at % plan.even, plan.positions - at});
+    if constexpr (!half_type<Element>) {
+      tile.sums = tile.in_result(s);
+      tile.sums_row = s.result.wide;
+      tile.sums_column = s.result.out;
+    }
+    tile.columns.origin = 0;
+    do {
+      tile.columns.extent = std::min(plan.deep, plan.columns - tile.columns.origin);
+      convolve_tile(how, s, plan.in_place, tile, room);
+      tile.columns.origin += plan.deep;
+    } while (tile.columns.origin < plan.columns);
+    if (plan.sums_beside) store_sums(s, tile);
+    tile.positions.origin += tile.positions.extent;
+  } while (tile.positions.origin < plan.positions);
+}
+
+/// A convolution, or the gradient of its weight, group by group.
 template <class Element, roomy_arithmetic<Element> Arithmetic>
 void convolve_columns(Arithmetic& how, const convolution_shape& s) {
-  const column_plan plan = plan_columns(s, std::ssize(how.template scratch<Element>()));
-  if (s.pass == convolution_pass::gradient_image && !plan.in_place) detail::clear_target<Element>(s);
+  const column_plan plan = plan_columns<Element>(s, std::ssize(how.template scratch<Element>()));
+  if (s.pass == convolution_pass::gradient_image && (!plan.in_place || s.out == 0)) detail::clear_image<Element>(s);
   for (std::int64_t group = 0; group < s.groups; ++group) {
-    column_tile<Element> tile;
-    do {
-      const std::int64_t at = tile.positions.origin;
-      if (plan.positions > 0)
-        tile.positions.extent = std::min({plan.tall, plan.even - at % plan.even, plan.positions - at});
-      tile.columns.origin = 0;
-      do {
-        tile.columns.extent = std::min(plan.deep, plan.columns - tile.columns.origin);
-        convolve_tile(how, s, plan.in_place, tile, group);
-        tile.columns.origin += plan.deep;
-      } while (tile.columns.origin < plan.columns);
-      tile.positions.origin += tile.positions.extent;
-    } while (tile.positions.origin < plan.positions);
-  }
-}
-
-/// Depthwise channels that lie beside each other: for every position and tap, one line of products.
-template <class Element>
-void convolve_lines(const convolution_shape& s) {
-  const auto add_products = [&](Element* to, const Element* a, const Element* b) {
-    host_team{}.for_each(s.groups, [=](std::int64_t i) { to[i] += a[i] * b[i]; });
-  };
-  const auto meet = [&](Element* x, Element* w, Element* y) {
-    if (s.pass == convolution_pass::forward)
-      add_products(y, x, w);
-    else if (s.pass == convolution_pass::gradient_image)
-      add_products(x, y, w);
-    else
-      add_products(w, x, y);
-  };
-  if (!s.accumulate) detail::clear_target<Element>(s);
-  const std::int64_t lines = s.images * s.high.positions;
-  for (std::int64_t line = 0; line < lines; ++line) {
-    const std::int64_t image = line / s.high.positions, high = line % s.high.positions;
-    Element* const y = s.result.as<Element>() + image * s.result.outer + high * s.result.high;
-    for (std::int64_t tap = 0; tap < s.taps(); ++tap) {
-      const std::int64_t h = s.high.pixel(high, tap / s.wide.taps);
-      if (h < 0 || h >= s.high.pixels) continue;
-      Element* const x = s.image.as<Element>() + image * s.image.outer + h * s.image.high;
-      Element* const weight =
-          s.weight.as<Element>() + tap / s.wide.taps * s.weight.high + tap % s.wide.taps * s.weight.wide;
-      for (std::int64_t wide = 0; wide < s.wide.positions; ++wide) {
-        const std::int64_t w = s.wide.pixel(wide, tap % s.wide.taps);
-        if (w >= 0 && w < s.wide.pixels) meet(x + w * s.image.wide, weight, y + wide * s.result.wide);
-      }
+    for (std::int64_t first = 0; first < s.out; first += plan.wide) {
+      const interval results{first, std::min(plan.wide, s.out - first)};
+      convolve_tiles<Element>(how, s, plan, {.group = group, .results = results});
     }
   }
 }
 
-/// Runs a convolution or one of its gradients on this thread.
+/// How many channels `convolve_lines` takes at a time.
+inline constexpr std::int64_t channels_of_lines = 512;
+
+/// Depthwise channels that lie beside each other, some of them: for every position and tap, one line of products. What
+/// a position sees is summed beside the result.
+template <class Element>
+void convolve_lines(const convolution_shape& s, interval channels) {
+  using number = computed<Element>;
+  const bool forward = s.pass == convolution_pass::forward;
+  const auto add_products = [&](number* to, const Element* a, const Element* b) {
+    host_team{}.for_each(channels.extent, [=](std::int64_t i) { to[i] += number(a[i]) * number(b[i]); });
+  };
+  const auto in_weight = [&](std::int64_t high, std::int64_t wide) {
+    return high * s.weight.high + wide * s.weight.wide + channels.origin;
+  };
+  for (std::int64_t tap = 0; !forward && !s.accumulate && tap < s.taps(); ++tap)
+    std::fill_n(s.weight.as<number>() + in_weight(tap / s.wide.taps, tap % s.wide.taps), channels.extent, number(0));
+  for (std::int64_t position = 0; position < s.positions(); ++position) {
+    const std::int64_t line = position / s.wide.positions, image = line / s.high.positions;
+    const std::int64_t first_h = s.high.pixel(line - image * s.high.positions, 0);
+    const std::int64_t first_w = s.wide.pixel(position - line * s.wide.positions, 0);
+    const Element* const x = s.image.as<Element>() + image * s.image.outer + channels.origin;
+    Element* const y = s.result.as<Element>() + detail::offset_of(s, s.result, position) + channels.origin;
+    number sums[channels_of_lines] = {};
+    for (std::int64_t high = 0, h = first_h; high < s.high.taps; ++high, h += s.high.dilation) {
+      if (h < 0 || h >= s.high.pixels) continue;
+      for (std::int64_t wide = 0, w = first_w; wide < s.wide.taps; ++wide, w += s.wide.dilation) {
+        if (w < 0 || w >= s.wide.pixels) continue;
+        const Element* const seen = x + h * s.image.high + w * s.image.wide;
+        if (forward)
+          add_products(sums, seen, s.weight.as<Element>() + in_weight(high, wide));
+        else
+          add_products(s.weight.as<number>() + in_weight(high, wide), seen, y);
+      }
+    }
+    if (forward) host_team{}.for_each(channels.extent, [&](std::int64_t i) { y[i] = sums[i]; });
+  }
+}
+
+/// Runs a convolution or one of its gradients on this thread. Where an image's gradient is not scattered by columns, it
+/// is made of forward passes: depthwise, and of numbers of 16 bits, whose sums must not be rounded on the way.
 template <class Element, roomy_arithmetic<Element> Arithmetic>
 void convolve(Arithmetic& how, const convolution_shape& shape) {
   if constexpr (convolving_arithmetic<Arithmetic, Element>) {
     if (how.template convolve<Element>(shape)) return;
   }
-  const bool depthwise = shape.in == 1 && shape.out == 1;
-  if (depthwise && shape.image.group == 1 && shape.weight.group == 1 && shape.result.group == 1)
-    convolve_lines<Element>(shape);
+  const bool lines =
+      shape.in == 1 && shape.out == 1 && shape.image.group == 1 && shape.weight.group == 1 && shape.result.group == 1;
+  const auto convolve_part = [&](const convolution_shape& s) {
+    if (!lines) return convolve_columns<Element>(how, s);
+    for (std::int64_t first = 0; first < s.groups; first += channels_of_lines)
+      convolve_lines<Element>(s, {first, std::min(channels_of_lines, s.groups - first)});
+  };
+  if (shape.pass == convolution_pass::gradient_image && (lines || half_type<Element>))
+    for_each_transposed<Element>(shape, convolve_part);
   else
-    convolve_columns<Element>(how, shape);
+    convolve_part(shape);
 }
 
 /// The kernel of a pass.

@@ -7,6 +7,10 @@
 #include <meshloom/kernel/call.hpp>
 #include <meshloom/op/convolution.hpp>
 
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
 namespace meshloom {
 
 enum class convolution_pass : std::uint8_t {
@@ -105,6 +109,58 @@ constexpr convolution_shape shape_of_convolution(convolution_pass pass, const ca
     made.result.out = result.stride[last];
   }
   return made;
+}
+
+namespace detail {
+
+/// One dimension of an image's gradient: the pixels `first`, first + stride, … are positions, which see the positions
+/// of the convolution as pixels. All are met by the same taps, `last` and every `step`-th before it.
+struct transposed_side {
+  convolution_side side;
+  std::int64_t last = 0, step = 0;
+};
+
+constexpr transposed_side transpose(const convolution_side& of, std::int64_t first) {
+  const auto steps = [&](std::int64_t tap) {
+    return first + of.before - tap * of.dilation;
+  };  // strides to its position
+  transposed_side made{.side = {of.positions, (of.pixels - first + of.stride - 1) / of.stride, 0}};
+  made.step = of.stride / std::gcd(of.stride, of.dilation);
+  const std::int64_t end = std::min(made.step, of.taps);
+  std::int64_t tap = 0;
+  while (tap < end && steps(tap) % of.stride != 0) ++tap;
+  if (tap == end) return made;
+  made.side.taps = (of.taps - 1 - tap) / made.step + 1;
+  made.last = tap + (made.side.taps - 1) * made.step;
+  made.side.dilation = made.step * of.dilation / of.stride;
+  made.side.before = -steps(made.last) / of.stride;
+  return made;
+}
+
+}  // namespace detail
+
+/// The gradient of an image as forward convolutions of the result: calls visit(shape), whose paddings behind are
+/// unknown, for the pixels that lie strides apart. Every pixel is in one of them, also one that no tap meets.
+template <class Element, class Visit>
+constexpr void for_each_transposed(const convolution_shape& s, Visit visit) {
+  for (std::int64_t first = 0; first < s.high.stride * s.wide.stride; ++first) {
+    const std::int64_t h = first / s.wide.stride, w = first % s.wide.stride;
+    const detail::transposed_side high = detail::transpose(s.high, h), wide = detail::transpose(s.wide, w);
+    convolution_shape made = s;
+    made.pass = convolution_pass::forward;
+    made.high = high.side;
+    made.wide = wide.side;
+    std::swap(made.in, made.out);
+    std::swap(made.image, made.result);
+    for (convolution_tensor* each : {&made.image, &made.weight, &made.result}) std::swap(each->in, each->out);
+    made.result.data = s.image.as<Element>() + h * s.image.high + w * s.image.wide;
+    made.result.high *= s.high.stride;
+    made.result.wide *= s.wide.stride;
+    made.weight.data = s.weight.as<Element>() + high.last * s.weight.high + wide.last * s.weight.wide;
+    made.weight.high *= -high.step;
+    made.weight.wide *= -wide.step;
+    visit(made);
+  }
 }
 
 }  // namespace meshloom

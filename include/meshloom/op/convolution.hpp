@@ -64,6 +64,7 @@ struct convolution_gradient_image {
                                         .made;
   static constexpr double flops_per_point = 2;
   static constexpr bool products = true;
+  static constexpr rounding rounded{.operands = 3, .results = 1, .always = true};
   using gradient = operators<>;
 };
 
@@ -83,6 +84,7 @@ struct convolution_gradient_weight {
                                         .made;
   static constexpr double flops_per_point = 2;
   static constexpr bool products = true;
+  static constexpr rounding rounded{.operands = 3, .always = true};
   static constexpr bool accumulates = true;
   using gradient = operators<>;
 };
@@ -103,6 +105,7 @@ struct convolution {
                                         .made;
   static constexpr double flops_per_point = 2;
   static constexpr bool products = true;
+  static constexpr rounding rounded{.operands = 3, .results = 1, .always = true};
   using gradient = operators<convolution_gradient_image<Kind>, convolution_gradient_weight<Kind>>;
 
   static void differentiate(differentiation& d) {
