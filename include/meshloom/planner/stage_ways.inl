@@ -144,18 +144,25 @@ MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::s
   solve_between(on, low, low + 1);
 }
 
-/// As between lean ways: two come to the same at a share, and the best way at that share lies between them.
+/// As between lean ways: two come to the same at a share, and the best way at that share lies between them. The problem
+/// is there already and both ways are known, so that a short search from them on is enough.
 MESHLOOM_INLINE void stage_ways::find_brisk_ways(const face& on, std::size_t thrifty) {
-  constexpr int most_shares = 5;
+  constexpr int most_shares = 3;
+  constexpr std::int64_t most_work = 4'000'000;
   constexpr share least{1, 1000};
-  const auto best_at = [&](const share& of) {
-    const auto found = solve_problem(on.longest->discounting(of));
-    return found ? add_way(on, found->options) : thrifty;
+  const auto best_at = [&](const share& of, std::size_t a, std::size_t b) {
+    intra_options few = limits_;
+    few.most_work = std::min(few.most_work, most_work);
+    few.exact = nullptr;
+    few.starts = {ways_[a].options, ways_[b].options};
+    const auto found = solve_intra(on.longest->discounting(of), few);
+    return found ? add_way(on, found.value().options) : a;
   };
-  detail::look_between(thrifty, best_at(least), most_shares - 1, [&](std::size_t a, std::size_t b) {
+  const std::size_t brisk = best_at(least, thrifty, thrifty);
+  detail::look_between(thrifty, brisk, most_shares - 1, [&](std::size_t a, std::size_t b) {
     const stage_cost left = ways_[a].cost(last()), right = ways_[b].cost(last());
     const picoseconds saved = (left.time - right.time) * micro_batches_, lost = right.once - left.once;
-    return saved.count > 0 && saved < lost ? best_at({saved.count, lost.count}) : a;
+    return saved.count > 0 && saved < lost ? best_at({saved.count, lost.count}, a, b) : a;
   });
 }
 
