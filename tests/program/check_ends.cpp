@@ -64,6 +64,11 @@ ml::buffer& received(ml::program& p) {
 /// A pending sum along the second mesh axis, whatever it was.
 void leave_pending(ml::buffer& what) { what.layout = what.layout.without(1).with(1, {ml::placement::partial_sum, -1}); }
 
+/// Windows of one element along the samples, which the first mesh axis splits.
+void widen(ml::buffer& what) {
+  what.widened.push_back({.axis = 0, .mesh_axis = 0, .shape = {.taps = 1}, .readers = what.global[0]});
+}
+
 /// The table that the embedding and the head share, as the head's stage keeps it.
 ml::placed_value& table_of_head(ml::program& p) {
   auto& kept = stage_of(p, 1).placed_values;
@@ -105,7 +110,7 @@ TEST_CASE("both ends of a message are shards of one tensor") {
 TEST_CASE("a message carries no windows and no pending sum") {
   for (const auto end : {sent, received}) {
     rejects(
-        whole(), [&](auto& p) { end(p).widened.emplace_back(); }, "sends or receives windows of a tensor");
+        whole(), [&](auto& p) { widen(end(p)); }, "sends or receives windows of a tensor");
     rejects(
         whole(), [&](auto& p) { leave_pending(end(p)); }, "sends or receives a pending sum");
   }
