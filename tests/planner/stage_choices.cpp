@@ -322,7 +322,7 @@ TEST_CASE("of what is paid once per step a share is left, rounded down by each c
   for (const options& each : some_assignments(choices, 8)) {
     const ml::stage_cost cost = choices.cost_of(each);
     REQUIRE(cost.once.count > count);
-    for (const ml::share& of : {ml::share{1, 1}, {2, 3}, {1, 1000}, {0, 1}}) {
+    for (const ml::price_share& of : {ml::price_share{1, 1}, {2, 3}, {1, 1000}, {0, 1}}) {
       const std::int64_t exact = (4 * cost.time).count + cost.once.count * of.part / of.whole;
       const picoseconds says = ml::evaluate(choices.discounting(of), each).cost;
       CHECK(says.count <= exact);

@@ -112,7 +112,7 @@ TEST_CASE("no way undercuts the bound, the bound is no more than the optimum, an
 
 /// By how many thousandths the best way on a mesh misses the best there is, where only a share of what is done once per
 /// step is paid for.
-std::int64_t missed_at(const ml::share& of, const family& each, const ml::stage_ways& found, std::size_t mesh,
+std::int64_t missed_at(const ml::price_share& of, const family& each, const ml::stage_ways& found, std::size_t mesh,
                        std::size_t range) {
   const std::int64_t least = ml::solve_intra(each.alone(mesh, range).discounting(of)).value().bound.count;
   std::int64_t best = std::numeric_limits<std::int64_t>::max();
@@ -131,7 +131,7 @@ std::int64_t most_missed(const ml::cluster& machine) {
     const ml::stage_ways found = each.ways();
     for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh) {
       for (const std::size_t range : {std::size_t{0}, each.ranges.size() - 1}) {
-        for (const ml::share& of : {ml::share{1, 1000}, {1, 10}, {1, 4}, {1, 2}, {3, 4}, {1, 1}})
+        for (const ml::price_share& of : {ml::price_share{1, 1000}, {1, 10}, {1, 4}, {1, 2}, {3, 4}, {1, 1}})
           most = std::max(most, missed_at(of, each, found, mesh, range));
       }
     }

@@ -26,7 +26,7 @@ MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std:
   return priced;
 }
 
-MESHLOOM_INLINE intra_problem stage_choices::discounting(const share& of) const {
+MESHLOOM_INLINE intra_problem stage_choices::discounting(const price_share& of) const {
   __extension__ using wide = __int128;
   intra_problem priced = made_;
   const auto discount = [&](std::vector<picoseconds>& prices) {

@@ -36,7 +36,7 @@ struct byte_price {
 };
 
 /// What is left of a price: part / whole of it.
-struct share {
+struct price_share {
   std::int64_t part = 1, whole = 1;
 };
 
@@ -61,7 +61,7 @@ class stage_choices {
 
   /// The problem with a share of what is paid once per step, rounded down: in a pipeline that delays only the slowest
   /// stage, while what a micro-batch takes is also on everyone's way. The share is at most 1.
-  intra_problem discounting(const share& of) const;
+  intra_problem discounting(const price_share& of) const;
 
   /// What an assignment costs; micro-batches · time + once is its cost in the problem.
   stage_cost cost_of(std::span<const std::int32_t> options) const;

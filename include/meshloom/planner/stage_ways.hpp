@@ -62,7 +62,7 @@ class stage_ways {
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
 
-  /// Prices in the problems solved so far.
+  /// Prices in the problems solved so far; short searches for brisk ways are not counted.
   std::int64_t work() const { return work_; }
 
  private:

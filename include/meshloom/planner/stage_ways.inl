@@ -149,8 +149,8 @@ MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::s
 MESHLOOM_INLINE void stage_ways::find_brisk_ways(const face& on, std::size_t thrifty) {
   constexpr int most_shares = 3;
   constexpr std::int64_t most_work = 4'000'000;
-  constexpr share least{1, 1000};
-  const auto best_at = [&](const share& of, std::size_t a, std::size_t b) {
+  constexpr price_share least{1, 1000};
+  const auto best_at = [&](const price_share& of, std::size_t a, std::size_t b) {
     intra_options few = limits_;
     few.most_work = std::min(few.most_work, most_work);
     few.exact = nullptr;
