@@ -64,6 +64,22 @@ TEST_CASE("automatic plans of the example models are sound, and no product of pr
   compare(little_examples(), {ml::local(2)});
 }
 
+TEST_CASE("asked for the stages and micro-batches of a preset, auto is no slower than it") {
+  const ml::graph& llama = small_examples()[1].graph;
+  const ml::cluster machine = ml::p3_16xlarge(1);
+  ml::manual open = ml::automatic();
+  open.stages = 4;
+  open.micro_batches = 2;
+  const ml::plan made = automatic::solved(llama, machine, open);
+  for (const std::string preset :
+       {"data=2,pipeline=4", "zero1=2,gpipe=4", "zero3=2,pipeline=4", "tensor=2,pipeline=4"}) {
+    CAPTURE(preset);
+    ml::manual asked = ml::parse_manual(preset, machine.ranks()).value();
+    asked.micro_batches = open.micro_batches;
+    CHECK(made.predicted <= ml::solve(ml::formulate(llama, machine, asked)).value().predicted);
+  }
+}
+
 TEST_SUITE("all") {
   TEST_CASE("automatic plans of little example models on more ranks are sound, and no product of presets is faster") {
     compare(little_examples(), {ml::local(4), models::near_ranks(3), ml::p3_16xlarge(1)});

@@ -314,6 +314,23 @@ TEST_CASE("a price of bytes is paid for what is alive at one time, rounded down 
   }
 }
 
+TEST_CASE("of what is paid once per step a share is left, rounded down by each choice and coupling") {
+  const ml::graph& graph = models::all()[0].graph;
+  const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+  const ml::stage_choices choices(posed, stage_on({1, {2}}, 0, blocks_in(graph)), 4, 1, {});
+  const auto count = static_cast<std::int64_t>(choices.made().choices.size() + choices.made().couplings.size());
+  for (const options& each : some_assignments(choices, 8)) {
+    const ml::stage_cost cost = choices.cost_of(each);
+    REQUIRE(cost.once.count > count);
+    for (const ml::price_share& of : {ml::price_share{1, 1}, {2, 3}, {1, 1000}, {0, 1}}) {
+      const std::int64_t exact = (4 * cost.time).count + cost.once.count * of.part / of.whole;
+      const picoseconds says = ml::evaluate(choices.discounting(of), each).cost;
+      CHECK(says.count <= exact);
+      CHECK(says.count + count >= exact);
+    }
+  }
+}
+
 TEST_CASE("a price at which most options are hopeless leaves a problem without a fault, and the lean ones in it") {
   const ml::graph& graph = models::all()[2].graph;
   const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // planner/stage_ways.hpp: at every range a way costs what the range's own problem says and no way undercuts the bound,
-// which is concave along the copies; where memory is scarce, a way is the fastest of those that hold no more.
+// which is concave along the copies; where memory is scarce, a way is the fastest of those that hold no more; in a
+// pipeline some way is near the best whatever share of its work once per step delays the others.
 #include <meshloom/planner/stage_ways.hpp>
 
 #include "../plan/models.hpp"
@@ -107,6 +108,40 @@ TEST_CASE("no way undercuts the bound, the bound is no more than the optimum, an
     }
   }
   CHECK(bent > 0);
+}
+
+/// By how many thousandths the best way on a mesh misses the best there is, where only a share of what is done once per
+/// step is paid for.
+std::int64_t missed_at(const ml::price_share& of, const family& each, const ml::stage_ways& found, std::size_t mesh,
+                       std::size_t range) {
+  const std::int64_t least = ml::solve_intra(each.alone(mesh, range).discounting(of)).value().bound.count;
+  std::int64_t best = std::numeric_limits<std::int64_t>::max();
+  for (const ml::stage_way& way : found.all()) {
+    const ml::stage_cost cost = way.cost(range);
+    if (way.mesh == mesh) best = std::min(best, (parts * cost.time).count + cost.once.count * of.part / of.whole);
+  }
+  return (best - least) * 1000 / least;
+}
+
+/// The most that is missed at any share, by stages on 4 ranks of a cluster.
+std::int64_t most_missed(const ml::cluster& machine) {
+  std::int64_t most = 0;
+  for (family each : families_on(machine, {.layers = 6})) {
+    each.posed.cluster.device.flops_per_second = 2e10;
+    const ml::stage_ways found = each.ways();
+    for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh) {
+      for (const std::size_t range : {std::size_t{0}, each.ranges.size() - 1}) {
+        for (const ml::price_share& of : {ml::price_share{1, 1000}, {1, 10}, {1, 4}, {1, 2}, {3, 4}, {1, 1}})
+          most = std::max(most, missed_at(of, each, found, mesh, range));
+      }
+    }
+  }
+  return most;
+}
+
+TEST_CASE("of stages of a pipeline, some way is near the best at every share of what they do once per step") {
+  CHECK(most_missed(models::near_ranks(8)) <= 1);
+  CHECK(most_missed(models::near_ranks(4)) > 100);  // a stage alone pays for all of it, and needs no other way
 }
 
 /// Bytes are paid for at one time, when most are held: a way whose peak is at another may be missed by so much.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention and its gradient again, obviously right: for every pair of query and key its score, by the definitions.
 // Law: as of kernel/reference.hpp, but operands may be windows: a mask goes by where they lie in the whole tensors.
+// Source: Vaswani et al. 2017; Ainslie et al. 2023 (grouped queries).
 #pragma once
 
 #include <meshloom/kernel/reference.hpp>

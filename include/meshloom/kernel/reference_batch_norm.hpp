@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batch normalisation and its gradients again, obviously right: feature by feature, as their formulas say.
+// Law: as of kernel/reference.hpp. Source: Ioffe and Szegedy 2015.
 #pragma once
 
 #include <meshloom/kernel/reference.hpp>

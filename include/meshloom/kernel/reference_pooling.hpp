@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pooling and its gradients again, obviously right: every pair of an element and a window, and the tap between them.
+// Law: as of kernel/reference.hpp; of equal elements the one at the first tap is the largest.
 #pragma once
 
 #include <meshloom/kernel/reference.hpp>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routing to experts, the way to their slots and back, again and obviously right: the part of kernel/reference.hpp
-// that mixtures of experts need.
+// that mixtures of experts need. Law: as there; of equal shares the first expert's is the largest. Source: GShard
+// (Lepikhin et al. 2021).
 #pragma once
 
 #include <meshloom/kernel/reference.hpp>

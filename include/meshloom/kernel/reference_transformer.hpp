@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The references of what transformers are made of since 2019: RMS norms, rotary positions, dropout. As in
-// kernel/reference.hpp: obviously right, in double, for whole tensors.
+// The references of what transformers are made of since 2019: RMS norms, rotary positions, dropout. Law: as
+// of kernel/reference.hpp, but for the counter that dropout draws by (kernel/random.hpp), which is the kernel's own.
+// Source: Zhang and Sennrich 2019, Su et al. 2021, Srivastava et al. 2014.
 #pragma once
 
 #include <meshloom/kernel/random.hpp>

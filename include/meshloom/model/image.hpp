@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operators on images [batch, high, wide, channel] as functions on typed tensors: batch normalisation and pooling. The
 // axes may be any tags, in this order. Shapes are checked by the compiler, sizes when the model is traced, and every
-// message names function, argument and cure.
+// message names function, argument and cure. Law: a call makes one operator, with these axes and windows.
+// Source: Ioffe and Szegedy 2015 (batch normalisation).
 #pragma once
 
 #include <meshloom/model/expression.hpp>

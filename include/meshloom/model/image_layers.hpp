@@ -2,6 +2,8 @@
 // Layers on images [N, High, Wide, Channels]. A window that moves in strides leaves every Stride-th row and column: the
 // result's axes are `strided<High, Stride>` and `strided<Wide, Stride>`, whose sizes follow. Channels are named by the
 // layer that makes them; a layer that makes as many as it reads names them `keys<Channels>`.
+// Law: gradients are those of finite differences. Source: He et al. 2015 (how weights start), Ioffe and Szegedy 2015,
+// Howard et al. 2017 (depthwise kernels).
 #pragma once
 
 #include <meshloom/model/compose.hpp>

@@ -2,6 +2,7 @@
 // Learning rates: a number, or a schedule of them. `adamw{.rate = 3e-4}` and
 // `adamw{.rate = warmup_cosine{.peak = 3e-4, .warmup = 100, .steps = 5000}}` are both optimizers. Warm-ups are linear,
 // and the last step of one has the peak; steps are counted from the start of the run.
+// Law: step by step the rate is what the formula says.
 #pragma once
 
 #include <meshloom/graph/rate_schedule.hpp>

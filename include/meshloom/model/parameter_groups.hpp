@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parameter groups: which parameters an optimizer treats otherwise than the rest, by name and rank. Biases and gains,
 // say, are not to decay: `adamw{.groups = {{.rank = 1, .decay = 0}}}`, nor is an embedding: `{.names = "embedding.*"}`.
+// Law: a parameter takes the product of the factors of all groups that it is in, in whatever order they are given.
 #pragma once
 
 #include <meshloom/base/error.hpp>

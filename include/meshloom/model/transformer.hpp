@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers of today's transformers, beside those of model/layers.hpp: RMS norm, gated hidden layers, dropout. Rotary
 // positions are a function on queries and keys: `rotary<seq, head>(scope, q)`.
+// Law: a layer computes its paper's formula. Source: Zhang and Sennrich 2019 (RMS norm), Shazeer 2020 (gates), Su et
+// al. 2021 (rotary positions), Srivastava et al. 2014 (dropout).
 #pragma once
 
 #include <meshloom/model/layers.hpp>

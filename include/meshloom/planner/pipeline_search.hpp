@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipelines of one number of micro-batches, best first: what is open takes part in the dynamic program at the least
 // that it can take and hold, and is priced and measured when the best pipeline has it. The dynamic program knows stages
-// in lockstep; where few pipelines are left that may be faster than that, they are all tried.
+// in lockstep; where few pipelines are left that may be faster than that, they are all tried. Last, the best are
+// polished, by the price of the whole.
 // Law: the plan that leads the contest holds, as lowered, no more than a device has.
 #pragma once
 
@@ -38,8 +39,13 @@ class pipeline_search {
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// Enters all other pipelines that may win, where they are few.
   void finish(contest& plans);
-  /// Enters a pipeline under every schedule; by how much it turned out not to fit.
-  bytes enter(const inter_problem& chain, const std::vector<std::int32_t>& chosen, contest& plans);
+  /// Enters the best pipelines once more, polished.
+  void polish(contest& plans);
+  /// The plan with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not know
+  /// what neighbours pay for each other's forms.
+  plan polished(plan made) const;
+  /// Enters a plan under every schedule; by how much it turned out not to fit.
+  bytes enter(plan made, contest& plans);
   plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
   /// By how much the fullest rank of the program holds more than there is.
   bytes excess(const plan& made) const;

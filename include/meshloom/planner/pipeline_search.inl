@@ -116,6 +116,7 @@ MESHLOOM_INLINE void pipeline_search::run(contest& plans, std::int32_t ranks, st
     if (stages_.work() > most_work) stages_.close();
   }
   finish(plans);
+  polish(plans);
 }
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
@@ -194,7 +195,7 @@ MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
       return true;
     }
     if (!detail::may_win(chain, each, plans)) continue;
-    const bytes over = enter(chain, each.candidates, plans);
+    const bytes over = enter(plan_of(chain, each.candidates), plans);
     if (over.count <= 0) continue;
     limit_ -= over;
     return true;
@@ -219,11 +220,43 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
       open.insert(open.end(), here.begin(), here.end());
       if (!here.empty() || !evaluate(chain, chosen)) return;
       ++entered;
-      enter(chain, chosen, plans);
+      enter(plan_of(chain, chosen), plans);
     });
     if (open.empty()) return;
     stages_.refine(open);
   }
+}
+
+MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
+  const inter_problem chain = chain_of(stages_.candidates(), true);
+  std::vector<plan> found;
+  if (plans.best() && plans.best()->micro_batches == micro_batches_) found.push_back(*plans.best());
+  if (const auto answer = solve(chain)) {
+    for (const auto& each : answer.value().by_stages) {
+      if (!each || !is_wanted(each->candidates) || !open_in(each->candidates).empty()) continue;
+      if (detail::may_win(chain, *each, plans)) found.push_back(plan_of(chain, each->candidates));
+    }
+  }
+  for (plan& each : found) enter(polished(std::move(each)), plans);
+}
+
+MESHLOOM_INLINE plan pipeline_search::polished(plan made) const {
+  int tries = 200;
+  made.predicted = predict(posed_.graph, made, posed_.cluster);
+  const std::size_t count = made.stages.size();
+  for (std::size_t s = 0, settled = 0; settled < count; s = (s + 1) % count, ++settled) {
+    const auto which = static_cast<stage_id>(s);
+    for (const std::int32_t way : stages_.ways_like(made.stages[which])) {
+      if (tries-- <= 0) return made;
+      plan other = made;
+      other.stages[which] = stages_.plan_of(way, made.stages[which].first_rank);
+      other.predicted = predict(posed_.graph, other, posed_.cluster);
+      if (other.predicted >= made.predicted || excess(other).count > 0) continue;
+      made = std::move(other);
+      settled = 0;
+    }
+  }
+  return made;
 }
 
 MESHLOOM_INLINE std::vector<std::int32_t> pipeline_search::open_in(const std::vector<std::int32_t>& chosen) const {
@@ -251,16 +284,14 @@ MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
   return made;
 }
 
-MESHLOOM_INLINE bytes pipeline_search::enter(const inter_problem& chain, const std::vector<std::int32_t>& chosen,
-                                             contest& plans) {
-  plan made = plan_of(chain, chosen);
+MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
   bytes most;
   for (const schedule_kind kind : schedules()) {
     made.schedule = kind;
     made.predicted = predict(posed_.graph, made, posed_.cluster);
     plans.enter(made, [&] {
       const bytes over = excess(made);
-      if (kind == chain.schedule) most = over;  // another schedule may keep more
+      if (kind == schedules().front()) most = over;  // another schedule may keep more
       return over.count <= 0;
     });
   }

@@ -35,6 +35,11 @@ struct byte_price {
   bytes per;
 };
 
+/// What is left of a price: part / whole of it.
+struct price_share {
+  std::int64_t part = 1, whole = 1;
+};
+
 class stage_choices {
  public:
   /// `stage` says which blocks, ranks and mesh; what is to be chosen is ignored. `slots` micro-batches keep activations
@@ -53,6 +58,10 @@ class stage_choices {
   /// The problem with memory paid for instead of limited: what lies there all the time, `slots` times what is kept for
   /// a micro-batch in flight, and what else is alive at the time `when`. Prices are rounded down.
   intra_problem paying(const byte_price& each, std::int32_t slots, std::int32_t when) const;
+
+  /// The problem with a share of what is paid once per step, rounded down: in a pipeline that delays only the slowest
+  /// stage, while what a micro-batch takes is also on everyone's way. The share is at most 1.
+  intra_problem discounting(const price_share& of) const;
 
   /// What an assignment costs; micro-batches · time + once is its cost in the problem.
   stage_cost cost_of(std::span<const std::int32_t> options) const;
@@ -145,5 +154,6 @@ class stage_choices {
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_assignments.inl>
 #include <meshloom/planner/stage_choices.inl>
 #endif

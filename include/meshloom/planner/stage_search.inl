@@ -315,6 +315,17 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   return way.measured.count(members_[from.member].range - which.first) == 0;
 }
 
+MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(const stage_plan& stage) const {
+  std::vector<std::int32_t> found;
+  for (std::size_t c = 0; c < candidates_.size(); ++c) {
+    const stage_candidate& each = candidates_[c];
+    const bool alike =
+        each.first_block == stage.first_block && each.end_block == stage.end_block && each.ranks == stage.mesh.ranks();
+    if (alike && origins_[c].way >= 0) found.push_back(static_cast<std::int32_t>(c));
+  }
+  return found;
+}
+
 MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open) {
   std::vector<const group*> advanced;
   for (const std::int32_t candidate : open) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ways worth knowing to run a family of ranges on so many ranks: on every logical mesh the fastest, and, where that
-// holds much, those that are fastest at some price of a byte (near the lower convex hull of time and memory: of what is
-// alive only at times, the fullest time is priced). Ranges of a family differ in the copies of one repeated layer,
-// along which the price of a way is a line: what is best at both ends of an interval is best in between, and planning
-// many layers costs little more than planning two. Laws: a way costs what its own problem says; no assignment takes
-// less than the bound.
+// The ways worth knowing to run a family of ranges on so many ranks. On every logical mesh that is the fastest; for
+// stages of a pipeline, of which only the slowest delays others by what it does once per step, also those that are
+// fastest at some share of that; and, where the fastest holds much, those that are so at some price of a byte (near the
+// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced). Ranges of a family
+// differ in the copies of one repeated layer, along which the price of a way is a line: what is best at both ends of an
+// interval is best in between, and planning many layers costs little more than planning two. Laws: a way costs what its
+// own problem says; no assignment takes less than the bound.
 #pragma once
 
 #include <meshloom/planner/intra.hpp>
@@ -61,7 +62,7 @@ class stage_ways {
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
 
-  /// Prices in the problems solved so far.
+  /// Prices in the problems solved so far; short searches for brisk ways are not counted.
   std::int64_t work() const { return work_; }
 
  private:
@@ -89,6 +90,8 @@ class stage_ways {
   void solve_between(face& on, std::size_t low, std::size_t high);
   /// The way of these options; it may be known.
   std::size_t add_way(const face& on, std::vector<std::int32_t> options);
+  /// Looks for ways that take less per micro-batch than this one, and more once per step.
+  void find_brisk_ways(const face& on, std::size_t thrifty);
   picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
   point place(std::size_t way, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;

@@ -26,6 +26,21 @@ inline stage_cost step_between(const stage_cost& from, const stage_cost& to, std
   return step;
 }
 
+/// Looks between two ways, and between each of them and what was found, until so many looks were taken.
+/// `look(a, b)` finds a way, or one of the two again.
+template <class Look>
+void look_between(std::size_t first, std::size_t last, int looks, const Look& look) {
+  std::deque<std::pair<std::size_t, std::size_t>> sides{{first, last}};
+  for (; looks > 0 && !sides.empty(); --looks) {
+    const auto [a, b] = sides.front();
+    sides.pop_front();
+    const std::size_t found = look(a, b);
+    if (found == a || found == b) continue;
+    sides.push_back({a, found});
+    sides.push_back({found, b});
+  }
+}
+
 inline std::int64_t entries_of(const intra_problem& asked) {
   std::int64_t entries = 0;
   for (const intra_choice& each : asked.choices) entries += static_cast<std::int64_t>(each.cost.size());
@@ -91,7 +106,7 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
   const auto high = solve_problem(on.longest->made());
   const auto low = last() > 0 ? solve_problem(on.shortest->made()) : high;
   if (!high || !low) return;
-  add_way(on, high->options);
+  const std::size_t fast = add_way(on, high->options);
   if (last() > 0) {
     add_way(on, low->options);
     on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
@@ -99,6 +114,8 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
   on.priced.push_back({0, static_cast<double>(high->cost.count)});
   if (last() > 0) solve_between(on, 0, 1);
+  const bool alone = meshes_[mesh].mesh.ranks() == posed_.cluster.ranks();
+  if (!alone) find_brisk_ways(on, fast);
   on.shortest.reset();  // their tables are large
   on.longest.reset();
   faces_.push_back(std::move(on));
@@ -125,6 +142,28 @@ MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::s
                    {middle, std::min(found->bound, choices.left_out())});
   solve_between(on, high, high + 1);
   solve_between(on, low, low + 1);
+}
+
+/// As between lean ways: two come to the same at a share, and the best way at that share lies between them. The problem
+/// is there already and both ways are known, so that a short search from them on is enough.
+MESHLOOM_INLINE void stage_ways::find_brisk_ways(const face& on, std::size_t thrifty) {
+  constexpr int most_shares = 3;
+  constexpr std::int64_t most_work = 4'000'000;
+  constexpr price_share least{1, 1000};
+  const auto best_at = [&](const price_share& of, std::size_t a, std::size_t b) {
+    intra_options few = limits_;
+    few.most_work = std::min(few.most_work, most_work);
+    few.exact = nullptr;
+    few.starts = {ways_[a].options, ways_[b].options};
+    const auto found = solve_intra(on.longest->discounting(of), few);
+    return found ? add_way(on, found.value().options) : a;
+  };
+  const std::size_t brisk = best_at(least, thrifty, thrifty);
+  detail::look_between(thrifty, brisk, most_shares - 1, [&](std::size_t a, std::size_t b) {
+    const stage_cost left = ways_[a].cost(last()), right = ways_[b].cost(last());
+    const picoseconds saved = (left.time - right.time) * micro_batches_, lost = right.once - left.once;
+    return saved.count > 0 && saved < lost ? best_at({saved.count, lost.count}, a, b) : a;
+  });
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std::int32_t> options) {
@@ -184,17 +223,11 @@ MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots) {
   const point at = place(fast, slots);
   for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing
   const std::size_t lean = best_at({at.time * dearest, at.held + bytes{1}}, slots, at.when, fast);
-  std::deque<std::pair<std::size_t, std::size_t>> sides{{fast, lean}};
-  for (int prices = 1; prices < most_prices && !sides.empty(); ++prices) {
-    const auto [a, b] = sides.front();
-    sides.pop_front();
+  detail::look_between(fast, lean, most_prices - 1, [&](std::size_t a, std::size_t b) {
     const point left = place(a, slots), right = place(b, slots);
-    if (left.held <= right.held || right.time <= left.time) continue;
-    const std::size_t found = best_at({right.time - left.time, left.held - right.held}, slots, right.when, a);
-    if (found == a || found == b) continue;
-    sides.push_back({a, found});
-    sides.push_back({found, b});
-  }
+    if (left.held <= right.held || right.time <= left.time) return a;
+    return best_at({right.time - left.time, left.held - right.held}, slots, right.when, a);
+  });
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,

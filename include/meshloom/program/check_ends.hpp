@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of `check` that looks at what stages must agree on: messages, results, how parameters start, and totals.
+// Law: shares no code with `lower`; each of its sentences is provoked by a planted fault.
 #pragma once
 
 #include <meshloom/program/program.hpp>

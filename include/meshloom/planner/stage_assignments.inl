@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an assignment of stage choices costs and stands for, and what else the choices may be asked for than the
+// shortest step.
+#include <meshloom/planner/stage_choices.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+
+MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std::int32_t slots,
+                                                    std::int32_t when) const {
+  __extension__ using wide = __int128;
+  intra_problem priced = made_;
+  for (std::size_t number = 0; number < priced.choices.size(); ++number) {
+    intra_choice& choice = priced.choices[number];
+    if (when < choice.first || when >= choice.end) continue;
+    const bool kept = std::find(kept_.begin(), kept_.end(), static_cast<std::int32_t>(number)) != kept_.end();
+    for (std::size_t option = 0; option < choice.cost.size(); ++option) {
+      if (choice.cost[option] >= forbidden) continue;
+      const wide paid = wide{choice.size[option].count} * (kept ? slots : 1) * each.cost.count / each.per.count;
+      choice.cost[option].count +=
+          static_cast<std::int64_t>(std::min<wide>(paid, forbidden.count - 1 - choice.cost[option].count));
+    }
+  }
+  leave_out_hopeless(priced);
+  return priced;
+}
+
+MESHLOOM_INLINE intra_problem stage_choices::discounting(const price_share& of) const {
+  __extension__ using wide = __int128;
+  intra_problem priced = made_;
+  const auto discount = [&](std::vector<picoseconds>& prices) {
+    for (picoseconds& each : prices) {
+      if (each < forbidden) each.count = static_cast<std::int64_t>(wide{each.count} * of.part / of.whole);
+    }
+  };
+  for (const parameter_choice& each : parameters_) {
+    if (each.number >= 0) discount(priced.choices[static_cast<std::size_t>(each.number)].cost);
+  }
+  for (const std::size_t number : paid_once_) discount(priced.couplings[number].cost);
+  return priced;
+}
+
+MESHLOOM_INLINE stage_cost stage_choices::cost_of(std::span<const std::int32_t> options) const {
+  const auto option_of = [&](std::int32_t number) {
+    return static_cast<std::size_t>(options[static_cast<std::size_t>(number)]);
+  };
+  const auto size_of_choice = [&](std::int32_t number) {
+    return made_.choices[static_cast<std::size_t>(number)].size[option_of(number)];
+  };
+  const auto price_of_coupling = [&](const intra_coupling& each) {
+    const std::size_t columns = made_.choices[static_cast<std::size_t>(each.right)].cost.size();
+    return each.cost[option_of(each.left) * columns + option_of(each.right)];
+  };
+  stage_cost cost;
+  picoseconds all;
+  for (std::size_t number = 0; number < made_.choices.size(); ++number)
+    all += made_.choices[number].cost[option_of(static_cast<std::int32_t>(number))];
+  for (const intra_coupling& each : made_.couplings) all += price_of_coupling(each);
+  for (const std::size_t number : paid_once_) cost.once += price_of_coupling(made_.couplings[number]);
+  for (const parameter_choice& each : parameters_) {
+    if (each.number < 0) continue;
+    cost.once += made_.choices[static_cast<std::size_t>(each.number)].cost[option_of(each.number)];
+    cost.fixed += size_of_choice(each.number);
+    for (const std::int32_t sum : each.sums) {
+      if (sum >= 0) cost.fixed += size_of_choice(sum);
+    }
+  }
+  bytes kept;
+  for (const std::int32_t number : kept_) kept += size_of_choice(number);
+  cost.slot.count = kept.count / slots_;
+  cost.time.count = (all - cost.once).count / micro_batches_;
+  cost.transient = evaluate(made_, {options.begin(), options.end()}).peak - cost.fixed - kept;
+  return cost;
+}
+
+MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> options) const {
+  stage_plan chosen = stage_;
+  const auto option_of = [&](std::int32_t number) {
+    return static_cast<std::size_t>(options[static_cast<std::size_t>(number)]);
+  };
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto id = static_cast<node_id>(n);
+    if (operators_[id].number >= 0) chosen.strategies[id] = operators_[id].options[option_of(operators_[id].number)];
+  }
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    const parameter_choice& each = parameters_[p];
+    if (each.number < 0) continue;
+    const storage& how = each.options[option_of(each.number)];
+    parameter_plan& kept = chosen.parameters[p];
+    kept = {.used = true, .stored = how.stored, .state = how.state, .accumulated = {}};
+    for (std::size_t g = 0; g < each.sums.size(); ++g)
+      kept.accumulated.push_back(each.sums[g] < 0 ? how.state : each.sum_options[g][option_of(each.sums[g])]);
+  }
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const auto id = static_cast<node_id>(n);
+    const node& at = whole_.nodes[id];
+    if (at.when != phase::update) continue;
+    const parameter_plan& kept = chosen.parameters[*updated_by(whole_, at)];
+    if (kept.used) chosen.strategies[id] = update_strategy(at, stage_.mesh, kept.state);
+  }
+  return chosen;
+}
+
+}  // namespace meshloom
