@@ -75,6 +75,10 @@ void add_others(collector& into) {
   into.add<op::average_pool>();
   into.add<op::moving_average<1>>();
   into.add<op::moving_average<2>>();
+  into.add<op::lamb<0>>();
+  into.add<op::lamb<1>>();
+  into.add<op::lamb<2>>();
+  into.add<op::lamb<3>>();
   into.add<op::pointwise<op::multiply<op::silu<x<0>>, x<1>>, list<0, 1>, list<0, 1>, list<0, 1>>>();
   into.add<op::rms_norm<1>>();
   into.add<op::rms_norm<2>>();

@@ -51,8 +51,8 @@ class collector {
     if (op.name == "batch_norm_gradient" || op.name == "batch_norm_inference") made.positive = 1 << 4;  // the variance
     if (op.name == "batch_norm_inference_gradient_input") made.positive = 1 << 2;
     if (op.name == "batch_norm_inference_gradient_weights") made.positive = 1 << 3;
-    if (op.name == "adamw") made.positive = 1 << 3;  // the second moment
-    if (op.name == "clip") made.positive = 1 << 1;   // the sum of squares
+    if (op.name == "adamw" || op.name == "lamb") made.positive = 1 << 3;  // the second moment
+    if (op.name == "clip") made.positive = 1 << 1;                        // the sum of squares
     prepare_routing(made);
     return made;
   }

@@ -13,6 +13,7 @@
 #include <meshloom/kernel/dropout.hpp>        // elements dropped by counter
 #include <meshloom/kernel/gemm.hpp>           // our own matrix product
 #include <meshloom/kernel/kernel.hpp>         // what a kernel is; the host driver
+#include <meshloom/kernel/lamb.hpp>           // steps as long as their parameter says
 #include <meshloom/kernel/layer_norm.hpp>     // and its gradients
 #include <meshloom/kernel/lookup.hpp>         // and its gradient
 #include <meshloom/kernel/math.hpp>           // branch-free exp, tanh, log, erf, sqrt

@@ -7,6 +7,7 @@
 #include <meshloom/model/learning_rate.hpp>
 #include <meshloom/model/parameter_groups.hpp>
 #include <meshloom/op/clip.hpp>
+#include <meshloom/op/lamb.hpp>
 #include <meshloom/op/update.hpp>
 
 #include <limits>
@@ -45,6 +46,24 @@ struct adamw {
 
   template <int Rank>
   using update = op::adamw<Rank>;
+  static constexpr std::array<std::string_view, 2> states{"moment1", "moment2"};
+  constexpr attribute_list attributes(const parameter_group& of = {}) const {
+    return {rate.peak * of.rate, beta1, beta2, epsilon, decay * of.decay};
+  }
+};
+
+/// LAMB (You et al. 2020): AdamW's direction, each parameter in steps as long as the parameter is, times the rate.
+struct lamb {
+  learning_rate rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-6;
+  double decay = 0.01;
+  double clip = no_clip;  ///< the largest norm of all gradients together
+  parameter_groups groups = {};
+
+  template <int Rank>
+  using update = op::lamb<Rank>;
   static constexpr std::array<std::string_view, 2> states{"moment1", "moment2"};
   constexpr attribute_list attributes(const parameter_group& of = {}) const {
     return {rate.peak * of.rate, beta1, beta2, epsilon, decay * of.decay};

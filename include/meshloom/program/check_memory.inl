@@ -236,11 +236,13 @@ class memory_referee {
 
   void follow_writes(const instruction& at, pass now, const std::string& here) {
     const bool adds = at.kind == instruction::accumulate || at.adds;
+    const auto part = static_cast<std::size_t>(std::max(at.part, 0));
+    const bool ends = at.part < 0 || part == at.exchanged.size();  // until then an operator reads what it replaces
     for (std::size_t k = 0; k < at.results.size(); ++k) {
       if (adds) {
         sum(at.results[k], now, here);
       } else if (replaces(at, k)) {
-        replace(at.results[k], now, here);
+        if (ends) replace(at.results[k], now, here);
       } else if (at.part <= 0) {
         write(at.results[k], now, here + ": overwrites");
       }
@@ -249,7 +251,6 @@ class memory_referee {
       write(id, now, here + ": lets blocks visit");
       known_[index_of(id)].visited = true;
     }
-    const auto part = static_cast<std::size_t>(std::max(at.part, 0));
     if (at.kind == instruction::compute && at.part >= 0 && part < at.exchanged.size()) {
       write(at.exchanged[part], now, here + ": overwrites");
     }
