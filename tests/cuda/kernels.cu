@@ -37,7 +37,7 @@ using all_kernels = meshloom::operators<
     op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>, op::layer_norm_gradient_weights<2>,
     op::rms_norm<2>, op::rms_norm_gradient_input<2>, op::rms_norm_gradient_gain<2>, op::rotary<3, 1>, op::rotary<2, 0>,
     op::dropout<2>, op::dropout<3>, op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>,
-    op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::lamb<2>,
+    op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::lamb<2>, op::ema<2>,
     op::dot<at<0, 1>, at<1, 2>, at<0, 2>>, op::route<1, 1>, op::route<1, 2>, op::route_gradient<1, 2, true>,
     op::route_gradient<1, 1, false>, op::dispatch<1, false>, op::dispatch<1, true>, op::combine<1, false>,
     op::combine<1, true>, op::combine_gradient_weight<1>, op::moving_average<2>, op::batch_norm<2>,

@@ -75,6 +75,8 @@ void add_others(collector& into) {
   into.add<op::average_pool>();
   into.add<op::moving_average<1>>();
   into.add<op::moving_average<2>>();
+  into.add<op::ema<1>>();
+  into.add<op::ema<2>>();
   into.add<op::lamb<0>>();
   into.add<op::lamb<1>>();
   into.add<op::lamb<2>>();

@@ -154,6 +154,7 @@ class graph_check {
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
       if (has_shape(at, op.operands[k], at.operands[k], "operand")) {
         check_read(at, whole_.values[at.operands[k]], is_made(at.operands[k]));
+        if (at.op->reads_updated >> k & 1) check_updated(at, whole_.values[at.operands[k]]);
       }
     }
     for (std::size_t k = 0; k < at.results.size(); ++k) {
@@ -211,6 +212,11 @@ class graph_check {
       fault("node " + at.name + ": reads " + what.name + ", of which every copy of " +
             whole_.regions[what.region].name + " has its own");
     }
+  }
+
+  void check_updated(const node& at, const value& what) {
+    if (what.producer == node_id::none || !whole_.nodes[what.producer].op->in_place)
+      fault("node " + at.name + ": reads " + what.name + " as updated, which no operator replaces");
   }
 
   void check_made(node_id id, value_id result) {

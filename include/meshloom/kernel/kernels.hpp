@@ -11,6 +11,7 @@
 #include <meshloom/kernel/convolution.hpp>    // and its gradients, by columns of the image
 #include <meshloom/kernel/cross_entropy.hpp>  // and its gradient
 #include <meshloom/kernel/dropout.hpp>        // elements dropped by counter
+#include <meshloom/kernel/ema.hpp>            // averages of weights
 #include <meshloom/kernel/gemm.hpp>           // our own matrix product
 #include <meshloom/kernel/kernel.hpp>         // what a kernel is; the host driver
 #include <meshloom/kernel/lamb.hpp>           // steps as long as their parameter says

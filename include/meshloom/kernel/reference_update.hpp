@@ -4,6 +4,7 @@
 #pragma once
 
 #include <meshloom/kernel/reference.hpp>
+#include <meshloom/op/ema.hpp>
 #include <meshloom/op/lamb.hpp>
 
 namespace meshloom::reference {
@@ -28,6 +29,16 @@ struct rule<op::lamb<Rank>> {
     const double size = std::sqrt(s.sum(list, at, [&] { return direction() * direction(); }));
     const double ratio = weight > 0 && size > 0 ? weight / size : 1;
     s.over(list, at, [&] { s.write(0, at, s.operand(0, at) - s.attribute(0) * s.with.rate * ratio * direction()); });
+  }
+};
+
+template <int Rank>
+struct rule<op::ema<Rank>> {
+  static void run(const space& s) {
+    const double decay = s.with.step == 0 ? 0 : s.attribute(0);
+    point at{};
+    s.over(op::ema<Rank>::list::list, at,
+           [&] { s.write(0, at, decay * s.operand(0, at) + (1 - decay) * s.operand(1, at)); });
   }
 };
 

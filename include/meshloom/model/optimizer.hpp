@@ -7,15 +7,98 @@
 #include <meshloom/model/learning_rate.hpp>
 #include <meshloom/model/parameter_groups.hpp>
 #include <meshloom/op/clip.hpp>
+#include <meshloom/op/ema.hpp>
 #include <meshloom/op/lamb.hpp>
 #include <meshloom/op/update.hpp>
 
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace meshloom {
 
 inline constexpr double no_clip = std::numeric_limits<double>::infinity();
+
+/// What updates parameters of one rank: its operands are the parameter, its gradient, and the states of these names.
+struct parameter_update {
+  const record* op = nullptr;
+  std::span<const std::string_view> states = {};
+};
+
+/// What an optimizer does to a graph, as plain data.
+struct update_rules {
+  std::array<parameter_update, max_rank + 1> updates{};  ///< of trained parameters, by rank
+  std::vector<attribute_list> attributes = {};  ///< of the update of each parameter, in the order of the graph's
+  rate_schedule rate = {};
+  double clip = no_clip;                         ///< the largest norm of all gradients together
+  std::optional<double> average = std::nullopt;  ///< the decay of averages of all trained parameters, if there are any
+};
+
+/// An operator template for every rank.
+template <template <int> class Operator, class Ranks = std::make_integer_sequence<int, max_rank + 1>>
+struct every_rank;
+template <template <int> class Operator, int... Rank>
+struct every_rank<Operator, std::integer_sequence<int, Rank...>> {
+  using type = operators<Operator<Rank>...>;
+  static constexpr std::array<const record*, sizeof...(Rank)> records{&record_of<Operator<Rank>>...};
+};
+
+/// An optimizer of the usual kind has an update operator per rank, and names for the states that all of them keep.
+template <class Optimizer>
+concept uniform_optimizer = requires {
+  typename Optimizer::template update<1>;
+  Optimizer::states.size();
+};
+
+/// One whose states depend on the rank says `update_of(rank)`, and by `updates` which operators those may be.
+template <class Optimizer>
+concept ranked_optimizer = requires(const Optimizer& o) {
+  typename Optimizer::updates;
+  { o.update_of(1) } -> std::same_as<parameter_update>;
+};
+
+/// Either has attributes of the update. It may also have a `rate` that follows a schedule, if its kernels multiply
+/// `call::rate`, and `groups`, if its attributes can be those of one, and `clip`: gradients whose norm, of all of them
+/// together, is larger are scaled down to it before any update reads them.
+template <class Optimizer>
+concept optimizer = (uniform_optimizer<Optimizer> || ranked_optimizer<Optimizer>)&&requires(const Optimizer& o) {
+  { o.attributes() } -> std::convertible_to<attribute_list>;
+};
+
+/// The update of parameters of one rank.
+template <optimizer Optimizer>
+parameter_update update_of(const Optimizer& rule, int rank) {
+  if constexpr (ranked_optimizer<Optimizer>)
+    return rule.update_of(rank);
+  else
+    return {every_rank<Optimizer::template update>::records[static_cast<std::size_t>(rank)], Optimizer::states};
+}
+
+namespace detail {
+
+template <class Optimizer>
+struct operators_of {
+  using type = Optimizer::updates;
+};
+template <uniform_optimizer Optimizer>
+struct operators_of<Optimizer> {
+  using type = every_rank<Optimizer::template update>::type;
+};
+
+template <class Optimizer>
+struct clipping_of {
+  using type = operators<>;
+};
+template <class Optimizer>
+  requires requires(const Optimizer& o) { o.clip; }
+struct clipping_of<Optimizer> : join_operators<every_rank<op::square_sum>::type, every_rank<op::clip>::type> {};
+
+}  // namespace detail
+
+/// The operators that an optimizer adds to a graph, for parameters of every rank.
+template <optimizer Optimizer>
+using operators_of =
+    join_operators<typename detail::operators_of<Optimizer>::type, typename detail::clipping_of<Optimizer>::type>::type;
 
 /// SGD with momentum: v ← momentum·v + g + decay·p; p ← p − rate·v. See op/update.hpp for Nesterov's.
 struct sgd {
@@ -70,47 +153,17 @@ struct lamb {
   }
 };
 
-/// An update operator per rank, names for its states, and its attributes. The update's operands are the parameter, its
-/// gradient and the states. One may also have a `rate` that follows a schedule, if its kernels multiply `call::rate`,
-/// and `groups`, if its attributes can be those of one, and `clip`: gradients whose norm, of all of them together, is
-/// larger are scaled down to it before any update reads them.
+/// Any optimizer, and the average of every trained parameter over steps: a ← decay·a + (1 − decay)·p after each step,
+/// starting with the first. `take_averages` (train/averages.hpp) evaluates with them.
 template <class Optimizer>
-concept optimizer = requires(const Optimizer& o) {
-  typename Optimizer::template update<1>;
-  Optimizer::states.size();
-  { o.attributes() } -> std::convertible_to<attribute_list>;
+struct ema {
+  Optimizer of;
+  double decay = 0.999;
+
+  using updates = join_operators<operators_of<Optimizer>, every_rank<op::ema>::type>::type;
+  parameter_update update_of(int rank) const { return meshloom::update_of(of, rank); }
+  constexpr attribute_list attributes() const { return of.attributes(); }
 };
-
-namespace detail {
-
-template <class Optimizer, class Sequence>
-struct updates_of;
-template <class Optimizer, int... Rank>
-struct updates_of<Optimizer, std::integer_sequence<int, Rank...>> {
-  using type = operators<typename Optimizer::template update<Rank>...>;
-  static constexpr std::array<const record*, sizeof...(Rank)> records{
-      &record_of<typename Optimizer::template update<Rank>>...};
-};
-
-}  // namespace detail
-
-/// The update operators of an optimizer, for parameters of every rank.
-template <optimizer Optimizer>
-using updates_of = detail::updates_of<Optimizer, std::make_integer_sequence<int, max_rank + 1>>;
-
-/// The attributes of the update of each parameter, in the order of `graph::parameters`.
-template <optimizer Optimizer>
-std::vector<attribute_list> attributes_of(const Optimizer& rule, const graph& of) {
-  std::vector<attribute_list> made;
-  for (const parameter& each : of.parameters) {
-    const value& entry = of.values[each.value];
-    if constexpr (requires { rule.attributes(rule.groups.of(entry.name, entry.axes.size())); })
-      made.push_back(rule.attributes(rule.groups.of(entry.name, entry.axes.size())));
-    else
-      made.push_back(rule.attributes());
-  }
-  return made;
-}
 
 /// The schedule of an optimizer's rate; one whose rate is a number has none.
 template <optimizer Optimizer>
@@ -121,34 +174,32 @@ rate_schedule rate_schedule_of(const Optimizer& rule) {
     return {};
 }
 
-namespace detail {
-
-template <class Sequence>
-struct clipping;
-template <int... Rank>
-struct clipping<std::integer_sequence<int, Rank...>> {
-  using type = operators<op::square_sum<Rank>..., op::clip<Rank>...>;
-};
-
-}  // namespace detail
-
-/// The operators that clip gradients of every rank.
-using clipping_operators = detail::clipping<std::make_integer_sequence<int, max_rank + 1>>::type;
-
-/// The largest norm of all gradients that an optimizer takes.
+/// The rules of an optimizer for the parameters of a graph.
 template <optimizer Optimizer>
-double clip_of(const Optimizer& rule) {
-  if constexpr (requires { rule.clip; })
-    return rule.clip;
-  else
-    return no_clip;
+update_rules rules_of(const Optimizer& rule, const graph& of) {
+  update_rules made{.rate = rate_schedule_of(rule)};
+  for (int rank = 0; rank <= max_rank; ++rank) made.updates[static_cast<std::size_t>(rank)] = update_of(rule, rank);
+  for (const parameter& each : of.parameters) {
+    const value& entry = of.values[each.value];
+    if constexpr (requires { rule.attributes(rule.groups.of(entry.name, entry.axes.size())); })
+      made.attributes.push_back(rule.attributes(rule.groups.of(entry.name, entry.axes.size())));
+    else
+      made.attributes.push_back(rule.attributes());
+  }
+  if constexpr (requires { rule.clip; }) made.clip = rule.clip;
+  return made;
+}
+template <optimizer Optimizer>
+update_rules rules_of(const ema<Optimizer>& rule, const graph& of) {
+  update_rules made = rules_of(rule.of, of);
+  made.average = rule.decay;
+  return made;
 }
 
-/// Adds states and update operators for every parameter of a differentiated graph. `records[r]` updates a trained
-/// parameter of rank r with its attributes, a running statistic brings its own. A parameter read in several regions has
-/// its gradients added first; all gradients of trained parameters are clipped to the norm `clip`, if it is finite.
-void add_updates(graph_builder& into, std::span<const record* const> records, std::span<const std::string_view> states,
-                 std::span<const attribute_list> attributes, double clip = no_clip);
+/// Adds states and update operators for every parameter of a differentiated graph, and the schedule of their rate. A
+/// running statistic brings an update of its own. A parameter read in several regions has its gradients added first;
+/// all gradients of trained parameters are clipped by their norm, if that is bounded.
+void add_updates(graph_builder& into, const update_rules& rules);
 
 }  // namespace meshloom
 

@@ -8,17 +8,6 @@
 namespace meshloom {
 namespace detail {
 
-template <template <int> class Operator, int... Rank>
-const record& record_of_rank(std::size_t rank, std::integer_sequence<int, Rank...>) {
-  static constexpr const record* all[] = {&record_of<Operator<Rank>>...};
-  return *all[rank];
-}
-
-template <template <int> class Operator>
-const record& record_of_rank(std::size_t rank) {
-  return record_of_rank<Operator>(rank, std::make_integer_sequence<int, max_rank + 1>{});
-}
-
 /// The gradient of a parameter, summed over the regions that read it.
 inline value_id gradient_of(graph_builder& into, std::size_t p) {
   const std::vector<axis_id> axes = into.made.values[into.made.parameters[p].value].axes;
@@ -43,47 +32,60 @@ inline void add_squares(graph_builder& into) {
     resume_update(into, p);
     const value_id slope = gradient_of(into, p);
     const std::vector<axis_id> axes = into.made.values[slope].axes;
-    const record& op = record_of_rank<op::square_sum>(axes.size());
+    const record& op = *every_rank<op::square_sum>::records[axes.size()];
     into.made.squares.parts.push_back(into.emit(op, std::array{slope}, axes, {})[0]);
   }
   into.made.squares.value = into.made.values.add(
       {"gradients.squares", {}, into.made.precision, value_kind::total, node_id::none, region_id::none, {}});
 }
 
+/// Adds a state of parameter `p`.
+inline value_id add_state(graph_builder& into, std::size_t p, std::string_view name, const std::vector<axis_id>& axes,
+                          const initial& start) {
+  parameter& each = into.made.parameters[p];
+  const value& entry = into.made.values[each.value];
+  const std::string full = entry.name + "." + std::string(name);
+  const region_id home = entry.region;
+  each.states.push_back(
+      into.made.values.add({full, axes, into.made.precision, value_kind::state, node_id::none, home, start}));
+  return each.states.back();
+}
+
+/// Updates a trained parameter by the rules, and then its average.
+inline void add_update(graph_builder& into, std::size_t p, const update_rules& rules) {
+  const value_id id = into.made.parameters[p].value;
+  const std::vector<axis_id> axes = into.made.values[id].axes;
+  const parameter_update& with = rules.updates[axes.size()];
+  std::vector<value_id> operands{id, gradient_of(into, p)};
+  if (into.made.squares.value != value_id::none) {
+    const record& clips = *every_rank<op::clip>::records[axes.size()];
+    operands[1] = into.emit(clips, std::array{operands[1], into.made.squares.value}, axes, {rules.clip})[0];
+  }
+  for (const std::string_view state : with.states) operands.push_back(add_state(into, p, state, axes, {}));
+  const value_id updated = into.emit(*with.op, operands, axes, rules.attributes[p])[0];
+  if (!rules.average) return;
+  const value_id average = add_state(into, p, "average", axes, into.made.values[id].start);
+  into.emit(*every_rank<op::ema>::records[axes.size()], std::array{average, updated}, axes, {*rules.average});
+}
+
 }  // namespace detail
 
-MESHLOOM_INLINE void add_updates(graph_builder& into, std::span<const record* const> records,
-                                 std::span<const std::string_view> states, std::span<const attribute_list> attributes,
-                                 double clip) {
-  if (!(clip > 0)) throw error("trace: .clip, the largest norm of all gradients, is not more than 0; leave it out");
-  const bool clips = std::isfinite(clip);
-  if (clips) detail::add_squares(into);
+MESHLOOM_INLINE void add_updates(graph_builder& into, const update_rules& rules) {
+  if (!(rules.clip > 0))
+    throw error("trace: .clip, the largest norm of all gradients, is not more than 0; leave it out");
+  if (rules.average && !(*rules.average >= 0 && *rules.average < 1))
+    throw error("trace: the decay of ema is not between 0 and 1; 0.999 averages some thousand steps");
+  into.made.rate = rules.rate;
+  if (std::isfinite(rules.clip)) detail::add_squares(into);
   for (std::size_t p = 0; p < into.made.parameters.size(); ++p) {
-    const value_id id = into.made.parameters[p].value;
-    const std::string name = into.made.values[id].name;
-    const std::vector<axis_id> axes = into.made.values[id].axes;
     detail::resume_update(into, p);
-    if (const parameter each = into.made.parameters[p]; each.observed_by != nullptr) {
-      into.emit(*each.observed_by, std::array{id, each.gradients.front()}, axes, each.attributes);
-      continue;
+    const parameter each = into.made.parameters[p];
+    if (each.observed_by == nullptr) {
+      detail::add_update(into, p, rules);
+    } else {
+      const std::array operands{each.value, each.gradients.front()};
+      into.emit(*each.observed_by, operands, into.made.values[each.value].axes, each.attributes);
     }
-    std::vector<value_id> operands{id, detail::gradient_of(into, p)};
-    if (clips) {
-      const record& op = detail::record_of_rank<op::clip>(axes.size());
-      operands[1] = into.emit(op, std::array{operands[1], into.made.squares.value}, axes, {clip})[0];
-    }
-    for (const std::string_view state : states) {
-      const value_id kept = into.made.values.add({name + "." + std::string(state),
-                                                  axes,
-                                                  into.made.precision,
-                                                  value_kind::state,
-                                                  node_id::none,
-                                                  into.made.values[id].region,
-                                                  {}});
-      into.made.parameters[p].states.push_back(kept);
-      operands.push_back(kept);
-    }
-    into.emit(*records[axes.size()], operands, axes, attributes[p]);
   }
 }
 

@@ -102,8 +102,7 @@ void for_each_operator(const Training& task, Visitor& visitor) {
   trace_forward(task, purpose::training, visitor);
   trace_forward(task, purpose::evaluation, visitor);
   const auto visit = [&visitor]<class... Operator>(operators<Operator...>) { (visitor(operators<Operator>{}), ...); };
-  visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
-  if constexpr (requires { task.optimizer.clip; }) visit(clipping_operators{});
+  visit(operators_of<std::remove_cvref_t<decltype(task.optimizer)>>{});
   visit(training_operators{});
 }
 
@@ -113,10 +112,7 @@ graph trace(const Training& task) {
   no_visitor nothing;
   graph_builder into = trace_forward(task, purpose::training, nothing);
   differentiate(into, into.made.results.front());
-  using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
-  into.made.rate = rate_schedule_of(task.optimizer);
-  add_updates(into, updates::records, task.optimizer.states, attributes_of(task.optimizer, into.made),
-              clip_of(task.optimizer));
+  add_updates(into, rules_of(task.optimizer, into.made));
   return std::move(into.made);
 }
 

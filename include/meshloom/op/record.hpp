@@ -38,6 +38,7 @@ struct record {
   bool accumulates = false;    ///< its kernel can add to the results instead of overwriting them
   bool in_place = false;       ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};
+  std::uint16_t reads_updated = 0;  ///< operands (bit mask) that it reads as another operator has replaced them
   void (*differentiate)(differentiation&) = nullptr;  ///< adds the gradients of the operands; null if it has none
 };
 
@@ -91,6 +92,7 @@ consteval record make_record() {
     made.in_place = true;
     made.replaces = Operator::replaces;
   }
+  if constexpr (requires { Operator::reads_updated; }) made.reads_updated = Operator::reads_updated;
   if constexpr (requires { Operator::differentiate; }) made.differentiate = &Operator::differentiate;
   return made;
 }

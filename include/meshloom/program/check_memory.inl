@@ -227,7 +227,10 @@ class memory_referee {
   }
 
   void follow_reads(const instruction& at, pass now, const std::string& here) {
-    for (const buffer_id id : at.operands) check_read(id, now, here + ": reads");
+    for (std::size_t k = 0; k < at.operands.size(); ++k) {
+      const bool updated = at.kind == instruction::compute && (at.op->reads_updated >> k & 1) != 0;
+      check_read(at.operands[k], now, here + ": reads", updated);
+    }
     const auto part = static_cast<std::size_t>(std::max(at.part, 0));
     const std::size_t earlier =
         at.kind == instruction::compute ? std::min(part, at.exchanged.size()) : at.exchanged.size();
@@ -262,7 +265,8 @@ class memory_referee {
     return operand < at.operands.size() && at.operands[operand] == at.results[result];
   }
 
-  void check_read(buffer_id id, pass now, const std::string& who) {
+  /// `updated`: the reader wants a parameter as the update has left it.
+  void check_read(buffer_id id, pass now, const std::string& who, bool updated = false) {
     const history& past = known_[index_of(id)];
     const memory where = stage_.buffers[id].where;
     const bool own = where != memory::transient || past.when == now;
@@ -273,7 +277,8 @@ class memory_referee {
                    past.written ? sentence(" in ", name_of(now)) : "");
     }
     if (past.visited) fault(who, " ", name_of_buffer(id), ", where blocks of others come and go");
-    if (past.there && past.written) fault(who, " ", name_of_buffer(id), " after it was updated");
+    if (past.there && past.written && !updated) fault(who, " ", name_of_buffer(id), " after it was updated");
+    if (past.there && !past.written && updated) fault(who, " ", name_of_buffer(id), " before it is updated");
     if (past.sums && now <= pass::backward) {
       fault(who, " ", name_of_buffer(id), " before the sum over micro-batches is complete");
     }

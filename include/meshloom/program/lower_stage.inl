@@ -66,18 +66,20 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id 
 }
 
 MESHLOOM_INLINE void stage_lowering::place_parameters() {
-  for_each_parameter(
-      [&](std::size_t p, std::int32_t copy) { place(whole_.parameters[p].value, copy, plan_.parameters[p].stored); });
   for_each_parameter([&](std::size_t p, std::int32_t copy) {
-    for (const value_id state : whole_.parameters[p].states) place(state, copy, plan_.parameters[p].state);
+    place(p, whole_.parameters[p].value, copy, plan_.parameters[p].stored);
+  });
+  for_each_parameter([&](std::size_t p, std::int32_t copy) {
+    for (const value_id state : whole_.parameters[p].states) place(p, state, copy, plan_.parameters[p].state);
   });
   for_each_parameter([&](std::size_t p, std::int32_t copy) { place_accumulators(p, copy); });
 }
 
-MESHLOOM_INLINE void stage_lowering::place(value_id id, std::int32_t copy, const spec& layout) {
+MESHLOOM_INLINE void stage_lowering::place(std::size_t p, value_id id, std::int32_t copy, const spec& layout) {
   const value& entry = whole_.values[id];
   const buffer_id made = make_.add_form({id, copy}, layout, memory::fixed);
-  const std::uint64_t number = index_of(id) * (std::uint64_t{1} << copy_bits) + static_cast<std::uint64_t>(copy);
+  const std::uint64_t number =
+      index_of(whole_.parameters[p].value) * (std::uint64_t{1} << copy_bits) + static_cast<std::uint64_t>(copy);
   make_.out.placed_values.push_back({{id, copy}, make_.name_of_instance({id, copy}), made, entry.start, number});
 }
 
