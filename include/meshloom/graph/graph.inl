@@ -237,6 +237,17 @@ class graph_check {
     }
   }
 
+  /// True if `some` are among `all`, in their order.
+  static bool in_order(const std::vector<axis_id>& some, const std::vector<axis_id>& all) {
+    auto next = all.begin();
+    for (const axis_id axis : some) {
+      next = std::find(next, all.end(), axis);
+      if (next == all.end()) return false;
+      ++next;
+    }
+    return true;
+  }
+
   void check_parameter(const parameter& each) {
     const value& entry = whole_.values[each.value];
     if (entry.kind != value_kind::parameter) fault("parameter " + entry.name + ": is a value of another kind");
@@ -246,8 +257,11 @@ class graph_check {
     if (!std::all_of(each.gradients.begin(), each.gradients.end(), like_it)) {
       fault("parameter " + entry.name + ": a gradient is not made or has another shape");
     }
-    if (!std::all_of(each.states.begin(), each.states.end(), like_it)) {
-      fault("parameter " + entry.name + ": a state does not exist or has another shape");
+    const auto fits = [&](value_id id) {
+      return whole_.values.holds(id) && is_made(id) && in_order(whole_.values[id].axes, entry.axes);
+    };
+    if (!std::all_of(each.states.begin(), each.states.end(), fits)) {
+      fault("parameter " + entry.name + ": a state does not exist or has other axes");
     }
   }
 

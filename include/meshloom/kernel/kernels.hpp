@@ -2,6 +2,7 @@
 // All kernels, in reading order.
 #pragma once
 
+#include <meshloom/kernel/adafactor.hpp>      // second moments of matrices as two vectors
 #include <meshloom/kernel/attention.hpp>      // and its gradient, block by block
 #include <meshloom/kernel/batch_norm.hpp>     // and its gradients
 #include <meshloom/kernel/call.hpp>           // what a kernel is told

@@ -6,6 +6,7 @@
 #include <meshloom/graph/build.hpp>
 #include <meshloom/model/learning_rate.hpp>
 #include <meshloom/model/parameter_groups.hpp>
+#include <meshloom/op/adafactor.hpp>
 #include <meshloom/op/clip.hpp>
 #include <meshloom/op/ema.hpp>
 #include <meshloom/op/lamb.hpp>
@@ -150,6 +151,39 @@ struct lamb {
   static constexpr std::array<std::string_view, 2> states{"moment1", "moment2"};
   constexpr attribute_list attributes(const parameter_group& of = {}) const {
     return {rate.peak * of.rate, beta1, beta2, epsilon, decay * of.decay};
+  }
+};
+
+/// Adafactor (Shazeer and Stern 2018): the second moment of a matrix is kept as means of its rows and of its columns.
+struct adafactor {
+  learning_rate rate = 1e-2;  ///< see `relative`
+  double beta1 = 0;           ///< of the average of steps; 0 keeps none
+  double gamma = 0.8;         ///< the n-th step keeps 1 − n^−gamma of the second moment
+  double epsilon1 = 1e-30;    ///< added to squares of gradients
+  double epsilon2 = 1e-3;     ///< the least size of a parameter
+  double threshold = 1;       ///< the largest size (root mean square) of a direction; longer ones are scaled down to it
+  double decay = 0;
+  bool relative = true;   ///< to the size of the parameter: the n-th step is min(rate, 1 / √n) of it
+  double clip = no_clip;  ///< the largest norm of all gradients together
+  parameter_groups groups = {};
+
+  template <int Rank>
+  using plain = op::adafactor<Rank, false>;
+  template <int Rank>
+  using averaging = op::adafactor<Rank, true>;
+  using updates = join_operators<every_rank<plain>::type, every_rank<averaging>::type>::type;
+  parameter_update update_of(int rank) const {
+    static constexpr std::array<std::string_view, 2> of_vector{"moment2", "steps"};
+    static constexpr std::array<std::string_view, 3> of_matrix{"rows", "columns", "steps"};
+    const std::span<const std::string_view> states =
+        rank < 2 ? std::span<const std::string_view>(of_vector) : of_matrix;
+    const auto at = static_cast<std::size_t>(rank);
+    if (beta1 == 0) return {every_rank<plain>::records[at], states.first(states.size() - 1)};
+    return {every_rank<averaging>::records[at], states};
+  }
+  constexpr attribute_list attributes(const parameter_group& of = {}) const {
+    const double relation = relative ? rate.peak : 0;
+    return {rate.peak * of.rate, beta1, gamma, epsilon1, epsilon2, threshold, decay * of.decay, relation};
   }
 };
 

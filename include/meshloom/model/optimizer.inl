@@ -61,7 +61,13 @@ inline void add_update(graph_builder& into, std::size_t p, const update_rules& r
     const record& clips = *every_rank<op::clip>::records[axes.size()];
     operands[1] = into.emit(clips, std::array{operands[1], into.made.squares.value}, axes, {rules.clip})[0];
   }
-  for (const std::string_view state : with.states) operands.push_back(add_state(into, p, state, axes, {}));
+  for (const std::string_view state : with.states) {
+    std::vector<axis_id> own;  // in the order of the parameter's, which are the indices of the operator
+    const index_list& list = with.op->op.operands[operands.size()];
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis)
+      own.push_back(axes[static_cast<std::size_t>(list.at[axis])]);
+    operands.push_back(add_state(into, p, state, own, {}));
+  }
   const value_id updated = into.emit(*with.op, operands, axes, rules.attributes[p])[0];
   if (!rules.average) return;
   const value_id average = add_state(into, p, "average", axes, into.made.values[id].start);

@@ -178,9 +178,9 @@ MESHLOOM_INLINE void stage_choices::add_parameters() {
     std::vector<bytes> size;
     for (const storage& how : choice.options) {
       cost.push_back(update_price(p, how));
-      const auto states = static_cast<std::int64_t>(each.states.size());
-      size.push_back((size_of_shard(each.value, how.stored) + size_of_shard(each.value, how.state) * states) *
-                     copies_of(each.value));
+      bytes held = size_of_shard(each.value, how.stored);
+      for (const value_id state : each.states) held += size_of_shard(state, state_spec(whole_, each, state, how.state));
+      size.push_back(held * copies_of(each.value));
     }
     choice.number = add_choice(std::move(cost));
     add_size(choice.number, std::move(size), 0, made_.end);

@@ -108,8 +108,9 @@ MESHLOOM_INLINE void stage_search::find_needs() {
     }
   }
   for (const parameter& each : whole.parameters) {
-    const auto copies = static_cast<std::int64_t>(1 + each.states.size() + (each.gradients.empty() ? 0 : 1));
-    of_region[index_of(whole.values[each.value].region)].held += size(each.value) * copies;
+    bytes& held = of_region[index_of(whole.values[each.value].region)].held;
+    held += size(each.value) * (each.gradients.empty() ? 1 : 2);
+    for (const value_id state : each.states) held += size(state);
   }
   before_.push_back({});
   for (const block& each : blocks_of(whole)) {
