@@ -231,6 +231,10 @@ std::vector<memory_bound> memory_cases(workload& w) {
       {"adamw", 7 * all, 0.7,
        kernel<ml::op::adamw<2>>(make_call({y, dy, w.first.seen, w.second.seen}, {y, w.first.seen, w.second.seen},
                                           {1e-3, 0.9, 0.999, 1e-8, 0.01}))},
+      {"lamb", 10 * all, 0.5,
+       kernel<ml::op::lamb<2>>(make_call({y, dy, w.first.seen, w.second.seen}, {y, w.first.seen, w.second.seen},
+                                         {1e-3, 0.9, 0.999, 1e-6, 0.01}))},
+      {"ema", 3 * all, 0.7, kernel<ml::op::ema<2>>(make_call({w.first.seen, y}, {w.first.seen}, {0.9}))},
       {"sgd", 5 * all, 0.7,
        kernel<ml::op::sgd<2>>(make_call({y, dy, w.first.seen}, {y, w.first.seen}, {1e-3, 0.9, 0.01}))},
   };

@@ -37,6 +37,7 @@
 #include <meshloom/report/explain.hpp>
 #include <meshloom/report/timeline.hpp>
 #include <meshloom/report/why_infeasible.hpp>
+#include <meshloom/train/averages.hpp>
 #include <meshloom/train/draw.hpp>
 #include <meshloom/train/images.hpp>
 #include <meshloom/train/text.hpp>

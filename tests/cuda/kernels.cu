@@ -37,11 +37,12 @@ using all_kernels = meshloom::operators<
     op::lookup_gradient<1>, op::layer_norm<2>, op::layer_norm_gradient_input<2>, op::layer_norm_gradient_weights<2>,
     op::rms_norm<2>, op::rms_norm_gradient_input<2>, op::rms_norm_gradient_gain<2>, op::rotary<3, 1>, op::rotary<2, 0>,
     op::dropout<2>, op::dropout<3>, op::softmax<2, false>, op::softmax<2, true>, op::softmax_gradient<2>,
-    op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>,
-    op::dot<at<0, 1>, at<1, 2>, at<0, 2>>, op::route<1, 1>, op::route<1, 2>, op::route_gradient<1, 2, true>,
-    op::route_gradient<1, 1, false>, op::dispatch<1, false>, op::dispatch<1, true>, op::combine<1, false>,
-    op::combine<1, true>, op::combine_gradient_weight<1>, op::moving_average<2>, op::batch_norm<2>,
-    op::batch_norm_gradient<2>, op::batch_norm_inference<2>, op::batch_norm_inference_gradient_input<2>,
+    op::cross_entropy<1>, op::cross_entropy_gradient<1>, op::sgd<2>, op::adamw<2>, op::lamb<2>, op::ema<2>,
+    op::adafactor<1, false>, op::adafactor<2, false>, op::adafactor<3, true>, op::dot<at<0, 1>, at<1, 2>, at<0, 2>>,
+    op::route<1, 1>, op::route<1, 2>, op::route_gradient<1, 2, true>, op::route_gradient<1, 1, false>,
+    op::dispatch<1, false>, op::dispatch<1, true>, op::combine<1, false>, op::combine<1, true>,
+    op::combine_gradient_weight<1>, op::moving_average<2>, op::batch_norm<2>, op::batch_norm_gradient<2>,
+    op::batch_norm_inference<2>, op::batch_norm_inference_gradient_input<2>,
     op::batch_norm_inference_gradient_weights<2>, op::batch_norm<3, 2>, op::max_pool, op::max_pool_gradient,
     op::average_pool, op::average_pool_gradient, op::square_sum<2>, op::clip<2>, op::narrow<2>, op::widen<2>,
     op::store_rounded<2>>;
@@ -198,6 +199,10 @@ int main() {
       failures<op::cross_entropy_gradient<1>>("cross_entropy_gradient", 2) +
       failures<op::sgd<2>>("sgd", -1, {0.1, 0.9, 0.01}) +
       failures<op::adamw<2>>("adamw", -1, {1e-2, 0.9, 0.999, 1e-8, 0.1}) +
+      failures<op::lamb<2>>("lamb", -1, {1e-2, 0.9, 0.999, 1e-6, 0.1}) + failures<op::ema<2>>("ema", -1, {0.9}) +
+      failures<op::adafactor<1, false>>("adafactor of vectors", -1, {1e-2, 0, 0.8, 1e-30, 1e-3, 1, 0.1, 0.01}) +
+      failures<op::adafactor<2, false>>("adafactor", -1, {1e-2, 0, 0.8, 1e-30, 1e-3, 1, 0.1, 0.01}) +
+      failures<op::adafactor<3, true>>("adafactor with momentum", -1, {1e-2, 0.9, 0.8, 1e-30, 1e-3, 1, 0.1, 0.01}) +
       failures<op::route<1, 1>>("route to one", -1, {59, 10}) +
       failures<op::route<1, 2>>("route to two", -1, {0, 200}) +
       failures<op::route_gradient<1, 2, true>>("route_gradient", 3, {59, 10}) +

@@ -95,12 +95,12 @@ class execution {
     around_ = rotating_axis(what_.op.choices, mesh_, how_);
     for (std::int32_t round = 0; around_ >= 0 && round < ranks_along(around_); ++round) go_around(round);
     if (around_ >= 0) return;
-    const std::uint8_t over = exchange_axes(op_, what_.op.choices, mesh_.rank, how_);
-    for (int part = 0; over != 0 && part < op_.statistic_count; ++part) {
+    const bool parts = exchange_axes(op_, what_.op.choices, mesh_.rank, how_) != 0;
+    for (int part = 0; parts && part < op_.statistic_count; ++part) {
       run(part);
-      exchange(part, over);
+      exchange(part, exchange_axes(op_, what_.op.choices, mesh_.rank, how_, part));
     }
-    run(over == 0 ? all_parts : op_.statistic_count);
+    run(parts ? op_.statistic_count : all_parts);
   }
 
   /// What is wrong, if `one` is the execution on a single rank; "" if nothing is.
@@ -128,18 +128,6 @@ class execution {
 
   spec operand_layout(int k) const { return operand_spec(op_, what_.op.choices, mesh_.rank, how_, k); }
   spec result_layout(int k) const { return result_spec(op_, what_.op.choices, mesh_.rank, how_, k); }
-
-  /// The statistics' rows are cut like every tensor that has their axes.
-  spec rows_layout() const {
-    spec layout;
-    for (const std::int8_t axis : cut_orders[how_.order]) {
-      if (axis >= mesh_.rank) continue;
-      const choice& row = what_.op.choices.rows[how_.row[static_cast<std::size_t>(axis)]];
-      const int where = row.kind == choice::split ? op_.rows.find(row.index) : -1;
-      if (where >= 0) layout = layout.with(axis, {placement::split, static_cast<std::int8_t>(where)});
-    }
-    return layout;
-  }
 
   /// Any extents and attributes; where there are windows, a stencil per dimension, and the extents that go with it.
   void draw_sizes() {
@@ -226,8 +214,9 @@ class execution {
         with.result[k] = add(shape(list, result_layout(k), rank), op_.integer_results >> k & 1 ? dtype::i32 : type);
     }
     for (int k = 0; k < op_.statistic_count; ++k) {
-      view part = shape(op_.rows, rows_layout(), rank);
-      part.global[part.rank] = part.extent[part.rank] = op_.statistics[static_cast<std::size_t>(k)].values;
+      const statistic& each = op_.statistics[static_cast<std::size_t>(k)];
+      view part = shape(each.rows, rows_spec(op_, what_.op.choices, mesh_.rank, how_, k), rank);
+      part.global[part.rank] = part.extent[part.rank] = each.values;
       ++part.rank;
       with.exchanged[k] = add(part, type);
     }

@@ -75,6 +75,18 @@ void add_others(collector& into) {
   into.add<op::average_pool>();
   into.add<op::moving_average<1>>();
   into.add<op::moving_average<2>>();
+  into.add<op::adafactor<0, false>>();
+  into.add<op::adafactor<1, true>>();
+  into.add<op::adafactor<2, false>>();
+  into.add<op::adafactor<2, true>>();
+  into.add<op::adafactor<3, true>>();
+  into.add<op::adafactor<4, false>>();
+  into.add<op::ema<1>>();
+  into.add<op::ema<2>>();
+  into.add<op::lamb<0>>();
+  into.add<op::lamb<1>>();
+  into.add<op::lamb<2>>();
+  into.add<op::lamb<3>>();
   into.add<op::pointwise<op::multiply<op::silu<x<0>>, x<1>>, list<0, 1>, list<0, 1>, list<0, 1>>>();
   into.add<op::rms_norm<1>>();
   into.add<op::rms_norm<2>>();

@@ -51,8 +51,12 @@ class collector {
     if (op.name == "batch_norm_gradient" || op.name == "batch_norm_inference") made.positive = 1 << 4;  // the variance
     if (op.name == "batch_norm_inference_gradient_input") made.positive = 1 << 2;
     if (op.name == "batch_norm_inference_gradient_weights") made.positive = 1 << 3;
-    if (op.name == "adamw") made.positive = 1 << 3;  // the second moment
-    if (op.name == "clip") made.positive = 1 << 1;   // the sum of squares
+    if (op.name == "adamw" || op.name == "lamb") made.positive = 1 << 3;  // the second moment
+    if (op.name == "adafactor") {                                         // the second moment, or what is kept of it
+      made.positive = op.operands[2] == op.operands[0] ? 1 << 2 : 3 << 2;
+      made.attributes = {0.3, 0.9, 0.8, 1e-3, 0.5, 0.1, 0.2, 1};
+    }
+    if (op.name == "clip") made.positive = 1 << 1;  // the sum of squares
     prepare_routing(made);
     return made;
   }

@@ -232,7 +232,7 @@ TEST_CASE("carries that carry nothing are found") {
 
 TEST_CASE("parameters without what belongs to them are found") {
   const std::string gradient = "parameter embedding.table: a gradient is not made or has another shape";
-  const std::string state = "parameter embedding.table: a state does not exist or has another shape";
+  const std::string state = "parameter embedding.table: a state does not exist or has other axes";
   CHECK(models::says(
       faults_with([](ml::graph& whole) { whole.values[whole.parameters[0].value].kind = ml::value_kind::state; }),
       "parameter embedding.table: is a value of another kind"));

@@ -210,7 +210,7 @@ class checker {
 
   static bool same(const law::case_of_call& made, const law::case_of_call& expected) {
     for (std::int64_t at = 0; at < expected.results[0].seen.count(); ++at) {
-      if (!tensors::close(made.result(0, at), expected.result(0, at))) return false;
+      if (!tensors{{}}.close(made.result(0, at), expected.result(0, at))) return false;
     }
     return true;
   }

@@ -217,7 +217,7 @@ struct checker {
       }
     }
     for (int k = 0; k < op.statistic_count; ++k) {
-      index_list axes = op.rows;
+      index_list axes = op.statistics[static_cast<std::size_t>(k)].rows;
       trial wide = how;
       axes.at[static_cast<std::size_t>(axes.count++)] = max_indices - 1;
       wide.extent[max_indices - 1] = op.statistics[static_cast<std::size_t>(k)].values;
@@ -227,15 +227,16 @@ struct checker {
     return made;
   }
 
-  /// Runs all parts on all shards, exchanging statistics between them.
+  /// Runs all parts on all shards of index `split`, exchanging between them the statistics that have it not.
   template <class Apply>
-  static void run_parts(std::vector<case_of_call>& shards, Apply apply) {
+  static void run_parts(std::vector<case_of_call>& shards, int split, Apply apply) {
     for (std::int32_t part = 0; part <= op.statistic_count; ++part) {
       for (case_of_call& shard : shards) {
         shard.with.part = part;
         apply(shard.with);
       }
-      if (part < op.statistic_count) exchange(shards, static_cast<std::size_t>(part));
+      const auto k = static_cast<std::size_t>(part);
+      if (part < op.statistic_count && op.statistics[k].rows.find(split) < 0) exchange(shards, k);
     }
   }
 
@@ -303,7 +304,7 @@ struct checker {
           begin = end;
         }
         if (op.roles[static_cast<std::size_t>(split)] == role::statistic)
-          run_parts(shards, apply);
+          run_parts(shards, split, apply);
         else
           for (case_of_call& shard : shards) apply(shard.with);
         if (!same_results(shards, split, expected)) return false;

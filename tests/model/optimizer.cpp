@@ -1,106 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizers in a whole training: what they write into the graph, and that every plan trains alike. The updates are
 // written again here, from their formulas and the gradients that a step of plain SGD subtracts.
-#include "trial.hpp"
+#include "optimizing.hpp"
 
-#include <meshloom/exec/simulate.hpp>
-#include <meshloom/model/gpt.hpp>
-#include <meshloom/program/check.hpp>
-#include <meshloom/report/evaluate.hpp>
-
-#include <doctest/doctest.h>
-
-#include <algorithm>
-#include <cmath>
 #include <functional>
-#include <map>
 
-using namespace trials;
+using namespace optimizing;
 
 namespace {
-
-struct batch;
-struct feature;
-struct label;
-constexpr int rows = 6, features = 5, classes = 3;
-
-using numbers = std::map<std::string, std::vector<double>>;
-
-template <class Optimizer>
-auto training_of(const Optimizer& rule) {
-  const auto block = residual(layer_norm<feature>{}, linear<feature, keys<feature>>{.deviation = 0.5}, gelu{},
-                              linear<keys<feature>, feature>{.deviation = 0.5});
-  return training{.model = linear<feature, keys<feature>>{.deviation = 0.5} |
-                           linear<keys<feature>, feature>{.deviation = 0.5} | repeat(3, block) |
-                           linear<feature, label>{.deviation = 0.5},
-                  .loss = cross_entropy<label>{},
-                  .optimizer = rule,
-                  .sizes = sizes{size<batch>{rows}, size<feature>{features}, size<label>{classes}},
-                  .input = tensor<batch, feature>{},
-                  .target = integers<batch>{},
-                  .micro_batched = axes<batch>{},
-                  .precision = double{}};
-}
-
-/// What a run keeps after each of some steps, all on one batch.
-template <class Optimizer>
-std::vector<numbers> train(const Optimizer& rule, const manual& how, int steps) {
-  host_run run = started(training_of(rule), how);
-  const batch_of_numbers inputs(run.executed(), classes, 3);
-  std::vector<numbers> left;
-  for (int step = 0; step <= steps; ++step) {
-    numbers& kept = left.emplace_back();
-    for (const std::string& name : run.names()) kept[name] = run.read(name);
-    if (step < steps) run.step({inputs[0], inputs[1]});
-  }
-  return left;
-}
-
-/// The gradient of every parameter where `at` has it: SGD of rate 0 leaves it as the velocity.
-numbers gradients(const numbers& at) {
-  host_run run = started(training_of(sgd{.rate = 0}));
-  const batch_of_numbers inputs(run.executed(), classes, 3);
-  for (const std::string& name : run.names()) {
-    if (at.contains(name) && !name.ends_with(".velocity")) run.write(name, at.at(name));
-  }
-  run.step({inputs[0], inputs[1]});
-  numbers made;
-  for (const std::string& name : run.names()) {
-    if (name.ends_with(".velocity")) made[name.substr(0, name.size() - 9)] = run.read(name);
-  }
-  return made;
-}
-
-/// The largest difference of the parameters that both have.
-double difference(const numbers& left, const numbers& right) {
-  double most = 0;
-  for (const auto& [name, values] : left) {
-    const auto other = right.find(name);
-    REQUIRE(other != right.end());
-    for (std::size_t i = 0; i < values.size(); ++i) most = std::max(most, std::abs(values[i] - other->second[i]));
-  }
-  return most;
-}
-
-/// Every kind of plan: replicas, split features, stages, several micro-batches.
-std::vector<manual> plans() {
-  std::vector<manual> all{data_parallel(2),
-                          data_parallel(3),
-                          zero(1, 2),
-                          zero(2, 2),
-                          zero(3, 4),
-                          pipeline(2),
-                          split_all<feature, mesh::tensor>(2),
-                          zero(2, 2) & pipeline(2),
-                          zero(3, 2) & pipeline(3),
-                          data_parallel(2) & split_all<feature, mesh::tensor>(3)};
-  const std::size_t whole = all.size();
-  for (std::size_t k = 0; k < whole; ++k) {
-    all.push_back(all[k]);
-    all.back().micro_batches = 2;
-  }
-  return all;
-}
 
 /// The update operators of the trained parameters, by the name of the parameter.
 std::map<std::string, attribute_list> attributes_in(const graph& whole) {
@@ -241,28 +148,12 @@ TEST_CASE("clipping is the same under every plan, and every program and predicti
     CHECK(difference(whole.back(), train(rule, how, 3).back()) < 1e-11);
     const auto seen = norms(task, how, 3);
     for (std::size_t step = 0; step < 3; ++step) CHECK(seen[step] == doctest::Approx(reported[step]).epsilon(1e-11));
-    const graph made = trace(task);
-    const cluster machine = local(how.ranks());
-    const problem posed = formulate(made, machine, how);
-    const plan found = solve(posed).value();
-    const program lowered = lower(made, found, machine);
-    CHECK(check(lowered) == std::vector<std::string>{});
-    CHECK(evaluate(posed, found).violations == std::vector<std::string>{});
-    CHECK(simulate(lowered, machine).step > picoseconds{});
+    check_soundness(task, how);
   }
 }
 
 TEST_CASE("weights that two stages share count once") {
-  const gpt_shape shape{.vocab = 11, .seq = 4, .batch = 4, .embed = 6, .layers = 2, .heads = 2};
-  auto tied = tied_gpt_training(shape, sgd{.rate = 0.1, .clip = 0.01});
-  const training task{.model = tied.model,
-                      .loss = tied.loss,
-                      .optimizer = tied.optimizer,
-                      .sizes = tied.sizes,
-                      .input = tied.input,
-                      .target = tied.target,
-                      .micro_batched = tied.micro_batched,
-                      .precision = double{}};
+  const auto task = in_double(tied_gpt_training(tiny_gpt, sgd{.rate = 0.1, .clip = 0.01}));
   const auto reported = norms(task, {}, 3);
   for (const manual& how : {pipeline(2), pipeline(4), zero(2, 2) & pipeline(2), data_parallel(2) & pipeline(2)}) {
     const auto seen = norms(task, how, 3);

@@ -3,9 +3,11 @@
 // combination of its rows and cut orders exactly once.
 #include <doctest/doctest.h>
 
+#include <meshloom/op/adafactor.hpp>
 #include <meshloom/op/attention.hpp>
 #include <meshloom/op/cross_entropy.hpp>
 #include <meshloom/op/dot.hpp>
+#include <meshloom/op/lamb.hpp>
 #include <meshloom/op/layer_norm.hpp>
 #include <meshloom/op/lookup.hpp>
 #include <meshloom/op/pointwise.hpp>
@@ -331,6 +333,7 @@ const signature* const samples[] = {
     &multiply::signature,
     &gelu::signature,
     &op::adamw<2>::signature,
+    &op::lamb<2>::signature,
     &op::lookup<2>::signature,
     &op::lookup_gradient<2>::signature,
     &sum_rows::signature,
@@ -368,7 +371,24 @@ TEST_CASE("statistics are exchanged exactly over the mesh axes that split a stat
         mask += 1u << mesh_axis;
       }
       CHECK(exchange_axes(*op, table, 2, how) == mask);
+      for (int k = 0; k < op->statistic_count; ++k) CHECK(exchange_axes(*op, table, 2, how, k) == mask);
     }
+  }
+}
+
+TEST_CASE("a statistic is not exchanged over what splits its rows, and is split with them") {
+  using factored = op::adafactor<3, false>;  // sums of rows, of columns, of matrices and of everything
+  constexpr const signature& op = factored::signature;
+  constexpr choice_table table = sharding_traits<factored>::choices;
+  constexpr bool exchanged[3][4] = {{false, false, false, true}, {false, true, true, true}, {true, false, true, true}};
+  for (std::int8_t index = 0; index < 3; ++index) {
+    const strategy how = doing<factored>({choice::split, index, 0});
+    for (int k = 0; k < 4; ++k) {
+      CHECK((exchange_axes(op, table, 1, how, k) != 0) == exchanged[index][k]);
+      CHECK(rows_spec(op, table, 1, how, k).is_whole() == exchanged[index][k]);
+    }
+    CHECK(result_spec(op, table, 1, how, 1).is_whole() == (index == 2));
+    CHECK(result_spec(op, table, 1, how, 2).is_whole() == (index == 1));
   }
 }
 

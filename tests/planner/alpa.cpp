@@ -141,10 +141,9 @@ void alpas_rows(ml::record& of) {
   if (std::find(op.roles.begin(), op.roles.end(), ml::role::contracted) == op.roles.end()) return;
   REQUIRE(op.statistic_count == 0);
   std::replace(op.roles.begin(), op.roles.end(), ml::role::contracted, ml::role::statistic);
-  op.rows = op.results[0];
   for (std::size_t k = 0; k < static_cast<std::size_t>(op.result_count); ++k) {
-    REQUIRE(op.results[k] == op.rows);
-    op.statistics[k] = {ml::reduction::sum, 1};
+    REQUIRE(op.results[k] == op.results[0]);
+    op.statistics[k] = {ml::reduction::sum, 1, op.results[0]};
   }
   op.statistic_count = op.result_count;
   of.accumulates = false;  // what has parts writes its results in the last

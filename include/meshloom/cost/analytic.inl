@@ -80,10 +80,10 @@ inline picoseconds rotation_time(const graph& whole, const size_table& sizes, co
   return time;
 }
 
-/// The largest shard of the rows over which statistics are exchanged.
-inline std::int64_t largest_rows(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how) {
+/// The largest shard of the rows of a statistic.
+inline std::int64_t largest_rows(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how,
+                                 const index_list& list) {
   std::int64_t rows = 1;
-  const index_list& list = at.op->op.rows;
   for (std::size_t k = 0; k < static_cast<std::size_t>(list.count); ++k) {
     std::int64_t extent = sizes[at.indices[static_cast<std::size_t>(list.at[k])]].extent;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
@@ -114,14 +114,14 @@ MESHLOOM_INLINE picoseconds price(const graph& whole, const size_table& sizes, n
   picoseconds time = from_seconds(std::max(computing, moving) * rounds) + on.launch * rounds +
                      detail::halo_time(whole, sizes, at, mesh, how, links) +
                      detail::rotation_time(whole, sizes, at, mesh, how, links);
-  const std::uint8_t exchanged = exchange_axes(at.op->op, at.op->choices, mesh.rank, how);
-  if (exchanged != 0) time += on.launch * at.op->op.statistic_count;  // a kernel per part
-  for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
-    if (!(exchanged >> axis & 1)) continue;
-    const std::int64_t rows = detail::largest_rows(sizes, at, mesh, how);
-    for (int k = 0; k < at.op->op.statistic_count; ++k) {
-      const bytes size{rows * at.op->op.statistics[static_cast<std::size_t>(k)].values * size_of(whole.precision)};
-      time += price(collective::all_reduce, mesh.size[axis], size, links.axis[axis]);
+  if (exchange_axes(at.op->op, at.op->choices, mesh.rank, how) == 0) return time;
+  time += on.launch * at.op->op.statistic_count;  // a kernel per part
+  for (int k = 0; k < at.op->op.statistic_count; ++k) {
+    const statistic& each = at.op->op.statistics[static_cast<std::size_t>(k)];
+    const std::uint8_t exchanged = exchange_axes(at.op->op, at.op->choices, mesh.rank, how, k);
+    const bytes size{detail::largest_rows(sizes, at, mesh, how, each.rows) * each.values * size_of(whole.precision)};
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
+      if (exchanged >> axis & 1) time += price(collective::all_reduce, mesh.size[axis], size, links.axis[axis]);
     }
   }
   return time;

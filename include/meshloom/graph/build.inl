@@ -6,21 +6,6 @@
 #include <utility>
 
 namespace meshloom {
-namespace detail {
-
-template <template <int> class Operator, int... Rank>
-const record& record_of_rank(std::size_t rank, std::integer_sequence<int, Rank...>) {
-  static constexpr const record* all[] = {&record_of<Operator<Rank>>...};
-  return *all[rank];
-}
-
-/// Of a family of operators, the one for tensors of a rank.
-template <template <int> class Operator>
-const record& record_of_rank(std::size_t rank) {
-  return record_of_rank<Operator>(rank, std::make_integer_sequence<int, max_rank + 1>{});
-}
-
-}  // namespace detail
 
 MESHLOOM_INLINE axis_id graph_builder::axis(std::string_view name, std::int64_t extent) {
   const axis_id known = find_axis(made.sizes, name);
@@ -111,8 +96,8 @@ MESHLOOM_INLINE value_id graph_builder::read_as(value_id id, dtype type) {
 MESHLOOM_INLINE value_id graph_builder::as_type(value_id id, dtype type) {
   if (made.values[id].type == type) return id;
   const std::vector<axis_id> axes = made.values[id].axes;
-  const record& op = type == made.compute ? detail::record_of_rank<op::narrow>(axes.size())
-                                          : detail::record_of_rank<op::widen>(axes.size());
+  const record& op = type == made.compute ? *every_rank<op::narrow>::records[axes.size()]
+                                          : *every_rank<op::widen>::records[axes.size()];
   const bool was_exact = std::exchange(exact, false);
   const value_id converted = emit(op, std::array{id}, axes, {})[0];
   exact = was_exact;
@@ -133,7 +118,7 @@ MESHLOOM_INLINE value_id graph_builder::before_widening(value_id id) const {
   const value& read = made.values[id];
   if (read.producer == node_id::none) return id;
   const node& maker = made.nodes[read.producer];
-  return maker.op == &detail::record_of_rank<op::widen>(read.axes.size()) ? maker.operands[0] : id;
+  return maker.op == every_rank<op::widen>::records[read.axes.size()] ? maker.operands[0] : id;
 }
 
 MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const record& op,

@@ -131,10 +131,11 @@ std::optional<std::size_t> updated_by(const graph& whole, const node& at);
 
 /// One sentence per fault. Where there is none, whoever reads the graph can rely on this: axes, operators, regions and
 /// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
-/// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients and
-/// states have the shape of their parameter; element types are those that `rounding` allows; results and the parts of a
-/// total are made; the schedule of the rate is sound, and so is the scaling of the loss, which needs that total; names of regions, nodes and parameters are unique. Shares no code
-/// with `trace`.
+/// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients have the
+/// shape of their parameter, states some of its axes in order; what is read as updated is; element types are those that
+/// `rounding` allows; results and the parts of a total are made; the schedule of the rate is sound, and so is the
+/// scaling of the loss, which needs that total; names of regions, nodes and parameters are unique. Shares no code with
+/// `trace`.
 std::vector<std::string> check(const graph& whole);
 
 /// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators, what they

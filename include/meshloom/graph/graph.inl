@@ -169,6 +169,7 @@ class graph_check {
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
       if (has_shape(at, op.operands[k], at.operands[k], "operand")) {
         check_read(at, whole_.values[at.operands[k]], is_made(at.operands[k]));
+        if (at.op->reads_updated >> k & 1) check_updated(at, whole_.values[at.operands[k]]);
       }
     }
     for (std::size_t k = 0; k < at.results.size(); ++k) {
@@ -250,6 +251,11 @@ class graph_check {
     }
   }
 
+  void check_updated(const node& at, const value& what) {
+    if (what.producer == node_id::none || !whole_.nodes[what.producer].op->in_place)
+      fault("node " + at.name + ": reads " + what.name + " as updated, which no operator replaces");
+  }
+
   void check_made(node_id id, value_id result) {
     const value& what = whole_.values[result];
     if (is_made(result)) fault("value " + what.name + ": has two producers");
@@ -268,6 +274,17 @@ class graph_check {
     }
   }
 
+  /// True if `some` are among `all`, in their order.
+  static bool in_order(const std::vector<axis_id>& some, const std::vector<axis_id>& all) {
+    auto next = all.begin();
+    for (const axis_id axis : some) {
+      next = std::find(next, all.end(), axis);
+      if (next == all.end()) return false;
+      ++next;
+    }
+    return true;
+  }
+
   void check_parameter(const parameter& each) {
     const value& entry = whole_.values[each.value];
     if (entry.kind != value_kind::parameter) fault("parameter " + entry.name + ": is a value of another kind");
@@ -277,8 +294,11 @@ class graph_check {
     if (!std::all_of(each.gradients.begin(), each.gradients.end(), like_it)) {
       fault("parameter " + entry.name + ": a gradient is not made or has another shape");
     }
-    if (!std::all_of(each.states.begin(), each.states.end(), like_it)) {
-      fault("parameter " + entry.name + ": a state does not exist or has another shape");
+    const auto fits = [&](value_id id) {
+      return whole_.values.holds(id) && is_made(id) && in_order(whole_.values[id].axes, entry.axes);
+    };
+    if (!std::all_of(each.states.begin(), each.states.end(), fits)) {
+      fault("parameter " + entry.name + ": a state does not exist or has other axes");
     }
     const auto is_rounded = [&](value_id id) {
       return whole_.values.holds(id) && whole_.values[id].type != whole_.precision;

@@ -10,3 +10,4 @@
 #include <meshloom/kernel/reference_pooling.hpp>
 #include <meshloom/kernel/reference_routing.hpp>
 #include <meshloom/kernel/reference_transformer.hpp>
+#include <meshloom/kernel/reference_update.hpp>

@@ -83,17 +83,11 @@ inline value_id in_precision(graph_builder& into, value_id output) {
   return into.as_type(output, into.made.precision);
 }
 
-template <class Sequence>
-struct conversions;
-template <int... Rank>
-struct conversions<std::integer_sequence<int, Rank...>> {
-  using type = operators<op::narrow<Rank>..., op::widen<Rank>..., op::store_rounded<Rank>...>;
-};
-
 }  // namespace detail
 
 /// The operators between a compute type of fewer bits and the precision, for tensors of every rank.
-using conversion_operators = detail::conversions<std::make_integer_sequence<int, max_rank + 1>>::type;
+using conversion_operators = join_operators<every_rank<op::narrow>::type, every_rank<op::widen>::type,
+                                            every_rank<op::store_rounded>::type>::type;
 
 /// What a model is traced for.
 enum class purpose : std::uint8_t { training, evaluation, inference };
@@ -131,11 +125,12 @@ void for_each_operator(const Training& task, Visitor& visitor) {
   trace_forward(task, purpose::training, visitor);
   trace_forward(task, purpose::evaluation, visitor);
   const auto visit = [&visitor]<class... Operator>(operators<Operator...>) { (visitor(operators<Operator>{}), ...); };
-  visit(typename updates_of<std::remove_cvref_t<decltype(task.optimizer)>>::type{});
-  if constexpr (requires { task.optimizer.clip; } || half_type<std::remove_cvref_t<decltype(task.precision)>>)
-    visit(clipping_operators{});
+  visit(operators_of<std::remove_cvref_t<decltype(task.optimizer)>>{});
   visit(training_operators{});
-  if constexpr (half_type<std::remove_cvref_t<decltype(task.precision)>>) visit(conversion_operators{});
+  if constexpr (half_type<std::remove_cvref_t<decltype(task.precision)>>) {
+    visit(conversion_operators{});
+    visit(clipping_operators{});
+  }
 }
 
 /// The graph of one training step: forward, backward and update.
@@ -144,11 +139,8 @@ graph trace(const Training& task) {
   no_visitor nothing;
   graph_builder into = trace_forward(task, purpose::training, nothing);
   differentiate(into, into.made.results.front());
-  using updates = updates_of<std::remove_cvref_t<decltype(task.optimizer)>>;
-  into.made.rate = rate_schedule_of(task.optimizer);
   into.made.scaling = task.scaling;
-  add_updates(into, updates::records, task.optimizer.states, attributes_of(task.optimizer, into.made),
-              clip_of(task.optimizer));
+  add_updates(into, rules_of(task.optimizer, into.made));
   return std::move(into.made);
 }
 

@@ -34,7 +34,7 @@ struct store_rounded {
   using list = typename first<Rank>::list;
   static constexpr auto signature = describe("store_rounded").operands<list, list>().template results<list>().made;
   static constexpr rounding rounded{.operands = 1, .results = 1, .always = true};
-  static constexpr std::uint8_t updated = 2;
+  static constexpr std::uint16_t reads_updated = 1 << 1;
   static constexpr std::array<std::int8_t, max_results> replaces{0};
   using gradient = operators<>;
 };

@@ -10,6 +10,7 @@
 #include <concepts>
 #include <initializer_list>
 #include <span>
+#include <utility>
 
 namespace meshloom {
 
@@ -51,9 +52,9 @@ struct record {
   bool products = false;       ///< what it computes are products of matrices
   rounding rounded = {};
   bool accumulates = false;  ///< its kernel can add to the results instead of overwriting them
-  std::uint8_t updated = 0;  ///< operands (bit mask) that it reads as another update has left them
   bool in_place = false;     ///< result k replaces operand `replaces[k]`, which nobody else may read afterwards
   std::array<std::int8_t, max_results> replaces{};
+  std::uint16_t reads_updated = 0;  ///< operands (bit mask) that it reads as another operator has replaced them
   void (*differentiate)(differentiation&) = nullptr;  ///< adds the gradients of the operands; null if it has none
 };
 
@@ -104,11 +105,11 @@ consteval record make_record() {
   if constexpr (requires { Operator::products; }) made.products = Operator::products;
   if constexpr (requires { Operator::rounded; }) made.rounded = Operator::rounded;
   if constexpr (requires { Operator::accumulates; }) made.accumulates = Operator::accumulates;
-  if constexpr (requires { Operator::updated; }) made.updated = Operator::updated;
   if constexpr (requires { Operator::replaces; }) {
     made.in_place = true;
     made.replaces = Operator::replaces;
   }
+  if constexpr (requires { Operator::reads_updated; }) made.reads_updated = Operator::reads_updated;
   if constexpr (requires { Operator::differentiate; }) made.differentiate = &Operator::differentiate;
   return made;
 }
@@ -124,5 +125,14 @@ concept operator_type = requires {
 
 template <operator_type Operator>
 inline constexpr record record_of = detail::make_record<Operator>();
+
+/// A family of operators, one for tensors of each rank.
+template <template <int> class Operator, class Ranks = std::make_integer_sequence<int, max_rank + 1>>
+struct every_rank;
+template <template <int> class Operator, int... Rank>
+struct every_rank<Operator, std::integer_sequence<int, Rank...>> {
+  using type = operators<Operator<Rank>...>;
+  static constexpr std::array<const record*, sizeof...(Rank)> records{&record_of<Operator<Rank>>...};
+};
 
 }  // namespace meshloom

@@ -16,7 +16,7 @@ namespace meshloom {
 inline constexpr int max_indices = 10;
 inline constexpr int max_operands = 8;
 inline constexpr int max_results = 4;
-inline constexpr int max_statistics = 3;
+inline constexpr int max_statistics = 4;
 inline constexpr int max_linear = 8;
 inline constexpr int max_windows = 2;
 inline constexpr int max_attributes = 8;
@@ -49,6 +49,7 @@ struct index_list {
 struct statistic {
   reduction combine = reduction::sum;
   std::int8_t values = 1;
+  index_list rows = {};
 };
 
 /// Where an index reads another (convolution, pooling): element i of index `of` and the t-th of `taps` elements of a
@@ -81,7 +82,6 @@ struct signature {
   std::array<role, max_indices> roles{};
   std::array<index_list, max_operands> operands{};
   std::array<index_list, max_results> results{};
-  index_list rows;  ///< the axes of the exchanged statistics
   std::array<statistic, max_statistics> statistics{};
   std::array<std::uint16_t, max_linear> linear{};  ///< sets of operands (bit masks) in which it is jointly linear
   std::int8_t window_count = 0;
@@ -218,8 +218,8 @@ struct describe {
     return *this;
   }
   constexpr describe& exchanges(const index_list& rows, reduction combine, int values) {
-    made.rows = rows;
-    made.statistics[static_cast<std::size_t>(made.statistic_count++)] = {combine, static_cast<std::int8_t>(values)};
+    made.statistics[static_cast<std::size_t>(made.statistic_count++)] = {combine, static_cast<std::int8_t>(values),
+                                                                         rows};
     return *this;
   }
 };
@@ -242,10 +242,19 @@ constexpr bool rotates_well(const signature& op) {
   return (split == role::mapped || split == role::contracted) && op.statistic_count == 0 && op.window_count == 0;
 }
 
+/// True if shards of an index exchange a statistic: if it is not among its rows.
+constexpr bool is_exchanged(const signature& op, int index) {
+  for (int k = 0; k < op.statistic_count; ++k) {
+    if (op.statistics[static_cast<std::size_t>(k)].rows.find(index) < 0) return true;
+  }
+  return false;
+}
+
 }  // namespace detail
 
-/// True if the roles fit the axes: a mapped index is in every result, a statistic one is not among the rows, a windowed
-/// one is read by an index that may be split and is in no result, and no tensor has both indices of a rotation.
+/// True if the roles fit the axes: a mapped index is in every result, a statistic one is not among the rows of every
+/// statistic, a windowed one is read by an index that may be split and is in no result, and no tensor has both indices
+/// of a rotation.
 constexpr bool valid(const signature& op) {
   if (!detail::rotates_well(op)) return false;
   for (int index = 0; index < op.index_count; ++index) {
@@ -261,7 +270,7 @@ constexpr bool valid(const signature& op) {
       used = used || has;
     }
     if (!used) return false;
-    if (what == role::statistic && (op.statistic_count == 0 || op.rows.find(index) >= 0)) return false;
+    if (what == role::statistic && !detail::is_exchanged(op, index)) return false;
     bool read = false;
     for (int k = 0; k < op.window_count; ++k) {
       const window& reads = op.windows[static_cast<std::size_t>(k)];

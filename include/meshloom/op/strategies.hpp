@@ -121,7 +121,7 @@ constexpr spec result_spec(const signature& op, const choice_table& table, int m
   return layout;
 }
 
-/// The mesh axes (bit mask) over which the operator's statistics are exchanged under `how`.
+/// The mesh axes (bit mask) that split a statistic axis under `how`: if there are any, the operator runs in parts.
 constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& table, int mesh_rank,
                                      const strategy& how) {
   std::uint8_t mask = 0;
@@ -132,6 +132,31 @@ constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& ta
     if (statistic) mask = static_cast<std::uint8_t>(mask | 1 << axis);
   }
   return mask;
+}
+
+/// Those over which statistic `k` is exchanged: what splits its rows splits the statistic as well.
+constexpr std::uint8_t exchange_axes(const signature& op, const choice_table& table, int mesh_rank, const strategy& how,
+                                     int k) {
+  std::uint8_t mask = exchange_axes(op, table, mesh_rank, how);
+  for (int axis = 0; axis < mesh_rank; ++axis) {
+    const choice& row = table.rows[how.row[static_cast<std::size_t>(axis)]];
+    const bool splits =
+        row.kind == choice::split && op.statistics[static_cast<std::size_t>(k)].rows.find(row.index) >= 0;
+    if (splits) mask = static_cast<std::uint8_t>(mask & ~(1 << axis));
+  }
+  return mask;
+}
+
+/// The spec of the rows of statistic `k`: they are cut like every tensor that has their axes.
+constexpr spec rows_spec(const signature& op, const choice_table& table, int mesh_rank, const strategy& how, int k) {
+  spec layout;
+  for (const std::int8_t axis : cut_orders[how.order]) {
+    if (axis >= mesh_rank) continue;
+    const choice& row = table.rows[how.row[static_cast<std::size_t>(axis)]];
+    const int where = row.kind == choice::split ? op.statistics[static_cast<std::size_t>(k)].rows.find(row.index) : -1;
+    if (where >= 0) layout = layout.with(axis, {placement::split, static_cast<std::int8_t>(where)});
+  }
+  return layout;
 }
 
 /// The mesh axis along which blocks go around under `how`; −1 if there is none, or if it has one rank.

@@ -17,7 +17,7 @@ namespace meshloom {
 struct parameter_plan {
   bool used = false;              ///< this stage reads the parameter
   spec stored;                    ///< between steps, and while it is used; gathered by each operator that needs more
-  spec state;                     ///< the optimizer's state, and the update
+  spec state;                     ///< the optimizer's state, and the update, see `state_spec`
   std::vector<spec> accumulated;  ///< each gradient, summed over micro-batches; one per region that reads the parameter
   bool operator==(const parameter_plan&) const = default;
 };
@@ -68,6 +68,9 @@ size_table micro_batch_sizes(const graph& whole, std::int32_t micro_batches);
 /// The spec of a node's operand or result in a stage.
 spec operand_spec_in(const graph& whole, const stage_plan& stage, node_id id, std::size_t operand);
 spec result_spec_in(const graph& whole, const stage_plan& stage, node_id id, std::size_t result);
+
+/// The spec of a state whose parameter is updated as `how`: along the axes that it has, split like the parameter.
+spec state_spec(const graph& whole, const parameter& of, value_id state, const spec& how);
 
 /// The stage that holds a block.
 stage_id stage_of(const plan& made, std::int32_t block);

@@ -40,6 +40,17 @@ MESHLOOM_INLINE stage_id stage_of(const plan& made, std::int32_t block) {
   return stage_id::none;
 }
 
+MESHLOOM_INLINE spec state_spec(const graph& whole, const parameter& of, value_id state, const spec& how) {
+  const auto &all = whole.values[of.value].axes, &own = whole.values[state].axes;
+  spec layout;
+  for (const cut& each : how.cuts()) {
+    const auto at = std::find(own.begin(), own.end(), all[static_cast<std::size_t>(each.axis)]);
+    if (at == own.end()) continue;
+    layout = layout.with(each.mesh_axis, {placement::split, static_cast<std::int8_t>(at - own.begin())});
+  }
+  return layout;
+}
+
 MESHLOOM_INLINE std::int32_t block_number(const graph& whole, const block& which) {
   std::int32_t before = 0;
   for (std::size_t r = 0; r < index_of(which.region); ++r) before += whole.regions[static_cast<region_id>(r)].count;

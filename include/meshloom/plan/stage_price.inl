@@ -169,7 +169,8 @@ class priced_stage {
     for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
       const parameter& each = whole_.parameters[p];
       if (each.value == id) return stage_.parameters[p].stored;
-      if (std::find(each.states.begin(), each.states.end(), id) != each.states.end()) return stage_.parameters[p].state;
+      if (std::find(each.states.begin(), each.states.end(), id) != each.states.end())
+        return state_spec(whole_, each, id, stage_.parameters[p].state);
     }
     return {};
   }

@@ -178,9 +178,9 @@ MESHLOOM_INLINE void stage_choices::add_parameters() {
     std::vector<bytes> size;
     for (const storage& how : choice.options) {
       cost.push_back(update_price(p, how));
-      bytes sum = size_of_shard(each.value, how.stored);
-      for (const value_id state : each.states) sum += size_of_shard(state, how.state);
-      size.push_back(sum * copies_of(each.value));
+      bytes held = size_of_shard(each.value, how.stored);
+      for (const value_id state : each.states) held += size_of_shard(state, state_spec(whole_, each, state, how.state));
+      size.push_back(held * copies_of(each.value));
     }
     choice.number = add_choice(std::move(cost));
     add_size(choice.number, std::move(size), 0, made_.end);

@@ -73,17 +73,27 @@ class operator_referee {
     return mask;
   }
 
+  /// Those of which statistic k does not have the axis.
+  int exchanges(std::size_t k) const {
+    int mask = exchanges();
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage_.mesh.rank); ++axis) {
+      if (op_.statistics[k].rows.find(rows_[axis]->index) >= 0) mask &= ~(1 << axis);
+    }
+    return mask;
+  }
+
   /// Statistic k: one entry per row and number, split as the rows are.
   std::string check_statistic(std::size_t k) const {
     const buffer& what = stage_.buffers[at_.exchanged[k]];
-    bool same = what.rank == op_.rows.count + 1 && what.type == whole_.precision;
-    for (std::size_t axis = 0; same && axis < static_cast<std::size_t>(op_.rows.count); ++axis) {
-      same = what.global[axis] == extents_[static_cast<std::size_t>(op_.rows.at[axis])];
+    const index_list& rows = op_.statistics[k].rows;
+    bool same = what.rank == rows.count + 1 && what.type == whole_.precision;
+    for (std::size_t axis = 0; same && axis < static_cast<std::size_t>(rows.count); ++axis) {
+      same = what.global[axis] == extents_[static_cast<std::size_t>(rows.at[axis])];
     }
-    same = same && what.global[static_cast<std::size_t>(op_.rows.count)] == op_.statistics[k].values;
+    same = same && what.global[static_cast<std::size_t>(rows.count)] == op_.statistics[k].values;
     for (std::size_t axis = 0; same && axis < static_cast<std::size_t>(stage_.mesh.rank); ++axis) {
       const placement wanted =
-          rows_[axis]->kind == choice::split ? placed_by(*rows_[axis], op_, op_.rows, false, false) : placement{};
+          rows_[axis]->kind == choice::split ? placed_by(*rows_[axis], op_, rows, false, false) : placement{};
       same = what.layout.on(static_cast<int>(axis)) == wanted;
     }
     if (same) return {};
@@ -253,8 +263,7 @@ class instruction_referee {
     if (first.adds && now_ != pass::backward) fault(first, "adds to its results outside of backward");
     fault(first, check_again(first));
     if (!wrong.empty()) return at + 1;
-    const int axes = law.exchanges();
-    const auto count = static_cast<std::size_t>(axes == 0 ? 0 : first.op->op.statistic_count);
+    const auto count = static_cast<std::size_t>(law.exchanges() == 0 ? 0 : first.op->op.statistic_count);
     if (first.exchanged.size() != count) {
       fault(first, "keeps ", first.exchanged.size(), " statistics where the split of its axes asks for ", count,
             " to be exchanged");
@@ -264,7 +273,7 @@ class instruction_referee {
     ++at;
     for (std::size_t k = 0; k < count; ++k) {
       fault(first, law.check_statistic(k));
-      at = check_exchanges(body, at, first, k, axes);
+      at = check_exchanges(body, at, first, k, law.exchanges(k));
       if (at == body.size() || !continues(first, body[at], k + 1)) {
         fault(first, "part ", k + 1, " is missing");
         return at;

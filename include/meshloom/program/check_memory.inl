@@ -228,7 +228,7 @@ class memory_referee {
 
   void follow_reads(const instruction& at, pass now, const std::string& here) {
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
-      const bool updated = at.kind == instruction::compute && (at.op->updated >> k & 1) != 0;
+      const bool updated = at.kind == instruction::compute && (at.op->reads_updated >> k & 1) != 0;
       check_read(at.operands[k], now, here + ": reads", updated);
     }
     const auto part = static_cast<std::size_t>(std::max(at.part, 0));
@@ -239,11 +239,13 @@ class memory_referee {
 
   void follow_writes(const instruction& at, pass now, const std::string& here) {
     const bool adds = at.kind == instruction::accumulate || at.adds;
+    const auto part = static_cast<std::size_t>(std::max(at.part, 0));
+    const bool ends = at.part < 0 || part == at.exchanged.size();  // until then an operator reads what it replaces
     for (std::size_t k = 0; k < at.results.size(); ++k) {
       if (adds) {
         sum(at.results[k], now, here);
       } else if (replaces(at, k)) {
-        replace(at.results[k], now, here);
+        if (ends) replace(at.results[k], now, here);
       } else if (at.part <= 0) {
         write(at.results[k], now, here + ": overwrites");
       }
@@ -252,7 +254,6 @@ class memory_referee {
       write(id, now, here + ": lets blocks visit");
       known_[index_of(id)].visited = true;
     }
-    const auto part = static_cast<std::size_t>(std::max(at.part, 0));
     if (at.kind == instruction::compute && at.part >= 0 && part < at.exchanged.size()) {
       write(at.exchanged[part], now, here + ": overwrites");
     }
@@ -277,7 +278,7 @@ class memory_referee {
     }
     if (past.visited) fault(who, " ", name_of_buffer(id), ", where blocks of others come and go");
     if (past.there && past.written != updated)
-      fault(who, " ", name_of_buffer(id), updated ? " before it was updated" : " after it was updated");
+      fault(who, " ", name_of_buffer(id), updated ? " before it is updated" : " after it was updated");
     if (past.sums && now <= pass::backward) {
       fault(who, " ", name_of_buffer(id), " before the sum over micro-batches is complete");
     }

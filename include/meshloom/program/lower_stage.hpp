@@ -42,6 +42,7 @@ class stage_lowering {
   }
   /// Parameters first, then states, then accumulators: programs of one plan agree on where parameters lie.
   void place_parameters();
+  /// Gives parameter `p`, or a state of it, a place. What starts with drawn numbers draws those of the parameter.
   void place(std::size_t p, value_id id, std::int32_t copy, const spec& layout);
   void place_accumulators(std::size_t p, std::int32_t copy);
   bool read_in_backward(value_id id) const;

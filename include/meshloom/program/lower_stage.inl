@@ -70,7 +70,9 @@ MESHLOOM_INLINE void stage_lowering::place_parameters() {
     place(p, whole_.parameters[p].value, copy, plan_.parameters[p].stored);
   });
   for_each_parameter([&](std::size_t p, std::int32_t copy) {
-    for (const value_id state : whole_.parameters[p].states) place(p, state, copy, plan_.parameters[p].state);
+    const parameter& each = whole_.parameters[p];
+    for (const value_id state : each.states)
+      place(p, state, copy, state_spec(whole_, each, state, plan_.parameters[p].state));
   });
   for_each_parameter([&](std::size_t p, std::int32_t copy) { place_accumulators(p, copy); });
 }
@@ -190,13 +192,13 @@ MESHLOOM_INLINE void stage_lowering::emit_parts(node_id id, instruction next) {
   const node& at = whole_.nodes[id];
   const signature& op = at.op->op;
   const strategy& how = plan_.strategies[id];
-  const std::uint8_t axes = exchange_axes(op, at.op->choices, plan_.mesh.rank, how);
-  if (axes == 0) return make_.body().push_back(next);
+  if (exchange_axes(op, at.op->choices, plan_.mesh.rank, how) == 0) return make_.body().push_back(next);
   for (int k = 0; k < op.statistic_count; ++k) next.exchanged.push_back(statistic_buffer(id, k, next.name));
   for (int k = 0; k <= op.statistic_count; ++k) {
     next.part = k;
     make_.body().push_back(next);
     if (k == op.statistic_count) break;
+    const std::uint8_t axes = exchange_axes(op, at.op->choices, plan_.mesh.rank, how, k);
     for (std::int8_t axis = 0; axis < plan_.mesh.rank; ++axis) {
       if (!(axes >> axis & 1)) continue;
       make_.body().push_back({.kind = instruction::exchange,
@@ -212,18 +214,13 @@ MESHLOOM_INLINE void stage_lowering::emit_parts(node_id id, instruction next) {
 MESHLOOM_INLINE buffer_id stage_lowering::statistic_buffer(node_id id, int k, const std::string& name) {
   const node& at = whole_.nodes[id];
   const signature& op = at.op->op;
+  const statistic& what = op.statistics[static_cast<std::size_t>(k)];
   std::vector<std::int64_t> extents;
-  for (std::size_t row = 0; row < static_cast<std::size_t>(op.rows.count); ++row) {
-    extents.push_back(sizes_[at.indices[static_cast<std::size_t>(op.rows.at[row])]].extent);
+  for (std::size_t row = 0; row < static_cast<std::size_t>(what.rows.count); ++row) {
+    extents.push_back(sizes_[at.indices[static_cast<std::size_t>(what.rows.at[row])]].extent);
   }
-  extents.push_back(op.statistics[static_cast<std::size_t>(k)].values);
-  spec layout;
-  for (const std::int8_t axis : cut_orders[plan_.strategies[id].order]) {
-    if (axis >= plan_.mesh.rank) continue;
-    const choice& row = at.op->choices.rows[plan_.strategies[id].row[static_cast<std::size_t>(axis)]];
-    const int where = row.kind == choice::split ? op.rows.find(row.index) : -1;
-    if (where >= 0) layout = layout.with(axis, {placement::split, static_cast<std::int8_t>(where)});
-  }
+  extents.push_back(what.values);
+  const spec layout = rows_spec(op, at.op->choices, plan_.mesh.rank, plan_.strategies[id], k);
   return make_.add_buffer(name + " (statistics)", extents, whole_.precision, layout, memory::transient);
 }
 
