@@ -25,11 +25,11 @@ std::shared_ptr<void> session_of() {
 namespace detail {
 
 template <class Arithmetic, class Training>
-host_run start_host(program made, const Training& task, std::uint64_t seed, host_run* parameters) {
+host_run start_host(const program& made, const Training& task, std::uint64_t seed, host_run* parameters) {
   kernel_collector<std::remove_cvref_t<decltype(task.precision)>, Arithmetic> kernels;
   for_each_operator(task, kernels);
   const auto maker = [] { return std::static_pointer_cast<void>(std::make_shared<Arithmetic>()); };
-  return host_run(std::move(made), std::move(kernels.made), maker, session_of<Arithmetic>(), seed, parameters);
+  return host_run(made, std::move(kernels.made), maker, session_of<Arithmetic>(), seed, parameters);
 }
 
 }  // namespace detail
@@ -37,14 +37,14 @@ host_run start_host(program made, const Training& task, std::uint64_t seed, host
 /// Starts a program on threads of this process. `task` is the training that was traced: it says which kernels to
 /// instantiate. Parameters start as their layers say, drawn from `seed`, like what dropout drops in every step.
 template <class Arithmetic, class Training>
-host_run start(host<Arithmetic>, program made, const Training& task, std::uint64_t seed = 0) {
-  return detail::start_host<Arithmetic>(std::move(made), task, seed, nullptr);
+host_run start(host<Arithmetic>, const program& made, const Training& task, std::uint64_t seed = 0) {
+  return detail::start_host<Arithmetic>(made, task, seed, nullptr);
 }
 
 /// Starts a second program (evaluation, generation) on the parameters of a run, which must outlive it.
 template <class Arithmetic, class Training>
-host_run start(host<Arithmetic>, program made, const Training& task, host_run& parameters) {
-  return detail::start_host<Arithmetic>(std::move(made), task, 0, &parameters);
+host_run start(host<Arithmetic>, const program& made, const Training& task, host_run& parameters) {
+  return detail::start_host<Arithmetic>(made, task, 0, &parameters);
 }
 
 }  // namespace meshloom

@@ -26,7 +26,7 @@ struct step_result {
 class host_run {
  public:
   /// `parameters`, if not null, is a run of the same plan whose parameters this one reads and writes.
-  host_run(program made, kernel_table kernels, arithmetic_maker arithmetic, std::shared_ptr<void> session,
+  host_run(const program& made, kernel_table kernels, arithmetic_maker arithmetic, std::shared_ptr<void> session,
            std::uint64_t seed, host_run* parameters = nullptr);
   ~host_run();
   host_run(const host_run&) = delete;

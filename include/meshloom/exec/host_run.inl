@@ -8,9 +8,9 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE host_run::host_run(program made, kernel_table kernels, arithmetic_maker arithmetic,
+MESHLOOM_INLINE host_run::host_run(const program& made, kernel_table kernels, arithmetic_maker arithmetic,
                                    std::shared_ptr<void> session, std::uint64_t seed, host_run* parameters)
-    : program_(std::move(made)),
+    : program_(made),
       kernels_(std::move(kernels)),
       wires_(wire(program_)),
       communicator_(program_.ranks, wires_.groups, wires_.channels,

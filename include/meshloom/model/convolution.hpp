@@ -43,26 +43,8 @@ struct convolved<axes<N, H, W, C>, axes<KH, KW, C>> {
   using result = tensor<N, OH, OW, C>;
 };
 
-/// Throws if a stencil does not lead from one axis to the other.
-template <class From, class To, class Taps, class Scope>
-void check_stencil(const Scope& within, const stencil& shape) {
-  const auto text = [](std::int64_t number) { return std::to_string(number); };
-  const std::string function = "convolve over " + std::string(name_of<From>()) + ": ";
-  if (shape.taps < 1 || shape.stride < 1 || shape.padding < 0 || shape.dilation < 1)
-    throw error(function + "taps " + text(shape.taps) + ", stride " + text(shape.stride) + ", padding " +
-                text(shape.padding) + " and dilation " + text(shape.dilation) +
-                " are no stencil; give taps, stride and dilation of 1 or more and a padding of 0 or more");
-  const std::int64_t taps = within.template size_of<Taps>();
-  if (taps != shape.taps)
-    throw error(function + "the weight's axis " + std::string(name_of<Taps>()) + " has " + text(taps) +
-                " elements, the stencil " + text(shape.taps) + " taps; make them equal");
-  const std::int64_t from = within.template size_of<From>(), to = within.template size_of<To>();
-  if (shape.positions(from) != to)
-    throw error(function + text(shape.taps) + " taps with stride " + text(shape.stride) + ", padding " +
-                text(shape.padding) + " and dilation " + text(shape.dilation) + " have " + text(shape.positions(from)) +
-                " positions on its " + text(from) + " elements, but " + std::string(name_of<To>()) + " has " +
-                text(to) + "; give that axis the size " + text(shape.positions(from)) + ", or change the stencil");
-}
+/// Throws if a stencil does not lead from one axis to the other, along the kernel's `taps`.
+void check_stencil(const stencil& shape, const sized_axis& from, const sized_axis& to, const sized_axis& taps);
 
 }  // namespace detail
 
@@ -82,8 +64,8 @@ auto convolve(Scope& within, const Image& image, tensor<KH, KW, Channel...> weig
                 "name the channels of the image in the weight, and add channels that the image does not have");
   if constexpr (made::possible) {
     [&]<class N, class H, class W, class... Rest>(axes<N, H, W, Rest...>) {
-      detail::check_stencil<H, OH, KH>(within, high);
-      detail::check_stencil<W, OW, KW>(within, wide);
+      detail::check_stencil(high, within.template sized<H>(), within.template sized<OH>(), within.template sized<KH>());
+      detail::check_stencil(wide, within.template sized<W>(), within.template sized<OW>(), within.template sized<KW>());
     }(image_axes{});
     return typename made::template result<OH, OW>{within.template emit<typename made::operation>(
         typename made::template index<OH, OW>{}, attributes_of(high, wide), x, weight)[0]};
@@ -93,3 +75,7 @@ auto convolve(Scope& within, const Image& image, tensor<KH, KW, Channel...> weig
 }
 
 }  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/model/convolution.inl>
+#endif

@@ -3,6 +3,7 @@
 // checked by the compiler and every message names function, argument and cure.
 #pragma once
 
+#include <meshloom/base/sentence.hpp>
 #include <meshloom/model/expression.hpp>
 #include <meshloom/op/attention.hpp>
 #include <meshloom/op/cross_entropy.hpp>
@@ -144,8 +145,8 @@ auto rotary(Scope& within, const Value& value, double base = 10000) {
       "meshloom: rotary: the tensor must have the axis Seq, and Head as its last axis; name axes that it has");
   const std::int64_t elements = within.template size_of<Head>();
   if (elements % 2 != 0) {
-    throw error("rotary: " + std::string(name_of<Head>()) + " has " + std::to_string(elements) +
-                " elements, which cannot be paired; give it an even size");
+    throw error(sentence(
+        {"rotary: ", name_of<Head>(), " has ", elements, " elements, which cannot be paired; give it an even size"}));
   }
   return tensor_of<all>{within.template emit<op::rotary<rank, seq>>(all{}, {base, 1}, x)[0]};
 }
@@ -157,7 +158,8 @@ auto dropout_of(Scope& within, const Value& value, double rate) {
   const auto x = evaluate(within, value);
   using all = typename decltype(x)::axes_type;
   if (!(rate >= 0 && rate < 1)) {
-    throw error("dropout: a rate of " + std::to_string(rate) + " is no share to drop; give one from 0 to below 1");
+    throw error(
+        sentence({"dropout: a rate of ", std::to_string(rate), " is no share to drop; give one from 0 to below 1"}));
   }
   if (!within.trains() || rate == 0) return x;
   const double stream = within.new_stream(), batched = within.micro_batched_in(all{});

@@ -9,7 +9,7 @@
 #include <meshloom/op/batch_norm.hpp>
 #include <meshloom/op/pooling.hpp>
 
-#include <string>
+#include <string_view>
 
 namespace meshloom {
 
@@ -32,26 +32,8 @@ constexpr void check_features() {
       "not all of it; name the last ones, or make them the last");
 }
 
-/// Throws meshloom::error unless windows over `extent` elements have `positions` positions.
-inline void check_windows(std::string_view function, std::string_view axis, const stencil& shape, std::int64_t extent,
-                          std::int64_t positions) {
-  const auto text = [](std::int64_t number) { return std::to_string(number); };
-  const std::string who = std::string(function) + ": ";
-  if (shape.taps < 1 || shape.stride < 1 || shape.dilation < 1 || shape.padding < 0) {
-    throw error(who + "windows with positions along " + std::string(axis) + " have " + text(shape.taps) +
-                " taps, stride " + text(shape.stride) + ", dilation " + text(shape.dilation) + " and padding " +
-                text(shape.padding) + "; give at least 1, 1, 1 and 0");
-  }
-  const std::int64_t fitting = shape.positions(extent);
-  if (fitting == 0)
-    throw error(who + "no window of " + text(shape.taps) + " taps along " + std::string(axis) + " lies within " +
-                text(extent) + " elements and their padding; use fewer taps or more padding");
-  if (fitting != positions) {
-    throw error(who + "windows over " + text(extent) + " elements have " + text(fitting) +
-                " positions, but the size of " + std::string(axis) + " is " + text(positions) + "; make it " +
-                text(fitting));
-  }
-}
+/// Throws meshloom::error unless windows along axis `in` have the positions of axis `out`.
+void check_windows(std::string_view function, const stencil& shape, const sized_axis& in, const sized_axis& out);
 
 /// The first result of a pooling operator.
 template <class Operator, class OutHigh, class OutWide, class Scope, class N, class H, class W, class C>
@@ -61,8 +43,8 @@ tensor<N, OutHigh, OutWide, C> pooled(std::string_view function, Scope& within, 
   static_assert(all_distinct<indices>,
                 "meshloom: pooling: the axes of the result's height and width must be others than the image's; "
                 "declare axes of their own");
-  check_windows(function, name_of<OutHigh>(), high, within.template size_of<H>(), within.template size_of<OutHigh>());
-  check_windows(function, name_of<OutWide>(), wide, within.template size_of<W>(), within.template size_of<OutWide>());
+  check_windows(function, high, within.template sized<H>(), within.template sized<OutHigh>());
+  check_windows(function, wide, within.template sized<W>(), within.template sized<OutWide>());
   return {within.template emit<Operator>(indices{}, attributes_of(high, wide), image)[0]};
 }
 
@@ -106,3 +88,7 @@ tensor<N, OutHigh, OutWide, C> average_pool(Scope& within, tensor<N, H, W, C> im
 }
 
 }  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/model/image.inl>
+#endif

@@ -4,11 +4,11 @@
 // strides in the 3 × 3 one.
 #pragma once
 
+#include <meshloom/base/sentence.hpp>
 #include <meshloom/model/image_layers.hpp>
 #include <meshloom/model/training.hpp>
 
 #include <array>
-#include <string>
 #include <string_view>
 
 namespace meshloom {
@@ -68,7 +68,7 @@ struct resnet_stage {
   auto operator()(auto& scope, const pointwise_value auto& x) const {
     using inner = inner_channels<Stage>;
     using outer = outer_channels<Stage>;
-    if (depth < 1) throw error("wide_resnet: a stage has " + std::to_string(depth) + " blocks; give it 1 or more");
+    if (depth < 1) throw error(sentence({"wide_resnet: a stage has ", depth, " blocks; give it 1 or more"}));
     static constexpr auto change =
         named(name_of<first_block<Stage>>(), bottleneck < inner, outer, Stage == 0 ? 1 : 2, true > {});
     const auto first = call_layer(scope, change, x);

@@ -17,7 +17,7 @@ struct problem {
 
 /// Puts a graph, a cluster and the constraints of a plan together: none, and everything is chosen. If no mesh is given,
 /// an automatic plan gets the mesh axes that pins name, up to `outer` and `inner` in all.
-problem formulate(graph whole, cluster machine, manual constraints = automatic());
+problem formulate(const graph& whole, const cluster& machine, const manual& constraints = automatic());
 
 /// Whether a rule makes them recompute, for the blocks from `first_block` up to, but not with, `end_block`.
 std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block, std::int32_t end_block);

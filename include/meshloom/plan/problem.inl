@@ -34,18 +34,20 @@ inline std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& c
 
 }  // namespace detail
 
-MESHLOOM_INLINE problem formulate(graph whole, cluster machine, manual constraints) {
-  if (constraints.automatic) {
-    if (constraints.mesh.empty()) constraints.mesh = detail::free_mesh(whole, constraints);
+MESHLOOM_INLINE problem formulate(const graph& whole, const cluster& machine, const manual& constraints) {
+  problem posed{whole, machine, constraints};
+  manual& kept = posed.constraints;
+  if (kept.automatic) {
+    if (kept.mesh.empty()) kept.mesh = detail::free_mesh(whole, kept);
   } else {
-    if (constraints.stages == 0) constraints.stages = 1;
-    if (constraints.micro_batches == 0) constraints.micro_batches = 1;
+    if (kept.stages == 0) kept.stages = 1;
+    if (kept.micro_batches == 0) kept.micro_batches = 1;
   }
-  const std::vector<mesh_axis_size> given = constraints.mesh;
+  const std::vector<mesh_axis_size> given = kept.mesh;
   for (const mesh_axis_size& axis : given) {
-    if (axis.size == 1) detail::drop_mesh_axis(constraints, axis.name);
+    if (axis.size == 1) detail::drop_mesh_axis(kept, axis.name);
   }
-  return {std::move(whole), std::move(machine), std::move(constraints)};
+  return posed;
 }
 
 MESHLOOM_INLINE std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block,

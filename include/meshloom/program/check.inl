@@ -28,7 +28,7 @@ class reference_referee {
  private:
   template <class... Part>
   void fault(const Part&... part) {
-    faults_.push_back(sentence(part...));
+    faults_.push_back(sentence({part...}));
   }
 
   void check_ranks() {

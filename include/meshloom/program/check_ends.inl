@@ -13,14 +13,14 @@ inline void check_message_ends(const program& whole, std::size_t number, std::ve
   const buffer& from = whole.stages[static_cast<stage_id>(moved.route.from_stage)].buffers[moved.from];
   const buffer& to = whole.stages[static_cast<stage_id>(moved.route.to_stage)].buffers[moved.to];
   if (from.rank != to.rank || from.global != to.global || from.type != to.type) {
-    faults.push_back(sentence(place_of(number, moved), ": sends ", from.name, " and receives ", to.name,
-                              ", which is another tensor"));
+    faults.push_back(sentence(
+        {place_of(number, moved), ": sends ", from.name, " and receives ", to.name, ", which is another tensor"}));
   }
   if (!from.widened.empty() || !to.widened.empty()) {
-    faults.push_back(sentence(place_of(number, moved), ": sends or receives windows of a tensor"));
+    faults.push_back(sentence({place_of(number, moved), ": sends or receives windows of a tensor"}));
   }
   if (from.layout.has_partial() || to.layout.has_partial()) {
-    faults.push_back(sentence(place_of(number, moved), ": sends or receives a pending sum"));
+    faults.push_back(sentence({place_of(number, moved), ": sends or receives a pending sum"}));
   }
 }
 
@@ -33,7 +33,7 @@ inline void check_port_ends(const program& whole, std::size_t number, std::vecto
                                                             what.global.begin(), what.global.begin() + what.rank);
     if (!same || !what.layout.is_whole()) {
       faults.push_back(
-          sentence("result ", which.name, ": does not lie whole, in its shape and type, on every rank of its stage"));
+          sentence({"result ", which.name, ": does not lie whole, in its shape and type, on every rank of its stage"}));
     }
     return;
   }
@@ -45,7 +45,7 @@ inline void check_port_ends(const program& whole, std::size_t number, std::vecto
       }));
     }
   }
-  if (stores != 1) faults.push_back(sentence("result ", which.name, ": is stored ", stores, " times"));
+  if (stores != 1) faults.push_back(sentence({"result ", which.name, ": is stored ", stores, " times"}));
 }
 
 /// Stages that keep the same parameter start it alike.
@@ -65,7 +65,7 @@ inline void check_starts(const program& whole, std::vector<std::string>& faults)
     const bool alike = a.number == b.number && a.start == b.start && a.what == b.what &&
                        all[k - 1].first->buffers[a.buffer].global == all[k].first->buffers[b.buffer].global;
     if (all[k - 1].first == all[k].first || !alike) {
-      faults.push_back(sentence("parameter ", a.name, ": does not start alike on the stages that keep it"));
+      faults.push_back(sentence({"parameter ", a.name, ": does not start alike on the stages that keep it"}));
     }
   }
 }
@@ -78,7 +78,7 @@ inline void check_totals(const program& whole, std::vector<std::string>& faults)
   };
   for (std::size_t s = 1; s < whole.stages.size(); ++s) {
     const auto here = totals_of(whole.stages[static_cast<stage_id>(s)]), first = totals_of(whole.stages[stage_id{0}]);
-    if (here != first) faults.push_back(sentence(place_of(s), ": has ", here, " totals where stage 0 has ", first));
+    if (here != first) faults.push_back(sentence({place_of(s), ": has ", here, " totals where stage 0 has ", first}));
   }
 }
 

@@ -42,8 +42,8 @@ class operator_referee {
   std::string run() {
     if (at_.operands.size() != static_cast<std::size_t>(op_.operand_count) ||
         at_.results.size() != static_cast<std::size_t>(op_.result_count)) {
-      return sentence("has ", at_.operands.size(), " operands and ", at_.results.size(), " results, its signature has ",
-                      op_.operand_count, " and ", op_.result_count);
+      return sentence({"has ", at_.operands.size(), " operands and ", at_.results.size(),
+                       " results, its signature has ", op_.operand_count, " and ", op_.result_count});
     }
     extents_.fill(-1);
     for (const auto part : {&operator_referee::check_shape, &operator_referee::check_cuts}) {
@@ -97,8 +97,8 @@ class operator_referee {
       same = what.layout.on(static_cast<int>(axis)) == wanted;
     }
     if (same) return {};
-    return sentence("keeps statistic ", k, " in ", place_of(stage_, at_.exchanged[k]),
-                    ", which has another shape or layout");
+    return sentence(
+        {"keeps statistic ", k, " in ", place_of(stage_, at_.exchanged[k]), ", which has another shape or layout"});
   }
 
  private:
@@ -109,20 +109,20 @@ class operator_referee {
   buffer_id id_of(std::size_t k) const { return is_result(k) ? at_.results[k - at_.operands.size()] : at_.operands[k]; }
   std::string name_of_tensor(std::size_t k) const {
     const std::size_t operands = at_.operands.size();
-    return sentence(is_result(k) ? "result " : "operand ", is_result(k) ? k - operands : k, ", ",
-                    place_of(stage_, id_of(k)), ",");
+    return sentence({is_result(k) ? "result " : "operand ", is_result(k) ? k - operands : k, ", ",
+                     place_of(stage_, id_of(k)), ","});
   }
 
   std::string check_shape(std::size_t k) {
     const buffer& what = stage_.buffers[id_of(k)];
     const index_list& axes = axes_of(k);
     if (what.rank != axes.count) {
-      return sentence(name_of_tensor(k), " has ", what.rank, " axes where the operator has ", axes.count);
+      return sentence({name_of_tensor(k), " has ", what.rank, " axes where the operator has ", axes.count});
     }
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(axes.count); ++axis) {
       std::int64_t& extent = extents_[static_cast<std::size_t>(axes.at[axis])];
       if (extent >= 0 && extent != what.global[axis]) {
-        return sentence(name_of_tensor(k), " has ", what.global[axis], " elements along an axis of ", extent);
+        return sentence({name_of_tensor(k), " has ", what.global[axis], " elements along an axis of ", extent});
       }
       extent = what.global[axis];
     }
@@ -135,17 +135,17 @@ class operator_referee {
     const std::size_t which = is_result(k) ? k - at_.operands.size() : k;
     if (is_result(k) && (op_.integer_results >> which & 1) != 0) {
       if (is == dtype::i32) return {};
-      return sentence(name_of_tensor(k), " is of type ", name_of(is), " and has to be of integers");
+      return sentence({name_of_tensor(k), " is of type ", name_of(is), " and has to be of integers"});
     }
     if (!is_result(k) && is == dtype::i32) return {};
     if (!(is_result(k) ? may.result(which) : may.operand(which)) || (is != whole_.precision && is != whole_.compute)) {
       if (is == whole_.precision) return {};
-      return sentence(name_of_tensor(k), " is of type ", name_of(is), " in a program of ", name_of(whole_.precision));
+      return sentence({name_of_tensor(k), " is of type ", name_of(is), " in a program of ", name_of(whole_.precision)});
     }
     if (!rounded_) rounded_ = is;
     if (is == *rounded_ || (is_result(k) && may.wide && is == whole_.precision)) return {};
-    return sentence(name_of_tensor(k), " is of type ", name_of(is), " where the operator computes in ",
-                    name_of(*rounded_));
+    return sentence(
+        {name_of_tensor(k), " is of type ", name_of(is), " where the operator computes in ", name_of(*rounded_)});
   }
 
   /// Tensors that share an index are cut by the same mesh axes in the same order: else their shards do not fit.
@@ -158,7 +158,7 @@ class operator_referee {
       }
       int& known = cuts_[static_cast<std::size_t>(axes.at[static_cast<std::size_t>(axis)])];
       if (known != 0 && known != order) {
-        return sentence(name_of_tensor(k), " is cut along axis ", axis, " in another way than its neighbours");
+        return sentence({name_of_tensor(k), " is cut along axis ", axis, " in another way than its neighbours"});
       }
       known = order;
     }
@@ -186,10 +186,10 @@ class operator_referee {
       const bool linear = std::any_of(op_.linear.begin(), op_.linear.begin() + op_.linear_count,
                                       [&](std::uint16_t set) { return (set >> k & 1) != 0; });
       if (pending && !linear) {
-        return sentence(name_of_tensor(k), " is a pending sum", along, ", in which ", op_.name, " is not linear");
+        return sentence({name_of_tensor(k), " is a pending sum", along, ", in which ", op_.name, " is not linear"});
       }
     }
-    return sentence("no row of the table of ", op_.name, " explains the layouts of its operands and results", along);
+    return sentence({"no row of the table of ", op_.name, " explains the layouts of its operands and results", along});
   }
 
   /// Blocks go around along one mesh axis at most, and only if it has several ranks.
@@ -207,10 +207,10 @@ class operator_referee {
   std::string check_places() const {
     for (std::size_t k = 0; at_.op->in_place && k < at_.results.size(); ++k) {
       if (at_.operands[static_cast<std::size_t>(at_.op->replaces[k])] != at_.results[k]) {
-        return sentence("does not write result ", k, " in place");
+        return sentence({"does not write result ", k, " in place"});
       }
     }
-    if (at_.adds && !at_.op->accumulates) return sentence("adds to its results, which ", op_.name, " cannot");
+    if (at_.adds && !at_.op->accumulates) return sentence({"adds to its results, which ", op_.name, " cannot"});
     return {};
   }
 
@@ -246,8 +246,8 @@ class instruction_referee {
  private:
   template <class... Part>
   void fault(const instruction& at, const Part&... part) {
-    const std::string what = sentence(part...);
-    if (!what.empty()) faults_.push_back(sentence(place_of(s_, now_, at), ": ", what));
+    const std::string what = sentence({part...});
+    if (!what.empty()) faults_.push_back(sentence({place_of(s_, now_, at), ": ", what}));
   }
   const buffer& at_buffer(buffer_id id) const { return stage_.buffers[id]; }
   const std::string& mesh_axis_name(int axis) const { return stage_.mesh_axes[static_cast<std::size_t>(axis)]; }
@@ -369,9 +369,9 @@ class instruction_referee {
   }
 
   std::string check_accumulate(const buffer& from, const buffer& to) const {
-    if (now_ > pass::backward) return sentence("sums micro-batches in ", name_of(now_));
+    if (now_ > pass::backward) return sentence({"sums micro-batches in ", name_of(now_)});
     if (!same_tensor(from, to) || !(from.layout == to.layout)) {
-      return sentence("sums ", from.name, " into ", to.name, ", which has another shape, type or layout");
+      return sentence({"sums ", from.name, " into ", to.name, ", which has another shape, type or layout"});
     }
     if (from.type == dtype::i32 || from.layout.partial_max() != 0) {
       return "sums what cannot be summed: integers, or a pending maximum";
@@ -380,7 +380,7 @@ class instruction_referee {
   }
 
   std::string check_total(const instruction& at) const {
-    if (now_ != pass::update) return sentence("adds up the whole step in ", name_of(now_));
+    if (now_ != pass::update) return sentence({"adds up the whole step in ", name_of(now_)});
     if (at.results.size() != 1 || !at.exchanged.empty()) return "leaves its sum in no place, or in several";
     const auto is_scalar = [&](buffer_id id) {
       return at_buffer(id).rank == 0 && at_buffer(id).type == whole_.precision &&
@@ -394,16 +394,16 @@ class instruction_referee {
     const buffer& from = at_buffer(at.operands[0]);
     const buffer& to = at_buffer(at.results[0]);
     if (at.operands[0] == at.results[0] || !same_tensor(from, to)) {
-      return sentence(name_of(at.how), " from ", from.name, " to ", to.name,
-                      ", which is not the same tensor in a place of its own");
+      return sentence({name_of(at.how), " from ", from.name, " to ", to.name,
+                       ", which is not the same tensor in a place of its own"});
     }
     const placement before = from.layout.on(at.mesh_axis), after = to.layout.on(at.mesh_axis);
-    const std::string along = sentence(name_of(at.how), " along mesh axis ", mesh_axis_name(at.mesh_axis));
+    const std::string along = sentence({name_of(at.how), " along mesh axis ", mesh_axis_name(at.mesh_axis)});
     if (!(from.layout.without(at.mesh_axis).with(at.mesh_axis, after) == to.layout)) {
-      return sentence(along, ": changes the layout on another mesh axis, or leaves a cut that is not the innermost");
+      return sentence({along, ": changes the layout on another mesh axis, or leaves a cut that is not the innermost"});
     }
     if (before.kind == placement::split && !from.layout.innermost(at.mesh_axis)) {
-      return sentence(along, ": undoes a cut that is not the innermost");
+      return sentence({along, ": undoes a cut that is not the innermost"});
     }
     const bool pending = before.kind == placement::partial_sum || before.kind == placement::partial_max;
     const bool whole = before.kind == placement::whole, split = before.kind == placement::split;
@@ -413,7 +413,7 @@ class instruction_referee {
                        (at.how == collective::all_gather && split && to_whole) ||
                        (at.how == collective::slice && whole && to_split) ||
                        (at.how == collective::all_to_all && split && to_split && before.axis != after.axis);
-    if (!legal) return sentence(along, ": does not lead from the layout of its operand to that of its result");
+    if (!legal) return sentence({along, ": does not lead from the layout of its operand to that of its result"});
     const auto wanted = before.kind == placement::partial_max ? reduction::max : reduction::sum;
     return pending && at.combine != wanted ? along + ": combines by another reduction than is pending" : "";
   }
@@ -427,12 +427,12 @@ class instruction_referee {
       same = what.global[axis] * parts == which.extents[axis];
     }
     if (!same) {
-      return sentence(place_of(stage_, id), " has another shape or type than one micro-batch of port ", which.name);
+      return sentence({place_of(stage_, id), " has another shape or type than one micro-batch of port ", which.name});
     }
     if (what.layout.has_partial()) {
-      return sentence(place_of(stage_, id), " holds a pending reduction of port ", which.name);
+      return sentence({place_of(stage_, id), " holds a pending reduction of port ", which.name});
     }
-    if (now_ > pass::backward) return sentence("moves a micro-batch of port ", which.name, " in ", name_of(now_));
+    if (now_ > pass::backward) return sentence({"moves a micro-batch of port ", which.name, " in ", name_of(now_)});
     return {};
   }
 

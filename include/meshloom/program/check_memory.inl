@@ -49,7 +49,7 @@ class memory_referee {
 
   template <class... Part>
   void fault(const Part&... part) {
-    faults_.push_back(sentence(part...));
+    faults_.push_back(sentence({part...}));
   }
   std::string name_of_buffer(buffer_id id) const { return place_of(stage_, id); }
 
@@ -109,7 +109,7 @@ class memory_referee {
       lives.push_back({id});
       used += stage_.buffers[id].size;
     }
-    check_apart(lives, sentence("in the ", name_of(where), " region"));
+    check_apart(lives, sentence({"in the ", name_of(where), " region"}));
     check_filled(where, region, used);
   }
 
@@ -151,7 +151,7 @@ class memory_referee {
       for (const alive& each : lives) {
         used = std::max(used, stage_.buffers[each.id].offset + stage_.buffers[each.id].size);
       }
-      check_apart(lives, sentence("while both are alive in ", name_of(now)));
+      check_apart(lives, sentence({"while both are alive in ", name_of(now)}));
     }
     check_filled(memory::transient, stage_.transient, used);
     if (stage_.transient_bound > stage_.transient) {
@@ -274,7 +274,7 @@ class memory_referee {
     const bool ready = past.there || (past.written && own && slot);
     if (!ready) {
       return fault(who, " ", name_of_buffer(id), " before it is written",
-                   past.written ? sentence(" in ", name_of(now)) : "");
+                   past.written ? sentence({" in ", name_of(now)}) : "");
     }
     if (past.visited) fault(who, " ", name_of_buffer(id), ", where blocks of others come and go");
     if (past.there && past.written != updated)

@@ -20,7 +20,7 @@ class rotation_referee {
     for (std::size_t k = 0; wrong.empty() && k < at_.results.size(); ++k)
       wrong = check_tensor(at_.op->op.results[k], at_.results[k], true);
     if (wrong.empty() && next_ < at_.visiting.size())
-      return sentence("has ", at_.visiting.size() - next_, " places for visiting blocks that nothing visits");
+      return sentence({"has ", at_.visiting.size() - next_, " places for visiting blocks that nothing visits"});
     return wrong;
   }
 
@@ -33,9 +33,9 @@ class rotation_referee {
         return std::find(list.begin(), list.end(), id) != list.end();
       };
       if (among(at_.operands) || among(at_.results) || std::count(at_.visiting.begin(), at_.visiting.end(), id) > 1)
-        return sentence("lets blocks visit ", place_of(stage_, id), ", where it keeps something else");
+        return sentence({"lets blocks visit ", place_of(stage_, id), ", where it keeps something else"});
       if (stage_.buffers[id].where != memory::transient)
-        return sentence("lets blocks visit ", place_of(stage_, id), ", which is not of one pass");
+        return sentence({"lets blocks visit ", place_of(stage_, id), ", which is not of one pass"});
     }
     return {};
   }
@@ -45,15 +45,15 @@ class rotation_referee {
     if (!has(at_.op->op.rotates.in) || has(at_.op->op.rotates.of)) return {};
     const std::size_t places = is_result || ranks_ == 2 ? 1 : 2;
     if (next_ + places > at_.visiting.size())
-      return sentence("has no place for visiting blocks of ", place_of(stage_, home));
+      return sentence({"has no place for visiting blocks of ", place_of(stage_, home)});
     const buffer& own = stage_.buffers[home];
     for (std::size_t k = 0; k < places; ++k) {
       const buffer& place = stage_.buffers[at_.visiting[next_ + k]];
       const bool fits = place.rank == own.rank && place.global == own.global && place.type == own.type &&
                         place.layout == own.layout && place.widened.empty();
       if (!fits)
-        return sentence("lets blocks of ", place_of(stage_, home), " visit ", place_of(stage_, at_.visiting[next_ + k]),
-                        ", which has another shape, type or layout");
+        return sentence({"lets blocks of ", place_of(stage_, home), " visit ",
+                         place_of(stage_, at_.visiting[next_ + k]), ", which has another shape, type or layout"});
     }
     std::vector<buffer_id> way{home};
     for (std::size_t k = 0; k < places; ++k) way.push_back(at_.visiting[next_ + k]);
@@ -88,17 +88,17 @@ class rotation_referee {
             shard_view(stage_, stage_.buffers[lies[static_cast<std::size_t>(round)]], rank_at(stage_.mesh, at));
         for (std::int64_t element = block.origin[axis]; element < block.origin[axis] + block.extent[axis]; ++element) {
           if (met[static_cast<std::size_t>(element)])
-            return sentence("meets element ", element, " of ", place_of(stage_, lies[0]), " twice on rank ",
-                            stage_.first_rank + member);
+            return sentence({"meets element ", element, " of ", place_of(stage_, lies[0]), " twice on rank ",
+                             stage_.first_rank + member});
           met[static_cast<std::size_t>(element)] = true;
         }
         const auto next = static_cast<std::size_t>(round) + 1;
         if (next < lies.size() && lies[next] == lies[next - 1])
-          return sentence("overwrites a block of ", place_of(stage_, lies[0]), " before it is passed on");
+          return sentence({"overwrites a block of ", place_of(stage_, lies[0]), " before it is passed on"});
         place = (place + ranks_ - 1) % ranks_;
       }
       if (comes_home && place != own)
-        return sentence("leaves ", place_of(stage_, lies.back()), " with another's block");
+        return sentence({"leaves ", place_of(stage_, lies.back()), " with another's block"});
     }
     return {};
   }
@@ -116,7 +116,7 @@ MESHLOOM_INLINE std::string rotation_fault(const stage_program& stage, const ins
     const auto along = [&](int axis) {
       return axis < 0 ? std::string("no mesh axis") : "mesh axis " + stage.mesh_axes[static_cast<std::size_t>(axis)];
     };
-    return sentence("sends blocks around ", along(at.mesh_axis), " where the layouts ask for ", along(around));
+    return sentence({"sends blocks around ", along(at.mesh_axis), " where the layouts ask for ", along(around)});
   }
   if (around >= 0) return detail::rotation_referee(stage, at).run();
   return at.visiting.empty() ? "" : "has places for visiting blocks, but none go around";

@@ -40,7 +40,7 @@ class schedule_referee {
  private:
   template <class... Part>
   void fault(const Part&... part) {
-    faults_.push_back(sentence(part...));
+    faults_.push_back(sentence({part...}));
   }
 
   void unroll(std::size_t s) {
@@ -71,8 +71,8 @@ class schedule_referee {
     if (now.kind == action::run) return name_of(task{static_cast<pass>(now.index), now.micro_batch});
     const auto index = static_cast<std::size_t>(now.index);
     const std::string moved = place_of(index, whole_.transfers[index]);
-    return sentence(now.kind == action::send ? "the send of " : "the receive of ", moved, " of micro-batch ",
-                    now.micro_batch);
+    return sentence(
+        {now.kind == action::send ? "the send of " : "the receive of ", moved, " of micro-batch ", now.micro_batch});
   }
 
   // --- tasks ---------------------------------------------------------------------------------------------------------

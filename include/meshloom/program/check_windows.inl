@@ -14,11 +14,11 @@ class window_referee {
 
   std::string run() const {
     for (std::size_t k = 0; k < at_.results.size(); ++k) {
-      if (!stage_.buffers[at_.results[k]].widened.empty()) return sentence("writes windows of result ", k);
+      if (!stage_.buffers[at_.results[k]].widened.empty()) return sentence({"writes windows of result ", k});
     }
     for (std::size_t k = 0; k < at_.operands.size(); ++k) {
       const std::string wrong = check_operand(k);
-      if (!wrong.empty()) return sentence("operand ", k, ", ", place_of(stage_, at_.operands[k]), ", ", wrong);
+      if (!wrong.empty()) return sentence({"operand ", k, ", ", place_of(stage_, at_.operands[k]), ", ", wrong});
     }
     return {};
   }
@@ -29,7 +29,8 @@ class window_referee {
     const auto read_along = [&](int axis) { return op_.window_in(op_.operands[k].at[static_cast<std::size_t>(axis)]); };
     for (const halo& each : what.widened) {
       if (read_along(each.axis) == nullptr) {
-        return sentence("holds windows along axis ", static_cast<int>(each.axis), ", where ", op_.name, " reads none");
+        return sentence(
+            {"holds windows along axis ", static_cast<int>(each.axis), ", where ", op_.name, " reads none"});
       }
     }
     for (int axis = 0; axis < what.rank; ++axis) {
@@ -37,8 +38,8 @@ class window_referee {
       for (std::int32_t member = 0; read != nullptr && member < stage_.mesh.ranks(); ++member) {
         const std::int64_t lacked = lacked_by(member, shard_view(stage_, what, member), axis, *read);
         if (lacked < 0) continue;
-        return sentence("lacks element ", lacked, " of axis ", axis, " on rank ", stage_.first_rank + member,
-                        ", whose part of the operator reads it");
+        return sentence({"lacks element ", lacked, " of axis ", axis, " on rank ", stage_.first_rank + member,
+                         ", whose part of the operator reads it"});
       }
     }
     return {};
@@ -97,14 +98,14 @@ MESHLOOM_INLINE std::string halo_fault(const stage_program& stage, const instruc
   const buffer& to = stage.buffers[at.results[0]];
   const bool same = from.rank == to.rank && from.global == to.global && from.type == to.type;
   if (at.operands[0] == at.results[0] || !same || !(from.layout == to.layout)) {
-    return sentence("halo from ", from.name, " to ", to.name,
-                    ", which is not the same tensor, laid out alike, in a place of its own");
+    return sentence({"halo from ", from.name, " to ", to.name,
+                     ", which is not the same tensor, laid out alike, in a place of its own"});
   }
   const bool one_more = to.widened.size() == from.widened.size() + 1 &&
                         std::equal(from.widened.begin(), from.widened.end(), to.widened.begin());
   if (one_more && to.widened.back().mesh_axis == at.mesh_axis) return {};
-  return sentence("halo along mesh axis ", stage.mesh_axes[static_cast<std::size_t>(at.mesh_axis)],
-                  ": does not lead from what ranks hold of ", from.name, " to windows along the axis that it splits");
+  return sentence({"halo along mesh axis ", stage.mesh_axes[static_cast<std::size_t>(at.mesh_axis)],
+                   ": does not lead from what ranks hold of ", from.name, " to windows along the axis that it splits"});
 }
 
 MESHLOOM_INLINE bool has_windows(const stage_program& stage, const instruction& at) {

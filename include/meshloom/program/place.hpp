@@ -2,26 +2,10 @@
 // How a sentence about a program says where: a stage, an instruction, a message, a buffer.
 #pragma once
 
+#include <meshloom/base/sentence.hpp>
 #include <meshloom/program/program.hpp>
 
-#include <concepts>
-
 namespace meshloom {
-
-/// Its parts, one after the other; numbers in digits.
-template <class... Part>
-std::string sentence(const Part&... part) {
-  std::string text;
-  const auto add = [&text](const auto& each) {
-    if constexpr (std::integral<std::remove_cvref_t<decltype(each)>>) {
-      text += std::to_string(each);
-    } else {
-      text += each;
-    }
-  };
-  (add(part), ...);
-  return text;
-}
 
 inline constexpr std::array<pass, pass_count> all_passes{pass::forward, pass::backward, pass::reduce, pass::update};
 
@@ -31,27 +15,27 @@ inline const std::vector<instruction>& body_of(const stage_program& stage, pass 
 }
 
 /// "stage 2"
-inline std::string place_of(std::size_t stage) { return sentence("stage ", stage); }
+inline std::string place_of(std::size_t stage) { return sentence({"stage ", stage}); }
 
 /// "stage 2, backward, repeat[3].linear.dot"
 inline std::string place_of(std::size_t stage, pass when, const instruction& at) {
-  return sentence("stage ", stage, ", ", name_of(when), ", ", at.name);
+  return sentence({"stage ", stage, ", ", name_of(when), ", ", at.name});
 }
 
 /// "message 4 (embedding, stage 0 to 1)"
 inline std::string place_of(std::size_t number, const transfer& moved) {
-  return sentence("message ", number, " (", moved.name, ", stage ", moved.route.from_stage, " to ",
-                  moved.route.to_stage, ")");
+  return sentence(
+      {"message ", number, " (", moved.name, ", stage ", moved.route.from_stage, " to ", moved.route.to_stage, ")"});
 }
 
 /// "buffer 7 (linear.dot)"
 inline std::string place_of(const stage_program& stage, buffer_id id) {
-  return sentence("buffer ", index_of(id), " (", stage.buffers[id].name, ")");
+  return sentence({"buffer ", index_of(id), " (", stage.buffers[id].name, ")"});
 }
 
 /// "forward of micro-batch 3"
 inline std::string name_of(const task& what) {
-  return sentence(name_of(what.what), " of micro-batch ", what.micro_batch);
+  return sentence({name_of(what.what), " of micro-batch ", what.micro_batch});
 }
 
 constexpr std::string_view name_of(memory where) {

@@ -93,7 +93,7 @@ MESHLOOM_INLINE text_table work_table(const breakdown& parts) {
   const work_times mean = mean_times(parts);
   text_table table{{{"stage", true}}, {}};
   std::vector<std::string> shares{"share"};
-  for (std::size_t s = 0; s < parts.stages.size(); ++s) table.rows.push_back({sentence(s)});
+  for (std::size_t s = 0; s < parts.stages.size(); ++s) table.rows.push_back({sentence({s})});
   for (std::size_t kind = 0; kind < work_count; ++kind) {
     const auto none = [&](const stage_breakdown& each) { return each.times.of[kind].count == 0; };
     if (std::all_of(parts.stages.begin(), parts.stages.end(), none)) continue;
@@ -119,8 +119,8 @@ MESHLOOM_INLINE text_table memory_table(const breakdown& parts, const device& on
   for (std::size_t s = 0; s < parts.stages.size(); ++s) {
     const stage_breakdown& each = parts.stages[static_cast<stage_id>(s)];
     const double share = static_cast<double>(each.peak().count) / static_cast<double>(on.memory.count);
-    table.rows.push_back({sentence(s), describe_bytes(each.parameters), describe_bytes(each.state),
-                          describe_bytes(each.sums), describe_bytes(each.kept), sentence(each.slots),
+    table.rows.push_back({sentence({s}), describe_bytes(each.parameters), describe_bytes(each.state),
+                          describe_bytes(each.sums), describe_bytes(each.kept), sentence({each.slots}),
                           describe_bytes(each.transient), describe_bytes(each.peak()), describe_share(share)});
   }
   return table;

@@ -35,7 +35,7 @@ class constraint_referee {
 
   template <class... Part>
   void broken(const Part&... part) {
-    broken_.push_back(sentence(part...));
+    broken_.push_back(sentence({part...}));
   }
 
   /// The number of a mesh axis in the stage; −1 if it has none of this name.

@@ -16,7 +16,7 @@ inline std::vector<std::string> nameless_axes(const stage_plan& stage) {
   std::int32_t stride = stage.mesh.ranks();
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis) {
     stride /= stage.mesh.size[axis];
-    names.push_back(sentence(stride, "*", stage.mesh.size[axis]));
+    names.push_back(sentence({stride, "*", stage.mesh.size[axis]}));
   }
   return names;
 }
@@ -25,7 +25,7 @@ inline std::vector<std::string> nameless_axes(const stage_plan& stage) {
 inline std::vector<std::string> sized_axes(const stage_plan& stage) {
   std::vector<std::string> names;
   for (std::size_t axis = 0; axis < stage.mesh_axes.size(); ++axis) {
-    names.push_back(sentence(stage.mesh_axes[axis], "=", stage.mesh.size[axis]));
+    names.push_back(sentence({stage.mesh_axes[axis], "=", stage.mesh.size[axis]}));
   }
   return names;
 }
@@ -38,10 +38,10 @@ inline std::string strategy_text(const graph& whole, const stage_plan& stage, no
   for (std::size_t axis = 0; axis < mesh_axes.size(); ++axis) {
     const choice& row = at.op->choices.rows[stage.strategies[id].row[axis]];
     if (row.kind == choice::whole || stage.mesh.size[axis] == 1) continue;
-    text += sentence(text.empty() ? "" : ", ", describe_row(whole, at, row), "@", mesh_axes[axis]);
+    text += sentence({text.empty() ? "" : ", ", describe_row(whole, at, row), "@", mesh_axes[axis]});
   }
   for (const std::int8_t axis : shared_cuts(at.op->choices, stage.mesh.rank, stage.strategies[id])) {
-    order += sentence(order.empty() ? " in order " : ">", mesh_axes[static_cast<std::size_t>(axis)]);
+    order += sentence({order.empty() ? " in order " : ">", mesh_axes[static_cast<std::size_t>(axis)]});
   }
   return text.empty() ? "whole" : text + order;
 }
@@ -144,7 +144,7 @@ inline const stage_breakdown& fullest(const breakdown& parts) {
 MESHLOOM_INLINE text_table cost_comparison(const plan& a, const breakdown& parts_a, const plan& b,
                                            const breakdown& parts_b) {
   text_table table{{{""}, {"a", true}, {"b", true}, {"b against a", true}}, {}};
-  table.rows.push_back({"micro-batches", sentence(a.micro_batches), sentence(b.micro_batches), ""});
+  table.rows.push_back({"micro-batches", sentence({a.micro_batches}), sentence({b.micro_batches}), ""});
   table.rows.push_back({"schedule", std::string(name_of(a.schedule)), std::string(name_of(b.schedule)), ""});
   detail::add_times(table, "step, predicted", a.predicted, b.predicted);
   const auto proven = [](const plan& made) { return made.bound.count > 0 ? describe_time(made.bound) : "not proven"; };
@@ -171,11 +171,11 @@ MESHLOOM_INLINE text_table stage_comparison(const graph& whole, const plan& a, c
     if (s >= made.stages.size()) return std::string();
     const stage_plan& stage = made.stages[static_cast<stage_id>(s)];
     const std::string again = recomputes(stage) ? "; recomputes " + detail::recomputed_text(whole, stage) : "";
-    return sentence("ranks ", detail::ranks_text(stage), ", ", detail::grid_text(stage), ": ",
-                    detail::blocks_text(whole, stage), again);
+    return sentence({"ranks ", detail::ranks_text(stage), ", ", detail::grid_text(stage), ": ",
+                     detail::blocks_text(whole, stage), again});
   };
   for (std::size_t s = 0; s < std::max(a.stages.size(), b.stages.size()); ++s) {
-    table.rows.push_back({sentence(s), text_in(a, s), text_in(b, s)});
+    table.rows.push_back({sentence({s}), text_in(a, s), text_in(b, s)});
   }
   return table;
 }
@@ -221,7 +221,7 @@ MESHLOOM_INLINE text_table parameter_comparison(const graph& whole, const plan& 
 
 MESHLOOM_INLINE std::string compare(const problem& posed, const plan& a, const plan& b) {
   const verdict judged_a = evaluate(posed, a), judged_b = evaluate(posed, b);
-  std::string text = sentence("Plans a and b for ", posed.cluster.ranks(), " ranks of ", posed.cluster.name, "\n");
+  std::string text = sentence({"Plans a and b for ", posed.cluster.ranks(), " ranks of ", posed.cluster.name, "\n"});
   detail::add_table(text, "Violations of a", detail::violation_table(judged_a.violations));
   detail::add_table(text, "Violations of b", detail::violation_table(judged_b.violations));
   if (!judged_a.parts || !judged_b.parts) return text;

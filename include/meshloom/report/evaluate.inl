@@ -117,7 +117,7 @@ class plan_referee {
  private:
   template <class... Part>
   void violation(const Part&... part) {
-    found_.violations.push_back(sentence(part...));
+    found_.violations.push_back(sentence({part...}));
   }
 
   /// Takes over the faults that another referee has found, with a cure where they have none.
@@ -158,7 +158,7 @@ class plan_referee {
 
   void check_users(const std::vector<std::size_t>& stages, const std::string& ranks) {
     std::string text;
-    for (const std::size_t s : stages) text += sentence(text.empty() ? "" : " and ", s);
+    for (const std::size_t s : stages) text += sentence({text.empty() ? "" : " and ", s});
     if (stages.empty()) violation(ranks, ": in no stage; give every device to one, or solve again for fewer");
     if (stages.size() > 1) violation(ranks, ": in stages ", text, "; a device can be in one only, so move the others");
   }
@@ -174,7 +174,7 @@ class plan_referee {
   }
 
   static std::string ranks_text(std::int64_t first, std::int64_t end) {
-    return end - first == 1 ? sentence("rank ", first) : sentence("ranks ", first, " to ", end - 1);
+    return end - first == 1 ? sentence({"rank ", first}) : sentence({"ranks ", first, " to ", end - 1});
   }
 
   // --- the program

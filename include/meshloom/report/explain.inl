@@ -121,7 +121,7 @@ inline std::vector<traffic> traffic_of(const program& lowered, const cluster& ma
     }
   }
   for (const transfer& each : lowered.transfers) {
-    const std::string over = sentence(each.route.from_stage, " to ", each.route.to_stage);
+    const std::string over = sentence({each.route.from_stage, " to ", each.route.to_stage});
     count(all, {"send", over, without_copies(each.name), each.route.to >= pass::reduce, bytes_of_message(lowered, each),
                 price(lowered, each, machine)});
   }
@@ -134,8 +134,9 @@ MESHLOOM_INLINE text_table stage_table(const graph& whole, const plan& made, con
   text_table table{{{"stage", true}, {"ranks"}, {"mesh"}, {"blocks"}, {"slots", true}}, {}};
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     const stage_plan& stage = made.stages[static_cast<stage_id>(s)];
-    table.rows.push_back({sentence(s), detail::ranks_text(stage), detail::grid_text(stage),
-                          detail::blocks_text(whole, stage), sentence(lowered.stages[static_cast<stage_id>(s)].slots)});
+    table.rows.push_back({sentence({s}), detail::ranks_text(stage), detail::grid_text(stage),
+                          detail::blocks_text(whole, stage),
+                          sentence({lowered.stages[static_cast<stage_id>(s)].slots})});
   }
   if (std::none_of(made.stages.begin(), made.stages.end(), recomputes)) return table;
   table.columns.push_back({"recompute"});
@@ -193,7 +194,7 @@ MESHLOOM_INLINE text_table traffic_table(const program& lowered, const cluster& 
                    {}};
   for (const detail::traffic& each : detail::traffic_of(lowered, machine)) {
     const std::int32_t rounds = each.per_step ? 1 : lowered.micro_batches;
-    const std::string times = each.per_step ? sentence(each.count) : sentence(each.count, " x ", rounds);
+    const std::string times = each.per_step ? sentence({each.count}) : sentence({each.count, " x ", rounds});
     table.rows.push_back({each.kind, each.over, each.value, describe_bytes(each.size), describe_time(each.time), times,
                           describe_time(each.time * (each.count * rounds))});
   }
@@ -212,7 +213,7 @@ MESHLOOM_INLINE text_table step_table(const plan& made, const breakdown& parts) 
   if (made.runner_up) {
     const alternative& next = *made.runner_up;
     table.rows.push_back({"runner-up", describe_time(next.predicted),
-                          sentence(line_of(next.shape), ": ", share(next.predicted - made.predicted), " more")});
+                          sentence({line_of(next.shape), ": ", share(next.predicted - made.predicted), " more"})});
   }
   return table;
 }
@@ -225,10 +226,10 @@ MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made) {
   const program& lowered = judged.lowered;
   const device& on = posed.cluster.device;
   const double waiting = detail::share_of(mean_times(*judged.parts)[work::waiting], judged.parts->step);
-  text += sentence(text.empty() ? "" : "\n", made.ranks, " ranks of ", posed.cluster.name, ", ", made.micro_batches,
-                   " micro-batches, schedule ", name_of(made.schedule), "; a rank waits ", describe_share(waiting),
-                   " of a step\n(", describe_share(bubble(static_cast<int>(made.stages.size()), made.micro_batches)),
-                   " if stages were equal and messages free)\n");
+  text += sentence({text.empty() ? "" : "\n", made.ranks, " ranks of ", posed.cluster.name, ", ", made.micro_batches,
+                    " micro-batches, schedule ", name_of(made.schedule), "; a rank waits ", describe_share(waiting),
+                    " of a step\n(", describe_share(bubble(static_cast<int>(made.stages.size()), made.micro_batches)),
+                    " if stages were equal and messages free)\n"});
   detail::add_table(text, "A step", step_table(made, *judged.parts));
   detail::add_table(text, "Stages", stage_table(posed.graph, made, lowered));
   detail::add_table(text, "Layers", layer_table(posed.graph, made));

@@ -118,7 +118,7 @@ class relaxations {
     for (const std::int32_t count : counts) {
       problem changed = posed_;
       changed.constraints.micro_batches = count;
-      if (keep(attempt(sentence("take ", count, count == 1 ? " micro-batch" : " micro-batches", ", not ", said),
+      if (keep(attempt(sentence({"take ", count, count == 1 ? " micro-batch" : " micro-batches", ", not ", said}),
                        std::move(changed))))
         return;
     }
@@ -142,7 +142,7 @@ class relaxations {
         axes += (axes.empty() ? "" : " and ") + rule.mesh_axis;
       }
       if (!axes.empty() &&
-          keep(attempt(sentence("keep parameters as ZeRO ", level, " does on mesh axis ", axes), std::move(changed))))
+          keep(attempt(sentence({"keep parameters as ZeRO ", level, " does on mesh axis ", axes}), std::move(changed))))
         return;
     }
   }
@@ -180,7 +180,7 @@ class relaxations {
       problem changed = posed_;
       changed.cluster.*which = count;
       if (changed.cluster.ranks() > most_ranks) break;
-      const std::string change = sentence("take ", count, " ", what, ", not ", now);
+      const std::string change = sentence({"take ", count, " ", what, ", not ", now});
       if (auto found = attempt(change, std::move(changed))) return found;
     }
     return std::nullopt;
@@ -189,8 +189,8 @@ class relaxations {
   std::optional<relaxation> with_memory(bytes memory) const {
     problem changed = posed_;
     changed.cluster.device.memory = memory;
-    return attempt(sentence("give each device ", describe_bytes(memory), " of memory (", memory.count, " bytes), ",
-                            more_than_now(memory), " more"),
+    return attempt(sentence({"give each device ", describe_bytes(memory), " of memory (", memory.count, " bytes), ",
+                             more_than_now(memory), " more"}),
                    std::move(changed));
   }
 
@@ -213,8 +213,8 @@ MESHLOOM_INLINE std::optional<infeasibility> why_infeasible(const problem& posed
   infeasibility why{made.error(), search.all(memory)};
   if (memory) {
     const bytes has = posed.cluster.device.memory, needs = memory->posed.cluster.device.memory;
-    why.reason = sentence("the memory of a device limits: it has ", has.count, " bytes, and ", (needs - has).count,
-                          " more are enough; ", why.reason);
+    why.reason = sentence({"the memory of a device limits: it has ", has.count, " bytes, and ", (needs - has).count,
+                           " more are enough; ", why.reason});
   }
   return why;
 }

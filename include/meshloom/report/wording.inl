@@ -9,7 +9,7 @@ namespace meshloom::detail {
 
 /// Consecutive numbers from `first` up to, but not with, `end`.
 inline std::string range_text(std::int32_t first, std::int32_t end, std::string_view between) {
-  return end - first == 1 ? sentence(first) : sentence(first, between, end - 1);
+  return end - first == 1 ? sentence({first}) : sentence({first, between, end - 1});
 }
 
 MESHLOOM_INLINE std::string ranks_text(const stage_plan& stage) {
@@ -51,7 +51,7 @@ MESHLOOM_INLINE std::string recomputed_text(const graph& whole, const stage_plan
 MESHLOOM_INLINE std::string grid_text(const stage_plan& stage) {
   std::string text;
   for (std::size_t axis = 0; axis < stage.mesh_axes.size(); ++axis) {
-    text += sentence(axis == 0 ? "" : " x ", stage.mesh_axes[axis], "=", stage.mesh.size[axis]);
+    text += sentence({axis == 0 ? "" : " x ", stage.mesh_axes[axis], "=", stage.mesh.size[axis]});
   }
   return text.empty() ? "single" : text;
 }
@@ -64,7 +64,7 @@ MESHLOOM_INLINE std::string spec_text(const graph& whole, const value& entry, co
 }
 
 MESHLOOM_INLINE std::string layer_text(const region& area) {
-  return area.repeated ? sentence(area.count, " x ", area.name) : area.name;
+  return area.repeated ? sentence({area.count, " x ", area.name}) : area.name;
 }
 
 MESHLOOM_INLINE std::string without_prefix(const std::string& name, const std::string& prefix) {
@@ -73,12 +73,12 @@ MESHLOOM_INLINE std::string without_prefix(const std::string& name, const std::s
 
 MESHLOOM_INLINE std::string numbers_text(const std::vector<std::size_t>& numbers) {
   std::string text;
-  for (const std::size_t each : numbers) text += sentence(text.empty() ? "" : ",", each);
+  for (const std::size_t each : numbers) text += sentence({text.empty() ? "" : ",", each});
   return text;
 }
 
 MESHLOOM_INLINE void add_table(std::string& text, std::string_view heading, const text_table& table) {
-  if (!table.rows.empty()) text += sentence(text.empty() ? "" : "\n", heading, "\n", render(table));
+  if (!table.rows.empty()) text += sentence({text.empty() ? "" : "\n", heading, "\n", render(table)});
 }
 
 MESHLOOM_INLINE text_table violation_table(const std::vector<std::string>& violations) {
