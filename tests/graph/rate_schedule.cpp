@@ -54,9 +54,9 @@ TEST_CASE("a staircase falls at every landing") {
 }
 
 TEST_CASE("a schedule that means nothing is a fault of the graph") {
-  CHECK(is_sound({}));
-  CHECK(is_sound({rate_schedule::cosine, 0, 1}));
-  CHECK(is_sound({rate_schedule::inverse_square_root, 0}));
+  CHECK(is_sound(rate_schedule{}));
+  CHECK(is_sound(rate_schedule{rate_schedule::cosine, 0, 1}));
+  CHECK(is_sound(rate_schedule{rate_schedule::inverse_square_root, 0}));
   const rate_schedule faulty[] = {{rate_schedule::cosine, 10, 10},      {rate_schedule::linear, -1, 10},
                                   {rate_schedule::linear, 0, 10, -0.1}, {rate_schedule::staircase, 0, 0, 0.1},
                                   {rate_schedule::constant, 0, 0, NAN}, {rate_schedule::inverse_square_root, -1}};
