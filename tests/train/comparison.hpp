@@ -111,10 +111,7 @@ class comparison {
  public:
   comparison(const Task& task, std::vector<sample_of<Element>> samples) : comparison(task, std::move(samples), task) {}
   comparison(const Task& task, std::vector<sample_of<Element>> samples, const Reference& reference)
-      : task_(task),
-        reference_(reference),
-        graph_(ml::trace(task)),
-        samples_(std::move(samples)) {}
+      : task_(task), reference_(reference), graph_(ml::trace(task)), samples_(std::move(samples)) {}
 
   /// Trains under a plan, which must use all ranks; its losses, and what the trained model says of a sample, must be
   /// those of one rank within `tolerance`, relative.

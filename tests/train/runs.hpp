@@ -177,7 +177,8 @@ outcome train(ml::host_run& run, const std::vector<sample_of<Element>>& samples)
 inline double deviation(const std::vector<double>& series, const std::vector<double>& expected) {
   double largest = series.size() == expected.size() ? 0 : INFINITY;
   for (std::size_t at = 0; at < series.size() && at < expected.size(); ++at) {
-    const double apart = std::abs(series[at] - expected[at]) / std::abs(expected[at]);
+    const bool same = series[at] == expected[at];  // losses may be 0
+    const double apart = same ? 0 : std::abs(series[at] - expected[at]) / std::abs(expected[at]);
     largest = apart >= 0 ? std::max(largest, apart) : INFINITY;  // a NaN is as far as can be
   }
   return largest;

@@ -93,6 +93,7 @@ class host_rank {
 
   void share(const host_rank& from);
   void prepare(const kernel_table& kernels);
+  kernel_function kernel_for(const kernel_table& kernels, const instruction& at) const;
   view view_of(buffer_id id) const { return shard_view(stage_, stage_.buffers[id], member_); }
   place place_of(buffer_id id) const;
   void run_body(const host_step& now, pass which, std::int32_t micro_batch);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/sentence.hpp>
 #include <meshloom/exec/host_rank.hpp>
 #include <meshloom/kernel/random.hpp>
 
@@ -165,22 +166,21 @@ MESHLOOM_INLINE host_rank::place host_rank::place_of(buffer_id id) const {
   return {base + stage_.fixed.count + stage_.kept.count * stage_.slots, 0};
 }
 
+MESHLOOM_INLINE kernel_function host_rank::kernel_for(const kernel_table& kernels, const instruction& at) const {
+  const dtype type = compute_type_of(stage_, at, whole_.precision);
+  for (const kernel_entry& each : kernels) {
+    if (each.op == at.op && each.type == type) return each.run;
+  }
+  throw error(sentence({"start: the operator ", at.op->op.name, " at ", at.name, " has no kernel for ", name_of(type),
+                        " in this binary; start the run with the training that was traced"}));
+}
+
 MESHLOOM_INLINE void host_rank::prepare(const kernel_table& kernels) {
   for (std::size_t which = 0; which < bodies_.size(); ++which) {
     bodies_[which].reserve(stage_.bodies[which].size());
     for (const instruction& each : stage_.bodies[which]) {
       prepared next{.what = &each, .kernel = nullptr, .with = {}, .places = {}};
-      if (each.kind == instruction::compute) {
-        const auto known =
-            std::find_if(kernels.begin(), kernels.end(),
-                         [&, type = compute_type_of(stage_, each, whole_.precision)](const kernel_entry& entry) {
-                           return entry.op == each.op && entry.type == type;
-                         });
-        if (known == kernels.end())
-          throw error("start: the operator " + std::string(each.op->op.name) + " at " + each.name +
-                      " has no kernel in this binary; start the run with the training that was traced");
-        next.kernel = known->run;
-      }
+      if (each.kind == instruction::compute) next.kernel = kernel_for(kernels, each);
       if (each.kind == instruction::total) {  // reads its operands where they lie, however many they are
         bodies_[which].push_back(next);
         continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arithmetic of oneDNN: products of float and bf16, and convolutions of dense images without copying their windows.
-// This header and exec/onednn_product.hpp alone include oneDNN's, of version 2 or 3. What it does not do (double
-// precision, f16, layouts that BLAS cannot express) another arithmetic does: `onednn_with<cblas>`; our own in `onednn`.
+// What it does not do (double precision, f16, layouts that BLAS cannot express) another arithmetic does:
+// `onednn_with<cblas>`; our own in `onednn`.
 // Law: it computes on the calling thread alone. Once it has seen the shapes of a step it asks the heap for nothing;
 // oneDNN itself still does, in every call: in version 2.6 for 72 KiB in a product, for less than 1 KiB in a
 // convolution.
@@ -11,8 +11,6 @@
 #include <meshloom/exec/onednn_product.hpp>
 #include <meshloom/kernel/convolution_shape.hpp>
 #include <meshloom/kernel/gemm.hpp>
-
-#include <oneapi/dnnl/dnnl.hpp>
 
 #include <initializer_list>
 #include <iterator>
