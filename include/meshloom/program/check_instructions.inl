@@ -214,6 +214,8 @@ class operator_referee {
   std::array<const choice*, max_mesh_rank> rows_{};
 };
 
+inline constexpr std::string_view rounds_sums = "sums micro-batches in a type that rounds each of them";
+
 /// The instructions of one stage, body by body.
 class instruction_referee {
  public:
@@ -251,6 +253,9 @@ class instruction_referee {
     const std::string wrong = law.run();
     fault(first, wrong);
     if (first.adds && now_ != pass::backward) fault(first, "adds to its results outside of backward");
+    for (const buffer_id id : first.results) {
+      if (first.adds && is_half(at_buffer(id).type)) fault(first, rounds_sums);
+    }
     fault(first, check_again(first));
     if (!wrong.empty()) return at + 1;
     const int axes = law.exchanges();
@@ -364,6 +369,7 @@ class instruction_referee {
     if (!same_tensor(from, to) || !(from.layout == to.layout)) {
       return sentence("sums ", from.name, " into ", to.name, ", which has another shape, type or layout");
     }
+    if (is_half(to.type)) return std::string(rounds_sums);
     if (from.type == dtype::i32 || from.layout.partial_max() != 0) {
       return "sums what cannot be summed: integers, or a pending maximum";
     }
