@@ -9,19 +9,21 @@ using namespace laws;
 
 namespace {
 
-/// Holds every operator to the law; says how many triples were tried.
-void hold(std::size_t most, int rounds) {
-  std::int64_t tried = 0;
+constexpr dtype in_16_bits[] = {dtype::bf16};
+
+/// Holds every operator that runs in these types to the law; says how many triples were tried.
+void hold(std::size_t most, int rounds, std::span<const dtype> types = precisions) {
+  std::int64_t operators = 0, tried = 0;
   std::uint64_t seed = 1;
-  const auto subjects = all_subjects();
-  for (const subject& each : subjects) {
-    const verdict made = judge(each, most, rounds, seed += 1'000'003);
+  for (const subject& each : all_subjects()) {
+    if (types[0] == dtype::bf16 && each.in_bf16 == nullptr) continue;
+    const verdict made = judge(each, most, rounds, seed += 1'000'003, types);
     CHECK(made.first == "");
     CHECK(made.tried > 0);
+    ++operators;
     tried += made.tried;
   }
-  MESSAGE("the law was tried on ", subjects.size(), " operators, in ", tried,
-          " triples of operator, strategy and mesh");
+  MESSAGE("the law was tried on ", operators, " operators, in ", tried, " triples of operator, strategy and mesh");
 }
 
 template <class Operator>
@@ -35,21 +37,44 @@ subject one() {
 template <class Operator, auto Change>
 subject told_otherwise() {
   subject made = one<Operator>();
-  const auto run = []<class Element>(const call& with) {
+  const auto run = []<class Element>(const call& with, void* arithmetic) {
     call other = with;
     Change(other);
-    run_on_host<kernel_of<Operator>, Element>(other);
+    detail::run_kernel<Operator, Element, plain>(other, arithmetic);
   };
-  made.in_f32 = [](const call& with, void*) { decltype(run){}.template operator()<float>(with); };
-  made.in_f64 = [](const call& with, void*) { decltype(run){}.template operator()<double>(with); };
+  made.in_f32 = [](const call& with, void* on) { decltype(run){}.template operator()<float>(with, on); };
+  made.in_f64 = [](const call& with, void* on) { decltype(run){}.template operator()<double>(with, on); };
+  if constexpr (record_of<Operator>.rounded.any())
+    made.in_bf16 = [](const call& with, void* on) { decltype(run){}.template operator()<bf16>(with, on); };
   return made;
 }
 
-/// The number of strategies found to break the law.
-std::int64_t broken(const subject& what) { return judge(what, 100, 2, 7).broken; }
+/// Rounds what every product adds.
+struct hasty : plain {
+  template <class Element, class Result>
+  void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
+            const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Result* c, std::int64_t row_c,
+            std::int64_t column_c) {
+    plain::gemm(m, n, k, a, row_a, column_a, b, row_b, column_b, accumulate, c, row_c, column_c);
+    for (std::int64_t at = 0; at < m * n; ++at) {
+      Result& sum = c[at / n * row_c + at % n * column_c];
+      sum = bf16(float(sum));
+    }
+  }
+};
+
+/// The number of strategies found to break the law in the types in which the fewest do; −1 if the types disagree on
+/// whether any does.
+std::int64_t broken(const subject& what) {
+  const std::int64_t found = judge(what, 100, 2, 7).broken;
+  if (what.in_bf16 == nullptr) return found;
+  const std::int64_t in_half = judge(what, 100, 2, 7, in_16_bits).broken;
+  return (found > 0) == (in_half > 0) ? std::min(found, in_half) : -1;
+}
 
 using matrix_product = op::dot<meshloom::at<0, 1>, meshloom::at<1, 2>, meshloom::at<0, 2>>;
 using causal_softmax = op::softmax<3, true>;
+using attention = op::attention<1, true>;
 using gelu = op::pointwise<op::gelu<op::operand<0>>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
 using add =
     op::pointwise<op::add<op::operand<0>, op::operand<1>>, meshloom::at<0, 1>, meshloom::at<0, 1>, meshloom::at<0, 1>>;
@@ -60,8 +85,14 @@ TEST_CASE("an operator's shards make what one rank makes: every strategy, on thr
   hold(200, 1);
 }
 
+TEST_CASE("in 16 bits too, up to one rounding: of every strategy a sample") { hold(20, 1, in_16_bits); }
+
 TEST_CASE("an operator's shards make what one rank makes: every strategy" * doctest::test_suite("all")) {
   hold(100'000, 5);
+}
+
+TEST_CASE("in 16 bits too, up to one rounding: every strategy" * doctest::test_suite("all")) {
+  hold(100'000, 5, in_16_bits);
 }
 
 TEST_CASE("roles that are not the operator's break the law") {
@@ -111,6 +142,15 @@ TEST_CASE("a kernel that does not know where its shard lies breaks the law") {
   CHECK(broken(told_otherwise<op::dispatch<1, false>, no_origin>()) > 0);  // the slots
   CHECK(broken(told_otherwise<op::layer_norm<2>, nothing>()) == 0);
   CHECK(broken(told_otherwise<op::layer_norm<2>, no_global>()) > 0);  // the mean
+  CHECK(broken(told_otherwise<attention, nothing>()) == 0);
+  CHECK(broken(told_otherwise<attention, no_origin>()) > 0);  // the mask
+}
+
+TEST_CASE("a kernel that forgets what it met in the rounds before breaks the law") {
+  constexpr auto forgets = [](call& with) { with.round = 0; };
+  CHECK(broken(told_otherwise<attention, forgets>()) > 0);
+  CHECK(broken(one<op::attention_gradient<1, true>>()) == 0);
+  CHECK(broken(told_otherwise<op::attention_gradient<1, true>, forgets>()) > 0);
 }
 
 TEST_CASE("a kernel that writes too little, too much or too often breaks the law") {
@@ -120,4 +160,44 @@ TEST_CASE("a kernel that writes too little, too much or too often breaks the law
   CHECK(broken(told_otherwise<gelu, lazy>()) > 0);
   CHECK(broken(told_otherwise<gelu, greedy>()) > 0);
   CHECK(broken(told_otherwise<op::sum<meshloom::at<0, 1>, meshloom::at<1>>, adding>()) > 0);
+}
+
+TEST_CASE("element types that are not the operator's break the law in 16 bits") {
+  using norm = op::layer_norm<2>;
+  const auto broken_by = [](subject what, rounding told) {
+    what.op.rounded = told;
+    return judge(what, 100, 2, 7, in_16_bits).broken;
+  };
+  REQUIRE(broken_by(one<norm>(), norm::rounded) == 0);
+  CHECK(broken_by(one<norm>(), {.operands = 2, .results = 1}) > 0);
+  CHECK(broken_by(one<norm>(), {.operands = 7, .results = 1}) > 0);
+  CHECK(broken_by(one<norm>(), {.operands = 3}) > 0);
+  CHECK(broken_by(one<norm>(), {.operands = 3, .results = 3}) > 0);
+  CHECK(broken_by(one<norm>(), {.operands = 3, .results = 1, .wide = true}) > 0);
+}
+
+TEST_CASE("summands that are rounded where their sum may not be break the law") {
+  subject rounds = one<matrix_product>();
+  rounds.in_bf16 = [](const call& with, void* arithmetic) {
+    detail::run_kernel<matrix_product, bf16, plain>(with, arithmetic);
+    if (with.result[0].type != dtype::f32) return;
+    for (std::int64_t i = 0; i < with.result[0].count(); ++i)
+      with.result[0].as<float>()[i] = bf16(with.result[0].as<float>()[i]);
+  };
+  CHECK(judge(rounds, 100, 2, 7, in_16_bits).broken > 0);
+  rounds.op.rounded.wide = false;
+  CHECK(judge(rounds, 100, 2, 7, in_16_bits).broken == 0);
+}
+
+TEST_CASE("a result that is rounded with every round of a sum breaks the law") {
+  using two_sums = op::dot<meshloom::at<0, 1, 2>, meshloom::at<2, 1, 3>, meshloom::at<0, 3>>;
+  REQUIRE(broken(one<two_sums>()) == 0);
+  subject rounds = one<two_sums>();
+  rounds.op.rounded.wide = false;
+  REQUIRE(judge(rounds, 100, 2, 7, in_16_bits).broken == 0);
+  rounds.in_bf16 = [](const call& with, void*) {
+    hasty arithmetic;
+    kernel_of<two_sums>::run<bf16>(arithmetic, with);
+  };
+  CHECK(judge(rounds, 100, 2, 7, in_16_bits).broken > 0);
 }

@@ -3,7 +3,8 @@
 // of one rank. Ranks are simulated in one thread, from the operator's record alone, as everything below the front end
 // sees it: operands are cut (or torn into summands) as `operand_spec` says and have what their windows read, kernels
 // are called with the shards' origins, statistics are exchanged along `exchange_axes`, blocks go around along
-// `rotating_axis`, and results are put together as `result_spec` says.
+// `rotating_axis`, and results are put together as `result_spec` says. In 16 bits the results differ by one rounding of
+// what each rank has made, and no more.
 #pragma once
 
 #include "shards.hpp"
@@ -21,17 +22,21 @@ namespace laws {
 using namespace meshloom;
 using shards::element;
 using shards::for_each_index;
+using shards::held;
 using shards::place;
+using shards::value_at;
 
 /// An operator and what runs it, as plain data: to plant a fault, change a copy.
 struct subject {
   record op;
   kernel_function in_f32 = nullptr;
   kernel_function in_f64 = nullptr;
-  int integers = -1;      ///< the operand of integers, if any: they choose an element of
-  int chosen = -1;        ///< this index
-  int apart = -1;         ///< the index, if any, along which no two are the same: slots, −1 for none
-  unsigned positive = 0;  ///< operands (bit mask) whose elements are positive
+  kernel_function in_bf16 = nullptr;  ///< null if it runs in the precision alone
+  int integers = -1;                  ///< the operand of integers, if any: they choose an element of
+  int chosen = -1;                    ///< this index
+  int apart = -1;                     ///< the index, if any, along which no two are the same: slots, −1 for none
+  unsigned positive = 0;              ///< operands (bit mask) whose elements are positive
+  unsigned rounded_within = 0;        ///< results (bit mask) of numbers that the kernel has rounded to 16 bits itself
   attribute_list attributes = {0.3, 0.9, 0.5, 1e-3, 0.1};
 };
 
@@ -56,39 +61,17 @@ inline double number(std::uint64_t bits, bool positive) {
   return positive || bits % 2 == 0 ? size : -size;
 }
 
-/// A shard between bytes that must not change; NaN until it is written.
-struct held {
-  static constexpr std::size_t margin = 64;
-  static constexpr std::byte untouched{0xa5}, nan{0xff};
-
-  std::vector<std::byte> memory;
-  view seen;
-
-  held(view shape, dtype type) : seen(shape) {
-    seen.type = type;
-    make_dense(seen);
-    memory.assign(static_cast<std::size_t>(seen.count() * size_of(type)) + 2 * margin, untouched);
-    std::fill(memory.begin() + margin, memory.end() - margin, nan);
-    seen.data = memory.data() + margin;
-  }
-
-  bool intact() const {
-    const auto clean = [](std::byte each) { return each == untouched; };
-    return std::all_of(memory.begin(), memory.begin() + margin, clean) &&
-           std::all_of(memory.end() - margin, memory.end(), clean);
-  }
-};
-
-/// One operator executed under one strategy by all ranks of a mesh.
+/// One operator executed under one strategy by all ranks of a mesh; `wide`: nobody rounds its results.
 template <class Element>
 class execution {
  public:
-  execution(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed)
+  execution(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed, bool wide = false)
       : what_(what),
         op_(what.op.op),
         mesh_(mesh),
         how_(how),
         seed_(seed),
+        wide_(wide),
         ranks_(static_cast<std::size_t>(mesh.ranks())) {
     draw_sizes();
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) prepare(rank);
@@ -118,13 +101,27 @@ class execution {
   }
 
  private:
-  static constexpr dtype type = dtype_of<Element>;
-  static constexpr double tolerance = type == dtype::f64 ? 1e-10 : 1e-5;
+  using exact = computed<Element>;
+  static constexpr dtype type = dtype_of<Element>, precision = dtype_of<exact>;
+  static constexpr double tolerance = precision == dtype::f64 ? 1e-10 : 1e-5;
+  static constexpr double rounded = 0x1.02p-8;  ///< by how much of itself, at most, a number changes that gets 8 bits
 
   struct rank_state {
     std::vector<held> tensors;
     call with;
   };
+
+  dtype type_of_operand(int k) const {
+    if (k == what_.integers) return dtype::i32;
+    return what_.op.rounded.operand(static_cast<std::size_t>(k)) ? type : precision;
+  }
+  dtype type_of_result(int k) const {
+    if ((op_.integer_results >> k & 1) != 0) return dtype::i32;
+    return what_.op.rounded.result(static_cast<std::size_t>(k)) && !wide_ ? type : precision;
+  }
+  kernel_function kernel() const {
+    return type == dtype::f64 ? what_.in_f64 : type == dtype::bf16 ? what_.in_bf16 : what_.in_f32;
+  }
 
   spec operand_layout(int k) const { return operand_spec(op_, what_.op.choices, mesh_.rank, how_, k); }
   spec result_layout(int k) const { return result_spec(op_, what_.op.choices, mesh_.rank, how_, k); }
@@ -200,25 +197,27 @@ class execution {
     const auto add = [&here](const view& part, dtype kind) { return here.tensors.emplace_back(part, kind).seen; };
     for (int k = 0; k < op_.operand_count; ++k) {
       const index_list& list = op_.operands[static_cast<std::size_t>(k)];
-      with.operand[k] = add(shape(list, operand_layout(k), rank), k == what_.integers ? dtype::i32 : type);
+      const view shard = with.operand[k] = add(shape(list, operand_layout(k), rank), type_of_operand(k));
       if (k == what_.integers)
-        fill_integers(with.operand[k]);
+        fill_integers(shard);
+      else if (shard.type == type)
+        fill<Element>(shard, k, operand_layout(k).partial_sum(), rank);
       else
-        fill(with.operand[k], k, operand_layout(k).partial_sum(), rank);
+        fill<exact>(shard, k, operand_layout(k).partial_sum(), rank);
     }
     for (int k = 0; k < op_.result_count; ++k) {
       const index_list& list = op_.results[static_cast<std::size_t>(k)];
       if (what_.op.in_place)
         with.result[k] = with.operand[what_.op.replaces[static_cast<std::size_t>(k)]];
       else
-        with.result[k] = add(shape(list, result_layout(k), rank), op_.integer_results >> k & 1 ? dtype::i32 : type);
+        with.result[k] = add(shape(list, result_layout(k), rank), type_of_result(k));
     }
     for (int k = 0; k < op_.statistic_count; ++k) {
       const statistic& each = op_.statistics[static_cast<std::size_t>(k)];
       view part = shape(each.rows, rows_spec(op_, what_.op.choices, mesh_.rank, how_, k), rank);
       part.global[part.rank] = part.extent[part.rank] = each.values;
       ++part.rank;
-      with.exchanged[k] = add(part, type);
+      with.exchanged[k] = add(part, precision);
     }
     std::copy(attributes_.begin(), attributes_.end(), with.attribute);
     with.step = 2;
@@ -250,18 +249,24 @@ class execution {
     return slot < slots && bits_at(at, what_.integers) % 5 > 0 ? static_cast<std::int32_t>(slot) : -1;
   }
 
-  /// A pending sum: all members of a group but the last draw their summands, the last has what is missing.
+  /// A pending sum: all members of a group but the last draw their summands, the last has what is missing. Those of 16
+  /// bits are 64ths: small ones, so that what is missing, from eight members too, is one of the first 256.
+  template <class Number>
   void fill(const view& shard, int k, std::uint8_t pending, std::int32_t rank) const {
     const auto group = group_of(rank, pending);
+    const auto drawn = [](std::uint64_t bits, bool positive, double share) {
+      const double any = number(bits, positive);
+      return static_cast<exact>(half_type<Number> ? std::round(64 * share * any) / 64 : any);
+    };
     for_each_index(box_of(shard), [&](const place& at) {
       const std::uint64_t bits = bits_at(at, k);
-      Element rest = static_cast<Element>(number(bits, what_.positive >> k & 1));
+      exact rest = drawn(bits, what_.positive >> k & 1, 1);
       for (std::size_t member = 0; member + 1 < group.size(); ++member) {
-        const Element drawn = static_cast<Element>(number(mixed(bits, member), false));
-        if (group[member] == rank) element<Element>(shard, at) = drawn;
-        rest -= drawn;
+        const exact summand = drawn(mixed(bits, member), false, 0.2);
+        if (group[member] == rank) element<Number>(shard, at) = summand;
+        rest -= summand;
       }
-      if (group.back() == rank) element<Element>(shard, at) = rest;
+      if (group.back() == rank) element<Number>(shard, at) = rest;
     });
   }
 
@@ -283,7 +288,7 @@ class execution {
     static plain arithmetic;
     for (rank_state& rank : ranks_) {
       rank.with.part = part;
-      (type == dtype::f64 ? what_.in_f64 : what_.in_f32)(rank.with, &arithmetic);
+      kernel()(rank.with, &arithmetic);
     }
   }
 
@@ -305,7 +310,7 @@ class execution {
         if (op_.travels(op_.results[static_cast<std::size_t>(k)])) with.result[k] = home.result[k];
       }
       with.round = round;
-      (type == dtype::f64 ? what_.in_f64 : what_.in_f32)(with, &arithmetic);
+      kernel()(with, &arithmetic);
     }
   }
 
@@ -316,14 +321,21 @@ class execution {
       if (group.front() != rank) continue;
       const std::int64_t count = ranks_[static_cast<std::size_t>(rank)].with.exchanged[k].count();
       for (std::int64_t i = 0; i < count; ++i) {
-        const auto at = [&](std::int32_t member) -> Element& {
-          return ranks_[static_cast<std::size_t>(member)].with.exchanged[k].template as<Element>()[i];
+        const auto at = [&](std::int32_t member) -> exact& {
+          return ranks_[static_cast<std::size_t>(member)].with.exchanged[k].template as<exact>()[i];
         };
-        Element all = at(rank);
+        exact all = at(rank);
         for (std::size_t m = 1; m < group.size(); ++m) all = sums ? all + at(group[m]) : std::max(all, at(group[m]));
         for (const std::int32_t member : group) at(member) = all;
       }
     }
+  }
+
+  /// By how much rounding may change a sum: `size` is that of what was added up, `largest` that of the whole result.
+  double rounding_of(int k, double size, double largest) const {
+    if (!half_type<Element> || !std::isfinite(size)) return 0;
+    if ((what_.rounded_within >> k & 1) != 0) return 2e-2 * largest;
+    return type_of_result(k) == type ? rounded * size : 0;
   }
 
   /// What is wrong with result `k`: every rank, with those that hold the other summands, has its part of `want`, and
@@ -332,13 +344,9 @@ class execution {
     if (what_.op.in_place && result_layout(k) != operand_layout(what_.op.replaces[static_cast<std::size_t>(k)])) {
       return "result " + std::to_string(k) + " does not lie where the operand lies that it replaces";
     }
-    const auto value = [](const view& shard, const place& at) {
-      return shard.type == dtype::i32 ? element<std::int32_t>(shard, at)
-                                      : static_cast<double>(element<Element>(shard, at));
-    };
     double largest = 1;  // a small sum of numbers around 1 is as exact as they are
     for_each_index(box_of(want), [&](const place& at) {
-      const double size = std::abs(value(want, at));
+      const double size = std::abs(value_at(want, at));
       if (std::isfinite(size)) largest = std::max(largest, size);
     });
     std::vector<bool> made(static_cast<std::size_t>(want.count()));
@@ -348,12 +356,16 @@ class execution {
       const auto group = group_of(rank, result_layout(k).partial_sum());
       if (group.front() != rank) continue;
       for_each_index(box_of(ranks_[static_cast<std::size_t>(rank)].with.result[k]), [&](const place& at) {
-        double sum = 0;
-        for (const std::int32_t member : group)
-          sum += value(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
-        const double wanted = value(want, at), apart = sum == wanted ? 0 : std::abs(sum - wanted);  // both may be −∞
+        const double wanted = value_at(want, at);
+        double sum = 0, size = std::abs(wanted);  // of what was rounded
+        for (const std::int32_t member : group) {
+          const double summand = value_at(ranks_[static_cast<std::size_t>(member)].with.result[k], at);
+          sum += summand;
+          size += std::abs(summand);
+        }
+        const double apart = sum == wanted ? 0 : std::abs(sum - wanted);  // both may be −∞
         worst = std::max(worst, apart);
-        close = close && apart <= tolerance * largest;  // NaN is not
+        close = close && apart <= tolerance * largest + rounding_of(k, size, largest);  // NaN is not
         std::int64_t number = 0;
         for (int axis = 0; axis < want.rank; ++axis) number += at[static_cast<std::size_t>(axis)] * want.stride[axis];
         made[static_cast<std::size_t>(number)] = true;
@@ -363,7 +375,7 @@ class execution {
       return "no rank has some element of result " + std::to_string(k);
     if (close) return "";
     return "result " + std::to_string(k) + " is off by " + std::to_string(worst / largest) + " in " +
-           std::string(name_of(type));
+           std::string(name_of(type)) + (wide_ ? ", unrounded" : "");
   }
 
   const subject& what_;
@@ -371,6 +383,7 @@ class execution {
   mesh_shape mesh_;
   strategy how_;
   std::uint64_t seed_;
+  bool wide_;
   std::array<std::int64_t, max_indices> extents_{};
   attribute_list attributes_{};
   int around_ = -1;  ///< the mesh axis along which blocks go around
@@ -412,16 +425,26 @@ inline std::vector<strategy> strategies_of(const choice_table& choices, int mesh
   return all;
 }
 
-inline std::string fault(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed) {
-  const std::string wrong = execution<double>(what, mesh, how, seed).fault(execution<double>(what, {}, {}, seed));
-  return wrong.empty() ? execution<float>(what, mesh, how, seed).fault(execution<float>(what, {}, {}, seed)) : wrong;
+template <class Element>
+std::string fault_in(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed, bool wide) {
+  return execution<Element>(what, mesh, how, seed, wide).fault(execution<Element>(what, {}, {}, seed, wide));
+}
+
+inline std::string fault(const subject& what, const mesh_shape& mesh, const strategy& how, std::uint64_t seed,
+                         dtype type) {
+  if (type == dtype::f64) return fault_in<double>(what, mesh, how, seed, false);
+  if (type == dtype::f32) return fault_in<float>(what, mesh, how, seed, false);
+  const std::string wrong = fault_in<bf16>(what, mesh, how, seed, false);
+  return wrong.empty() && what.op.rounded.wide ? fault_in<bf16>(what, mesh, how, seed, true) : wrong;
 }
 
 inline constexpr mesh_shape meshes[] = {{1, {2}}, {1, {3}}, {1, {4}}, {2, {2, 2}}, {2, {2, 3}}, {3, {2, 2, 2}}};
+inline constexpr dtype precisions[] = {dtype::f64, dtype::f32};
 
-/// Tries every strategy on every mesh, each with `rounds` choices of sizes; where there are more than `most` on one
-/// mesh, as many, drawn.
-inline verdict judge(const subject& what, std::size_t most, int rounds, std::uint64_t seed) {
+/// Tries every strategy on every mesh in all types, each with `rounds` choices of sizes; where there are more than
+/// `most` on one mesh, as many, drawn.
+inline verdict judge(const subject& what, std::size_t most, int rounds, std::uint64_t seed,
+                     std::span<const dtype> types = precisions) {
   verdict made;
   shards::chance dice(static_cast<shards::chance::result_type>(seed));
   for (const mesh_shape& mesh : meshes) {
@@ -430,7 +453,10 @@ inline verdict judge(const subject& what, std::size_t most, int rounds, std::uin
     all.resize(std::min(all.size(), most));
     for (const strategy& how : all) {
       std::string wrong;
-      for (int round = 0; round < rounds && wrong.empty(); ++round) wrong = fault(what, mesh, how, ++seed);
+      for (int round = 0; round < rounds && wrong.empty(); ++round) {
+        ++seed;
+        for (const dtype type : types) wrong = wrong.empty() ? fault(what, mesh, how, seed, type) : wrong;
+      }
       ++made.tried;
       if (wrong.empty()) continue;
       if (++made.broken == 1)

@@ -33,6 +33,7 @@ void add_others(collector& into) {
   into.add<op::dot<list<0>, list<1>, list<0, 1>>>();
   into.add<op::dot<list<0, 1>, list<0, 1>, list<>>>();
   into.add<op::dot<list<1, 0>, list<2, 1>, list<2, 0>>>();
+  into.add<op::dot<list<0, 1, 2>, list<2, 1, 3>, list<0, 3>>>();
   into.add<op::pointwise<op::add<x<0>, op::add<x<1>, x<2>>>, list<0, 1>, list<0, 1>, list<0, 1>, list<0, 1>>>();
   into.add<op::pointwise<op::subtract<x<0>, op::multiply<x<1>, x<2>>>, list<0, 1>, list<0, 1>, list<1>, list<0>>>();
   into.add<op::pointwise<op::divide<x<0>, x<1>>, list<0, 1>, list<0, 1>, list<1>>>();

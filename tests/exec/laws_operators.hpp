@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collects operators with their kernels in both precisions, so that the law can be tried on them.
+// Collects operators with their kernels in both precisions and in 16 bits, so that the law can be tried on them.
 #pragma once
 
 #include "laws.hpp"
@@ -13,7 +13,7 @@ class collector {
  public:
   template <class Operator>
   void operator()(operators<Operator> which) {
-    in_f32_(which);
+    in_bf16_(which);
     in_f64_(which);
   }
 
@@ -26,7 +26,12 @@ class collector {
 
   std::vector<subject> subjects() const {
     std::vector<subject> made;
-    for (std::size_t k = 0; k < in_f32_.made.size(); ++k) made.push_back(subject_of(in_f32_.made[k], in_f64_.made[k]));
+    for (const kernel_entry& each : in_bf16_.made) {  // an operator's kernel in 16 bits, if any, follows the other one
+      if (each.type == dtype::bf16)
+        made.back().in_bf16 = each.run;
+      else
+        made.push_back(subject_of(each, in_f64_.made[made.size()]));
+    }
     return made;
   }
 
@@ -43,6 +48,8 @@ class collector {
       made.integers = operand;
       made.chosen = of.at[static_cast<std::size_t>(axis)];
     };
+    if (op.name == "attention") made.rounded_within = 1;           // of shares in units that other keys change
+    if (op.name == "attention_gradient") made.rounded_within = 7;  // of the scores' gradient
     if (op.name == "lookup") choose(0, op.operands[1], 0);
     if (op.name == "lookup_gradient") choose(0, op.results[0], 0);
     if (op.name == "cross_entropy") choose(1, op.operands[0], op.operands[0].count - 1);
@@ -75,7 +82,7 @@ class collector {
     made.apart = token;
   }
 
-  kernel_collector<float, plain> in_f32_;
+  kernel_collector<bf16, plain> in_bf16_;  ///< and in f32
   kernel_collector<double, plain> in_f64_;
 };
 

@@ -51,6 +51,36 @@ Element& element(const view& shard, const place& at) {
   return shard.as<Element>()[offset];
 }
 
+/// The same of any type, as a number.
+inline double value_at(const view& shard, const place& at) {
+  if (shard.type == meshloom::dtype::i32) return element<std::int32_t>(shard, at);
+  return meshloom::with_floating(shard.type,
+                                 [&]<class Element>(Element) { return double(element<Element>(shard, at)); });
+}
+
+/// A shard of any type between bytes that must not change; NaN until it is written.
+struct held {
+  static constexpr std::size_t margin = 64;
+  static constexpr std::byte untouched{0xa5}, nan{0xff};
+
+  std::vector<std::byte> memory;
+  view seen;
+
+  held(view shape, meshloom::dtype type) : seen(shape) {
+    seen.type = type;
+    meshloom::make_dense(seen);
+    memory.assign(static_cast<std::size_t>(seen.count() * meshloom::size_of(type)) + 2 * margin, untouched);
+    std::fill(memory.begin() + margin, memory.end() - margin, nan);
+    seen.data = memory.data() + margin;
+  }
+
+  bool intact() const {
+    const auto clean = [](std::byte each) { return each == untouched; };
+    return std::all_of(memory.begin(), memory.begin() + margin, clean) &&
+           std::all_of(memory.end() - margin, memory.end(), clean);
+  }
+};
+
 /// What member `member` has at a place: a fraction whose sums depend on their order, or a small integer.
 template <class Element>
 Element value(std::size_t member, const place& at, std::uint64_t salt = 0) {

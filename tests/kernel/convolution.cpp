@@ -15,15 +15,7 @@ namespace {
 using namespace meshloom;
 using op::channels;
 
-/// The arithmetic of the textbook, with so little room that there are many tiles.
-struct textbook : law::textbook {
-  std::vector<double> room = std::vector<double>(400);
-
-  template <class Element>
-  std::span<Element> scratch() {
-    return {reinterpret_cast<Element*>(room.data()), room.size()};
-  }
-};
+using law::textbook;
 
 /// Never adds to what is there.
 struct overwriting : textbook {

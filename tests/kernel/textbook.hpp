@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// The arithmetic of the textbook: a matrix product as it is defined, to test what is made of products.
+// The arithmetic of the textbook: a matrix product as it is defined, to test what is made of products, and so little
+// room that tiles are many.
 #pragma once
 
 #include <meshloom/tensor/dtype.hpp>
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace law {
 
 struct textbook {
+  std::vector<double> room = std::vector<double>(400);
+
+  template <class Element>
+  std::span<Element> scratch() {
+    return {reinterpret_cast<Element*>(room.data()), room.size()};
+  }
+
   template <class Element, class Result>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element* a, std::int64_t row_a, std::int64_t column_a,
             const Element* b, std::int64_t row_b, std::int64_t column_b, bool accumulate, Result* c, std::int64_t row_c,

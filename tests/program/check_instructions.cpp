@@ -5,6 +5,7 @@
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/model/moe.hpp>
 #include <meshloom/planner/solve.hpp>
+#include <meshloom/program/place.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -24,6 +25,12 @@ using programs::stage_of;
 /// Two mesh axes, vocabulary and heads split over the second, a table shared by both stages.
 const ml::program& whole() {
   static const ml::program made = programs::program_of("data=2,tensor=2,pipeline=2", 8, 2);
+  return made;
+}
+
+/// The same in bf16.
+const ml::program& whole_in_bf16() {
+  static const ml::program made = programs::program_of("data=2,tensor=2,pipeline=2", 8, 2, programs::gpt_in_bf16());
   return made;
 }
 
@@ -49,6 +56,19 @@ void lay(ml::buffer& what, int mesh_axis, placement on) {
   what.layout = what.layout.without(mesh_axis).with(mesh_axis, on);
 }
 
+/// Plants another type in one tensor of an operator of stage 0 in bf16, which is found in these words.
+void rejects_type(pass which, std::string_view name, std::vector<buffer_id> instruction::*side, std::size_t k,
+                  ml::dtype type, const std::string& words) {
+  ml::program half = whole_in_bf16();
+  const instruction& at = operator_named(half, 0, which, name);
+  const buffer_id id = (at.*side)[k];
+  const std::string tensor = (side == &instruction::results ? "result " : "operand ") + std::to_string(k) + ", " +
+                             ml::place_of(stage_of(half, 0), id);
+  const std::string sentence = ml::place_of(0, which, at) + ": " + tensor + ", is of type " + words;
+  rejects(
+      half, [=](auto& p) { buffer_at(p, 0, id).type = type; }, sentence);
+}
+
 }  // namespace
 
 TEST_CASE("results are integers where the signature says so, and nowhere else") {
@@ -64,6 +84,38 @@ TEST_CASE("results are integers where the signature says so, and nowhere else") 
   };
   retyped(0, ml::dtype::i32, "is of type i32 in a program of f32");
   retyped(1, ml::dtype::f32, "is of type f32 and has to be of integers");
+}
+
+TEST_CASE("an instruction computes in one type, and rounds no more than its operator may") {
+  using enum ml::dtype;
+  rejects_type(pass::forward, "dot", &instruction::operands, 1, f32, "f32 where the operator computes in bf16");
+  rejects_type(pass::forward, "layer_norm", &instruction::results, 0, f32, "f32 where the operator computes in bf16");
+  rejects_type(pass::update, "pointwise", &instruction::results, 0, bf16, "bf16 where the operator computes in f32");
+  rejects_type(pass::forward, "dot", &instruction::operands, 0, f16, "f16 in a program of f32");
+  rejects_type(pass::forward, "layer_norm", &instruction::operands, 1, bf16, "bf16 in a program of f32");
+  rejects_type(pass::forward, "layer_norm", &instruction::results, 1, bf16, "bf16 in a program of f32");
+  rejects_type(pass::backward, "layer_norm_gradient_weights", &instruction::results, 0, bf16,
+               "bf16 in a program of f32");
+}
+
+TEST_CASE("sums over micro-batches may be wide, and may not be rounded") {
+  ml::program half = whole_in_bf16();
+  const instruction& at = programs::find(
+      body_of(half, 0, pass::backward), [](const instruction& each) { return each.adds && each.op->op.name == "dot"; });
+  REQUIRE(buffer_at(half, 0, at.operands[0]).type == ml::dtype::bf16);
+  REQUIRE(buffer_at(half, 0, at.results[0]).type == ml::dtype::f32);
+  CHECK(ml::check(half).empty());
+  rejects(
+      half, [&](auto& p) { buffer_at(p, 0, at.results[0]).type = ml::dtype::bf16; },
+      ml::place_of(0, pass::backward, at) + ": sums micro-batches in a type that rounds each of them");
+  rejects(
+      half,
+      [&](auto& p) {
+        const instruction& sum = first(p, 1, pass::forward, instruction::accumulate);
+        for (const buffer_id id : {sum.operands[0], sum.results[0]}) buffer_at(p, 1, id).type = ml::dtype::bf16;
+      },
+      ml::place_of(1, pass::forward, first(half, 1, pass::forward, instruction::accumulate)) +
+          ": sums micro-batches in a type that rounds each of them");
 }
 
 TEST_CASE("operands and results match the signature") {

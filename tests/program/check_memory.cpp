@@ -143,7 +143,8 @@ TEST_CASE("nothing is read before it is written, or written twice") {
       whole(), [](auto& p) { drop(body_of(p, 0, pass::backward), first(p, pass::backward, instruction::accumulate)); },
       "before it is written");
   rejects(
-      whole(), [](auto& p) { drop(body_of(p, 0, pass::backward), first(p, pass::backward, instruction::redistribute)); },
+      whole(),
+      [](auto& p) { drop(body_of(p, 0, pass::backward), first(p, pass::backward, instruction::redistribute)); },
       "before it is written");
   rejects(
       whole(),
@@ -209,6 +210,19 @@ TEST_CASE("the update changes every parameter, once, and nothing else does") {
   rejects(
       whole(), [](auto& p) { body_of(p, 0, pass::update).push_back(instruction(optimizer_step(p))); },
       "after it was updated");
+  rejects(
+      programs::program_of("zero2=2,pipeline=2", 4, 3, programs::gpt_in_bf16()),
+      [](auto& p) {  // the parameter would be what its master was before the step
+        const auto named = [&p](std::string_view name) -> instruction& {
+          return programs::find(body_of(p, 0, pass::update), [name](const instruction& at) {
+            return at.kind == instruction::compute && at.op->op.name == name;
+          });
+        };
+        instruction &step = named("adamw"), &rounds = named("store_rounded");
+        REQUIRE(rounds.operands[1] == step.results[0]);
+        std::swap(step, rounds);
+      },
+      ".master) before it ");
   rejects(
       whole(), [](auto& p) { body_of(p, 0, pass::forward).back().results = {stage_of(p, 0).placed_values[0].buffer}; },
       "which was written before");

@@ -11,6 +11,7 @@ namespace programs {
 
 namespace {
 
+template <class Precision = float>
 auto training_of_gpt() {
   using namespace ml::axis;
   constexpr std::int64_t divisible = 720720;  // by every number up to 16
@@ -20,12 +21,12 @@ auto training_of_gpt() {
   const auto model = ml::embedding<vocab, embed>{.table = "tokens"} | ml::positions<seq, embed>{} |
                      ml::repeat(6, attend | think) | ml::layer_norm<embed>{} |
                      ml::unembedding<embed, vocab>{.table = "tokens"};
-  return ml::training{
-      .model = model,
-      .loss = ml::cross_entropy<vocab>{},
-      .optimizer = ml::adamw{},
-      .sizes = ml::sizes{ml::size<batch>{divisible}, ml::size<seq>{16}, ml::size<embed>{32}, ml::size<heads>{4},
-                         ml::size<head>{8}, ml::size<mlp>{64}, ml::size<vocab>{50}}};
+  return ml::training{.model = model,
+                      .loss = ml::cross_entropy<vocab>{},
+                      .optimizer = ml::adamw{},
+                      .sizes = ml::sizes{ml::size<batch>{divisible}, ml::size<seq>{16}, ml::size<embed>{32},
+                                         ml::size<heads>{4}, ml::size<head>{8}, ml::size<mlp>{64}, ml::size<vocab>{50}},
+                      .precision = Precision{}};
 }
 
 }  // namespace
@@ -35,18 +36,23 @@ const ml::graph& gpt() {
   return traced;
 }
 
+const ml::graph& gpt_in_bf16() {
+  static const ml::graph traced = ml::trace(training_of_gpt<ml::bf16>());
+  return traced;
+}
+
 const ml::graph& gpt_inference() {
   static const ml::graph traced = ml::trace_inference(training_of_gpt());
   return traced;
 }
 
-ml::program program_of(const std::string& plan, std::int32_t ranks, std::int32_t micro_batches) {
+ml::program program_of(const std::string& plan, std::int32_t ranks, std::int32_t micro_batches, const ml::graph& of) {
   CAPTURE(plan);
   CAPTURE(micro_batches);
   ml::manual asked = ml::parse_manual(plan, ranks).value();
   asked.micro_batches = micro_batches;
   const ml::cluster machine = ml::local(ranks);
-  return ml::lower(gpt(), ml::solve(ml::formulate(gpt(), machine, asked)).value(), machine);
+  return ml::lower(of, ml::solve(ml::formulate(of, machine, asked)).value(), machine);
 }
 
 void rejects(ml::program whole, const std::function<void(ml::program&)>& plant, std::string_view sentence) {

@@ -16,11 +16,13 @@ namespace programs {
 
 namespace ml = meshloom;
 
-const ml::graph& gpt();  ///< training; blocks: embedding, positions, 6 × repeat, layer_norm, unembedding, loss
+const ml::graph& gpt();          ///< training; blocks: embedding, positions, 6 × repeat, layer_norm, unembedding, loss
+const ml::graph& gpt_in_bf16();  ///< the same training in mixed precision
 const ml::graph& gpt_inference();  ///< the same model without its loss
 
 /// The program of a manual plan, "data=2,tensor=2".
-ml::program program_of(const std::string& plan, std::int32_t ranks, std::int32_t micro_batches);
+ml::program program_of(const std::string& plan, std::int32_t ranks, std::int32_t micro_batches,
+                       const ml::graph& of = gpt());
 
 /// Checks that the program is accepted as it is, and, once `plant` has changed it, rejected by a fault with this
 /// sentence.

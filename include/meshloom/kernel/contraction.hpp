@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A contraction of named axes as matrix products: `op::dot` says which indices meet, `plan_contraction` finds the
 // largest matrix product in them and loops over the rest, and a vendor's (or our own) arithmetic does the work. Law:
-// every pair of elements that meets is multiplied once; a contraction over no elements gives 0.
+// every pair of elements that meets is multiplied once; a contraction over no elements gives 0; a result of 16 bits is
+// rounded once.
 #pragma once
 
 #include <meshloom/kernel/kernel.hpp>
 #include <meshloom/op/dot.hpp>
 
 #include <algorithm>
+#include <span>
 
 namespace meshloom {
 
@@ -18,6 +20,12 @@ concept arithmetic = requires(Arithmetic& how, std::int64_t n, const Element* in
                               computed<Element>* sums) {
   how.template gemm<Element>(n, n, n, in, n, n, in, n, n, accumulate, out, n, n);
   how.template gemm<Element>(n, n, n, in, n, n, in, n, n, accumulate, sums, n, n);
+};
+
+/// An arithmetic with memory for tiles, which nothing needs between calls.
+template <class Arithmetic, class Element>
+concept roomy_arithmetic = arithmetic<Arithmetic, Element> && requires(Arithmetic& how) {
+  { how.template scratch<Element>() } -> std::convertible_to<std::span<Element>>;
 };
 
 /// One loop over the three tensors: its length and the step of each tensor, in elements.
@@ -128,23 +136,67 @@ constexpr contraction plan_contraction(const signature& op, const call& with) {
   return plan;
 }
 
+namespace detail {
+
+/// One product with all its rounds, from the first elements of its tensors.
+template <class Element, class Result, class Arithmetic>
+void sum_rounds(Arithmetic& how, const contraction& plan, const Element* left, const Element* right, bool accumulate,
+                Result* result) {
+  const std::int64_t rounds = plan.inner.rounds();
+  for (std::int64_t round = 0; round < rounds || round == 0; ++round) {
+    const contraction_loop in = rounds == 0 ? contraction_loop{} : plan.inner.offset(round);
+    how.template gemm<Element>(plan.m.extent, plan.n.extent, rounds == 0 ? 0 : plan.k.extent, left + in.left,
+                               plan.m.left, plan.k.left, right + in.right, plan.k.right, plan.n.right,
+                               accumulate || round > 0, result, plan.m.result, plan.n.result);
+  }
+}
+
+/// The same with a result that cannot hold what several rounds add up to: block by block of it, the sums are float in
+/// the arithmetic's scratch until they are rounded.
+template <half_type Element, roomy_arithmetic<float> Arithmetic>
+void sum_and_round(Arithmetic& how, const contraction& plan, const Element* left, const Element* right, bool accumulate,
+                   Element* result) {
+  const std::span<float> sums = how.template scratch<float>();
+  const std::int64_t widest = std::clamp<std::int64_t>(plan.n.extent, 1, std::ssize(sums));
+  const std::int64_t tallest = std::ssize(sums) / widest;
+  contraction block = plan;
+  block.m.result = widest;
+  block.n.result = 1;
+  for (std::int64_t j = 0; j < plan.n.extent; j += widest) {
+    block.n.extent = std::min(widest, plan.n.extent - j);
+    for (std::int64_t i = 0; i < plan.m.extent; i += tallest) {
+      block.m.extent = std::min(tallest, plan.m.extent - i);
+      sum_rounds(how, block, left + i * plan.m.left, right + j * plan.n.right, false, sums.data());
+      for (std::int64_t row = 0; row < block.m.extent; ++row) {
+        const float* const from = sums.data() + row * widest;
+        Element* const to = result + (i + row) * plan.m.result + j * plan.n.result;
+        for (std::int64_t at = 0; at < block.n.extent; ++at) {
+          Element& made = to[at * plan.n.result];
+          made = from[at] + (accumulate ? float(made) : 0.0f);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
 /// Runs a planned contraction on this thread.
 template <class Element, class Result = computed<Element>, arithmetic<Element> Arithmetic>
 void contract(Arithmetic& how, const contraction& plan, const call& with) {
   const auto* const left = with.operand[0].as<const Element>();
   const auto* const right = with.operand[1].as<const Element>();
   auto* const result = with.result[0].as<Result>();
-  const std::int64_t products = plan.outer.rounds(), sums = plan.inner.rounds();
+  const std::int64_t products = plan.outer.rounds();
   for (std::int64_t product = 0; product < products; ++product) {
     const contraction_loop at = plan.outer.offset(product);
-    bool accumulate = with.accumulate;
-    for (std::int64_t sum = 0; sum < sums || sum == 0; ++sum) {
-      const contraction_loop in = sums == 0 ? contraction_loop{} : plan.inner.offset(sum);
-      how.template gemm<Element>(plan.m.extent, plan.n.extent, sums == 0 ? 0 : plan.k.extent, left + at.left + in.left,
-                                 plan.m.left, plan.k.left, right + at.right + in.right, plan.k.right, plan.n.right,
-                                 accumulate, result + at.result, plan.m.result, plan.n.result);
-      accumulate = true;
+    if constexpr (half_type<Result>) {
+      if (plan.inner.rounds() > 1) {
+        detail::sum_and_round(how, plan, left + at.left, right + at.right, with.accumulate, result + at.result);
+        continue;
+      }
     }
+    detail::sum_rounds(how, plan, left + at.left, right + at.right, with.accumulate, result + at.result);
   }
 }
 

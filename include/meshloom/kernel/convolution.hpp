@@ -13,12 +13,6 @@
 
 namespace meshloom {
 
-/// An arithmetic with memory for tiles, which nothing needs between calls.
-template <class Arithmetic, class Element>
-concept roomy_arithmetic = arithmetic<Arithmetic, Element> && requires(Arithmetic& how) {
-  { how.template scratch<Element>() } -> std::convertible_to<std::span<Element>>;
-};
-
 /// An arithmetic that convolves by itself; it returns false, having done nothing, if it cannot, or would be slower.
 template <class Arithmetic, class Element>
 concept convolving_arithmetic = requires(Arithmetic& how, const convolution_shape& shape) {

@@ -8,6 +8,7 @@ namespace meshloom {
 
 /// One sentence per fault:
 /// - operands and results that do not match the operator's signature, in number, shape or type;
+/// - sums over micro-batches in a type that rounds each of them;
 /// - layouts that no choice per mesh axis explains; a pending sum where the operator is not linear;
 /// - statistics exchanged where nothing splits them, or not exchanged where something does;
 /// - a reshard that is not its collective along its mesh axis, or changes the tensor;

@@ -224,6 +224,8 @@ class operator_referee {
   std::array<const choice*, max_mesh_rank> rows_{};
 };
 
+inline constexpr std::string_view rounds_sums = "sums micro-batches in a type that rounds each of them";
+
 /// The instructions of one stage, body by body.
 class instruction_referee {
  public:
@@ -261,6 +263,9 @@ class instruction_referee {
     const std::string wrong = law.run();
     fault(first, wrong);
     if (first.adds && now_ != pass::backward) fault(first, "adds to its results outside of backward");
+    for (const buffer_id id : first.results) {
+      if (first.adds && is_half(at_buffer(id).type)) fault(first, rounds_sums);
+    }
     fault(first, check_again(first));
     if (!wrong.empty()) return at + 1;
     const auto count = static_cast<std::size_t>(law.exchanges() == 0 ? 0 : first.op->op.statistic_count);
@@ -373,6 +378,7 @@ class instruction_referee {
     if (!same_tensor(from, to) || !(from.layout == to.layout)) {
       return sentence({"sums ", from.name, " into ", to.name, ", which has another shape, type or layout"});
     }
+    if (is_half(to.type)) return std::string(rounds_sums);
     if (from.type == dtype::i32 || from.layout.partial_max() != 0) {
       return "sums what cannot be summed: integers, or a pending maximum";
     }
