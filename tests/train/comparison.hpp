@@ -150,6 +150,7 @@ class comparison {
   const ml::graph& graph() const { return graph_; }
 
   double outputs = 10;  ///< how many times as far as losses the outputs of the trained model may be
+  bool sharpens = true;
   int count = 0;
   double largest = 0;
   double largest_kept = 0;
@@ -190,7 +191,7 @@ class comparison {
     empty = empty || how.empty;
     auto run = ml::start(ml::host{}, std::move(made), task, 7);
     CHECK(run.arena_bytes() == peaks_of(run.executed()));
-    outcome left = runs::train(run, samples_);
+    outcome left = runs::train(run, samples_, sharpens);
     CHECK(left.losses.back() < left.losses.front());
     for (const std::string& name : run.names()) CHECK(copies_of(run, name).different == 0);
     return {std::move(left), answer_of(task, whole, run, plan, machine)};

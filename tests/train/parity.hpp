@@ -39,6 +39,7 @@ struct tolerance {
   double losses;  ///< relative
   double kept;    ///< absolute: parameters, optimizer states, running statistics
   double outputs = 10 * losses;
+  bool sharpens = true;  ///< starts with large weights
 };
 
 /// What 16 bits may change in a training: losses by 5e-3 of those in f32.
@@ -53,6 +54,7 @@ class trainings {
         compared_(model.template training<Precision>(), model.template samples<ml::computed<Precision>>(),
                   model.template training<ml::computed<Precision>>()) {
     compared_.outputs = allowed.outputs / allowed.losses;
+    compared_.sharpens = allowed.sharpens;
   }
 
   /// Trains under one plan in `every`, from number `from` on, numbers of micro-batches and recomputation in turn.

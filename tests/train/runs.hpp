@@ -163,10 +163,10 @@ inline void sharpen(ml::host_run& run) {
   }
 }
 
-/// Sharpens a run, trains it with every sample in turn, and reads everything it keeps.
+/// Sharpens a run, unless told not to, trains it with every sample in turn, and reads everything it keeps.
 template <class Element>
-outcome train(ml::host_run& run, const std::vector<sample_of<Element>>& samples) {
-  sharpen(run);
+outcome train(ml::host_run& run, const std::vector<sample_of<Element>>& samples, bool sharpens = true) {
+  if (sharpens) sharpen(run);
   outcome left;
   for (const sample_of<Element>& each : samples) left.losses.push_back(step(run, each));
   for (const std::string& name : run.names()) left.kept[name] = run.read(name);
