@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inputs of a step hold one of the element types of tensors; 64-bit tokens are no tokens.
-// expected: meshloom: dtype_of: the elements of a tensor are float, double or std::int32_t
+// expected: meshloom: dtype_of: the elements of a tensor are float, double, bf16, f16 or std::int32_t
 #include <meshloom/exec/host_run.hpp>
 
 #if defined(MESHLOOM_MUST_FAIL)
