@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Laws of mixed precision in graphs: products are in the compute type, what must not be rounded is in the precision, and
-// every value has the one type that its maker and readers allow.
+// Laws of mixed precision in graphs: products are in the compute type, what must not be rounded is in the precision,
+// and every value has the one type that its maker and readers allow.
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/model/llama.hpp>
 #include <meshloom/model/moe.hpp>
@@ -16,8 +16,7 @@ namespace {
 namespace ml = meshloom;
 using namespace ml::axis;
 
-constexpr ml::gpt_shape shape{
-    .name = "mixed", .vocab = 20, .seq = 6, .batch = 4, .embed = 8, .layers = 4, .heads = 2};
+constexpr ml::gpt_shape shape{.name = "mixed", .vocab = 20, .seq = 6, .batch = 4, .embed = 8, .layers = 4, .heads = 2};
 
 template <class Precision>
 auto gpt_training(Precision precision) {
@@ -79,8 +78,8 @@ ml::dtype type_of(const ml::graph& of, ml::value_id id) { return of.values[id].t
 }  // namespace
 
 TEST_CASE("models of every family are sound in 16 bits") {
-  for (const ml::graph& of : {ml::trace(gpt_training(ml::bf16{})), ml::trace(gpt_training(ml::f16{})), mixture(),
-                              llama(), images()}) {
+  for (const ml::graph& of :
+       {ml::trace(gpt_training(ml::bf16{})), ml::trace(gpt_training(ml::f16{})), mixture(), llama(), images()}) {
     const auto faults = ml::check(of);
     CHECK_MESSAGE(faults.empty(), faults.front());
     CHECK(of.precision == ml::dtype::f32);
@@ -143,6 +142,24 @@ TEST_CASE("without 16 bits there is nothing to convert, and no master") {
     }
     for (const ml::parameter& each : of.parameters) CHECK(each.states.size() == 2);
   }
+}
+
+TEST_CASE("a model that ends with a repeated layer gets another region for its output only if that is rounded") {
+  const auto regions_of = [](auto precision) {
+    const auto stack =
+        ml::embedding<vocab, embed>{} | ml::repeat(2, ml::residual(ml::linear<embed, mlp>{}, ml::linear<mlp, embed>{}));
+    const auto task = ml::training{.model = stack,
+                                   .loss = ml::cross_entropy<embed>{},
+                                   .optimizer = ml::sgd{},
+                                   .sizes = ml::gpt_sizes(shape),
+                                   .precision = precision};
+    const ml::graph model = ml::trace_inference(task);
+    CHECK(ml::check(model).empty());
+    CHECK(type_of(model, model.results[0]) == model.precision);
+    return model.regions.size();
+  };
+  CHECK(regions_of(float{}) == 2);
+  CHECK(regions_of(ml::bf16{}) == 3);
 }
 
 TEST_CASE("a value of another type is refused, whichever it is") {

@@ -50,6 +50,17 @@ TEST_CASE("in f32 a scale that is a power of 2 changes no bit, clipped or not") 
   }
 }
 
+TEST_CASE("in f64 a scale may be beyond what f32 holds") {
+  auto plain = start(training_of(double{}, {}, 1.0), "data=2", 2);
+  auto scaled = start(training_of(double{}, {.initial = 0x1p100}, 1.0), "data=2", 2);
+  for (unsigned step = 0; step < 3; ++step) {
+    const auto& [input, target] = runs::draw(shape, step);
+    CHECK(plain.step({input, target}).loss == scaled.step({input, target}).loss);
+  }
+  CHECK(scaled.steps() == 3);
+  CHECK(runs::difference(kept_by(scaled), kept_by(plain)) == 0);
+}
+
 TEST_CASE("in f16 a scale that overflows is lowered, and until then nothing is updated") {
   for (const char* plan : {"data=4", "zero3=2,tensor=2", "tensor=2,pipeline=2"}) {
     CAPTURE(plan);

@@ -264,7 +264,8 @@ MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::
 MESHLOOM_INLINE bool host_rank::overflows(const std::vector<prepared>& body, std::size_t at) const {
   if (at == 0 || !whole_.scaling.scales() || body[at - 1].what->kind != instruction::total) return false;
   const view all = fixed_view(body[at - 1].what->results[0]);
-  return with_floating(all.type, [&]<class Element>(Element) { return !std::isfinite(float(*all.as<Element>())); });
+  return with_floating(all.type,
+                       [&]<class Element>(Element) { return !std::isfinite(static_cast<double>(*all.as<Element>())); });
 }
 
 /// Points the views of an instruction to the slot of a micro-batch.

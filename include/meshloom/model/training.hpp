@@ -75,6 +75,7 @@ tensor<> mean_loss(Scope& within, const Loss& loss, const Output& output, const 
 
 /// What leaves a program is in the precision.
 inline value_id in_precision(graph_builder& into, value_id output) {
+  if (into.made.values[output].type == into.made.precision) return output;
   const region_id home = into.made.values[output].region;
   if (into.made.regions[home].repeated)
     into.open_region("output", 1, false);
