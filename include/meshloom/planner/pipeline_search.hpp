@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipelines of one number of micro-batches, best first: what is open takes part in the dynamic program at the least
 // that it can take and hold, and is priced and measured when the best pipeline has it. The dynamic program knows stages
-// in lockstep; where few pipelines are left that may be faster than that, they are all tried. Last, the best are
-// polished, by the price of the whole.
+// in lockstep; where few pipelines are left that may be faster than that, they are all tried. In
+// the end the best are polished, by the price of the whole.
 // Law: the plan that leads the contest holds, as lowered, no more than a device has.
 #pragma once
 
@@ -20,6 +20,9 @@ class pipeline_search {
   /// Enters the plans of stages of up to so many ranks that may win. Once it has read `most_work` prices, only what is
   /// priced takes part.
   void run(contest& plans, std::int32_t ranks, std::int64_t most_work);
+
+  /// Enters the best pipelines once more, polished, where they are near the best plan.
+  void polish(contest& plans);
 
   /// Prices read so far.
   std::int64_t work() const { return stages_.work(); }
@@ -39,11 +42,9 @@ class pipeline_search {
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// Enters all other pipelines that may win, where they are few.
   void finish(contest& plans);
-  /// Enters the best pipelines once more, polished.
-  void polish(contest& plans);
-  /// The plan with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not know
-  /// what neighbours pay for each other's forms.
-  plan polished(plan made) const;
+  /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
+  /// know what neighbours pay for each other's forms.
+  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const;
   /// Enters a plan under every schedule; by how much it turned out not to fit.
   bytes enter(plan made, contest& plans);
   plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;

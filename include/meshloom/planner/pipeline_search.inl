@@ -116,7 +116,6 @@ MESHLOOM_INLINE void pipeline_search::run(contest& plans, std::int32_t ranks, st
     if (stages_.work() > most_work) stages_.close();
   }
   finish(plans);
-  polish(plans);
 }
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
@@ -228,31 +227,39 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
 }
 
 MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
+  constexpr std::int64_t most_gained = 30;  // of a step, one part in so many
   const inter_problem chain = chain_of(stages_.candidates(), true);
-  std::vector<plan> found;
-  if (plans.best() && plans.best()->micro_batches == micro_batches_) found.push_back(*plans.best());
-  if (const auto answer = solve(chain)) {
-    for (const auto& each : answer.value().by_stages) {
-      if (!each || !is_wanted(each->candidates) || !open_in(each->candidates).empty()) continue;
-      if (detail::may_win(chain, *each, plans)) found.push_back(plan_of(chain, each->candidates));
-    }
+  const auto answer = solve(chain);
+  if (!answer) return;
+  std::vector<std::vector<std::int32_t>> found;
+  for (const auto& each : answer.value().by_stages) {
+    if (!each || !is_wanted(each->candidates) || !open_in(each->candidates).empty()) continue;
+    const picoseconds predicted = predict(posed_.graph, plan_of(chain, each->candidates), posed_.cluster);
+    const picoseconds hope{predicted.count - predicted.count / most_gained};
+    if (plans.is_open_to(hope)) found.push_back(each->candidates);
   }
-  for (plan& each : found) enter(polished(std::move(each)), plans);
+  for (std::vector<std::int32_t>& each : found) enter(polished(chain, std::move(each)), plans);
 }
 
-MESHLOOM_INLINE plan pipeline_search::polished(plan made) const {
+MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const {
+  constexpr std::int64_t most_dearer = 50;  // in lockstep, one part in so many
   int tries = 200;
+  plan made = plan_of(chain, chosen);
   made.predicted = predict(posed_.graph, made, posed_.cluster);
-  const std::size_t count = made.stages.size();
-  for (std::size_t s = 0, settled = 0; settled < count; s = (s + 1) % count, ++settled) {
-    const auto which = static_cast<stage_id>(s);
-    for (const std::int32_t way : stages_.ways_like(made.stages[which])) {
+  picoseconds cost = evaluate(chain, chosen).value().cost;
+  for (std::size_t s = 0, settled = 0; settled < chosen.size(); s = (s + 1) % chosen.size(), ++settled) {
+    for (const std::int32_t way : stages_.ways_like(chosen[s])) {
+      std::vector<std::int32_t> next = chosen;
+      next[s] = way;
+      const auto price = evaluate(chain, next);
+      if (!price || price.value().cost.count > cost.count + cost.count / most_dearer) continue;
       if (tries-- <= 0) return made;
-      plan other = made;
-      other.stages[which] = stages_.plan_of(way, made.stages[which].first_rank);
+      plan other = plan_of(chain, next);
       other.predicted = predict(posed_.graph, other, posed_.cluster);
       if (other.predicted >= made.predicted || excess(other).count > 0) continue;
       made = std::move(other);
+      chosen = std::move(next);
+      cost = price.value().cost;
       settled = 0;
     }
   }

@@ -109,6 +109,7 @@ class plan_search {
     if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{searches_.back().why()};
+    for (pipeline_search& each : searches_) each.polish(plans_);
     plan made = plans_.winner();
     made.bound = made.predicted;
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it

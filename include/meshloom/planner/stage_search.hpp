@@ -30,8 +30,8 @@ class stage_search {
   /// True if a candidate is not priced yet, or its memory not measured.
   bool is_open(std::int32_t candidate) const;
 
-  /// The candidates that are ways to run the blocks of a stage on as many ranks.
-  std::vector<std::int32_t> ways_like(const stage_plan& stage) const;
+  /// The candidates that are ways to run the same blocks on as many ranks.
+  std::vector<std::int32_t> ways_like(std::int32_t candidate) const;
 
   /// Prices or measures open candidates.
   void refine(const std::vector<std::int32_t>& open);

@@ -73,6 +73,9 @@ MESHLOOM_INLINE void stage_search::find_meshes() {
         next.mesh.size[static_cast<std::size_t>(next.mesh.rank++)] = chosen[axis];
         alike.push_back({detail::is_named(posed_, name) ? name : "", chosen[axis]});
       }
+      // Where all links are alike it does not matter which of two axes is the inner one.
+      const bool unnamed = std::all_of(alike.begin(), alike.end(), [](const auto& axis) { return axis.first.empty(); });
+      if (each.hosts == 1 && unnamed) std::sort(alike.begin(), alike.end());
       if (std::find(seen.begin(), seen.end(), alike) != seen.end()) return;
       seen.push_back(std::move(alike));
       meshes_.back().push_back(std::move(next));
@@ -315,12 +318,13 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   return way.measured.count(members_[from.member].range - which.first) == 0;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(const stage_plan& stage) const {
+MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(std::int32_t candidate) const {
+  const stage_candidate& like = candidates_[static_cast<std::size_t>(candidate)];
   std::vector<std::int32_t> found;
   for (std::size_t c = 0; c < candidates_.size(); ++c) {
     const stage_candidate& each = candidates_[c];
     const bool alike =
-        each.first_block == stage.first_block && each.end_block == stage.end_block && each.ranks == stage.mesh.ranks();
+        each.first_block == like.first_block && each.end_block == like.end_block && each.ranks == like.ranks;
     if (alike && origins_[c].way >= 0) found.push_back(static_cast<std::int32_t>(c));
   }
   return found;

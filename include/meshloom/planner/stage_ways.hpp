@@ -47,8 +47,12 @@ class stage_ways {
   /// How a range is run in one of the ways, from rank 0 on.
   stage_plan plan_of(const stage_way& way, std::size_t range) const;
 
-  /// No assignment of a range makes micro-batches · time + once less, whatever it holds.
-  picoseconds bound(std::size_t range) const;
+  /// No assignment of a range makes micro-batches · time + once less, if what it holds with `slots` micro-batches in
+  /// flight is at most `room`.
+  picoseconds bound(std::size_t range, std::int32_t slots, bytes room) const;
+
+  /// True if leaner ways were looked for: then bounds know of memory.
+  bool is_leaned() const { return leaned_; }
 
   /// True if leaner ways were not looked for yet, and the fastest way to run a range may hold too much.
   bool may_be_leaner(std::size_t range) const;
@@ -66,13 +70,22 @@ class stage_ways {
   std::int64_t work() const { return work_; }
 
  private:
+  /// Bounds of one range by the price of a byte, in ps, rising.
+  using priced_bounds = std::vector<std::pair<double, double>>;
+
   /// One mesh: the problems of the shortest and the longest range, as long as they are needed; optima of some ranges,
-  /// in order; and optima of the longest one at prices of a byte, in ps.
+  /// in order; and bounds of those two at prices of a byte.
   struct face {
     std::size_t mesh = 0;
     std::optional<stage_choices> shortest, longest;
     std::vector<std::pair<std::size_t, picoseconds>> optima;
-    std::vector<std::pair<double, double>> priced;
+    priced_bounds low, high;
+  };
+  /// No assignment makes micro-batches · time + once, and `price` for each byte that it holds with `slots` micro-batches
+  /// in flight, together less than `low` for the shortest range and `high` for the longest.
+  struct support {
+    double price = 0, low = 0, high = 0;
+    std::int32_t slots = 1;
   };
   /// A way as a point of the plane in which the hull is looked for, for the longest range.
   struct point {
@@ -98,8 +111,12 @@ class stage_ways {
   void find_hull(std::int32_t slots);
   /// The best way at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
-  /// What the optimum at a price of a byte is not likely to undercut: it is concave in the price.
-  static double likely_bound(const face& on, double price);
+  /// What the optimum at a price of a byte does not undercut: it is concave in the price.
+  static double least_at(const priced_bounds& known, double price);
+  /// Solves a range on a face at a price of bytes.
+  std::optional<std::size_t> solve_at(const face& on, const stage_choices& of, const byte_price& each,
+                                      std::int32_t slots, std::int32_t when, priced_bounds& known);
+  picoseconds bound(std::size_t range) const;
 
   const problem& posed_;
   std::int32_t micro_batches_;
@@ -109,6 +126,7 @@ class stage_ways {
   std::int32_t slots_;
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
+  std::vector<support> supports_;
   bool leaned_ = false;
   std::string stuck_;
   std::int64_t work_ = 0;

@@ -112,10 +112,13 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
     on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
   }
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
-  on.priced.push_back({0, static_cast<double>(high->cost.count)});
+  on.low.push_back({0, static_cast<double>(on.optima.front().second.count)});
+  on.high.push_back({0, static_cast<double>(on.optima.back().second.count)});
   if (last() > 0) solve_between(on, 0, 1);
+  constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
   const bool alone = meshes_[mesh].mesh.ranks() == posed_.cluster.ranks();
-  if (!alone) find_brisk_ways(on, fast);
+  const stage_cost cost = ways_[fast].cost(last());
+  if (!alone && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
   on.shortest.reset();  // their tables are large
   on.longest.reset();
   faces_.push_back(std::move(on));
@@ -221,12 +224,15 @@ MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   const std::size_t fast = fastest(last());
   const point at = place(fast, slots);
-  for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing
+  for (face& each : faces_) {
+    each.low.resize(1);  // which is that of bytes for nothing
+    each.high.resize(1);
+  }
   const std::size_t lean = best_at({at.time * dearest, at.held + bytes{1}}, slots, at.when, fast);
   detail::look_between(fast, lean, most_prices - 1, [&](std::size_t a, std::size_t b) {
     const point left = place(a, slots), right = place(b, slots);
     if (left.held <= right.held || right.time <= left.time) return a;
-    return best_at({right.time - left.time, left.held - right.held}, slots, right.when, a);
+    return best_at({right.time - left.time, left.held - right.held}, slots, at.when, a);
   });
 }
 
@@ -239,21 +245,35 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
   };
   std::size_t best = known;
   for (face& on : faces_) {
-    if (likely_bound(on, price) >= worth(best)) continue;
-    const auto found = solve_problem(on.longest->paying(each, slots, when));
-    if (!found) continue;
-    const std::pair<double, double> optimum{price, static_cast<double>(found->cost.count)};
-    on.priced.insert(std::upper_bound(on.priced.begin(), on.priced.end(), optimum), optimum);
-    const std::size_t way = add_way(on, found->options);
-    if (worth(way) < worth(best)) best = way;
+    if (least_at(on.high, price) >= worth(best)) continue;
+    const auto way = solve_at(on, *on.longest, each, slots, when, on.high);
+    if (way && worth(*way) < worth(best)) best = *way;
+    if (on.shortest) solve_at(on, *on.shortest, each, slots, when, on.low);
   }
+  support made{price, std::numeric_limits<double>::max(), std::numeric_limits<double>::max(), slots};
+  for (const face& on : faces_) {
+    made.low = std::min(made.low, least_at(on.low, price));
+    made.high = std::min(made.high, least_at(on.high, price));
+  }
+  supports_.push_back(made);
   return best;
 }
 
-MESHLOOM_INLINE double stage_ways::likely_bound(const face& on, double price) {
-  const auto above = std::upper_bound(on.priced.begin(), on.priced.end(), std::pair(price, 0.0));
+MESHLOOM_INLINE std::optional<std::size_t> stage_ways::solve_at(const face& on, const stage_choices& of,
+                                                                const byte_price& each, std::int32_t slots,
+                                                                std::int32_t when, priced_bounds& known) {
+  const auto found = solve_problem(of.paying(each, slots, when));
+  if (!found) return std::nullopt;
+  const double price = static_cast<double>(each.cost.count) / static_cast<double>(each.per.count);
+  const std::pair<double, double> next{price, static_cast<double>(std::min(found->bound, of.left_out()).count)};
+  known.insert(std::upper_bound(known.begin(), known.end(), next), next);
+  return add_way(on, found->options);
+}
+
+MESHLOOM_INLINE double stage_ways::least_at(const priced_bounds& known, double price) {
+  const auto above = std::upper_bound(known.begin(), known.end(), std::pair(price, 0.0));
   const auto& [low, at_low] = above[-1];
-  if (above == on.priced.end()) return at_low;
+  if (above == known.end()) return at_low;
   return at_low + (above->second - at_low) * (price - low) / (above->first - low);
 }
 
@@ -263,6 +283,18 @@ MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t
   stage.end_block = ranges_[range].end;
   stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
   return stage;
+}
+
+/// What a range takes at a price of a byte is concave along the copies.
+MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t slots, bytes room) const {
+  constexpr double rounding = 4;
+  const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
+  double least = static_cast<double>(bound(range).count);
+  for (const support& each : supports_) {
+    const double paid = each.low + (each.high - each.low) * part - each.price * static_cast<double>(room.count);
+    if (each.slots <= slots) least = std::max(least, paid - rounding);
+  }
+  return {static_cast<std::int64_t>(least)};
 }
 
 MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range) const {
