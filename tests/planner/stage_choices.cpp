@@ -110,10 +110,11 @@ double ratio(picoseconds a, picoseconds b) { return static_cast<double>(a.count)
 /// next stage wants another form than the one that is made, a plan costs a little more than its assignment says.
 constexpr double least_share = 0.85;
 
-/// Compares the best assignment of a stage and some others with their plans; returns how many cost less than they say.
-int compare(const ml::graph& graph, const ml::mesh_shape& mesh, std::int32_t parts, std::uint32_t others) {
-  const ml::problem posed = posed_on(graph, {{"outer", 0}, {"inner", 0}}, mesh.ranks());
-  const ml::stage_choices choices(posed, stage_on(mesh, 0, blocks_in(graph)), parts, 1, {});
+/// Compares the best assignment of a stage that stands alone and some others with their plans; returns how many cost
+/// less than they say.
+int compare(const ml::graph& graph, const ml::stage_plan& alone, std::int32_t parts, std::uint32_t others) {
+  const ml::problem posed = posed_on(graph, {{"outer", 0}, {"inner", 0}}, alone.mesh.ranks());
+  const ml::stage_choices choices(posed, alone, parts, 1, {});
   REQUIRE(choices.stuck().empty());
   CHECK(ml::check(choices.made()).empty());
   int cheaper = 0;
@@ -123,6 +124,7 @@ int compare(const ml::graph& graph, const ml::mesh_shape& mesh, std::int32_t par
     const ml::intra_price says = ml::evaluate(choices.made(), assignments[which]);
     REQUIRE(says.allowed);
     const ml::plan made = plan_with(graph, {choices.plan_of(assignments[which])}, parts);
+    CHECK(made.stages[ml::stage_id{0}].recompute == alone.recompute);
     const ml::program program = sound_program(graph, made, posed.cluster);
     const picoseconds step = step_of(ml::prices_of(graph, made, posed.cluster).front(), parts);
     if (which == 0) CHECK(step == says.cost);
@@ -140,6 +142,18 @@ int compare(const ml::graph& graph, const ml::mesh_shape& mesh, std::int32_t par
     CHECK(stage.kept.count <= cost.slot.count + ml::arena_alignment * buffers_in(stage, ml::memory::kept));
   }
   return cheaper;
+}
+
+int compare(const ml::graph& graph, const ml::mesh_shape& mesh, std::int32_t parts, std::uint32_t others) {
+  return compare(graph, stage_on(mesh, 0, blocks_in(graph)), parts, others);
+}
+
+/// A stage of all blocks, of which those recompute whose number `which` accepts.
+template <class Which>
+ml::stage_plan recomputing(const ml::graph& graph, const ml::mesh_shape& mesh, const Which& which) {
+  ml::stage_plan stage = stage_on(mesh, 0, blocks_in(graph));
+  for (std::size_t b = 0; b < stage.recompute.size(); ++b) stage.recompute[b] = which(b);
+  return stage;
 }
 
 /// A model of one product, and its loss.
@@ -212,6 +226,29 @@ TEST_CASE("the best assignment costs what its plan costs, others about that, and
       cheaper += compare(graph, mesh, name == "tied" ? 4 : 2, 3);
   }
   cheaper += compare(models::all()[2].graph, {2, {2, 2}}, 2, 3);
+  CHECK(cheaper > 10);
+}
+
+TEST_CASE("the same where blocks recompute: all, those of a repeated layer, or any") {
+  std::mt19937 random(3);
+  int cheaper = 0;
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    const auto blocks = ml::blocks_of(graph);
+    const auto any = [&](std::size_t) { return random() % 2 == 0; };
+    for (const ml::mesh_shape& mesh : {ml::mesh_shape{}, ml::mesh_shape{1, {2}}, ml::mesh_shape{1, {3}}}) {
+      CAPTURE(mesh.ranks());
+      for (const int round : {0, 1, 2, 3}) {
+        CAPTURE(round);
+        const auto which = [&](std::size_t b) {
+          return round == 0 || (round == 1 ? graph.regions[blocks[b].region].repeated : any(b));
+        };
+        cheaper += compare(graph, recomputing(graph, mesh, which), name == "tied" ? 4 : 2, 1);
+      }
+    }
+  }
+  cheaper += compare(models::all()[2].graph,
+                     recomputing(models::all()[2].graph, {2, {2, 2}}, [](std::size_t) { return true; }), 2, 3);
   CHECK(cheaper > 10);
 }
 

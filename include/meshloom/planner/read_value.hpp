@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The values that the operators of a range of blocks read or make, with their readers. Instances that the same
-// operators read are one value, counted: so a repeated layer is looked at once, however many copies it has. Law: every
-// reading of every instance is in exactly one of them.
+// The values that the operators of a stage read or make, with their readers; operators that run again read in backward,
+// too. Instances that the same operators read are one value, counted: so a repeated layer is looked at once, however
+// many copies it has. Law: every reading of every instance is in exactly one of them.
 #pragma once
 
-#include <meshloom/graph/unroll.hpp>
+#include <meshloom/plan/plan.hpp>
 
 namespace meshloom {
 
@@ -18,17 +18,18 @@ struct reading {
 /// A value that a stage's operators read, and who reads it: one for all instances that the same operators read.
 struct read_value {
   value_id value = value_id::none;
-  bool made_here = false;  ///< by a node of the stage; else a parameter, or from another stage
-  bool leaves = false;     ///< another stage reads it
-  bool is_result = false;  ///< of the step
-  std::vector<reading> forward = {}, backward = {};
-  std::int32_t copies = 0;  ///< how many instances there are
+  bool made_here = false;   ///< by a node of the stage; else a parameter, or from another stage
+  bool leaves = false;      ///< another stage reads it
+  bool is_result = false;   ///< of the step
+  bool made_again = false;  ///< for those who read it in backward: what forward made is dropped
+  std::vector<reading> forward = {}, backward = {};  ///< by pass; a forward operator that runs again reads in both
+  std::int32_t copies = 0;                           ///< how many instances there are
 };
 
-/// Every value that the operators of blocks [first_block, end_block) read or make, inputs and states apart. Parameters
-/// are listed once per pass that reads them. Ranges with as many copies of every region have like lists, wherever they
-/// begin.
-std::vector<read_value> values_read(const graph& whole, std::int32_t first_block, std::int32_t end_block);
+/// Every value that the operators of the stage's blocks read or make, inputs and states apart. Parameters are listed
+/// once per pass that reads them. Stages with as many copies of every region, all or none of which recompute, have like
+/// lists, wherever they begin.
+std::vector<read_value> values_read(const graph& whole, const stage_plan& stage);
 
 }  // namespace meshloom
 

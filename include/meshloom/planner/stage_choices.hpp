@@ -3,7 +3,8 @@
 // strategy), parameter (the specs in which it is stored and updated), gradient (the spec in which it is summed over
 // micro-batches) and value with several readers (the forms of it that are held, and the one that is kept for backward).
 // All copies of a repeated layer choose alike. Costs are those of a whole step: of every micro-batch, and of the
-// update. Laws: no assignment stands for a plan that cannot be lowered; on a stage alone the cheapest one costs what
+// update. Which blocks recompute is given: what they drop is not kept, and what runs again costs once more and reads
+// once more. Laws: no assignment stands for a plan that cannot be lowered; on a stage alone the cheapest one costs what
 // `prices_of` says of its plan. (Others cost about that: `lower` makes forms in the order in which they are read, and
 // what a sender pays to meet the receiver's form is known only when both are.)
 #pragma once
@@ -42,8 +43,8 @@ struct price_share {
 
 class stage_choices {
  public:
-  /// `stage` says which blocks, ranks and mesh; what is to be chosen is ignored. `slots` micro-batches keep activations
-  /// at a time. Without a limit memory does not matter.
+  /// `stage` says which blocks, ranks and mesh, and which blocks recompute; what is to be chosen is ignored. `slots`
+  /// micro-batches keep activations at a time. Without a limit memory does not matter.
   stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches, std::int32_t slots,
                 std::optional<bytes> limit);
 
@@ -73,7 +74,8 @@ class stage_choices {
   struct operator_choice {
     std::int32_t number = -1;
     std::int32_t copies = 0;
-    std::int32_t when = 0;  ///< its place in the timeline
+    std::int32_t again = 0;                  ///< copies in which it runs again in backward
+    std::int32_t when = 0, again_when = -1;  ///< its places in the timeline
     std::vector<strategy> options;
   };
   struct parameter_choice {
@@ -106,8 +108,10 @@ class stage_choices {
   void place_operators();
   void add_operators();
   void add_operator(node_id id);
-  /// When the last operator of the same pass has read a result of this one.
-  std::int32_t last_read(node_id id) const;
+  /// When an operator runs in a pass; −1: it does not.
+  std::int32_t time_in(phase pass, node_id id) const;
+  /// When the last operator of the same pass has read what this one makes in it.
+  std::int32_t last_read(phase pass, node_id id) const;
   void add_parameters();
   void add_sums(std::size_t p);
   picoseconds update_price(std::size_t p, const storage& how) const;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/plan/recomputation.hpp>
 #include <meshloom/planner/stage_choices.hpp>
 
 #include <algorithm>
@@ -50,7 +51,7 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
   add_operators();
   if (!stuck_.empty()) return;
   add_parameters();
-  for (const read_value& each : values_read(whole_, stage_.first_block, stage_.end_block)) connect(each);
+  for (const read_value& each : values_read(whole_, stage_)) connect(each);
   left_out_ = leave_out_hopeless(made_);
 }
 
@@ -96,15 +97,21 @@ void stage_choices::couple(std::int32_t left, const std::vector<Left>& lefts, st
 
 MESHLOOM_INLINE void stage_choices::place_operators() {
   const auto blocks = blocks_of(whole_);
+  const recomputation recomputed(whole_, stage_);
   std::vector<region_id> areas;
-  for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b)
+  for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b) {
     detail::add_once(areas, blocks[static_cast<std::size_t>(b)].region);
+    for (const node_id id : recomputed.again(b)) ++operators_[id].again;
+  }
   for (const phase when : {phase::forward, phase::backward}) {
     if (when == phase::backward) std::reverse(areas.begin(), areas.end());
     for (const region_id area : areas) {
       const auto here = [&](const block& each) { return each.region == area; };
       const auto copies = static_cast<std::int32_t>(
           std::count_if(blocks.begin() + stage_.first_block, blocks.begin() + stage_.end_block, here));
+      for (const node_id id : nodes_of(whole_, area, phase::forward)) {
+        if (when == phase::backward && operators_[id].again > 0) operators_[id].again_when = made_.end++;
+      }
       for (const node_id id : nodes_of(whole_, area, when)) {
         operators_[id].copies = copies;
         operators_[id].when = made_.end++;
@@ -120,7 +127,7 @@ MESHLOOM_INLINE void stage_choices::add_operators() {
     if (operators_[id].copies > 0) order[static_cast<std::size_t>(operators_[id].when)] = id;
   }
   for (const node_id id : order) {
-    if (stuck_.empty()) add_operator(id);
+    if (id != node_id::none && stuck_.empty()) add_operator(id);
   }
 }
 
@@ -135,7 +142,7 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
   std::vector<bytes> size, passing;  // what is held while the operator runs alone
   for (const strategy& how : each.options) {
     cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
-                   (std::int64_t{each.copies} * micro_batches_));
+                   ((std::int64_t{each.copies} + each.again) * micro_batches_));
     stage_.strategies[id] = how;
     bytes results;
     for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
@@ -145,27 +152,35 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
                       bytes_of_visitors(whole_, sizes_, id, stage_.mesh, how));
   }
   each.number = add_choice(std::move(cost));
-  add_size(each.number, std::move(size), each.when, last_read(id) + 1);
-  if (std::count(passing.begin(), passing.end(), bytes{}) < std::ssize(passing))
-    add_size(each.number, std::move(passing), each.when, each.when + 1);
+  for (const phase pass : {phase::forward, phase::backward}) {
+    const std::int32_t when = time_in(pass, id);
+    if (when < 0) continue;
+    add_size(each.number, size, when, last_read(pass, id) + 1);
+    if (std::count(passing.begin(), passing.end(), bytes{}) < std::ssize(passing))
+      add_size(each.number, passing, when, when + 1);
+  }
 }
 
-MESHLOOM_INLINE std::int32_t stage_choices::last_read(node_id id) const {
+MESHLOOM_INLINE std::int32_t stage_choices::time_in(phase pass, node_id id) const {
+  const operator_choice& each = operators_[id];
+  if (each.copies == 0) return -1;
+  if (whole_.nodes[id].when == pass) return each.when;
+  return pass == phase::backward ? each.again_when : -1;
+}
+
+MESHLOOM_INLINE std::int32_t stage_choices::last_read(phase pass, node_id id) const {
   const auto& made = whole_.nodes[id].results;
-  std::int32_t last = operators_[id].when;
+  const std::int32_t begin = time_in(pass, id);
+  std::int32_t last = begin;
   bool kept = false;
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
     const auto reader = static_cast<node_id>(n);
     const auto& operands = whole_.nodes[reader].operands;
-    const bool here = operators_[reader].copies > 0 &&
-                      std::find_first_of(operands.begin(), operands.end(), made.begin(), made.end()) != operands.end();
-    if (!here) continue;
-    if (whole_.nodes[reader].when == whole_.nodes[id].when)
-      last = std::max(last, operators_[reader].when);
-    else
-      kept = true;
+    if (std::find_first_of(operands.begin(), operands.end(), made.begin(), made.end()) == operands.end()) continue;
+    last = std::max(last, time_in(pass, reader));
+    kept = kept || (pass == phase::forward && time_in(phase::backward, reader) >= 0 && operators_[id].again == 0);
   }
-  return kept ? operators_[id].when : last;  // what is kept for the backward is counted as such
+  return kept ? begin : last;  // what is kept for the backward is counted as such
 }
 
 MESHLOOM_INLINE void stage_choices::add_parameters() {
@@ -317,11 +332,10 @@ MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
   const std::int64_t times = std::int64_t{each.copies} * micro_batches_;
   if (each.leaves || each.is_result) price_leaving(each, from, times);
   const bool keeps = entry.kind != value_kind::parameter && !each.backward.empty() &&
-                     whole_.nodes[entry.producer].when == phase::forward;
-  if (keeps)
-    keep(each, from, times);
-  else
-    hold(each, from, each.forward.empty() ? each.backward : each.forward, times);
+                     whole_.nodes[entry.producer].when == phase::forward && !each.made_again;
+  if (keeps) return keep(each, from, times);
+  hold(each, from, each.forward, times);
+  hold(each, from, each.backward, times);  // made anew where the operator that makes it has run again
 }
 
 MESHLOOM_INLINE void stage_choices::keep(const read_value& each, const origin& from, std::int64_t times) {
