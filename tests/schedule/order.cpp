@@ -84,6 +84,46 @@ std::int64_t longest_path(schedule_kind kind, const std::vector<ml::stage_times>
   return *std::max_element(end.begin(), end.end());
 }
 
+/// When the last task ends, if every stage runs its tasks one after the other, each as soon as what it reads is there.
+std::int64_t walked(schedule_kind kind, const std::vector<ml::stage_times>& times,
+                    const std::vector<ml::transfer_times>& transfers, int micro_batches) {
+  struct clock {
+    std::vector<ml::task> order;
+    std::size_t next = 0;
+    std::int64_t now = 0;
+    std::vector<std::int64_t> ends[2];  // by pass
+  };
+  std::vector<clock> clocks(times.size());
+  for (std::size_t s = 0; s < times.size(); ++s)
+    clocks[s].order = order_by_rule(kind, static_cast<int>(times.size()), static_cast<int>(s), micro_batches);
+  const auto runs_next = [&](std::size_t s) {
+    clock& here = clocks[s];
+    const ml::task next = here.order[here.next];
+    if (next.what > pass::backward) return false;
+    const bool forward = next.what == pass::forward;
+    if (forward ? s > 0 : s + 1 < times.size()) {
+      const auto& made = clocks[forward ? s - 1 : s + 1].ends[forward ? 0 : 1];
+      const auto k = static_cast<std::size_t>(next.micro_batch);
+      if (k >= made.size()) return false;
+      const auto delay = forward ? transfers[s - 1].forward : transfers[s].backward;
+      here.now = std::max(here.now, made[k] + delay.count);
+    }
+    here.now += (forward ? times[s].forward : times[s].backward).count;
+    here.ends[forward ? 0 : 1].push_back(here.now);
+    ++here.next;
+    return true;
+  };
+  std::int64_t last = 0;
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (std::size_t s = 0; s < times.size(); ++s) {
+      while (runs_next(s)) progress = true;
+      last = std::max(last, clocks[s].now);
+    }
+  }
+  return last;
+}
+
 }  // namespace
 
 TEST_CASE("schedules have names") {
@@ -165,6 +205,28 @@ TEST_CASE("unequal stages: the makespan is the longest path") {
       CHECK(ml::makespan(kind, times, transfers, m).count == longest_path(kind, times, transfers, m));
     }
   }
+}
+
+TEST_CASE("however many micro-batches there are, the makespan is that of running them one by one") {
+  std::mt19937 random(4711);
+  const auto below = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(n)); };
+  for (int round = 0; round < 400; ++round) {
+    const int p = static_cast<int>(1 + below(9));
+    const std::int64_t spread = below(2) == 0 ? 3 : 1000;     // few different times: several circuits set the pace
+    const std::int64_t far = below(2) == 0 ? 2 : 4 * spread;  // or messages set it, between stages
+    std::vector<ml::stage_times> times;
+    std::vector<ml::transfer_times> transfers;
+    for (int s = 0; s < p; ++s) times.push_back({{below(spread)}, {below(2 * spread)}});
+    for (int s = 1; s < p; ++s) transfers.push_back({{below(far)}, {below(far)}});
+    for (const int m : {p, p + 1, 3 * p + 2, 64, 211}) {
+      for (const auto kind : all_kinds)
+        CHECK(ml::makespan(kind, times, transfers, m).count == walked(kind, times, transfers, m));
+    }
+  }
+  const std::vector<ml::stage_times> two{{{3}, {4}}, {{3}, {4}}};
+  const std::vector<ml::transfer_times> slow{
+      {{50}, {51}}};  // two micro-batches go around, the second right behind the first
+  CHECK(ml::makespan(schedule_kind::one_f_one_b, two, slow, 100'000).count == 50'000 * (3 + 50 + 7 + 51 + 4) + 7);
 }
 
 TEST_CASE("bad questions are refused") {

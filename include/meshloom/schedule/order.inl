@@ -25,34 +25,82 @@ MESHLOOM_INLINE std::vector<task> order_of(schedule_kind kind, int stages, int s
 
 namespace detail {
 
-/// When the forward and the backward of every micro-batch end on one stage, so far: the tasks of a pass end in order.
-struct stage_clock {
-  std::vector<task> order;
-  std::size_t next = 0;
-  picoseconds now;
-  std::vector<picoseconds> ends[2];  // by pass, by micro-batch
+using pipeline_times = std::span<const stage_times>;
+using pipeline_transfers = std::span<const transfer_times>;
 
-  bool over() const { return next == order.size() || order[next].what > pass::backward; }
-};
-
-/// Runs the next task of stage `s` if its input has been made.
-inline bool run_next(std::vector<stage_clock>& clocks, std::size_t s, const stage_times& times,
-                     std::span<const transfer_times> transfers) {
-  stage_clock& here = clocks[s];
-  if (here.over()) return false;
-  const task next = here.order[here.next];
-  const bool forward = next.what == pass::forward;
-  if (forward ? s > 0 : s + 1 < clocks.size()) {
-    const auto& made = clocks[forward ? s - 1 : s + 1].ends[forward ? 0 : 1];
-    const auto k = static_cast<std::size_t>(next.micro_batch);
-    if (k >= made.size()) return false;
-    here.now = std::max(here.now, made[k] + (forward ? transfers[s - 1].forward : transfers[s].backward));
+/// Alike micro-batches that pass all stages, no stage turning to anything else: the slowest stage sets the pace.
+inline picoseconds passage(pipeline_times stages, pipeline_transfers transfers, picoseconds stage_times::*task,
+                           picoseconds transfer_times::*message, int micro_batches) {
+  picoseconds first, slowest;
+  for (const stage_times& each : stages) {
+    first += each.*task;
+    slowest = std::max(slowest, each.*task);
   }
-  here.now += forward ? times.forward : times.backward;
-  here.ends[forward ? 0 : 1].push_back(here.now);
-  ++here.next;
-  return true;
+  for (const transfer_times& each : transfers) first += each.*message;
+  return first + slowest * (micro_batches - 1);
 }
+
+/// Under 1F1B: in round r of a pipeline of p stages, stage s runs the forward of micro-batch r, then the backward of
+/// micro-batch r - (p - 1 - s). So it waits for the stage in front of it in the same round, and for the one behind it
+/// in the round before.
+class rounds {
+ public:
+  rounds(pipeline_times stages, pipeline_transfers transfers, int micro_batches)
+      : stages_(stages), transfers_(transfers), micro_batches_(micro_batches), ends_(stages.size()) {}
+
+  picoseconds run() {
+    const int stages = static_cast<int>(stages_.size());
+    for (int round = 0; round < micro_batches_ + stages - 1; ++round) {
+      run_round(round);
+      if (round >= stages - 1 && round < micro_batches_) round += leap(micro_batches_ - 1 - round);
+    }
+    return *std::max_element(ends_.begin(), ends_.end());
+  }
+
+ private:
+  void run_round(int round) {
+    picoseconds before;  // when the forward of the stage in front ends
+    for (std::size_t s = 0; s < ends_.size(); ++s) {
+      const bool is_last = s + 1 == ends_.size();
+      picoseconds& end = ends_[s];
+      if (round < micro_batches_) {
+        if (s > 0) end = std::max(end, before + transfers_[s - 1].forward);
+        before = end += stages_[s].forward;
+      }
+      const int back = round - static_cast<int>(ends_.size() - 1 - s);
+      if (back < 0 || back >= micro_batches_) continue;
+      if (!is_last) end = std::max(end, ends_[s + 1] + transfers_[s].backward);
+      end += stages_[s].backward;
+    }
+  }
+
+  /// In rounds in which every stage runs both, the ends of one follow from those of the round before by maxima and
+  /// sums: what is added to all of them is added to all that follow. So where they are those of `period` rounds ago,
+  /// all later by the same, they stay so. Skips as many of the `left` rounds as it can; returns how many.
+  int leap(int left) {
+    for (std::size_t period = 1; period <= past_.size(); ++period) {
+      const auto& then = past_[past_.size() - period];
+      const picoseconds later = ends_[0] - then[0];
+      const auto is_as_late = [&](std::size_t s) { return ends_[s] - then[s] == later; };
+      std::size_t alike = 1;
+      while (alike < ends_.size() && is_as_late(alike)) ++alike;
+      if (alike < ends_.size()) continue;
+      const int times = left / static_cast<int>(period);
+      for (picoseconds& end : ends_) end += later * times;
+      past_.clear();
+      return times * static_cast<int>(period);
+    }
+    if (past_.size() == ends_.size()) past_.erase(past_.begin());
+    past_.push_back(ends_);
+    return 0;
+  }
+
+  pipeline_times stages_;
+  pipeline_transfers transfers_;
+  int micro_batches_;
+  std::vector<picoseconds> ends_;               ///< of what each stage has run so far
+  std::vector<std::vector<picoseconds>> past_;  ///< what they were after the rounds before, the last one last
+};
 
 }  // namespace detail
 
@@ -62,19 +110,12 @@ MESHLOOM_INLINE picoseconds makespan(schedule_kind kind, std::span<const stage_t
     throw error("makespan: " + std::to_string(stages.size()) + " stages and " + std::to_string(transfers.size()) +
                 " transfers; give a stage or more and one transfer between every two neighbours");
   }
-  std::vector<detail::stage_clock> clocks(stages.size());
-  for (std::size_t s = 0; s < stages.size(); ++s) {
-    clocks[s].order = order_of(kind, static_cast<int>(stages.size()), static_cast<int>(s), micro_batches);
-  }
-  for (bool progress = true; progress;) {
-    progress = false;
-    for (std::size_t s = 0; s < stages.size(); ++s) {
-      while (detail::run_next(clocks, s, stages[s], transfers)) progress = true;
-    }
-  }
-  picoseconds last;
-  for (const auto& clock : clocks) last = std::max(last, clock.now);
-  return last;
+  if (micro_batches < 1) throw error("makespan: " + std::to_string(micro_batches) + " micro-batches; give one or more");
+  if (kind == schedule_kind::one_f_one_b) return detail::rounds(stages, transfers, micro_batches).run();
+  const picoseconds forward =
+      detail::passage(stages, transfers, &stage_times::forward, &transfer_times::forward, micro_batches);
+  if (kind == schedule_kind::forward_only) return forward;
+  return forward + detail::passage(stages, transfers, &stage_times::backward, &transfer_times::backward, micro_batches);
 }
 
 }  // namespace meshloom

@@ -15,21 +15,30 @@ namespace meshloom {
 
 namespace detail {
 
-inline constexpr int placement_count = 3 + max_rank;  // whole, partial sum, partial max, split of any axis
-inline constexpr int spec_count = placement_count * placement_count * placement_count * 8;
 static_assert(max_mesh_rank == 3);
+
+/// What one mesh axis can do to a tensor: whole, partial sum, partial max, a split of any axis.
+constexpr int placement_count(int tensor_rank) { return 3 + tensor_rank; }
+
+/// More than any `number_of` a spec that fits.
+constexpr std::size_t spec_count(int mesh_rank, int tensor_rank) {
+  int count = 8;
+  for (int axis = 0; axis < mesh_rank; ++axis) count *= placement_count(tensor_rank);
+  return static_cast<std::size_t>(count);
+}
+inline constexpr std::size_t most_specs = spec_count(max_mesh_rank, max_rank);
 
 /// A number below `spec_count`, its own for every spec: the placement on each mesh axis, and for each of the three
 /// pairs of mesh axes whether the later one is the outer cut of a tensor axis that both split.
-MESHLOOM_INLINE std::size_t number_of(const spec& layout) {
+MESHLOOM_INLINE std::size_t number_of(const spec& layout, int mesh_rank, int tensor_rank) {
   int number = 0;
-  for (int mesh_axis = 0; mesh_axis < max_mesh_rank; ++mesh_axis) {
+  for (int mesh_axis = 0; mesh_axis < mesh_rank; ++mesh_axis) {
     const placement here = layout.on(mesh_axis);
     const int code = here.kind == placement::whole         ? 0
                      : here.kind == placement::partial_sum ? 1
                      : here.kind == placement::partial_max ? 2
                                                            : 3 + here.axis;
-    number = number * placement_count + code;
+    number = number * placement_count(tensor_rank) + code;
   }
   int orders = 0;
   const auto cuts = layout.cuts();
@@ -67,7 +76,8 @@ struct reshard_terrain {
     return price(step.kind, mesh.size[axis], largest * element, links.axis[axis]);
   }
 
-  /// Calls `visit` with every legal step from `before`, by mesh axis and then by the tensor axis that it splits.
+  /// Calls `visit` with every legal step from `before`, not priced yet, by mesh axis and then by the tensor axis that
+  /// it splits.
   template <class Visit>
   void for_each_step(const spec& before, Visit visit) const {
     for (std::int8_t mesh_axis = 0; mesh_axis < mesh.rank; ++mesh_axis) {
@@ -76,14 +86,13 @@ struct reshard_terrain {
       for (std::int8_t axis = -1; axis < static_cast<int>(extents.size()); ++axis) {
         const placement there = axis < 0 ? placement{} : placement{placement::split, axis};
         if (there == here) continue;
-        reshard_step step{.kind = kind_of(here, there),
-                          .mesh_axis = mesh_axis,
-                          .from_axis = here.axis,
-                          .to_axis = axis,
-                          .combine = here.kind == placement::partial_max ? reduction::max : reduction::sum,
-                          .before = before,
-                          .after = before.without(mesh_axis).with(mesh_axis, there)};
-        step.time = time_of(step);
+        const reshard_step step{.kind = kind_of(here, there),
+                                .mesh_axis = mesh_axis,
+                                .from_axis = here.axis,
+                                .to_axis = axis,
+                                .combine = here.kind == placement::partial_max ? reduction::max : reduction::sum,
+                                .before = before,
+                                .after = before.without(mesh_axis).with(mesh_axis, there)};
         visit(step);
       }
     }
@@ -109,14 +118,15 @@ MESHLOOM_INLINE reshard_path trace_back(const std::vector<reshard_place>& places
   return path;
 }
 
-/// Searches from `from` until `done(spec)` holds for a place whose best way is known, and returns that place; −1 if none
-/// is met, when `places` holds every spec that can be reached and the best way to it.
-template <class Done>
-int search(const reshard_terrain& terrain, const spec& from, std::vector<reshard_place>& places, const Done& done) {
+/// Searches from `from` until `to` is met, if there is one, and returns its place; −1 if it is not met, when `places`
+/// holds every spec that can be reached and the best way to it.
+MESHLOOM_INLINE int search(const reshard_terrain& terrain, const spec& from, const spec* to,
+                           std::vector<reshard_place>& places) {
+  const int mesh_rank = terrain.mesh.rank, tensor_rank = static_cast<int>(terrain.extents.size());
+  std::array<std::int16_t, most_specs> place_of;
+  std::fill_n(place_of.begin(), spec_count(mesh_rank, tensor_rank), std::int16_t{-1});
   places.assign(1, {.layout = from});
-  std::array<std::int16_t, spec_count> place_of;
-  place_of.fill(-1);
-  place_of[number_of(from)] = 0;
+  place_of[number_of(from, mesh_rank, tensor_rank)] = 0;
 
   using candidate = std::tuple<std::int64_t, int, int>;  // time, steps, place
   std::priority_queue<candidate, std::vector<candidate>, std::greater<>> queue;
@@ -126,19 +136,22 @@ int search(const reshard_terrain& terrain, const spec& from, std::vector<reshard
     queue.pop();
     const reshard_place here = places[static_cast<std::size_t>(at)];
     if (std::tie(time, steps) != std::tie(here.time.count, here.steps)) continue;  // a better way was found since
-    if (done(here.layout)) return at;
-    terrain.for_each_step(here.layout, [&](const reshard_step& step) {
-      const reshard_place next{step.after, here.time + step.time, here.steps + 1, at, step};
-      std::int16_t& place = place_of[number_of(step.after)];
-      if (place < 0) {
+    if (to != nullptr && here.layout == *to) return at;
+    terrain.for_each_step(here.layout, [&](reshard_step step) {
+      std::int16_t& place = place_of[number_of(step.after, mesh_rank, tensor_rank)];
+      const bool is_new = place < 0;
+      if (is_new) {
         place = static_cast<std::int16_t>(places.size());
-        places.push_back(next);
-      } else {
-        reshard_place& known = places[static_cast<std::size_t>(place)];
-        if (std::tie(next.time, next.steps) >= std::tie(known.time, known.steps)) return;
-        known = next;
+        places.push_back({.layout = step.after});
       }
-      queue.push({next.time.count, next.steps, place});
+      reshard_place& known = places[static_cast<std::size_t>(place)];
+      const int next_steps = here.steps + 1;
+      if (!is_new && std::tie(here.time, next_steps) >= std::tie(known.time, known.steps)) return;  // whatever it costs
+      step.time = terrain.time_of(step);
+      const picoseconds next = here.time + step.time;
+      if (!is_new && std::tie(next, next_steps) >= std::tie(known.time, known.steps)) return;
+      known = {step.after, next, next_steps, at, step};
+      queue.push({next.count, next_steps, place});
     });
   }
   return -1;
@@ -149,9 +162,9 @@ int search(const reshard_terrain& terrain, const spec& from, std::vector<reshard
 MESHLOOM_INLINE reshard_path reshard(const spec& from, const spec& to, std::span<const std::int64_t> extents,
                                      bytes element, const mesh_shape& mesh, const mesh_links& links) {
   if ((to.partial_sum() & ~from.partial_sum()) != 0 || (to.partial_max() & ~from.partial_max()) != 0) return {};
-  const detail::reshard_terrain terrain{extents, element, mesh, links};
+  if (from == to) return {.possible = true};
   std::vector<detail::reshard_place> places;
-  const int end = detail::search(terrain, from, places, [&](const spec& layout) { return layout == to; });
+  const int end = detail::search({extents, element, mesh, links}, from, &to, places);
   return end < 0 ? reshard_path{} : detail::trace_back(places, end);
 }
 
@@ -159,7 +172,7 @@ MESHLOOM_INLINE std::vector<reachable_spec> reachable_from(const spec& from, std
                                                            bytes element, const mesh_shape& mesh,
                                                            const mesh_links& links) {
   std::vector<detail::reshard_place> places;
-  detail::search({extents, element, mesh, links}, from, places, [](const spec&) { return false; });
+  detail::search({extents, element, mesh, links}, from, nullptr, places);
   std::vector<reachable_spec> found;
   for (const detail::reshard_place& each : places) found.push_back({each.layout, each.time});
   return found;
@@ -171,7 +184,7 @@ MESHLOOM_INLINE std::vector<spec> all_specs(int tensor_rank, const mesh_shape& m
   for (int axis = 0; axis < mesh.rank; ++axis) combinations *= choices;
 
   std::vector<spec> found;
-  std::vector<bool> seen(detail::spec_count);
+  std::vector<bool> seen(detail::spec_count(mesh.rank, tensor_rank));
   std::array<std::int8_t, max_mesh_rank> order{0, 1, 2};  // of the cuts, outer first
   do {
     for (int combination = 0; combination < combinations; ++combination) {
@@ -183,7 +196,7 @@ MESHLOOM_INLINE std::vector<spec> all_specs(int tensor_rank, const mesh_shape& m
                                                      : placement{placement::split, axis};
         layout = layout.with(order[static_cast<std::size_t>(depth)], what);
       }
-      const std::size_t number = detail::number_of(layout);
+      const std::size_t number = detail::number_of(layout, mesh.rank, tensor_rank);
       if (!seen[number]) found.push_back(layout);
       seen[number] = true;
     }
