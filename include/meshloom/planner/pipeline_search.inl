@@ -125,6 +125,19 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
   return found ? std::optional(found.value()) : std::nullopt;
 }
 
+MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans) {
+  inter_problem chain = chain_of(stages_.bounds(), false);
+  chain.limit = posed_.cluster.device.memory;
+  const auto answer = solve(chain);
+  if (!answer) return false;
+  std::vector<stage_candidate> some;
+  for (const auto& each : answer.value().by_stages) {
+    if (!each || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
+    for (const std::int32_t number : each->candidates) some.push_back(chain.candidates[static_cast<std::size_t>(number)]);
+  }
+  return stages_.tighten(some);
+}
+
 MESHLOOM_INLINE std::string pipeline_search::why() const {
   if (!stages_.stuck().empty())
     return "operator " + stages_.stuck() +
@@ -179,6 +192,7 @@ MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>&
 }
 
 MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
+  if (plans.best()) stages_.expect(plans.best()->predicted);
   const inter_problem chain = chain_of(stages_.candidates(), true);
   const auto answer = solve(chain);
   if (!answer) return false;
@@ -204,7 +218,7 @@ MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
 
 MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
   constexpr std::int64_t most_moves = 20'000;
-  constexpr int most_entered = 200, rounds = 4;
+  constexpr int most_entered = 40, rounds = 3;
   const auto worth = [&] {
     return plans.best() ? plans.best()->predicted : picoseconds{std::numeric_limits<std::int64_t>::max()};
   };

@@ -109,6 +109,10 @@ class plan_search {
     if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{searches_.back().why()};
+    for (pipeline_search& each : searches_) {
+      const std::int64_t most_work = each.work() + far_work / static_cast<std::int64_t>(searches_.size());
+      while (each.work() < most_work && each.tighten(plans_)) each.run(plans_, all, most_work);
+    }
     for (pipeline_search& each : searches_) each.polish(plans_);
     plan made = plans_.winner();
     made.bound = made.predicted;

@@ -15,9 +15,11 @@ MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std:
     intra_choice& choice = priced.choices[number];
     if (when < choice.first || when >= choice.end) continue;
     const bool kept = std::find(kept_.begin(), kept_.end(), static_cast<std::int32_t>(number)) != kept_.end();
+    const bool lasting = choice.first == 0 && choice.end == priced.end;
     for (std::size_t option = 0; option < choice.cost.size(); ++option) {
       if (choice.cost[option] >= forbidden) continue;
-      const wide paid = wide{choice.size[option].count} * (kept ? slots : 1) * each.cost.count / each.per.count;
+      const wide size = lasting ? wide{choice.size[option].count} * (kept ? slots : 1) : choice.size[option].count / 2;
+      const wide paid = size * each.cost.count / each.per.count;
       choice.cost[option].count +=
           static_cast<std::int64_t>(std::min<wide>(paid, forbidden.count - 1 - choice.cost[option].count));
     }

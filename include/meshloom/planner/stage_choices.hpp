@@ -57,7 +57,8 @@ class stage_choices {
   const std::string& stuck() const { return stuck_; }
 
   /// The problem with memory paid for instead of limited: what lies there all the time, `slots` times what is kept for
-  /// a micro-batch in flight, and what else is alive at the time `when`. Prices are rounded down.
+  /// a micro-batch in flight, and half of what else is alive at the time `when`: at least that is there, where results
+  /// take the place of operands. Prices are rounded down.
   intra_problem paying(const byte_price& each, std::int32_t slots, std::int32_t when) const;
 
   /// The problem with a share of what is paid once per step, rounded down: in a pipeline that delays only the slowest

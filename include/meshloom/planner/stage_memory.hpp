@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a rank of one stage allocates, before the stages around it are known: the stage is lowered, its neighbours
-// standing on one rank each. Law: for a stage that runs everything, the memory of the program; in a pipeline the forms
+// What a rank of one stage allocates, and what it pays, before the stages around it are known: the stage is lowered,
+// its neighbours standing on one rank each. Law: for a stage that runs everything, the memory of the program; in a pipeline the forms
 // in which messages leave may differ by a reshard, and so may sums of gradients that stages share.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
+#include <meshloom/plan/stage_price.hpp>
 
 namespace meshloom {
 
@@ -18,6 +19,7 @@ struct stage_memory {
 
 /// `stage` may begin at any rank.
 stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
+stage_price price_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
 
 }  // namespace meshloom
 

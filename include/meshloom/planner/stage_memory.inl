@@ -21,9 +21,13 @@ inline stage_plan on_one_rank(const graph& whole, std::int32_t first_block, std:
   return made;
 }
 
-}  // namespace detail
+/// The stage, and around it the other blocks, each side on one rank.
+struct stage_alone {
+  plan made;
+  stage_id which;
+};
 
-MESHLOOM_INLINE stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
+inline stage_alone stand_alone(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
   const graph& whole = posed.graph;
   const auto blocks = static_cast<std::int32_t>(blocks_of(whole).size());
   plan made{.model = {},
@@ -34,11 +38,23 @@ MESHLOOM_INLINE stage_memory memory_of(const problem& posed, const stage_plan& s
             .stages = {},
             .predicted = {},
             .bound = {}};
-  if (stage.first_block > 0) made.stages.add(detail::on_one_rank(whole, 0, stage.first_block));
+  if (stage.first_block > 0) made.stages.add(on_one_rank(whole, 0, stage.first_block));
   const stage_id which = made.stages.add(stage);
-  if (stage.end_block < blocks) made.stages.add(detail::on_one_rank(whole, stage.end_block, blocks));
-  const stage_program lowered = lower_stage(whole, made, posed.cluster, which);
+  if (stage.end_block < blocks) made.stages.add(on_one_rank(whole, stage.end_block, blocks));
+  return {std::move(made), which};
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
+  const auto [made, which] = detail::stand_alone(posed, stage, micro_batches);
+  const stage_program lowered = lower_stage(posed.graph, made, posed.cluster, which);
   return {lowered.fixed, lowered.kept, lowered.transient};
+}
+
+MESHLOOM_INLINE stage_price price_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
+  const auto [made, which] = detail::stand_alone(posed, stage, micro_batches);
+  return prices_of(posed.graph, made, posed.cluster)[index_of(which)];
 }
 
 }  // namespace meshloom

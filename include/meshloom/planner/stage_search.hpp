@@ -8,6 +8,7 @@
 #include <meshloom/planner/inter_problem.hpp>
 #include <meshloom/planner/stage_ways.hpp>
 
+#include <limits>
 #include <memory>
 
 namespace meshloom {
@@ -21,8 +22,15 @@ class stage_search {
   /// that is not. The numbers of candidates are good until the next refinement.
   const std::vector<stage_candidate>& candidates() const { return candidates_; }
 
-  /// One for each range and number of ranks, that takes no more time than any way.
+  /// For each range and number of ranks, candidates that take no more time than any way that fits; the more
+  /// micro-batches are in flight, the fewer of them fit.
   std::vector<stage_candidate> bounds() const;
+
+  /// Prices what the bounds of these candidates do not know yet; false if there is nothing.
+  bool tighten(const std::vector<stage_candidate>& some);
+
+  /// Ways that make a step no shorter than this need not be candidates.
+  void expect(picoseconds best) { worth_ = best; }
 
   /// One for each range and number of ranks, even of what cannot fit, that takes and holds no more than any way.
   std::vector<stage_candidate> needs() const;
@@ -81,6 +89,7 @@ class stage_search {
     std::size_t member = 0;
     std::int32_t ranks = 0;
     std::int32_t way = -1;  ///< −1: not priced yet
+    std::int32_t keep = 0;  ///< copies that keep their activations, where the others recompute
   };
 
   void find_meshes();
@@ -99,8 +108,9 @@ class stage_search {
   std::size_t index_of_ranks(std::int32_t ranks) const;
   /// Prices a group; once it is, looks for leaner ways.
   void advance(std::size_t family, group& which);
-  /// What no way to run a range takes less than, nor holds, as far as is known.
-  stage_candidate bound(std::size_t member, std::int32_t ranks) const;
+  /// What no way to run a range takes less than, nor holds, as far as is known, with so many micro-batches in flight.
+  stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots) const;
+  void list_ways(std::size_t member, std::int32_t ranks);
   void list_candidates();
   /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.
   stage_candidate least(const block_range& blocks, std::int32_t ranks) const;
@@ -118,6 +128,7 @@ class stage_search {
   std::vector<stage_candidate> candidates_;
   std::vector<origin> origins_;  ///< of the candidates
   std::int32_t most_ranks_ = 0;
+  picoseconds worth_{std::numeric_limits<std::int64_t>::max()};
   bool closed_ = false;
   std::string stuck_;
   std::int64_t work_ = 0;

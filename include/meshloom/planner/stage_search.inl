@@ -120,7 +120,8 @@ MESHLOOM_INLINE void stage_search::find_needs() {
   for (const block& each : blocks_of(whole)) {
     const need& here = of_region[index_of(each.region)];
     const need& sum = before_.back();
-    before_.push_back({sum.time + here.time, sum.held + here.held, sum.slot + here.slot});
+    const bool repeated = whole.regions[each.region].repeated;  // and so may recompute, and leave next to nothing
+    before_.push_back({sum.time + here.time, sum.held + here.held, repeated ? sum.slot : sum.slot + here.slot});
   }
 }
 
@@ -236,13 +237,14 @@ MESHLOOM_INLINE std::int32_t stage_search::most_slots(std::int32_t ranks) const 
 MESHLOOM_INLINE void stage_search::advance(std::size_t number, group& which) {
   const auto& ranges = families_[number].ranges;
   const auto at = [&](std::size_t range) { return ranges.begin() + static_cast<std::ptrdiff_t>(range); };
+  const std::int32_t ranks = which.meshes.front().mesh.ranks();
   const std::int64_t before = which.ways ? which.ways->work() : 0;
   if (which.ways)
     which.ways->find_lean_ways();
   else
     which.ways = std::make_unique<stage_ways>(posed_, micro_batches_, limits_,
                                               std::vector<block_range>(at(which.first), at(which.end)), which.meshes,
-                                              most_slots(which.meshes.front().mesh.ranks()));
+                                              most_slots(ranks), least(ranges[which.first], ranks).held);
   work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
@@ -257,29 +259,46 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
       if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
       const bool open = !from.ways || from.ways->may_be_leaner(each.range - from.first);
       if (open && !closed_) {
-        candidates_.push_back(bound(m, ranks));
+        candidates_.push_back(bound(m, ranks, 1));
         origins_.push_back({m, ranks, -1});
       }
-      for (std::size_t w = 0; from.ways && w < from.ways->all().size(); ++w) {
-        const stage_way& way = from.ways->all()[w];
-        const stage_cost cost = way.cost(each.range - from.first);
-        // What choices add up is held no longer than they say, and some of it is made in place.
-        const bool measured = way.measured.count(each.range - from.first) != 0;
-        const bytes transient{measured ? cost.transient.count : cost.transient.count / 2};
-        candidates_.push_back(
-            {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient, cost.slot});
-        origins_.push_back({m, ranks, static_cast<std::int32_t>(w)});
-      }
+      if (from.ways) list_ways(m, ranks);
     }
   }
 }
 
-MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks) const {
+/// The ways to run a range, where some copies may recompute with a few numbers of those that do not.
+MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) {
+  constexpr std::int32_t levels = 4;
+  const member& each = members_[m];
+  const group& from = group_of({m, ranks, -1});
+  const std::size_t range = each.range - from.first;
+  for (std::size_t w = 0; w < from.ways->all().size(); ++w) {
+    const stage_way& way = from.ways->all()[w];
+    const std::int32_t copies = from.ways->free_copies(way, range);
+    std::int32_t last = -1;
+    for (std::int32_t level = 0; level < levels; ++level) {
+      const std::int32_t keep = copies * level / levels;
+      if (keep == last) continue;
+      last = keep;
+      const stage_cost cost = way.cost(range, keep);
+      if (cost.time * micro_batches_ + cost.once >= worth_) continue;
+      // What choices add up is held no longer than they say, and some of it is made in place.
+      const bool measured = way.measured.count({range, keep}) != 0;
+      const bytes transient{measured ? cost.transient.count : cost.transient.count / 2};
+      candidates_.push_back(
+          {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient, cost.slot});
+      origins_.push_back({m, ranks, static_cast<std::int32_t>(w), keep});
+    }
+  }
+}
+
+MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots) const {
   const member& which = members_[number];
   const group& from = group_of({number, ranks, -1});
   stage_candidate made = least(which.blocks, ranks);
   if (from.ways) {
-    const picoseconds all = from.ways->bound(which.range - from.first);
+    const picoseconds all = from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory);
     made.once = std::max(all - made.time * micro_batches_, picoseconds{});
   }
   return made;
@@ -291,10 +310,33 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
     for (const std::int32_t ranks : rank_counts_) {
       const group& from = group_of({m, ranks, -1});
       if (members_[m].range < from.first || members_[m].range >= from.end) continue;
-      if (!from.ways || !from.ways->all().empty()) found.push_back(bound(m, ranks));
+      if (from.ways && from.ways->all().empty()) continue;
+      const std::int32_t many = from.meshes.empty() ? 1 : most_slots(ranks);
+      found.push_back(bound(m, ranks, many));
+      if (!from.ways || many == 1) continue;
+      stage_candidate few = bound(m, ranks, 1);  // which has room for fewer than `many` micro-batches
+      few.held = {};
+      few.slot.count = posed_.cluster.device.memory.count / (many - 1);
+      if (few.once < found.back().once) found.push_back(few);
     }
   }
   return found;
+}
+
+MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& some) {
+  std::vector<const group*> advanced;
+  for (const stage_candidate& each : some) {
+    const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
+      return known.blocks == block_range{each.first_block, each.end_block};
+    });
+    group& here = group_of({static_cast<std::size_t>(which - members_.begin()), each.ranks, -1});
+    const bool open = !here.ways || here.ways->may_be_leaner(which->range - here.first);
+    if (!open || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
+    advance(which->family, here);
+    advanced.push_back(&here);
+  }
+  if (!advanced.empty()) list_candidates();
+  return !advanced.empty();
 }
 
 MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
@@ -315,7 +357,7 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   if (from.way < 0) return true;
   const group& which = group_of(from);
   const stage_way& way = which.ways->all()[static_cast<std::size_t>(from.way)];
-  return way.measured.count(members_[from.member].range - which.first) == 0;
+  return way.measured.count({members_[from.member].range - which.first, from.keep}) == 0;
 }
 
 MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(std::int32_t candidate) const {
@@ -336,7 +378,7 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
     group& which = group_of(from);
     if (from.way >= 0) {
-      which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first);
+      which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first, from.keep);
     } else if (std::find(advanced.begin(), advanced.end(), &which) == advanced.end()) {
       advance(members_[from.member].family, which);
       advanced.push_back(&which);
@@ -370,7 +412,7 @@ MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::in
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
   const group& which = group_of(from);
   stage_plan made = which.ways->plan_of(which.ways->all()[static_cast<std::size_t>(from.way)],
-                                        members_[from.member].range - which.first);
+                                        members_[from.member].range - which.first, from.keep);
   const member& each = members_[from.member];
   made.first_block = each.blocks.first;
   made.end_block = each.blocks.end;

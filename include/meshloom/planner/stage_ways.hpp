@@ -2,7 +2,7 @@
 // The ways worth knowing to run a family of ranges on so many ranks. On every logical mesh that is the fastest; for
 // stages of a pipeline, of which only the slowest delays others by what it does once per step, also those that are
 // fastest at some share of that; and, where the fastest holds much, those that are so at some price of a byte (near the
-// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced). Ranges of a family
+// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute. Ranges of a family
 // differ in the copies of one repeated layer, along which the price of a way is a line: what is best at both ends of an
 // interval is best in between, and planning many layers costs little more than planning two. Laws: a way costs what its
 // own problem says; no assignment takes less than the bound.
@@ -26,26 +26,35 @@ struct block_range {
 /// One way, for all ranges of the family.
 struct stage_way {
   std::size_t mesh = 0;
+  bool again = false;  ///< copies recompute that no rule is about, but for some that are said where they matter
   std::vector<std::int32_t> options;  ///< of the choices of every range
   stage_plan chosen;                  ///< of the longest range
   stage_cost shortest, step;          ///< of the shortest range, and what each copy adds
-  /// What `lower` allocates, by range, where it was asked: how buffers pack does not go along a line.
-  std::map<std::size_t, stage_memory> measured;
+  picoseconds relief;                 ///< what a micro-batch saves for each copy that keeps its activations after all
+  bytes burden;                       ///< and what more it holds
+  /// What `lower` allocates, by range and copies that keep, where it was asked: how buffers pack does not go along a
+  /// line.
+  std::map<std::pair<std::size_t, std::int32_t>, stage_memory> measured;
 
-  stage_cost cost(std::size_t range) const;
+  /// If so many of the copies that would recompute keep their activations.
+  stage_cost cost(std::size_t range, std::int32_t keep = 0) const;
 };
 
 class stage_ways {
  public:
   /// `ranges` have one copy more each, all of at least two or only one range; `meshes` have a mesh and nothing else.
-  /// `slots` is how many micro-batches in flight a stage of most pipelines has to keep.
+  /// `slots` is how many micro-batches in flight a stage of most pipelines has to keep; every way to run the shortest
+  /// range holds at least `least`.
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-             std::vector<block_range> ranges, std::vector<stage_plan> meshes, std::int32_t slots);
+             std::vector<block_range> ranges, std::vector<stage_plan> meshes, std::int32_t slots, bytes least = {});
 
   const std::vector<stage_way>& all() const { return ways_; }
 
-  /// How a range is run in one of the ways, from rank 0 on.
-  stage_plan plan_of(const stage_way& way, std::size_t range) const;
+  /// How a range is run in one of the ways, from rank 0 on, if so many of the copies that would recompute keep.
+  stage_plan plan_of(const stage_way& way, std::size_t range, std::int32_t keep = 0) const;
+
+  /// How many copies of a range recompute in one of the ways, although no rule says so.
+  std::int32_t free_copies(const stage_way& way, std::size_t range) const;
 
   /// No assignment of a range makes micro-batches · time + once less, if what it holds with `slots` micro-batches in
   /// flight is at most `room`.
@@ -61,7 +70,7 @@ class stage_ways {
   void find_lean_ways();
 
   /// Asks `lower` what a range holds in one of the ways.
-  void measure(std::size_t way, std::size_t range);
+  void measure(std::size_t way, std::size_t range, std::int32_t keep = 0);
 
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
@@ -70,21 +79,19 @@ class stage_ways {
   std::int64_t work() const { return work_; }
 
  private:
-  /// Bounds of one range by the price of a byte, in ps, rising.
-  using priced_bounds = std::vector<std::pair<double, double>>;
-
-  /// One mesh: the problems of the shortest and the longest range, as long as they are needed; optima of some ranges,
-  /// in order; and bounds of those two at prices of a byte.
+  /// One mesh, and whether copies recompute: the problems of the shortest and the longest range, as long as they are needed; optima of some ranges,
+  /// in order; and bounds of the longest at prices of a byte, in ps, rising.
   struct face {
     std::size_t mesh = 0;
+    bool again = false;
     std::optional<stage_choices> shortest, longest;
     std::vector<std::pair<std::size_t, picoseconds>> optima;
-    priced_bounds low, high;
+    std::vector<std::pair<double, double>> priced;
   };
-  /// No assignment makes micro-batches · time + once, and `price` for each byte that it holds with `slots` micro-batches
-  /// in flight, together less than `low` for the shortest range and `high` for the longest.
+  /// No assignment of the longest range makes micro-batches · time + once, and `price` for each byte that it holds with
+  /// `slots` micro-batches in flight, together less than `least`.
   struct support {
-    double price = 0, low = 0, high = 0;
+    double price = 0, least = 0;
     std::int32_t slots = 1;
   };
   /// A way as a point of the plane in which the hull is looked for, for the longest range.
@@ -95,10 +102,15 @@ class stage_ways {
   };
 
   std::size_t last() const { return ranges_.size() - 1; }
-  stage_choices choices_on(std::size_t mesh, std::size_t range) const;
+  stage_choices choices_on(const face& on, std::size_t range) const;
+  /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
+  std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
   std::optional<intra_answer> solve_problem(const intra_problem& asked);
   void form(face& on) const;
   void open_face(std::size_t mesh);
+  /// Adds the faces on which copies recompute.
+  void open_again();
+  void find_relief(stage_way& way) const;
   /// Solves ranges between two optima until they are lines, or nearly so.
   void solve_between(face& on, std::size_t low, std::size_t high);
   /// The way of these options; it may be known.
@@ -108,14 +120,11 @@ class stage_ways {
   picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
   point place(std::size_t way, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;
-  void find_hull(std::int32_t slots);
+  void find_hull(std::int32_t slots, int most_prices);
   /// The best way at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
   /// What the optimum at a price of a byte does not undercut: it is concave in the price.
-  static double least_at(const priced_bounds& known, double price);
-  /// Solves a range on a face at a price of bytes.
-  std::optional<std::size_t> solve_at(const face& on, const stage_choices& of, const byte_price& each,
-                                      std::int32_t slots, std::int32_t when, priced_bounds& known);
+  static double least_at(const face& on, double price);
   picoseconds bound(std::size_t range) const;
 
   const problem& posed_;
@@ -124,6 +133,7 @@ class stage_ways {
   std::vector<block_range> ranges_;
   std::vector<stage_plan> meshes_;
   std::int32_t slots_;
+  bytes least_;
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;

@@ -50,10 +50,12 @@ inline std::int64_t entries_of(const intra_problem& asked) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range) const {
+MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range, std::int32_t keep) const {
   stage_cost sum = shortest;
   detail::for_each_part(sum, step, [&](auto& a, const auto& b) { a += b * static_cast<std::int64_t>(range); });
-  if (const auto known = measured.find(range); known != measured.end()) {
+  sum.time -= relief * keep;
+  sum.slot += burden * keep;
+  if (const auto known = measured.find({range, keep}); known != measured.end()) {
     sum.fixed = known->second.fixed;
     sum.slot = known->second.slot;
     sum.transient = known->second.transient;
@@ -63,24 +65,44 @@ MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range) const {
 
 MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                                        std::vector<block_range> ranges, std::vector<stage_plan> meshes,
-                                       std::int32_t slots)
+                                       std::int32_t slots, bytes least)
     : posed_(posed),
       micro_batches_(micro_batches),
       limits_(limits),
       ranges_(std::move(ranges)),
       meshes_(std::move(meshes)),
-      slots_(slots) {
+      slots_(slots),
+      least_(least) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
   constexpr std::int64_t most_work = 60'000'000;
   limits_.most_work = std::min(limits_.most_work, most_work);
   for (std::size_t mesh = 0; mesh < meshes_.size(); ++mesh) open_face(mesh);
 }
 
-MESHLOOM_INLINE stage_choices stage_ways::choices_on(std::size_t mesh, std::size_t range) const {
-  stage_plan stage = meshes_[mesh];
+MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
+  const block_range& within = ranges_[range];
+  std::vector<bool> made = recomputed_by_rule(posed_, within.first, within.end);
+  const auto blocks = blocks_of(posed_.graph);
+  for (std::size_t b = 0; again && b < made.size(); ++b) {
+    const region_id home = blocks[static_cast<std::size_t>(within.first) + b].region;
+    if (posed_.graph.regions[home].repeated && !made[b]) made[b] = keep-- <= 0;
+  }
+  return made;
+}
+
+MESHLOOM_INLINE std::int32_t stage_ways::free_copies(const stage_way& way, std::size_t range) const {
+  const auto count = [&](bool again) {
+    const std::vector<bool> all = recomputed(range, again, 0);
+    return static_cast<std::int32_t>(std::count(all.begin(), all.end(), true));
+  };
+  return way.again ? count(true) - count(false) : 0;
+}
+
+MESHLOOM_INLINE stage_choices stage_ways::choices_on(const face& on, std::size_t range) const {
+  stage_plan stage = meshes_[on.mesh];
   stage.first_block = ranges_[range].first;
   stage.end_block = ranges_[range].end;
-  stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+  stage.recompute = recomputed(range, on.again, 0);
   return {posed_, stage, micro_batches_, 1, std::nullopt};
 }
 
@@ -91,8 +113,8 @@ MESHLOOM_INLINE std::optional<intra_answer> stage_ways::solve_problem(const intr
 }
 
 MESHLOOM_INLINE void stage_ways::form(face& on) const {
-  on.longest.emplace(choices_on(on.mesh, last()));
-  if (last() > 0) on.shortest.emplace(choices_on(on.mesh, 0));
+  on.longest.emplace(choices_on(on, last()));
+  if (last() > 0) on.shortest.emplace(choices_on(on, 0));
 }
 
 MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
@@ -112,8 +134,7 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
     on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
   }
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
-  on.low.push_back({0, static_cast<double>(on.optima.front().second.count)});
-  on.high.push_back({0, static_cast<double>(on.optima.back().second.count)});
+  on.priced.push_back({0, static_cast<double>(on.optima.back().second.count)});
   if (last() > 0) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
   const bool alone = meshes_[mesh].mesh.ranks() == posed_.cluster.ranks();
@@ -134,10 +155,10 @@ MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::s
       at_a.count + (at_b.count - at_a.count) / static_cast<std::int64_t>(b - a) * static_cast<std::int64_t>(middle - a);
   std::int64_t known = std::numeric_limits<std::int64_t>::max();
   for (const stage_way& each : ways_) {
-    if (each.mesh == on.mesh) known = std::min(known, step_time(each.cost(middle)).count);
+    if (each.mesh == on.mesh && !each.again) known = std::min(known, step_time(each.cost(middle)).count);
   }
   if (known - least <= least / closeness) return;
-  const stage_choices choices = choices_on(on.mesh, middle);
+  const stage_choices choices = choices_on(on, middle);
   const auto found = solve_problem(choices.made());
   if (!found) return;
   add_way(on, found->options);
@@ -171,11 +192,12 @@ MESHLOOM_INLINE void stage_ways::find_brisk_ways(const face& on, std::size_t thr
 
 MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std::int32_t> options) {
   const auto known = std::find_if(ways_.begin(), ways_.end(), [&](const stage_way& each) {
-    return each.mesh == on.mesh && each.options == options;
+    return each.mesh == on.mesh && each.again == on.again && each.options == options;
   });
   if (known != ways_.end()) return static_cast<std::size_t>(known - ways_.begin());
   stage_way made;
   made.mesh = on.mesh;
+  made.again = on.again;
   made.chosen = on.longest->plan_of(options);
   const stage_cost longest = on.longest->cost_of(options);
   made.shortest = on.shortest ? on.shortest->cost_of(options) : longest;
@@ -187,8 +209,9 @@ MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std:
 
 MESHLOOM_INLINE stage_ways::point stage_ways::place(std::size_t way, std::int32_t slots) const {
   const stage_cost cost = ways_[way].cost(last());
-  const auto on =
-      std::find_if(faces_.begin(), faces_.end(), [&](const face& each) { return each.mesh == ways_[way].mesh; });
+  const auto on = std::find_if(faces_.begin(), faces_.end(), [&](const face& each) {
+    return each.mesh == ways_[way].mesh && each.again == ways_[way].again;
+  });
   return {step_time(cost), cost.fixed + cost.slot * slots + cost.transient,
           evaluate(on->longest->made(), ways_[way].options).when};
 }
@@ -209,25 +232,53 @@ MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
 MESHLOOM_INLINE void stage_ways::find_lean_ways() {
   leaned_ = true;
   if (ways_.empty()) return;
+  open_again();
   for (face& each : faces_) form(each);
-  find_hull(1);
-  if (slots_ > 1) find_hull(slots_);
+  constexpr int many = 7, few = 4;
+  find_hull(slots_, many);
+  if (slots_ > 1) find_hull(1, few);
   for (face& each : faces_) {
     each.shortest.reset();
     each.longest.reset();
   }
+  for (stage_way& each : ways_) find_relief(each);
+}
+
+/// To recompute takes time: where bytes cost nothing, what is known without it is a bound.
+MESHLOOM_INLINE void stage_ways::open_again() {
+  const std::vector<bool> forced = recomputed(last(), false, 0), free = recomputed(last(), true, 0);
+  if (forced == free || !trains(posed_.graph)) return;
+  const std::size_t count = faces_.size();
+  for (std::size_t number = 0; number < count; ++number) {
+    face on;
+    on.mesh = faces_[number].mesh;
+    on.again = true;
+    on.optima = faces_[number].optima;
+    on.priced = {faces_[number].priced.front()};
+    faces_.push_back(std::move(on));
+  }
+}
+
+/// Copies that keep are alike, and so are those that recompute.
+MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
+  const std::int32_t copies = free_copies(way, 0);
+  if (copies == 0) return;
+  const stage_plan none = plan_of(way, 0), all = plan_of(way, 0, copies);
+  const auto time = [&](const stage_plan& each) {
+    const stage_price price = price_of(posed_, each, micro_batches_);
+    return price.forward + price.backward;
+  };
+  const auto slot = [&](const stage_plan& each) { return memory_of(posed_, each, micro_batches_).slot; };
+  way.relief.count = (time(none) - time(all)).count / copies;
+  way.burden.count = (slot(all) - slot(none)).count / copies;
 }
 
 /// Between two ways of the hull lies the one that is best when they come to the same.
-MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots) {
-  constexpr int most_prices = 9;
+MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots, int most_prices) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   const std::size_t fast = fastest(last());
   const point at = place(fast, slots);
-  for (face& each : faces_) {
-    each.low.resize(1);  // which is that of bytes for nothing
-    each.high.resize(1);
-  }
+  for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing
   const std::size_t lean = best_at({at.time * dearest, at.held + bytes{1}}, slots, at.when, fast);
   detail::look_between(fast, lean, most_prices - 1, [&](std::size_t a, std::size_t b) {
     const point left = place(a, slots), right = place(b, slots);
@@ -245,53 +296,46 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
   };
   std::size_t best = known;
   for (face& on : faces_) {
-    if (least_at(on.high, price) >= worth(best)) continue;
-    const auto way = solve_at(on, *on.longest, each, slots, when, on.high);
-    if (way && worth(*way) < worth(best)) best = *way;
-    if (on.shortest) solve_at(on, *on.shortest, each, slots, when, on.low);
+    if (least_at(on, price) >= worth(best)) continue;
+    const auto found = solve_problem(on.longest->paying(each, slots, when));
+    if (!found) continue;
+    const picoseconds bound = std::min(found->bound, on.longest->left_out());
+    const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
+    on.priced.insert(std::upper_bound(on.priced.begin(), on.priced.end(), optimum), optimum);
+    const std::size_t way = add_way(on, found->options);
+    if (worth(way) < worth(best)) best = way;
   }
-  support made{price, std::numeric_limits<double>::max(), std::numeric_limits<double>::max(), slots};
-  for (const face& on : faces_) {
-    made.low = std::min(made.low, least_at(on.low, price));
-    made.high = std::min(made.high, least_at(on.high, price));
-  }
+  support made{price, std::numeric_limits<double>::max(), slots};
+  for (const face& on : faces_) made.least = std::min(made.least, least_at(on, price));
   supports_.push_back(made);
   return best;
 }
 
-MESHLOOM_INLINE std::optional<std::size_t> stage_ways::solve_at(const face& on, const stage_choices& of,
-                                                                const byte_price& each, std::int32_t slots,
-                                                                std::int32_t when, priced_bounds& known) {
-  const auto found = solve_problem(of.paying(each, slots, when));
-  if (!found) return std::nullopt;
-  const double price = static_cast<double>(each.cost.count) / static_cast<double>(each.per.count);
-  const std::pair<double, double> next{price, static_cast<double>(std::min(found->bound, of.left_out()).count)};
-  known.insert(std::upper_bound(known.begin(), known.end(), next), next);
-  return add_way(on, found->options);
-}
-
-MESHLOOM_INLINE double stage_ways::least_at(const priced_bounds& known, double price) {
-  const auto above = std::upper_bound(known.begin(), known.end(), std::pair(price, 0.0));
+MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price) {
+  const auto above = std::upper_bound(on.priced.begin(), on.priced.end(), std::pair(price, 0.0));
   const auto& [low, at_low] = above[-1];
-  if (above == known.end()) return at_low;
+  if (above == on.priced.end()) return at_low;
   return at_low + (above->second - at_low) * (price - low) / (above->first - low);
 }
 
-MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t range) const {
+MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t range, std::int32_t keep) const {
   stage_plan stage = way.chosen;
   stage.first_block = ranges_[range].first;
   stage.end_block = ranges_[range].end;
-  stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+  stage.recompute = recomputed(range, way.again, keep);
   return stage;
 }
 
-/// What a range takes at a price of a byte is concave along the copies.
+/// What a range takes at a price of a byte is concave along the copies; the shortest takes its time, and the price of
+/// what it cannot do without.
 MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t slots, bytes room) const {
   constexpr double rounding = 4;
   const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
+  const double shortest = static_cast<double>(bound(0).count);
   double least = static_cast<double>(bound(range).count);
   for (const support& each : supports_) {
-    const double paid = each.low + (each.high - each.low) * part - each.price * static_cast<double>(room.count);
+    const double low = last() == 0 ? each.least : shortest + each.price * static_cast<double>(least_.count);
+    const double paid = low + (each.least - low) * part - each.price * static_cast<double>(room.count);
     if (each.slots <= slots) least = std::max(least, paid - rounding);
   }
   return {static_cast<std::int64_t>(least)};
@@ -316,11 +360,11 @@ MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range) const {
 }
 
 /// Copies are alike: what one range needs besides, the others need, but for the luck of packing.
-MESHLOOM_INLINE void stage_ways::measure(std::size_t number, std::size_t range) {
+MESHLOOM_INLINE void stage_ways::measure(std::size_t number, std::size_t range, std::int32_t keep) {
   stage_way& way = ways_[number];
-  if (way.measured.count(range) != 0) return;
-  const stage_memory found = memory_of(posed_, plan_of(way, range), micro_batches_);
-  way.measured[range] = found;
+  if (way.measured.count({range, keep}) != 0) return;
+  const stage_memory found = memory_of(posed_, plan_of(way, range, keep), micro_batches_);
+  way.measured[{range, keep}] = found;
   way.shortest.transient = std::max(way.shortest.transient, found.transient);
   way.step.transient = {};
 }
