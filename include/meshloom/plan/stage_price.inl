@@ -3,6 +3,7 @@
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/graph/instance_table.hpp>
 #include <meshloom/plan/crossing.hpp>
+#include <meshloom/plan/shortened.hpp>
 #include <meshloom/plan/stage_price.hpp>
 
 #include <algorithm>
@@ -64,6 +65,7 @@ struct priced_plan {
   const plan& made;
   const cluster& machine;
   shared_paths& known;
+  const std::vector<std::int64_t>& times;  ///< per block: for how many it pays
   const size_table sizes = micro_batch_sizes(whole, made.micro_batches);
   const sorted_nodes nodes{whole};
   const std::vector<instance> results = results_of(whole);
@@ -100,7 +102,8 @@ class priced_stage {
     const node& at = whole_.nodes[id];
     const priced_node& priced = nodes_.find(id, stage_.strategies[id]);
     enter(when);
-    paid() += priced.price;
+    times_ = times_of(here.region, here.copy);
+    pay(priced.price);
     for (std::size_t k = 0; k < at.operands.size(); ++k)
       need(resolve(whole_, at.operands[k], here), priced.operands[k]);
     for (std::size_t k = 0; k < at.results.size(); ++k) {
@@ -136,8 +139,13 @@ class priced_stage {
     bool done = false;
   };
 
-  picoseconds& paid() {
-    return now_ == pass::forward ? total_.forward : now_ == pass::backward ? total_.backward : total_.update;
+  void pay(picoseconds price) {
+    auto& paid = now_ == pass::forward ? total_.forward : now_ == pass::backward ? total_.backward : total_.update;
+    paid += price * times_;
+  }
+
+  std::int64_t times_of(region_id area, std::int32_t copy) const {
+    return common_.times[static_cast<std::size_t>(common_.nodes.first[area] + copy)];
   }
 
   /// Where a parameter and its states lie between steps.
@@ -179,6 +187,7 @@ class priced_stage {
   void leave() {
     if (now_ == pass::backward) {
       for (accumulator& each : accumulators_) {
+        times_ = times_of(whole_.values[each.gradient.value].region, each.gradient.copy);
         accumulate(each);
         for (const pass later : {pass::reduce, pass::update}) add(each.gradient, each.layout, later);
       }
@@ -196,6 +205,7 @@ class priced_stage {
   void finish_results() {
     for (const instance& what : common_.results) {
       if (!is_made_here(what)) continue;
+      times_ = times_of(whole_.values[what.value].region, what.copy);
       const auto& axes = whole_.values[what.value].axes;
       const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
       if (now_ == pass::forward && in_parts) need(what, first_layout(what).without_partial());
@@ -214,6 +224,7 @@ class priced_stage {
     for (std::size_t number = 0; number < common_.crossings.size(); ++number) {
       const crossing& each = common_.crossings[number];
       if (each.from != which_ || each.from_pass != now_) continue;
+      times_ = 1;  // stages meet between copies that stand for themselves
       const bool alike = made_.stages[each.to].mesh == stage_.mesh;
       const spec sent = alike ? each.wanted : first_layout(each.what).without_partial();
       need(each.what, sent);
@@ -241,7 +252,7 @@ class priced_stage {
   }
 
   /// Stores an updated value where it is kept, if the update ran on a part of it.
-  void write_back(value_id id, const spec& updated) { paid() += paths_.find(id, updated, homes_[id]).time; }
+  void write_back(value_id id, const spec& updated) { pay(paths_.find(id, updated, homes_[id]).time); }
 
   void add(const instance& what, const spec& layout, pass made_in) {
     held& here = held_[what];
@@ -294,7 +305,7 @@ class priced_stage {
     if (best == nullptr)
       throw error("prices_of: " + entry.name +
                   " cannot be had in the form that its stage needs; check(graph, plan) says why");
-    paid() += best->time;
+    pay(best->time);
     for (const reshard_step& step : best->steps) add(what, step.after, now_);
   }
 
@@ -312,6 +323,7 @@ class priced_stage {
   std::vector<form> forms_;
   instance_table<held> held_;
   pass now_ = pass::forward;
+  std::int64_t times_ = 1;  ///< for how many copies is paid now
   stage_price total_;
 };
 
@@ -337,8 +349,9 @@ inline transfer_prices by_landing(const std::vector<crossing>& crossings, const 
   return made;
 }
 
-inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
-  priced_plan common{.whole = whole, .made = made, .machine = machine, .known = known};
+inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known,
+                     const std::vector<std::int64_t>& times) {
+  priced_plan common{.whole = whole, .made = made, .machine = machine, .known = known, .times = times};
   std::vector<priced_stage> stages;
   stages.reserve(made.stages.size());
   for (std::size_t s = 0; s < made.stages.size(); ++s) stages.emplace_back(common, static_cast<stage_id>(s));
@@ -349,6 +362,13 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
   for (priced_stage& each : stages) paid.stages.push_back(each.finish());
   paid.transfers = by_landing(common.crossings, common.messages, stages.size());
   return paid;
+}
+
+inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
+  if (const auto shorter = shortened(whole, made)) {
+    return pay(shorter->whole, shorter->made, machine, known, shorter->times);
+  }
+  return pay(whole, made, machine, known, std::vector<std::int64_t>(blocks_of(whole).size(), 1));
 }
 
 }  // namespace detail
