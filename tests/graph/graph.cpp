@@ -252,8 +252,12 @@ TEST_CASE("a node of the update belongs to the parameter that its name says, any
   REQUIRE(biases.values[last.value].name == "biases.second");
   REQUIRE(last.gradients == biases.parameters[1].gradients);
   for (const ml::graph& whole : {models::gpt(), models::tied(), models::vectors(), biases}) {
-    for (const ml::node& at : whole.nodes) {
+    const auto all = ml::parameters_updated(whole);
+    REQUIRE(all.size() == whole.nodes.size());
+    for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+      const ml::node& at = whole.nodes[ml::node_id(n)];
       const auto found = ml::updated_by(whole, at);
+      CHECK(all[ml::node_id(n)] == (found ? static_cast<int>(*found) : -1));
       CHECK(found.has_value() == (at.when == ml::phase::update));
       if (found) CHECK(at.name.starts_with(whole.values[whole.parameters[*found].value].name + "."));
     }

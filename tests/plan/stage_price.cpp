@@ -2,6 +2,7 @@
 // Laws of plan/stage_price.hpp: a plan's price is that of the program which is lowered from it, instruction by
 // instruction, and says what ZeRO, messages and summed results cost.
 #include <meshloom/exec/simulate.hpp>
+#include <meshloom/plan/shortened.hpp>
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/program/lower.hpp>
 #include <meshloom/sharding/reshard.hpp>
@@ -136,6 +137,51 @@ TEST_CASE("so does every plan without a fault, and on hosts that are far apart")
     }
   }
   CHECK(compared > 60);
+}
+
+TEST_CASE("so do deep plans, whatever runs of copies recompute") {
+  std::mt19937_64 bits(23);
+  int compared = 0, shorter = 0;
+  for (const ml::graph& graph : {models::gpt({.layers = 40}), models::tied({.layers = 40}),
+                                 models::vectors({.layers = 40}), models::stack({.layers = 40})}) {
+    for (const std::string preset : {"data=2,tensor=2,pipeline=1", "zero3=2,pipeline=2", "tensor=2,gpipe=2"}) {
+      CAPTURE(preset);
+      const ml::problem posed = models::posed(graph, preset, 4, 2);
+      ml::plan made = ml::solve(posed).value();
+      for (int round = 0; round < 6; ++round) {
+        for (ml::stage_plan& stage : made.stages) {
+          bool again = round % 2 != 0;
+          for (std::size_t b = 0; b < stage.recompute.size(); ++b) {
+            if (round > 1 && bits() % 12 == 0) again = !again;
+            stage.recompute[b] = again;
+          }
+        }
+        compared += compare(graph, made, posed.cluster);
+        shorter += ml::shortened(graph, made) ? 1 : 0;
+      }
+    }
+  }
+  CHECK(compared == 4 * (1 + 2 + 2) * 6);
+  CHECK(shorter > 24);
+}
+
+TEST_CASE("what is known of reshards from one plan to the next changes no prediction") {
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    ml::shared_paths known(graph);
+    for (int round = 0; round < 2; ++round) {
+      for (const std::string& preset : models::products(4)) {
+        CAPTURE(preset);
+        for (const std::int32_t micro_batches : {1, 2, 4}) {
+          const ml::problem posed = models::posed(graph, preset, 4, micro_batches);
+          const auto made = ml::solve(posed);
+          if (!made) continue;
+          CHECK(ml::predict(graph, made.value(), posed.cluster, known) ==
+                ml::predict(graph, made.value(), posed.cluster));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("messages cost what they cost in the program, each where it lands") {

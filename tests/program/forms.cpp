@@ -34,11 +34,14 @@ bool same(const ml::form& a, const ml::form& b) {
 /// The one stage of a GPT on a mesh of 2 × 2 ranks, and what makes forms for it.
 class workshop {
  public:
-  workshop() : made_(plan_of()), links_(ml::links_of(ml::local(4), stage().mesh, 0)) {}
+  workshop()
+      : made_(plan_of()),
+        links_(ml::links_of(ml::local(4), stage().mesh, 0)),
+        paths_(whole(), ml::micro_batch_sizes(whole(), made_.micro_batches), stage().mesh, links_) {}
 
   const ml::graph& whole() const { return programs::gpt(); }
   const ml::stage_plan& stage() const { return made_.stages[ml::stage_id{0}]; }
-  ml::form_maker maker() const { return {whole(), made_, stage(), links_}; }
+  ml::form_maker maker() { return {whole(), made_, stage(), paths_}; }
 
   std::vector<std::int64_t> extents(const instance& what) const {
     return ml::extents_of(ml::micro_batch_sizes(whole(), made_.micro_batches), whole().values[what.value].axes);
@@ -69,6 +72,7 @@ class workshop {
 
   ml::plan made_;
   ml::mesh_links links_;
+  ml::known_paths paths_;
 };
 
 std::size_t redistributions(const ml::form_maker& make) {
@@ -132,7 +136,7 @@ TEST_CASE("a table finds the forms of an instance that a pass can read, in the o
 }
 
 TEST_CASE("a form is made once per pass, from the cheapest form there is, in legal steps") {
-  const workshop shop;
+  workshop shop;
   const instance what = shop.some(ml::value_kind::activation);
   const auto specs = shop.specs(what);
   std::mt19937 dice(2);
@@ -188,7 +192,7 @@ TEST_CASE("a form is made once per pass, from the cheapest form there is, in leg
 }
 
 TEST_CASE("a parameter lies still; what was gathered of it in forward is gathered again in backward") {
-  const workshop shop;
+  workshop shop;
   const instance what = shop.some(ml::value_kind::parameter);
   ml::form_maker make = shop.maker();
   const spec stored = spec{}.with(0, {ml::placement::split, 0});
@@ -206,7 +210,7 @@ TEST_CASE("a parameter lies still; what was gathered of it in forward is gathere
 }
 
 TEST_CASE("an input is loaded once per pass and spec, and never moved") {
-  const workshop shop;
+  workshop shop;
   const instance what = shop.some(ml::value_kind::input);
   const auto port = std::find(shop.whole().inputs.begin(), shop.whole().inputs.end(), what.value);
   ml::form_maker make = shop.maker();
@@ -226,7 +230,7 @@ TEST_CASE("an input is loaded once per pass and spec, and never moved") {
 }
 
 TEST_CASE("what does not exist in any form is refused by its name") {
-  const workshop shop;
+  workshop shop;
   const instance what = shop.some(ml::value_kind::activation);
   ml::form_maker make = shop.maker();
   const std::string name = make.name_of_instance(what);
@@ -236,7 +240,7 @@ TEST_CASE("what does not exist in any form is refused by its name") {
 }
 
 TEST_CASE("a buffer has room for every rank's shard, and less than an alignment more than the largest") {
-  const workshop shop;
+  workshop shop;
   for (const auto& what : {shop.some(ml::value_kind::activation), shop.some(ml::value_kind::parameter)}) {
     for (const spec& layout : shop.specs(what)) {
       ml::form_maker make = shop.maker();

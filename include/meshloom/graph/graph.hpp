@@ -129,6 +129,9 @@ dtype compute_type_of(const graph& whole, const node& at);
 /// or reads states or gradients of it or what such a node makes of them. Nothing for other nodes.
 std::optional<std::size_t> updated_by(const graph& whole, const node& at);
 
+/// `updated_by` of every node, found at once; −1 for nothing.
+table<node_id, std::int32_t> parameters_updated(const graph& whole);
+
 /// One sentence per fault. Where there is none, whoever reads the graph can rely on this: axes, operators, regions and
 /// values that are named exist; shapes agree with signatures; a value has one producer and is made before it is read;
 /// what a copy of a repeated region makes leaves it through a carry only, and carries are complete; gradients have the

@@ -38,6 +38,32 @@ MESHLOOM_INLINE std::optional<std::size_t> updated_by(const graph& whole, const 
   return std::nullopt;
 }
 
+MESHLOOM_INLINE table<node_id, std::int32_t> parameters_updated(const graph& whole) {
+  table<value_id, std::int32_t> itself(whole.values.size(), -1), gradient = itself, made = itself;
+  for (auto p = static_cast<std::int32_t>(whole.parameters.size()); p-- > 0;) {  // where several have it, the first
+    const parameter& each = whole.parameters[static_cast<std::size_t>(p)];
+    itself[each.value] = p;
+    for (const value_id id : each.states) itself[id] = p;
+    for (const value_id id : each.gradients) gradient[id] = p;
+  }
+  table<node_id, std::int32_t> found(whole.nodes.size(), -1);
+  for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+    const node& at = whole.nodes[static_cast<node_id>(n)];
+    if (at.when != phase::update) continue;
+    std::int32_t& known = found[static_cast<node_id>(n)];
+    for (const auto* of : {&itself, &gradient}) {
+      for (const value_id id : at.operands) {
+        const std::int32_t p = (*of)[id];
+        if (p >= 0 && (known < 0 || p < known)) known = p;
+      }
+      if (known >= 0) break;
+    }
+    for (std::size_t k = 0; k < at.operands.size() && known < 0; ++k) known = made[at.operands[k]];
+    for (const value_id id : at.results) made[id] = known;
+  }
+  return found;
+}
+
 MESHLOOM_INLINE dtype compute_type_of(const graph& whole, const node& at) {
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
     const dtype type = whole.values.holds(at.operands[k]) ? whole.values[at.operands[k]].type : dtype::i32;
@@ -78,7 +104,8 @@ class graph_check {
     if (!is_sound(whole_.rate)) {
       fault("the graph: the schedule of its rate has a negative number, or too few steps to fall in after its warm-up");
     }
-    if (!is_sound(whole_.scaling)) fault("the graph: the scaling of its loss has a number that is negative or infinite");
+    if (!is_sound(whole_.scaling))
+      fault("the graph: the scaling of its loss has a number that is negative or infinite");
     if (whole_.scaling.scales() && whole_.squares.value == value_id::none) {
       fault("the graph: its loss is scaled, and no total says whether gradients are finite");
     }

@@ -7,6 +7,8 @@
 
 #include <meshloom/plan/recomputation.hpp>
 
+#include <algorithm>
+
 namespace meshloom {
 
 /// The pass in which the nodes of a phase run.
@@ -14,34 +16,54 @@ constexpr pass pass_of(phase when) {
   return when == phase::forward ? pass::forward : when == phase::backward ? pass::backward : pass::update;
 }
 
+/// The nodes of a graph, sorted by where and when they run.
+struct sorted_nodes {
+  explicit sorted_nodes(const graph& whole);
+
+  struct update {
+    node_id id;
+    std::size_t parameter;  ///< that it belongs to
+  };
+  std::vector<block> blocks;             ///< all of them
+  table<region_id, std::int32_t> first;  ///< the number of each region's first block
+  table<region_id, std::vector<node_id>> forward, backward;
+  std::vector<update> updates;
+};
+
 /// Calls `visit(stage, node, block, pass)` for every node of every stage, in the order in which a stage runs them; a
 /// block that recomputes runs forward nodes again in backward.
 template <class Visit>
-void for_each_node(const graph& whole, const plan& made, const Visit& visit) {
-  const auto blocks = blocks_of(whole);
+void for_each_node(const graph& whole, const plan& made, const sorted_nodes& nodes, const Visit& visit) {
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     const auto stage = static_cast<stage_id>(s);
-    const std::int32_t first = made.stages[stage].first_block, end = made.stages[stage].end_block;
-    const recomputation recomputed(whole, made.stages[stage]);
+    const stage_plan& here_made = made.stages[stage];
+    const std::int32_t first = here_made.first_block, end = here_made.end_block;
+    const recomputation recomputed(whole, here_made);
     for (std::int32_t b = first; b < end; ++b) {
-      const block here = blocks[static_cast<std::size_t>(b)];
-      for (const node_id id : nodes_of(whole, here.region, phase::forward)) visit(stage, id, here, pass::forward);
+      const block here = nodes.blocks[static_cast<std::size_t>(b)];
+      for (const node_id id : nodes.forward[here.region]) visit(stage, id, here, pass::forward);
     }
     for (std::int32_t b = end - 1; b >= first; --b) {
-      const block here = blocks[static_cast<std::size_t>(b)];
+      const block here = nodes.blocks[static_cast<std::size_t>(b)];
       for (const node_id id : recomputed.again(b)) visit(stage, id, here, pass::backward);
-      for (const node_id id : nodes_of(whole, here.region, phase::backward)) visit(stage, id, here, pass::backward);
+      for (const node_id id : nodes.backward[here.region]) visit(stage, id, here, pass::backward);
     }
-    for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
-      const auto id = static_cast<node_id>(n);
-      const node& at = whole.nodes[id];
-      if (at.when != phase::update) continue;
-      for (std::int32_t copy = 0; copy < whole.regions[at.region].count; ++copy) {
-        const block here{at.region, copy};
-        if (updates_in(whole, made.stages[stage], at, here)) visit(stage, id, here, pass::update);
+    for (const auto& [id, parameter] : nodes.updates) {
+      if (!here_made.parameters[parameter].used) continue;
+      const region_id home = whole.nodes[id].region;
+      const bool repeated = whole.regions[home].repeated;
+      const std::int32_t before = nodes.first[home], count = whole.regions[home].count;
+      for (std::int32_t copy = repeated ? std::max(first - before, 0) : 0; copy < count; ++copy) {
+        if (repeated && before + copy >= end) break;
+        visit(stage, id, block{home, copy}, pass::update);
       }
     }
   }
+}
+
+template <class Visit>
+void for_each_node(const graph& whole, const plan& made, const Visit& visit) {
+  for_each_node(whole, made, sorted_nodes(whole), visit);
 }
 
 /// A value made in one stage and read in another.
@@ -54,6 +76,7 @@ struct crossing {
 
 /// Every crossing of a plan, in an order that depends on graph and plan only.
 std::vector<crossing> find_crossings(const graph& whole, const plan& made);
+std::vector<crossing> find_crossings(const graph& whole, const plan& made, const sorted_nodes& nodes);
 
 }  // namespace meshloom
 

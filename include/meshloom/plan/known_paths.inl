@@ -1,27 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/plan/known_paths.hpp>
 
+#include <algorithm>
+
 namespace meshloom {
 
 MESHLOOM_INLINE known_paths::known_paths(const graph& whole, const size_table& sizes, const mesh_shape& mesh,
                                          const mesh_links& links)
-    : whole_(whole), sizes_(sizes), mesh_(mesh), links_(links), buckets_(1024) {}
+    : whole_(whole), sizes_(sizes), mesh_(mesh), links_(links), shape_of_(whole.values.size(), -1), buckets_(512, -1) {}
+
+MESHLOOM_INLINE std::size_t known_paths::shape_of(value_id what) {
+  std::int32_t& known = shape_of_[what];
+  if (known < 0) {
+    const value& entry = whole_.values[what];
+    const shape next{extents_of(sizes_, entry.axes), {size_of(entry.type)}};
+    known = static_cast<std::int32_t>(std::find(shapes_.begin(), shapes_.end(), next) - shapes_.begin());
+    if (static_cast<std::size_t>(known) == shapes_.size()) shapes_.push_back(next);
+  }
+  return static_cast<std::size_t>(known);
+}
 
 MESHLOOM_INLINE const reshard_path& known_paths::find(value_id what, const spec& from, const spec& to) {
-  std::size_t hash = index_of(what);
+  const std::size_t of = shape_of(what);
+  std::size_t hash = of;
   for (const spec& layout : {from, to}) {
     for (const cut& each : layout.cuts())
       hash = hash * 31 + static_cast<std::size_t>(each.mesh_axis * 8 + each.axis + 1);
     hash = hash * 31 + layout.partial_sum();
   }
-  auto& bucket = buckets_[hash % buckets_.size()];
-  for (const known_path& known : bucket) {
-    if (known.what == what && known.from == from && known.to == to) return known.path;
+  std::int32_t& bucket = buckets_[hash % buckets_.size()];
+  for (std::int32_t at = bucket; at >= 0; at = paths_[static_cast<std::size_t>(at)].next) {
+    const known_path& known = paths_[static_cast<std::size_t>(at)];
+    if (known.shape == of && known.from == from && known.to == to) return known.path;
   }
-  const value& entry = whole_.values[what];
-  bucket.push_back(
-      {what, from, to, reshard(from, to, extents_of(sizes_, entry.axes), {size_of(entry.type)}, mesh_, links_)});
-  return bucket.back().path;
+  paths_.push_back({of, from, to, reshard(from, to, shapes_[of].extents, shapes_[of].element, mesh_, links_), bucket});
+  bucket = static_cast<std::int32_t>(paths_.size()) - 1;
+  return paths_.back().path;
+}
+
+MESHLOOM_INLINE known_paths& shared_paths::of(std::int32_t micro_batches, const mesh_shape& mesh,
+                                              const mesh_links& links) {
+  for (standing& known : standings_) {
+    if (known.micro_batches == micro_batches && known.mesh == mesh && known.links == links) return known.paths;
+  }
+  standings_.push_back(
+      {micro_batches, mesh, links, known_paths(whole_, micro_batch_sizes(whole_, micro_batches), mesh, links)});
+  return standings_.back().paths;
 }
 
 }  // namespace meshloom

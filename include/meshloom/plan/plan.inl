@@ -249,6 +249,7 @@ class pending_check {
     const auto blocks = blocks_of(whole_);
     for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
       const node& at = whole_.nodes[node_id(n)];
+      if (!takes_pending(node_id(n))) continue;
       for (const block& here : blocks) {
         if (here.region != at.region) continue;
         const bool run_here = at.when == phase::update ? updates_in(whole_, stage_, at, here) : holds(here);
@@ -264,6 +265,14 @@ class pending_check {
   bool holds(const block& here) const {
     const std::int32_t number = block_number(whole_, here);
     return number >= stage_.first_block && number < stage_.end_block;
+  }
+
+  /// True if a copy of the node reads something that pends.
+  bool takes_pending(node_id id) const {
+    for (std::size_t k = 0; k < whole_.nodes[id].operands.size(); ++k) {
+      if (operand_spec_in(whole_, stage_, id, k).has_partial()) return true;
+    }
+    return false;
   }
 
   /// The first mesh axis over which `wanted` pends and `made` does not; −1 if there is none.

@@ -1,52 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/base/error.hpp>
 #include <meshloom/cost/analytic.hpp>
+#include <meshloom/graph/instance_table.hpp>
 #include <meshloom/plan/crossing.hpp>
-#include <meshloom/plan/known_paths.hpp>
+#include <meshloom/plan/shortened.hpp>
 #include <meshloom/plan/stage_price.hpp>
 
 #include <algorithm>
-#include <map>
+#include <forward_list>
+#include <optional>
 
 namespace meshloom {
 namespace detail {
 
+/// What one operator costs on its own, and the specs in which it reads and makes, the same for all its copies.
+struct priced_node {
+  picoseconds price;
+  std::vector<spec> operands, results;
+};
+
+/// The operators of stages that stand alike, each priced once per strategy.
+class priced_nodes {
+ public:
+  priced_nodes(const graph& whole, const size_table& sizes, const device& on, const mesh_shape& mesh,
+               const mesh_links& links)
+      : mesh_(mesh), links_(links), whole_(whole), sizes_(sizes), device_(on), known_(whole.nodes.size()) {}
+
+  bool stand_on(const mesh_shape& mesh, const mesh_links& links) const { return mesh_ == mesh && links_ == links; }
+
+  /// The reference stays good.
+  const priced_node& find(node_id id, const strategy& how) {
+    for (const auto& [with, priced] : known_[id]) {
+      if (with == how) return priced;
+    }
+    const node& at = whole_.nodes[id];
+    const record& op = *at.op;
+    priced_node made{price(whole_, sizes_, id, mesh_, how, device_, links_), {}, {}};
+    for (int k = 0; k < static_cast<int>(at.operands.size()); ++k)
+      made.operands.push_back(operand_spec(op.op, op.choices, mesh_.rank, how, k));
+    for (int k = 0; k < static_cast<int>(at.results.size()); ++k)
+      made.results.push_back(result_spec(op.op, op.choices, mesh_.rank, how, k));
+    return known_[id].emplace_front(how, std::move(made)).second;
+  }
+
+ private:
+  mesh_shape mesh_;
+  mesh_links links_;
+  const graph& whole_;
+  const size_table& sizes_;
+  const device& device_;
+  table<node_id, std::forward_list<std::pair<strategy, priced_node>>> known_;
+};
+
+/// What the stages of a plan have in common while they are priced.
+struct priced_plan {
+  priced_nodes& standing_on(const mesh_shape& mesh, const mesh_links& links) {
+    for (priced_nodes& each : standings) {
+      if (each.stand_on(mesh, links)) return each;
+    }
+    return standings.emplace_front(whole, sizes, machine.device, mesh, links);
+  }
+
+  const graph& whole;
+  const plan& made;
+  const cluster& machine;
+  shared_paths& known;
+  const std::vector<std::int64_t>& times;  ///< per block: for how many it pays
+  const size_table sizes = micro_batch_sizes(whole, made.micro_batches);
+  const sorted_nodes nodes{whole};
+  const std::vector<instance> results = results_of(whole);
+  const std::vector<crossing> crossings = find_crossings(whole, made, nodes);
+  std::vector<picoseconds> messages = std::vector<picoseconds>(crossings.size());  ///< set by those who send them
+  std::forward_list<priced_nodes> standings = {};
+};
+
 /// Walks through one stage, pass by pass, and pays for what is not there yet.
 class priced_stage {
  public:
-  /// `messages`: the price of every crossing, set by the stage that sends it.
-  priced_stage(const graph& whole, const plan& made, stage_id which, const cluster& machine,
-               const std::vector<crossing>& crossings, std::vector<picoseconds>& messages)
-      : whole_(whole),
-        made_(made),
+  priced_stage(priced_plan& common, stage_id which)
+      : common_(common),
+        whole_(common.whole),
+        made_(common.made),
         which_(which),
-        stage_(made.stages[which]),
-        machine_(machine),
-        sizes_(micro_batch_sizes(whole, made.micro_batches)),
-        links_(links_of(machine, stage_.mesh, stage_.first_rank)),
-        paths_(whole, sizes_, stage_.mesh, links_),
-        recomputed_(whole, stage_),
-        crossings_(crossings),
-        messages_(messages) {
-    for (std::size_t p = 0; p < whole.parameters.size(); ++p) find_accumulators(p);
-    if (whole.squares.value != value_id::none) add({whole.squares.value, 0}, {}, pass::update);
+        stage_(made_.stages[which]),
+        links_(links_of(common.machine, stage_.mesh, stage_.first_rank)),
+        paths_(common.known.of(made_.micro_batches, stage_.mesh, links_)),
+        nodes_(common.standing_on(stage_.mesh, links_)),
+        recomputed_(whole_, stage_),
+        homes_(whole_.values.size()) {
+    for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
+      if (!stage_.parameters[p].used) continue;
+      find_homes(p);
+      find_accumulators(p);
+    }
+    if (whole_.squares.value != value_id::none) add({whole_.squares.value, 0}, {}, pass::update);
     receive();
   }
 
   /// Nodes come in the order in which the stage runs them.
   void visit(node_id id, const block& here, pass when) {
     const node& at = whole_.nodes[id];
+    const priced_node& priced = nodes_.find(id, stage_.strategies[id]);
     enter(when);
-    paid() += price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], machine_.device, links_);
+    times_ = times_of(here.region, here.copy);
+    pay(priced.price);
     for (std::size_t k = 0; k < at.operands.size(); ++k)
-      need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, stage_, id, k));
+      need(resolve(whole_, at.operands[k], here), priced.operands[k]);
     for (std::size_t k = 0; k < at.results.size(); ++k) {
-      const spec layout = result_spec_in(whole_, stage_, id, k);
-      add({at.results[k], here.copy}, layout, now_);
-      if (at.op->in_place) write_back(at.operands[static_cast<std::size_t>(at.op->replaces[k])], layout);
+      add({at.results[k], here.copy}, priced.results[k], now_);
+      if (at.op->in_place) write_back(at.operands[static_cast<std::size_t>(at.op->replaces[k])], priced.results[k]);
     }
-    for (accumulator& each : accumulators_) {
-      if (whole_.values[each.gradient.value].producer == id && each.gradient.copy == here.copy) accumulate(each);
+    for (const value_id result : at.results) {
+      const std::int32_t number = held_[{result, here.copy}].accumulator;
+      if (number >= 0) accumulate(accumulators_[static_cast<std::size_t>(number)]);
     }
   }
 
@@ -60,6 +126,12 @@ class priced_stage {
   struct form {
     spec layout;
     pass made_in;
+    std::int32_t next;  ///< of the same value, in the order in which they were made; −1: none
+  };
+  /// What the stage has of one value.
+  struct held {
+    std::int32_t first = -1, last = -1;  ///< form
+    std::int32_t accumulator = -1;
   };
   struct accumulator {
     instance gradient;
@@ -67,26 +139,41 @@ class priced_stage {
     bool done = false;
   };
 
-  picoseconds& paid() {
-    return now_ == pass::forward ? total_.forward : now_ == pass::backward ? total_.backward : total_.update;
+  void pay(picoseconds price) {
+    auto& paid = now_ == pass::forward ? total_.forward : now_ == pass::backward ? total_.backward : total_.update;
+    paid += price * times_;
+  }
+
+  std::int64_t times_of(region_id area, std::int32_t copy) const {
+    return common_.times[static_cast<std::size_t>(common_.nodes.first[area] + copy)];
+  }
+
+  /// Where a parameter and its states lie between steps.
+  void find_homes(std::size_t p) {
+    const parameter& each = whole_.parameters[p];
+    homes_[each.value] = stage_.parameters[p].stored;
+    for (const value_id state : each.states)
+      homes_[state] = state_spec(whole_, each, state, stage_.parameters[p].state);
   }
 
   void find_accumulators(std::size_t p) {
-    if (!stage_.parameters[p].used) return;
     const parameter& each = whole_.parameters[p];
     const region_id home = whole_.values[each.value].region;
     for (std::size_t g = 0; g < each.gradients.size(); ++g) {
       for (std::int32_t copy = 0; copy < whole_.regions[home].count; ++copy) {
         const instance what = resolve(whole_, each.gradients[g], {home, copy});
-        const auto is_it = [&](const accumulator& known) { return known.gradient == what; };
-        if (is_made_here(what) && std::none_of(accumulators_.begin(), accumulators_.end(), is_it))
-          accumulators_.push_back({what, stage_.parameters[p].accumulated[g]});
+        if (!is_made_here(what)) continue;
+        std::int32_t& known = held_[what].accumulator;
+        if (known >= 0) continue;
+        known = static_cast<std::int32_t>(accumulators_.size());
+        accumulators_.push_back({what, stage_.parameters[p].accumulated[g]});
       }
     }
   }
 
   bool is_made_here(const instance& what) const {
-    return stage_of(made_, block_number(whole_, maker_of(whole_, what))) == which_;
+    const std::int32_t number = common_.nodes.first[whole_.values[what.value].region] + what.copy;
+    return number >= stage_.first_block && number < stage_.end_block;
   }
 
   void enter(pass next) {
@@ -100,6 +187,7 @@ class priced_stage {
   void leave() {
     if (now_ == pass::backward) {
       for (accumulator& each : accumulators_) {
+        times_ = times_of(whole_.values[each.gradient.value].region, each.gradient.copy);
         accumulate(each);
         for (const pass later : {pass::reduce, pass::update}) add(each.gradient, each.layout, later);
       }
@@ -115,30 +203,32 @@ class priced_stage {
 
   /// A result with the micro-batched axis leaves part by part, any other once per step, whole on every rank.
   void finish_results() {
-    for (const instance& what : results_of(whole_)) {
+    for (const instance& what : common_.results) {
+      if (!is_made_here(what)) continue;
+      times_ = times_of(whole_.values[what.value].region, what.copy);
       const auto& axes = whole_.values[what.value].axes;
       const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
-      if (!is_made_here(what)) continue;
-      if (now_ == pass::forward && in_parts) need(what, layouts_of(what).front().without_partial());
-      if (now_ == pass::forward && !in_parts) add(what, layouts_of(what).back(), pass::reduce);
+      if (now_ == pass::forward && in_parts) need(what, first_layout(what).without_partial());
+      if (now_ == pass::forward && !in_parts) add(what, last_layout(what), pass::reduce);
       if (now_ == pass::reduce && !in_parts) need(what, {});
     }
   }
 
   void receive() {
-    for (const crossing& each : crossings_) {
+    for (const crossing& each : common_.crossings) {
       if (each.to == which_ && each.to_pass == now_) add(each.what, each.wanted, now_);
     }
   }
 
   void send() {
-    for (std::size_t number = 0; number < crossings_.size(); ++number) {
-      const crossing& each = crossings_[number];
+    for (std::size_t number = 0; number < common_.crossings.size(); ++number) {
+      const crossing& each = common_.crossings[number];
       if (each.from != which_ || each.from_pass != now_) continue;
+      times_ = 1;  // stages meet between copies that stand for themselves
       const bool alike = made_.stages[each.to].mesh == stage_.mesh;
-      const spec sent = alike ? each.wanted : layouts_of(each.what).front().without_partial();
+      const spec sent = alike ? each.wanted : first_layout(each.what).without_partial();
       need(each.what, sent);
-      messages_[number] = message_price(each, sent);
+      common_.messages[number] = message_price(each, sent);
       if (now_ == pass::reduce) add(each.what, sent, pass::update);
     }
   }
@@ -147,48 +237,55 @@ class priced_stage {
   picoseconds message_price(const crossing& each, const spec& sent) const {
     const stage_plan& to = made_.stages[each.to];
     const value& entry = whole_.values[each.what.value];
-    const auto extents = extents_of(sizes_, entry.axes);
+    const auto extents = extents_of(common_.sizes, entry.axes);
     const std::int64_t shard =
         std::max(largest_shard(sent, stage_.mesh, extents), largest_shard(each.wanted, to.mesh, extents));
     const std::int32_t first = std::min(stage_.first_rank, to.first_rank);
     const std::int32_t end = std::max(stage_.first_rank + stage_.mesh.ranks(), to.first_rank + to.mesh.ranks());
-    auto over = machine_.within_host;
-    if (machine_.host_of(first) != machine_.host_of(end - 1)) {
-      over = machine_.between_hosts;
-      const std::int32_t sharing = std::min(to.mesh.ranks(), machine_.devices_per_host);
+    auto over = common_.machine.within_host;
+    if (common_.machine.host_of(first) != common_.machine.host_of(end - 1)) {
+      over = common_.machine.between_hosts;
+      const std::int32_t sharing = std::min(to.mesh.ranks(), common_.machine.devices_per_host);
       over.bytes_per_second = std::max<std::int64_t>(over.bytes_per_second / sharing, 1);
     }
     return transfer_price({shard * size_of(entry.type)}, over);
   }
 
   /// Stores an updated value where it is kept, if the update ran on a part of it.
-  void write_back(value_id id, const spec& updated) { paid() += paths_.find(id, updated, home_of(id)).time; }
+  void write_back(value_id id, const spec& updated) { pay(paths_.find(id, updated, homes_[id]).time); }
 
-  /// Where a parameter or state lies between steps.
-  spec home_of(value_id id) const {
-    for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-      const parameter& each = whole_.parameters[p];
-      if (each.value == id) return stage_.parameters[p].stored;
-      if (std::find(each.states.begin(), each.states.end(), id) != each.states.end())
-        return state_spec(whole_, each, id, stage_.parameters[p].state);
-    }
-    return {};
+  void add(const instance& what, const spec& layout, pass made_in) {
+    held& here = held_[what];
+    const auto number = static_cast<std::int32_t>(forms_.size());
+    (here.first < 0 ? here.first : forms_[static_cast<std::size_t>(here.last)].next) = number;
+    here.last = number;
+    forms_.push_back({layout, made_in, -1});
   }
 
-  void add(const instance& what, const spec& layout, pass made_in) { forms_[what].push_back({layout, made_in}); }
-
-  /// The layouts that can be read in this pass: in the backward also those of activations that the forward has
-  /// left, and that are not made again.
-  std::vector<spec> layouts_of(const instance& what) {
+  /// Calls `visit` with the layouts that can be read in this pass: in the backward also those of activations that the
+  /// forward has left, and that are not made again.
+  template <class Visit>
+  void for_each_layout(const instance& what, const Visit& visit) {
     const value_kind kind = whole_.values[what.value].kind;
-    std::vector<spec> found;
-    if (kind == value_kind::parameter || kind == value_kind::state) found.push_back(home_of(what.value));
+    if (kind == value_kind::parameter || kind == value_kind::state) visit(homes_[what.value]);
     const bool keeps = kind == value_kind::activation && now_ == pass::backward && !recomputed_.drops(what);
-    for (const form& each : forms_[what]) {
-      const bool left = keeps && each.made_in == pass::forward;
-      if (each.made_in == now_ || left) found.push_back(each.layout);
+    const auto form_at = [&](std::int32_t at) -> const form& { return forms_[static_cast<std::size_t>(at)]; };
+    for (std::int32_t at = held_[what].first; at >= 0; at = form_at(at).next) {
+      const bool left = keeps && form_at(at).made_in == pass::forward;
+      if (form_at(at).made_in == now_ || left) visit(form_at(at).layout);
     }
-    return found;
+  }
+
+  spec first_layout(const instance& what) {
+    std::optional<spec> found;
+    for_each_layout(what, [&](const spec& layout) { found = found.value_or(layout); });
+    return found.value();
+  }
+
+  spec last_layout(const instance& what) {
+    std::optional<spec> found;
+    for_each_layout(what, [&](const spec& layout) { found = layout; });
+    return found.value();
   }
 
   /// Pays for the cheapest way to a form, and has it and what lies on the way from then on. Inputs are loaded as
@@ -196,33 +293,37 @@ class priced_stage {
   void need(const instance& what, const spec& wanted) {
     const value& entry = whole_.values[what.value];
     if (entry.kind == value_kind::input) return;
+    bool there = false;
+    for_each_layout(what, [&](const spec& layout) { there = there || layout == wanted; });
+    if (there) return;
     const reshard_path* best = nullptr;
-    for (const spec& layout : layouts_of(what)) {
+    for_each_layout(what, [&](const spec& layout) {
       const reshard_path& next = paths_.find(what.value, layout, wanted);
       const auto rank = [](const reshard_path& path) { return std::pair(path.time, path.steps.size()); };
       if (next.possible && (best == nullptr || rank(next) < rank(*best))) best = &next;
-    }
+    });
     if (best == nullptr)
       throw error("prices_of: " + entry.name +
                   " cannot be had in the form that its stage needs; check(graph, plan) says why");
-    paid() += best->time;
+    pay(best->time);
     for (const reshard_step& step : best->steps) add(what, step.after, now_);
   }
 
+  priced_plan& common_;
   const graph& whole_;
   const plan& made_;
   stage_id which_;
   const stage_plan& stage_;
-  const cluster& machine_;
-  size_table sizes_;
   mesh_links links_;
-  known_paths paths_;
+  known_paths& paths_;
+  priced_nodes& nodes_;
   recomputation recomputed_;
-  const std::vector<crossing>& crossings_;
-  std::vector<picoseconds>& messages_;
+  table<value_id, spec> homes_;  ///< of parameters and states
   std::vector<accumulator> accumulators_;
-  std::map<instance, std::vector<form>> forms_;
+  std::vector<form> forms_;
+  instance_table<held> held_;
   pass now_ = pass::forward;
+  std::int64_t times_ = 1;  ///< for how many copies is paid now
   stage_price total_;
 };
 
@@ -248,33 +349,47 @@ inline transfer_prices by_landing(const std::vector<crossing>& crossings, const 
   return made;
 }
 
-inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine) {
-  const std::vector<crossing> crossings = find_crossings(whole, made);
-  std::vector<picoseconds> messages(crossings.size());
+inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known,
+                     const std::vector<std::int64_t>& times) {
+  priced_plan common{.whole = whole, .made = made, .machine = machine, .known = known, .times = times};
   std::vector<priced_stage> stages;
-  for (std::size_t s = 0; s < made.stages.size(); ++s)
-    stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings, messages);
-  for_each_node(whole, made, [&](stage_id stage, node_id id, const block& here, pass when) {
+  stages.reserve(made.stages.size());
+  for (std::size_t s = 0; s < made.stages.size(); ++s) stages.emplace_back(common, static_cast<stage_id>(s));
+  for_each_node(whole, made, common.nodes, [&](stage_id stage, node_id id, const block& here, pass when) {
     stages[index_of(stage)].visit(id, here, when);
   });
   paid_plan paid;
   for (priced_stage& each : stages) paid.stages.push_back(each.finish());
-  paid.transfers = by_landing(crossings, messages, stages.size());
+  paid.transfers = by_landing(common.crossings, common.messages, stages.size());
   return paid;
+}
+
+inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
+  if (const auto shorter = shortened(whole, made)) {
+    return pay(shorter->whole, shorter->made, machine, known, shorter->times);
+  }
+  return pay(whole, made, machine, known, std::vector<std::int64_t>(blocks_of(whole).size(), 1));
 }
 
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
-  return detail::pay(whole, made, machine).stages;
+  shared_paths known(whole);
+  return detail::pay(whole, made, machine, known).stages;
 }
 
 MESHLOOM_INLINE transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine) {
-  return detail::pay(whole, made, machine).transfers;
+  shared_paths known(whole);
+  return detail::pay(whole, made, machine, known).transfers;
 }
 
 MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine) {
-  const auto [stages, transfers] = detail::pay(whole, made, machine);
+  shared_paths known(whole);
+  return predict(whole, made, machine, known);
+}
+
+MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
+  const auto [stages, transfers] = detail::pay(whole, made, machine, known);
   std::vector<stage_times> times;
   picoseconds update;
   for (std::size_t s = 0; s < stages.size(); ++s) {

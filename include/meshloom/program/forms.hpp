@@ -3,9 +3,10 @@
 // Law: within one pass a form is made once, however many operators read it.
 #pragma once
 
+#include <meshloom/graph/instance_table.hpp>
+#include <meshloom/plan/known_paths.hpp>
 #include <meshloom/plan/recomputation.hpp>
 #include <meshloom/program/program.hpp>
-#include <meshloom/sharding/reshard.hpp>
 
 namespace meshloom {
 
@@ -20,45 +21,51 @@ struct form {
 
 class form_table {
  public:
-  void add(const instance& what, const form& made) { bucket(what).push_back({what, made}); }
+  void add(const instance& what, const form& made) {
+    chain& its = chains_[what];
+    const auto number = static_cast<std::int32_t>(entries_.size());
+    (its.first < 0 ? its.first : entries_[static_cast<std::size_t>(its.last)].next) = number;
+    its.last = number;
+    entries_.push_back({made, -1});
+  }
 
-  /// Calls `visit(form)` for every form of an instance that can be read in pass `when`.
+  /// Calls `visit(form)` for every form of an instance that can be read in pass `when`, in the order of their making.
   template <class Visit>
   void for_each(const instance& what, pass when, bool keep_forward, const Visit& visit) const {
-    if (buckets_.empty()) return;
-    for (const entry& each : buckets_[hash(what)]) {
-      const bool kept = keep_forward && when == pass::backward && each.made.made_in == pass::forward;
-      if (each.what == what && (each.made.always || each.made.made_in == when || kept)) visit(each.made);
+    const chain* its = chains_.find(what);
+    for (std::int32_t at = its == nullptr ? -1 : its->first; at >= 0;) {
+      const auto& [made, next] = entries_[static_cast<std::size_t>(at)];
+      const bool kept = keep_forward && when == pass::backward && made.made_in == pass::forward;
+      if (made.always || made.made_in == when || kept) visit(made);
+      at = next;
     }
   }
 
  private:
   struct entry {
-    instance what;
     form made;
+    std::int32_t next;  ///< of the same instance; −1: none
   };
-  std::vector<entry>& bucket(const instance& what) {
-    if (buckets_.empty()) buckets_.resize(4096);
-    return buckets_[hash(what)];
-  }
-  static std::size_t hash(const instance& what) {
-    return (index_of(what.value) * 31 + static_cast<std::size_t>(what.copy)) % 4096;
-  }
-  std::vector<std::vector<entry>> buckets_;
+  struct chain {
+    std::int32_t first = -1, last = -1;
+  };
+  instance_table<chain> chains_;
+  std::vector<entry> entries_;
 };
 
 /// Makes forms for one stage: knows which there are, and adds to the body of the current pass the collectives that turn
 /// one into another.
 class form_maker {
  public:
-  form_maker(const graph& whole, const plan& made, const stage_plan& stage, const mesh_links& links);
+  /// `paths` are those of the stage.
+  form_maker(const graph& whole, const plan& made, const stage_plan& stage, known_paths& paths);
 
   /// The buffer with `what` in spec `layout`, made from the cheapest form there is.
   buffer_id need(const instance& what, const spec& layout);
   /// A new buffer for `what` in spec `layout`, to be written by whoever asks.
   buffer_id add_form(const instance& what, const spec& layout, memory where);
-  buffer_id add_buffer(const std::string& name, const std::vector<std::int64_t>& extents, dtype type,
-                       const spec& layout, memory where);
+  buffer_id add_buffer(std::string name, const std::vector<std::int64_t>& extents, dtype type, const spec& layout,
+                       memory where);
   /// One step of a reshard, from buffer to buffer; returns `to`.
   buffer_id emit_reshard(const instance& what, buffer_id from, const reshard_step& step, buffer_id to);
   /// A buffer of this pass with what is in `from` and the halo around it.
@@ -81,15 +88,15 @@ class form_maker {
   /// The form of a value in pass `now` from which `layout` is cheapest, and the way.
   struct source {
     form best;
-    reshard_path path;
+    const reshard_path* path = nullptr;
   };
   source cheapest(const instance& what, const spec& layout) const;
   buffer_id load(const instance& what, const spec& layout);
 
   const graph& whole_;
   const stage_plan& stage_;
+  known_paths& paths_;
   size_table sizes_;
-  mesh_links links_;
 };
 
 }  // namespace meshloom

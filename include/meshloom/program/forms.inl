@@ -15,20 +15,20 @@ inline bytes aligned_size(const buffer& what, const mesh_shape& mesh) {
 }  // namespace detail
 
 MESHLOOM_INLINE form_maker::form_maker(const graph& whole, const plan& made, const stage_plan& stage,
-                                       const mesh_links& links)
+                                       known_paths& paths)
     : recomputed(whole, stage),
       whole_(whole),
       stage_(stage),
-      sizes_(micro_batch_sizes(whole, made.micro_batches)),
-      links_(links) {
+      paths_(paths),
+      sizes_(micro_batch_sizes(whole, made.micro_batches)) {
   out.first_rank = stage.first_rank;
   out.mesh = stage.mesh;
   out.mesh_axes = stage.mesh_axes;
 }
 
-MESHLOOM_INLINE buffer_id form_maker::add_buffer(const std::string& name, const std::vector<std::int64_t>& extents,
-                                                 dtype type, const spec& layout, memory where) {
-  buffer made{.name = name,
+MESHLOOM_INLINE buffer_id form_maker::add_buffer(std::string name, const std::vector<std::int64_t>& extents, dtype type,
+                                                 const spec& layout, memory where) {
+  buffer made{.name = std::move(name),
               .rank = static_cast<std::int32_t>(extents.size()),
               .global = {},
               .type = type,
@@ -52,22 +52,20 @@ MESHLOOM_INLINE std::string form_maker::name_of_instance(const instance& what) c
   const value& entry = whole_.values[what.value];
   if (entry.region == region_id::none || !whole_.regions[entry.region].repeated) return entry.name;
   const std::string& area = whole_.regions[entry.region].name;
-  const std::string place = area + "[" + std::to_string(what.copy) + "]";
-  return entry.name.compare(0, area.size(), area) == 0 ? place + entry.name.substr(area.size())
-                                                       : place + "." + entry.name;
+  const bool begins_with_it = entry.name.compare(0, area.size(), area) == 0;
+  std::string name;
+  name.reserve(area.size() + entry.name.size() + 16);
+  name.append(area).append("[").append(std::to_string(what.copy)).append(begins_with_it ? "]" : "].");
+  return name.append(entry.name, begins_with_it ? area.size() : 0);
 }
 
 MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, const spec& layout) const {
-  const value& entry = whole_.values[what.value];
-  const auto extents = extents_of(sizes_, entry.axes);
-  const bool keeps = entry.kind == value_kind::activation && !recomputed.drops(what);
+  const bool keeps = whole_.values[what.value].kind == value_kind::activation && !recomputed.drops(what);
   source found;
   forms.for_each(what, now, keeps, [&](const form& each) {
-    reshard_path next = reshard(each.layout, layout, extents, {size_of(entry.type)}, stage_.mesh, links_);
-    const bool first = !found.path.possible;
-    const bool cheaper = next.time < found.path.time;
-    const bool shorter = next.time == found.path.time && next.steps.size() < found.path.steps.size();
-    if (next.possible && (first || cheaper || shorter)) found = {each, std::move(next)};
+    const reshard_path& next = paths_.find(what.value, each.layout, layout);
+    const auto rank = [](const reshard_path& path) { return std::pair(path.time, path.steps.size()); };
+    if (next.possible && (found.path == nullptr || rank(next) < rank(*found.path))) found = {each, &next};
   });
   return found;
 }
@@ -75,14 +73,14 @@ MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, co
 MESHLOOM_INLINE buffer_id form_maker::need(const instance& what, const spec& layout) {
   if (whole_.values[what.value].kind == value_kind::input) return load(what, layout);
   const source from = cheapest(what, layout);
-  if (!from.path.possible) {
+  if (from.path == nullptr) {
     throw error("lower: " + name_of_instance(what) +
                 " cannot be had in the form that an operator of its stage wants; "
                 "the plan does not fit the model, solve it again");
   }
   if (!from.best.always && from.best.made_in != now) out.buffers[from.best.buffer].where = memory::kept;
   buffer_id at = from.best.buffer;
-  for (const reshard_step& step : from.path.steps) {
+  for (const reshard_step& step : from.path->steps) {
     at = emit_reshard(what, at, step, add_form(what, step.after, memory::transient));
   }
   return at;

@@ -33,6 +33,11 @@ inline program frame_of(const graph& whole, const plan& made, const std::vector<
   return out;
 }
 
+inline known_paths& paths_of(const plan& made, stage_id which, const cluster& machine, shared_paths& known) {
+  const stage_plan& stage = made.stages[which];
+  return known.of(made.micro_batches, stage.mesh, links_of(machine, stage.mesh, stage.first_rank));
+}
+
 /// The actions of every stage, folded into loops; slots for the micro-batches in flight and for messages that land
 /// before their forward. One that lands before its backward finds the slot that its forward has taken.
 inline void schedule_stages(const plan& made, schedule_kind kind, program& whole) {
@@ -61,11 +66,14 @@ inline void schedule_stages(const plan& made, schedule_kind kind, program& whole
 MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluster& machine) {
   const auto faults = check(whole, made);
   if (!faults.empty()) throw error("lower: " + faults.front());
-  const auto crossings = find_crossings(whole, made);
+  const sorted_nodes nodes(whole);
+  const auto crossings = find_crossings(whole, made, nodes);
+  shared_paths known(whole);
   program out = detail::frame_of(whole, made, crossings);
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
-    stage_lowering stage(whole, made, machine, static_cast<stage_id>(s), crossings, out.transfers);
-    out.stages.add(stage.run(out.results));
+    const auto which = static_cast<stage_id>(s);
+    known_paths& paths = detail::paths_of(made, which, machine, known);
+    out.stages.add(stage_lowering(whole, made, which, nodes, paths, crossings, out.transfers).run(out.results));
   }
   for (const instruction& at : out.stages[stage_id{0}].bodies[static_cast<std::size_t>(pass::update)]) {
     if (at.kind != instruction::total) continue;
@@ -78,9 +86,12 @@ MESHLOOM_INLINE program lower(const graph& whole, const plan& made, const cluste
 
 MESHLOOM_INLINE stage_program lower_stage(const graph& whole, const plan& made, const cluster& machine,
                                           stage_id which) {
-  const auto crossings = find_crossings(whole, made);
+  const sorted_nodes nodes(whole);
+  const auto crossings = find_crossings(whole, made, nodes);
+  shared_paths known(whole);
   program frame = detail::frame_of(whole, made, crossings);
-  return stage_lowering(whole, made, machine, which, crossings, frame.transfers).run(frame.results);
+  known_paths& paths = detail::paths_of(made, which, machine, known);
+  return stage_lowering(whole, made, which, nodes, paths, crossings, frame.transfers).run(frame.results);
 }
 
 }  // namespace meshloom

@@ -7,12 +7,14 @@
 #include <meshloom/program/arena.hpp>
 #include <meshloom/program/forms.hpp>
 
+#include <optional>
+
 namespace meshloom {
 
 class stage_lowering {
  public:
   /// `transfers` has one entry per crossing; those that begin or end in this stage get their buffers.
-  stage_lowering(const graph& whole, const plan& made, const cluster& machine, stage_id which,
+  stage_lowering(const graph& whole, const plan& made, stage_id which, const sorted_nodes& nodes, known_paths& paths,
                  const std::vector<crossing>& crossings, std::vector<transfer>& transfers);
 
   /// The lowered stage; results made here get their stage and buffer.
@@ -45,7 +47,10 @@ class stage_lowering {
   /// Gives parameter `p`, or a state of it, a place. What starts with drawn numbers draws those of the parameter.
   void place(std::size_t p, value_id id, std::int32_t copy, const spec& layout);
   void place_accumulators(std::size_t p, std::int32_t copy);
-  bool read_in_backward(value_id id) const;
+  /// Which values are read in backward.
+  table<value_id, bool> find_read_in_backward() const;
+  bool is_made_here(const instance& what) const;
+  /// The first accumulator of a gradient; null if there is none.
   accumulator* accumulator_of(const instance& what);
 
   void lower_node(node_id id, const block& here);
@@ -77,12 +82,15 @@ class stage_lowering {
   const plan& made_;
   const stage_plan& plan_;
   stage_id which_;
+  const sorted_nodes& nodes_;
+  known_paths& paths_;
   const std::vector<crossing>& crossings_;
   std::vector<transfer>& transfers_;
   size_table sizes_;
-  mesh_links links_;
   form_maker make_;
+  table<value_id, bool> read_in_backward_;
   std::vector<accumulator> accumulators_;
+  instance_table<std::optional<std::size_t>> accumulator_of_;  ///< the number of the first
   sent_buffers sent_;
 };
 

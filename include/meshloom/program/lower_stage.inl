@@ -5,18 +5,20 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& made, const cluster& machine,
-                                               stage_id which, const std::vector<crossing>& crossings,
-                                               std::vector<transfer>& transfers)
+MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& made, stage_id which,
+                                               const sorted_nodes& nodes, known_paths& paths,
+                                               const std::vector<crossing>& crossings, std::vector<transfer>& transfers)
     : whole_(whole),
       made_(made),
       plan_(made.stages[which]),
       which_(which),
+      nodes_(nodes),
+      paths_(paths),
       crossings_(crossings),
       transfers_(transfers),
       sizes_(micro_batch_sizes(whole, made.micro_batches)),
-      links_(links_of(machine, plan_.mesh, plan_.first_rank)),
-      make_(whole, made, plan_, links_) {}
+      make_(whole, made, plan_, paths),
+      read_in_backward_(find_read_in_backward()) {}
 
 MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
   place_parameters();
@@ -43,25 +45,24 @@ MESHLOOM_INLINE void stage_lowering::begin(pass what) {
 }
 
 MESHLOOM_INLINE void stage_lowering::lower_blocks(phase when) {
-  const auto blocks = blocks_of(whole_);
   const std::int32_t count = plan_.end_block - plan_.first_block;
   for (std::int32_t k = 0; k < count; ++k) {
     const std::int32_t number = when == phase::forward ? plan_.first_block + k : plan_.end_block - 1 - k;
-    const block here = blocks[static_cast<std::size_t>(number)];
+    const block here = nodes_.blocks[static_cast<std::size_t>(number)];
     if (when == phase::backward) {
       for (const node_id id : make_.recomputed.again(number)) lower_node(id, here);
     }
-    for (const node_id id : nodes_of(whole_, here.region, when)) lower_node(id, here);
+    const auto& all = when == phase::forward ? nodes_.forward : nodes_.backward;
+    for (const node_id id : all[here.region]) lower_node(id, here);
   }
 }
 
 MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id area) const {
   std::vector<std::int32_t> copies;
   if (!whole_.regions[area].repeated) return {0};
-  for (std::int32_t copy = 0; copy < whole_.regions[area].count; ++copy) {
-    const std::int32_t number = block_number(whole_, {area, copy});
-    if (number >= plan_.first_block && number < plan_.end_block) copies.push_back(copy);
-  }
+  const std::int32_t before = nodes_.first[area], count = whole_.regions[area].count;
+  const std::int32_t end = std::min(plan_.end_block - before, count);
+  for (std::int32_t copy = std::max(plan_.first_block - before, 0); copy < end; ++copy) copies.push_back(copy);
   return copies;
 }
 
@@ -88,33 +89,41 @@ MESHLOOM_INLINE void stage_lowering::place_accumulators(std::size_t p, std::int3
   const parameter& each = whole_.parameters[p];
   for (std::size_t g = 0; g < each.gradients.size(); ++g) {
     const instance what = resolve(whole_, each.gradients[g], {whole_.values[each.value].region, copy});
-    if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
+    if (!is_made_here(what)) continue;
     const value& entry = whole_.values[what.value];
     const buffer_id made = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
                                             entry.type, plan_.parameters[p].accumulated[g], memory::fixed);
-    accumulators_.push_back({what, made, !read_in_backward(what.value)});
+    std::optional<std::size_t>& known = accumulator_of_[what];
+    if (!known) known = accumulators_.size();
+    accumulators_.push_back({what, made, !read_in_backward_[what.value]});
   }
 }
 
-MESHLOOM_INLINE bool stage_lowering::read_in_backward(value_id id) const {
-  const bool crosses = std::any_of(crossings_.begin(), crossings_.end(), [&](const crossing& c) {
-    return c.what.value == id && c.to_pass == pass::backward;
-  });
-  return crosses ||
-         std::any_of(whole_.nodes.begin(), whole_.nodes.end(),
-                     [&](const node& at) {
-                       return at.when == phase::backward &&
-                              std::find(at.operands.begin(), at.operands.end(), id) != at.operands.end();
-                     }) ||
-         std::any_of(whole_.regions.begin(), whole_.regions.end(),
-                     [&](const region& area) { return area.backward.body_out == id || area.backward.outer_in == id; });
+MESHLOOM_INLINE bool stage_lowering::is_made_here(const instance& what) const {
+  const std::int32_t number = nodes_.first[whole_.values[what.value].region] + what.copy;
+  return number >= plan_.first_block && number < plan_.end_block;
+}
+
+MESHLOOM_INLINE table<value_id, bool> stage_lowering::find_read_in_backward() const {
+  table<value_id, bool> read(whole_.values.size());
+  for (const crossing& each : crossings_) {
+    if (each.to_pass == pass::backward) read[each.what.value] = true;
+  }
+  for (const node& at : whole_.nodes) {
+    if (at.when != phase::backward) continue;
+    for (const value_id id : at.operands) read[id] = true;
+  }
+  for (const region& area : whole_.regions) {
+    for (const value_id id : {area.backward.body_out, area.backward.outer_in}) {
+      if (id != value_id::none) read[id] = true;
+    }
+  }
+  return read;
 }
 
 MESHLOOM_INLINE stage_lowering::accumulator* stage_lowering::accumulator_of(const instance& what) {
-  for (accumulator& each : accumulators_) {
-    if (each.gradient == what) return &each;
-  }
-  return nullptr;
+  const std::optional<std::size_t>* known = accumulator_of_.find(what);
+  return known == nullptr ? nullptr : &accumulators_[known->value()];
 }
 
 MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
@@ -136,7 +145,7 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
   next.adds = accumulates_directly(id, here);
   for (std::size_t k = 0; k < at.results.size(); ++k) next.results.push_back(result_buffer(id, here, k, next));
   let_rotate(id, next);
-  emit_parts(id, next);
+  emit_parts(id, std::move(next));
   for (const value_id result : at.results) {
     accumulator* into = accumulator_of({result, here.copy});
     if (into != nullptr && make_.now == pass::backward) accumulate(*into);
@@ -192,7 +201,7 @@ MESHLOOM_INLINE void stage_lowering::emit_parts(node_id id, instruction next) {
   const node& at = whole_.nodes[id];
   const signature& op = at.op->op;
   const strategy& how = plan_.strategies[id];
-  if (exchange_axes(op, at.op->choices, plan_.mesh.rank, how) == 0) return make_.body().push_back(next);
+  if (exchange_axes(op, at.op->choices, plan_.mesh.rank, how) == 0) return make_.body().push_back(std::move(next));
   for (int k = 0; k < op.statistic_count; ++k) next.exchanged.push_back(statistic_buffer(id, k, next.name));
   for (int k = 0; k <= op.statistic_count; ++k) {
     next.part = k;
@@ -252,9 +261,8 @@ MESHLOOM_INLINE void stage_lowering::write_back(const node& at, const block& her
     make_.forms.for_each({at.results[k], here.copy}, make_.now, false,
                          [&](const form& each) { updated = each.buffer; });
     if (home == updated || home == buffer_id::none) continue;
-    const value& entry = whole_.values[kept.value];
-    const auto path = reshard(make_.out.buffers[updated].layout, make_.out.buffers[home].layout,
-                              extents_of(sizes_, entry.axes), {size_of(entry.type)}, plan_.mesh, links_);
+    const reshard_path& path =
+        paths_.find(kept.value, make_.out.buffers[updated].layout, make_.out.buffers[home].layout);
     for (std::size_t step = 0; step < path.steps.size(); ++step) {
       const bool last = step + 1 == path.steps.size();
       updated = make_.emit_reshard(
@@ -266,15 +274,13 @@ MESHLOOM_INLINE void stage_lowering::write_back(const node& at, const block& her
 
 MESHLOOM_INLINE void stage_lowering::lower_updates() {
   bool totalled = false;
-  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
-    const node& at = whole_.nodes[node_id(n)];
-    if (at.when != phase::update) continue;
+  for (const auto& [id, parameter] : nodes_.updates) {
+    const node& at = whole_.nodes[id];
     const bool reads = std::find(at.operands.begin(), at.operands.end(), whole_.squares.value) != at.operands.end();
     if (reads && !totalled) lower_total();
     totalled = totalled || reads;
-    for (std::int32_t copy = 0; copy < whole_.regions[at.region].count; ++copy) {
-      if (updates_in(whole_, plan_, at, {at.region, copy})) lower_node(node_id(n), {at.region, copy});
-    }
+    if (!plan_.parameters[parameter].used) continue;
+    for (const std::int32_t copy : copies_here(at.region)) lower_node(id, {at.region, copy});
   }
 }
 
@@ -329,7 +335,7 @@ MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
   const auto made = results_of(whole_);
   for (std::size_t r = 0; r < results.size(); ++r) {
     const instance what = made[r];
-    if (stage_of(made_, block_number(whole_, maker_of(whole_, what))) != which_) continue;
+    if (!is_made_here(what)) continue;
     if (results[r].batch_axis >= 0) {
       const buffer_id part = make_.need(what, make_.without_partial(what));
       make_.body().push_back({.kind = instruction::store,
