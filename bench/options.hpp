@@ -40,11 +40,11 @@ bool read_count(std::string_view name, std::string_view text, Number& into) {
   return true;
 }
 
-/// Reads "f32" or "bf16".
+/// Reads "f32", "bf16" or "f16".
 inline bool read_precision(std::string_view name, std::string_view text, meshloom::dtype& into) {
-  for (const auto known : {meshloom::dtype::f32, meshloom::dtype::bf16}) {
+  for (const auto known : {meshloom::dtype::f32, meshloom::dtype::bf16, meshloom::dtype::f16}) {
     if (text == name_of(known)) return into = known, true;
   }
   throw meshloom::error("option " + std::string(name) + ": '" + std::string(text) +
-                        "' is not possible; give f32 or bf16");
+                        "' is not possible; give f32, bf16 or f16");
 }

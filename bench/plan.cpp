@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
-// proven to be. bench_plan [--model gpt-small] [--precision f32|bf16] [--cluster local:2] [--json]
+// proven to be. bench_plan [--model gpt-small] [--layers N] [--precision f32|bf16|f16] [--cluster local:2] [--json]
 #include "contraction_flops.hpp"
 #include "models/named_model.hpp"
 #include "options.hpp"
@@ -16,6 +16,7 @@ namespace {
 struct options {
   std::string model = "gpt-small", cluster = "local:2";
   ml::dtype precision = ml::dtype::f32;
+  std::int32_t layers = 0;  ///< in the place of the model's; 0: as many as it has
   bool json = false;
 };
 
@@ -62,11 +63,12 @@ int main(int count, char** words) {
     options chosen;
     chosen.json = read_options(count, words, "bench/plan.cpp", [&](std::string_view name, std::string_view text) {
       if (name == "--model") return chosen.model = text, true;
+      if (name == "--layers") return read_count(name, text, chosen.layers);
       if (name == "--precision") return read_precision(name, text, chosen.precision);
       if (name == "--cluster") return chosen.cluster = text, true;
       return false;
     });
-    measure(chosen, find_model(chosen.model, chosen.precision).graph);
+    measure(chosen, find_model(chosen.model, chosen.precision, chosen.layers).graph);
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plan: {}\n", why.what());
     return 2;

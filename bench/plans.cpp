@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The automatic plan of a named model beside all products of presets in every number of micro-batches, as predicted; of
 // some of them, evenly spread from the fastest to the slowest, with --steps also as they run on this machine: medians
-// of rounds in which the plans take turns. bench_plans [--model gpt-small] [--precision f32|bf16]
+// of rounds in which the plans take turns. bench_plans [--model gpt-small] [--precision f32|bf16|f16]
 // [--cluster local:2|here|p3.16xlarge:8] [--ranks 2] [--plans 10] [--steps 0] [--json]
 #include "models/named_model.hpp"
 #include "options.hpp"

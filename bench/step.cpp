@@ -2,8 +2,8 @@
 // The step time of a named model under a plan: median and least of the steps after the first, the arithmetic rate of
 // its matrix products, and their share of the best product measured in the same run, on as many threads; and with
 // --profile the N operators that rank 0 spends most time on, in the fastest step. bench_step
-// [--model gpt-small] [--precision f32|bf16] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20] [--profile N]
-// [--json]
+// [--model gpt-small] [--precision f32|bf16|f16] [--ranks 1] [--plan data] [--micro-batches 1] [--steps 20]
+// [--profile N] [--json]
 #include "contraction_flops.hpp"
 #include "models/named_model.hpp"
 #include "options.hpp"
@@ -56,6 +56,12 @@ double best_product_rate(std::int32_t threads) {
   double sum = 0;
   for (const double each : best) sum += each;
   return sum;
+}
+
+double best_product_rate(ml::dtype precision, std::int32_t threads) {
+  if (precision == ml::dtype::bf16) return best_product_rate<ml::bf16>(threads);
+  if (precision == ml::dtype::f16) return best_product_rate<ml::f16>(threads);
+  return best_product_rate<float>(threads);
 }
 
 /// What rank 0 spends its time on in one step.
@@ -130,8 +136,7 @@ void measure(const options& chosen, const named_model& model) {
   const auto [median, least, profile] = run_steps(chosen, model, program);
   const double rate = contraction_flops(model.graph) / median;
   const auto threads = std::min(chosen.ranks, static_cast<std::int32_t>(std::thread::hardware_concurrency()));
-  const double peak =
-      chosen.precision == ml::dtype::bf16 ? best_product_rate<ml::bf16>(threads) : best_product_rate<float>(threads);
+  const double peak = best_product_rate(chosen.precision, threads);
   if (chosen.json) {
     fmt::print(
         "{{\"model\":\"{}\",\"precision\":\"{}\",\"ranks\":{},\"plan\":\"{}\",\"micro_batches\":{},\"seconds\":{:.6g},"

@@ -28,7 +28,7 @@ struct run_options {
 
 inline constexpr std::string_view run_usage =
     "  [--batch N] [--micro-batches N] [--steps N] [--rate X] [--seed N] [--ranks N] [--backend host|simulate]\n"
-    "  [--cluster here|local:N|p3.16xlarge:N|FILE]\n"
+    "  [--cluster here|local:N|p3.16xlarge:N|p4d.24xlarge:N|dgx_a100:N|dgx_h100:N|gb200_nvl72:N|FILE]\n"
     "  [--plan auto|data|tensor|pipeline|gpipe|zero1|zero2|zero3|\"data=2,tensor=2,pipeline=2\"|FILE]\n"
     "  [--recompute] [--save-plan FILE] [--explain] [--trace FILE] [--json]\n";
 

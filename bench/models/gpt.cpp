@@ -8,8 +8,9 @@ namespace ml = meshloom;
 
 template <class Precision>
 model_family gpts() {
-  model_family made{{}, [](const std::string& name) {
-                      const ml::gpt_shape shape = ml::find_gpt(name);
+  model_family made{{}, [](const std::string& name, std::int32_t layers) {
+                      ml::gpt_shape shape = ml::find_gpt(name);
+                      if (layers > 0) shape.layers = layers;
                       return shape.tied ? named_model_of<Precision>(ml::tied_gpt_training(shape, ml::adamw{}))
                                         : named_model_of<Precision>(ml::gpt_training(shape, ml::adamw{}));
                     }};

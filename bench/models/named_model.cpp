@@ -7,16 +7,22 @@ namespace {
 
 template <class Precision>
 std::vector<model_family> families() {
-  return {gpts<Precision>(), moes<Precision>(), llamas<Precision>(), wide_resnets<Precision>()};
+  return {gpts<Precision>(), moes<Precision>(), llamas<Precision>(), mixtrals<Precision>(), wide_resnets<Precision>()};
+}
+
+std::vector<model_family> families_in(meshloom::dtype precision) {
+  if (precision == meshloom::dtype::bf16) return families<meshloom::bf16>();
+  if (precision == meshloom::dtype::f16) return families<meshloom::f16>();
+  return families<float>();
 }
 
 }  // namespace
 
-named_model find_model(const std::string& name, meshloom::dtype precision) {
-  using meshloom::bf16, meshloom::dtype;
+named_model find_model(const std::string& name, meshloom::dtype precision, std::int32_t layers) {
   std::string known;
-  for (const model_family& family : precision == dtype::bf16 ? families<bf16>() : families<float>()) {
-    if (std::find(family.names.begin(), family.names.end(), name) != family.names.end()) return family.make(name);
+  for (const model_family& family : families_in(precision)) {
+    if (std::find(family.names.begin(), family.names.end(), name) != family.names.end())
+      return family.make(name, layers);
     for (const std::string& each : family.names) known += (known.empty() ? "" : ", ") + each;
   }
   throw meshloom::error("no model is called '" + name + "'; the named models are " + known);

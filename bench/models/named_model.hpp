@@ -26,13 +26,14 @@ named_model named_model_of(const Training& of) {
           }};
 }
 
-/// Models of one type or of a few. `make` is called with one of the names.
+/// Models of one type or of a few. `make` is called with one of the names; with `layers` = 0 the depth is the model's.
 struct model_family {
   std::vector<std::string> names;
-  named_model (*make)(const std::string& name);
+  named_model (*make)(const std::string& name, std::int32_t layers);
 };
 
-/// Of the trainings in float or bf16, each made where the file of the family is compiled with that MODEL_PRECISION.
+/// Of the trainings in float, bf16 or f16, each made where the file of the family is compiled with that
+/// MODEL_PRECISION.
 template <class Precision>
 model_family gpts();
 template <class Precision>
@@ -40,7 +41,10 @@ model_family moes();
 template <class Precision>
 model_family llamas();
 template <class Precision>
+model_family mixtrals();
+template <class Precision>
 model_family wide_resnets();
 
-/// In f32 or bf16. Throws meshloom::error that lists all names if there is no such model.
-named_model find_model(const std::string& name, meshloom::dtype precision);
+/// In f32, bf16 or f16; with other than 0 `layers` in the place of as many as it has. Throws meshloom::error that lists
+/// all names if there is no such model.
+named_model find_model(const std::string& name, meshloom::dtype precision, std::int32_t layers = 0);

@@ -107,8 +107,8 @@ TEST_CASE("a cluster reads as people would say it") {
         "devices_per_host                8\n"
         "device.name                     V100-SXM2-16GB\n"
         "device.memory                   16 GiB\n"
-        "device.flops_per_second         15.7 TFLOP/s\n"
-        "device.half_flops_per_second    125 TFLOP/s\n"
+        "device.flops_per_second         11.9 TFLOP/s\n"
+        "device.half_flops_per_second    83 TFLOP/s\n"
         "device.bytes_per_second         900 GB/s\n"
         "device.launch                   5 us\n"
         "within_host.latency             5 us\n"
@@ -154,19 +154,19 @@ TEST_CASE("spaces, comments, empty lines, foreign line ends and the order of lin
   CHECK(read.value() == p3_16xlarge(8));
   CHECK(cluster_from_text(with("8\n", "8  \n")).value() == p3_16xlarge(8));
   CHECK(cluster_from_text(with("3.125 GB/s", "0003125.000\tMB/s")).value() == p3_16xlarge(8));
-  CHECK(cluster_from_text(with("15.7 TFLOP/s", "15700 GFLOP/s")).value() == p3_16xlarge(8));
+  CHECK(cluster_from_text(with("11.9 TFLOP/s", "11900 GFLOP/s")).value() == p3_16xlarge(8));
   CHECK(cluster_from_text(with("  p3.16xlarge\n", "\n")).value().name == "");
 }
 
 TEST_CASE("a text from before half precision says nothing of it, and nor does one of a device without a rate for it") {
-  const std::string line = "device.half_flops_per_second    125 TFLOP/s\n";
+  const std::string line = "device.half_flops_per_second    83 TFLOP/s\n";
   cluster machine = p3_16xlarge(8);
   machine.device.half_flops_per_second = 0;
   CHECK(cluster_from_text(with(line, "")).value() == machine);
   CHECK(to_text(machine) == with(line, ""));
   machine.device.half_flops_per_second = 3;  // less than in f32, as where only that has instructions
-  CHECK(cluster_from_text(with("125 TFLOP/s", "3 FLOP/s")).value() == machine);
-  CHECK(refusal_of(with("125 TFLOP/s", "0 FLOP/s")).starts_with("cluster, line 8: device.half_flops_per_second: '0 F"));
+  CHECK(cluster_from_text(with("83 TFLOP/s", "3 FLOP/s")).value() == machine);
+  CHECK(refusal_of(with("83 TFLOP/s", "0 FLOP/s")).starts_with("cluster, line 8: device.half_flops_per_second: '0 F"));
   CHECK(refusal_of(with(line, line + line)).starts_with("cluster, line 9: 'device.half_flops_per_second' is given tw"));
   for (const double speed : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1.0,
                              std::numeric_limits<double>::denorm_min(), 1.1e18}) {
@@ -211,7 +211,7 @@ TEST_CASE("a value that no machine has is refused with its line and a cure") {
   }
   for (const char* said : {"0 FLOP/s", "inf FLOP/s", "nan TFLOP/s", "-1 FLOP/s", "1e12 FLOP/s", "0.5 FLOP/s", "15.7",
                            "1000.001 PFLOP/s", "15.7 TFLOPS"}) {
-    CHECK(refusal_of(with("15.7 TFLOP/s", said)) ==
+    CHECK(refusal_of(with("11.9 TFLOP/s", said)) ==
           "cluster, line 7: device.flops_per_second: '" + std::string(said) +
               "' does not do; write a speed from 1 FLOP/s to 1000 PFLOP/s in PFLOP/s, TFLOP/s, GFLOP/s, MFLOP/s, "
               "kFLOP/s or FLOP/s, as in 15.7 TFLOP/s");

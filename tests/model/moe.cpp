@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Laws of model/moe.hpp: the layer is what its formula says, token by token; sizes that do not go together are refused
-// in words that say which would; the named models are pairs of blocks.
+// in words that say which would; the named models are pairs of blocks, Alpa's with the parameters and the products that
+// its formulas say.
 #include <meshloom/model/moe.hpp>
 
+#include "counts.hpp"
 #include "trial.hpp"
 
 #include <doctest/doctest.h>
@@ -16,8 +18,10 @@ namespace {
 
 constexpr std::int64_t rows = 3, tokens = 6, width = 4, wide = 5, count = 3;
 using layer = moe<seq, embed, expert, slots, expert_mlp>;
+using gated_layer = moe<seq, embed, expert, slots, expert_mlp, expert_kind::gated>;
 
-auto task_of(const layer& what, std::int64_t slot_count) {
+template <class Layer = layer>
+auto task_of(const Layer& what, std::int64_t slot_count) {
   return training{.model = what,
                   .loss = cross_entropy<embed>{},
                   .optimizer = sgd{},
@@ -46,7 +50,8 @@ std::vector<double> drawn(std::size_t size, unsigned seed) {
 
 struct weights {
   std::vector<double> gate = drawn(width * count, 1), in = drawn(count * width * wide, 2),
-                      out = drawn(count * wide * width, 3);
+                      out = drawn(count * wide * width, 3), up = drawn(count * width * wide, 4);
+  bool gated = false;
 };
 
 double gelu_value(double v) { return 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v))); }
@@ -55,9 +60,11 @@ double gelu_value(double v) { return 0.5 * v * (1 + std::tanh(0.7978845608028654
 std::vector<double> mlp_of(const weights& with, std::size_t e, const double* x) {
   std::vector<double> made(width);
   for (std::size_t h = 0; h < wide; ++h) {
-    double sum = 0;
+    double sum = 0, up = 0;
     for (std::size_t i = 0; i < width; ++i) sum += x[i] * with.in[(e * width + i) * wide + h];
-    for (std::size_t o = 0; o < width; ++o) made[o] += gelu_value(sum) * with.out[(e * wide + h) * width + o];
+    for (std::size_t i = 0; i < width; ++i) up += x[i] * with.up[(e * width + i) * wide + h];
+    const double bent = with.gated ? sum / (1 + std::exp(-sum)) * up : gelu_value(sum);
+    for (std::size_t o = 0; o < width; ++o) made[o] += bent * with.out[(e * wide + h) * width + o];
   }
   return made;
 }
@@ -91,11 +98,13 @@ std::vector<double> by_formula(const weights& with, const std::vector<double>& x
   return made;
 }
 
-std::vector<double> by_layer(const weights& with, const std::vector<double>& x, const layer& what,
+template <class Layer = layer>
+std::vector<double> by_layer(const weights& with, const std::vector<double>& x, const Layer& what,
                              std::int64_t slot_count) {
   return output(task_of(what, slot_count), {x.data(), std::ssize(x), dtype::f64}, [&](host_run& run) {
     run.write("moe.gate", with.gate);
     run.write("moe.in", with.in);
+    if (with.gated) run.write("moe.up", with.up);
     run.write("moe.out", with.out);
   });
 }
@@ -104,6 +113,32 @@ double distance(const std::vector<double>& left, const std::vector<double>& righ
   double apart = left.size() == right.size() ? 0 : 1;
   for (std::size_t i = 0; i < left.size() && apart < 1; ++i) apart = std::max(apart, std::abs(left[i] - right[i]));
   return apart;
+}
+
+/// Alpa's formula: see tests/model/gpt.cpp; here half of the blocks have experts, and the gates are left out.
+std::int64_t alpa_parameters(const moe_shape& of) {
+  const std::int64_t h = of.gpt.embed, attention = h * (3 * h + 1) + h * (h + 1),
+                     mlp = h * (8 * h + 1) + 8 * h * (h + 1);
+  return of.gpt.layers / 2 * (2 * attention + mlp + of.experts * mlp + 8 * h) + of.gpt.vocab * (h + 1);
+}
+
+/// What our layers have beyond it: what a GPT's have, and gates; experts have no biases here.
+std::int64_t beyond(const moe_shape& of) {
+  const gpt_shape& gpt = of.gpt;
+  return gpt.layers * 2 * gpt.embed + gpt.seq * gpt.embed + 2 * gpt.embed + gpt.vocab * gpt.embed - gpt.vocab +
+         gpt.layers / 2 * (gpt.embed * of.experts - of.experts * 9 * gpt.embed);
+}
+
+/// Alpa's formula without remat, less what causal attention spares, and without its terms of groups: there tokens are
+/// sent and fetched by products with matrices of zeros and ones, here they are moved. Experts work on whole slots.
+double alpa_flops(const moe_shape& of) {
+  const auto b = static_cast<double>(of.gpt.batch), s = static_cast<double>(of.gpt.seq),
+             h = static_cast<double>(of.gpt.embed), v = static_cast<double>(of.gpt.vocab),
+             e = static_cast<double>(of.experts), l = static_cast<double>(of.gpt.layers);
+  const double attention = 8 * b * s * h * h + 4 * b * s * s * h, dense = attention + 32 * b * s * h * h,
+               slot_count = std::floor(2 * s / e) * e,  // 2 · s, or a little less
+      mixture = attention + 4 * b * slot_count * h * h * 8 + 2 * b * s * h * e;
+  return l / 2 * 3 * (dense + mixture) + 6 * b * s * h * v - counts::causal_saving(b, s, h, l);
 }
 
 }  // namespace
@@ -118,6 +153,14 @@ TEST_CASE("a dropless layer puts every token through its choice of experts, in g
     CHECK(distance(by_layer(with, x, {.choices = 1, .group = group, .dropless = true}, tokens),
                    by_formula(with, x, 1)) < 1e-12);
   }
+}
+
+TEST_CASE("gated experts are LLaMA's hidden layers") {
+  const weights with{.gated = true};
+  const std::vector<double> x = drawn(rows * tokens * width, 7);
+  const std::vector<double> made = by_layer(with, x, gated_layer{.choices = 2, .dropless = true}, tokens);
+  CHECK(distance(made, by_formula(with, x, 2)) < 1e-12);
+  CHECK(distance(made, by_formula(weights{}, x, 2)) > 1e-3);
 }
 
 TEST_CASE(
@@ -178,6 +221,20 @@ TEST_CASE("experts may be split over a mesh, and the loss is the same") {
   }
 }
 
+TEST_CASE("Alpa's mixtures have the parameters of its formula and compute what its formula says") {
+  const std::pair<std::string_view, std::int64_t> published[] = {
+      {"moe-380m", 383'506'688},   {"moe-690m", 685'717'760},   {"moe-1.3b", 1'346'827'520},
+      {"moe-2.4b", 2'382'961'920}, {"moe-10b", 10'169'642'240}, {"moe-27b", 26'648'100'096},
+      {"moe-70b", 70'415'219'968}};
+  for (const auto& [name, count_of_alpa] : published) CHECK(alpa_parameters(find_moe(name)) == count_of_alpa);
+  for (const moe_shape& each : alpa_moes) {
+    CAPTURE(each.gpt.name);
+    const graph made = trace(moe_training(each, adafactor{}));
+    CHECK(counts::parameters_of(made) == alpa_parameters(each) + beyond(each));
+    CHECK(contraction_flops(made) == doctest::Approx(alpa_flops(each)).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("named mixtures are pairs of blocks") {
   for (const char* name : {"moe-tiny", "moe-small", "moe-medium"}) {
     const moe_shape shape = find_moe(name);
@@ -185,9 +242,11 @@ TEST_CASE("named mixtures are pairs of blocks") {
     CHECK(check(made) == std::vector<std::string>{});
     CHECK(made.regions[region_id{2}].count == shape.gpt.layers / 2);
   }
-  CHECK_THROWS_WITH_AS(static_cast<void>(find_moe("gpt-tiny")),
-                       "no mixture of experts is called 'gpt-tiny'; the named ones are moe-tiny, moe-small, moe-medium",
-                       error);
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(find_moe("gpt-tiny")),
+      "no mixture of experts is called 'gpt-tiny'; the named ones are moe-tiny, moe-small, moe-medium, "
+      "moe-380m, moe-690m, moe-1.3b, moe-2.4b, moe-7.1b, moe-10b, moe-27b, moe-70b, moe-140b",
+      error);
   CHECK_THROWS_WITH_AS(static_cast<void>(moe_gpt(3)),
                        "moe_gpt: 3 layers are not pairs of layers; choose an even number", error);
 }

@@ -39,7 +39,7 @@ TEST_CASE("presets say what their papers say") {
   CHECK(said(ml::data_parallel(4)) == "data=4 batch@data 0x0");
   CHECK(said(ml::zero(2, 4)) == "data=4 batch@data zero2@data 0x0");
   CHECK(said(ml::megatron(2)) ==
-        "tensor=2 heads@tensor mlp@tensor vocab@tensor inner_channels_*_keys@tensor inner_channels_*@tensor 0x0");
+        "tensor=2 heads@tensor mlp@tensor vocab@tensor inner_channels_*@tensor entry_channels_*@tensor 0x0");
   CHECK(said(ml::expert_parallel(4)) == "data=4 expert!@data batch@data 0x0");
   CHECK(said(ml::spatial(3)) == "space=3 high@space high_by_*@space 0x0");
   CHECK(said(ml::context_parallel(3)) == "context=3 seq~@context 0x0");
@@ -54,8 +54,8 @@ TEST_CASE("presets say what their papers say") {
 
 TEST_CASE("a product has the constraints of both") {
   CHECK(said(ml::data_parallel(2) & ml::megatron(2)) ==
-        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor inner_channels_*_keys@tensor "
-        "inner_channels_*@tensor 0x0");
+        "data=2 tensor=2 batch@data heads@tensor mlp@tensor vocab@tensor inner_channels_*@tensor "
+        "entry_channels_*@tensor 0x0");
   CHECK(said(ml::stage(5) & ml::stage(2)) == "|2 |5 3x0");
   CHECK(said(ml::pipeline(3, ml::schedule_kind::gpipe) & ml::data_parallel(2)) == "data=2 batch@data 3x0 gpipe");
   CHECK(said(ml::data_parallel(2) & ml::pipeline(3, ml::schedule_kind::gpipe)) == "data=2 batch@data 3x0 gpipe");

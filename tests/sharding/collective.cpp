@@ -110,24 +110,38 @@ TEST_CASE("a ring within a host crosses the link within hosts, any other the lin
   CHECK(links_of(machine, {1, {8}}, 0).axis[0] == machine.within_host);
   CHECK(links_of(machine, {1, {8}}, 8).axis[0] == machine.within_host);
   CHECK(links_of(machine, {1, {4}}, 4).axis[0] == machine.within_host);
-  CHECK(links_of(machine, {1, {4}}, 6).axis[0] == machine.between_hosts);   // ranks 6, 7 | 8, 9
-  CHECK(links_of(machine, {1, {16}}, 0).axis[0] == machine.between_hosts);  // one ring: one message leaves each host
+  const axis_links unaligned = links_of(machine, {1, {4}}, 6).axis[0];  // ranks 6, 7 | 8, 9
+  CHECK(unaligned.ring == machine.between_hosts);                       // one ring: one message leaves each host
+  CHECK(unaligned.across == shared(2));
+  CHECK(unaligned.per_host == 2);
+  CHECK(links_of(machine, {1, {4}}, 7).axis[0].per_host == 1);  // 7 | 8, 9, 10
+  const axis_links two_hosts = links_of(machine, {1, {16}}, 0).axis[0];
+  CHECK(two_hosts.ring == machine.between_hosts);
+  CHECK(two_hosts.within == machine.within_host);
+  CHECK(two_hosts.across == shared(8));
+  CHECK(two_hosts.per_host == 8);
   CHECK(links_of(machine, {1, {1}}, 3).axis[0] == machine.within_host);
 
   // Data parallel between hosts, tensor parallel within: 8 rings leave each host at once.
   const mesh_links by_host = links_of(machine, {2, {4, 8}}, 0);
-  CHECK(by_host.axis[0] == shared(8));
+  CHECK(by_host.axis[0].ring == shared(8));
+  CHECK(by_host.axis[0].across == shared(8));
+  CHECK(by_host.axis[0].per_host == 1);
   CHECK(by_host.axis[1] == machine.within_host);
   // Two rows of two hosts each: a ring along a row leaves each of its hosts once, 8 rings join the rows.
   const mesh_links across = links_of(machine, {2, {2, 16}}, 0);
-  CHECK(across.axis[0] == shared(8));
-  CHECK(across.axis[1] == machine.between_hosts);
+  CHECK(across.axis[0].ring == shared(8));
+  CHECK(across.axis[1].ring == machine.between_hosts);
+  CHECK(across.axis[1].across == shared(8));
+  CHECK(across.axis[1].per_host == 8);
   const mesh_links cube = links_of(machine, {3, {4, 2, 4}}, 0);
-  CHECK(cube.axis[0] == shared(8));
+  CHECK(cube.axis[0].ring == shared(8));
+  CHECK(cube.axis[0].per_host == 1);
   CHECK(cube.axis[1] == machine.within_host);
   CHECK(cube.axis[2] == machine.within_host);
   // A mesh that starts in the middle of a host: ranks 4–7 | 8–11 as 2×4.
-  CHECK(links_of(machine, {2, {2, 4}}, 4).axis[0] == shared(4));
+  CHECK(links_of(machine, {2, {2, 4}}, 4).axis[0].ring == shared(4));
+  CHECK(links_of(machine, {2, {2, 4}}, 4).axis[0].across == shared(4));
   CHECK(links_of(machine, {2, {2, 4}}, 4).axis[1] == machine.within_host);
   CHECK(links_of(local(8), {3, {2, 2, 2}}, 0).axis[2] == local(8).within_host);
 }
@@ -151,7 +165,152 @@ TEST_CASE("an axis crosses hosts if and only if some group along it does") {
         }
       }
       CHECK((links.axis[axis] != machine.within_host) == crosses);
-      CHECK((links.axis[axis].latency == machine.between_hosts.latency) == crosses);
+      CHECK((links.axis[axis].per_host > 0) == crosses);
+      CHECK((links.axis[axis].ring.latency == machine.between_hosts.latency) == crosses);
+      CHECK((links.axis[axis].across.latency == machine.between_hosts.latency) == crosses);
     }
   }
+}
+
+namespace {
+
+constexpr link slow{.latency = {10'000'000}, .bytes_per_second = 1'000'000'000};  // 10 µs, a byte in 1000 ps
+constexpr link quick{.latency = {1'000'000}, .bytes_per_second = 10'000'000'000};
+
+/// Two hosts of four ranks each, all in one group.
+constexpr axis_links levels_of_two_hosts() {
+  axis_links made = quick;
+  made.ring = slow;
+  made.across = {slow.latency, slow.bytes_per_second / 4};
+  made.per_host = 4;
+  return made;
+}
+
+/// What `sent` bytes take in `rounds` rounds.
+constexpr std::int64_t over(const link& by, std::int64_t rounds, std::int64_t sent) {
+  return rounds * by.latency.count + carry_time(by, {sent}).count;
+}
+
+// 8 MB: reduce-scatter and all-gather of it within hosts, and a quarter per rank across, at a quarter of the bandwidth.
+constexpr axis_links two = levels_of_two_hosts();
+static_assert(price(collective::all_reduce, 8, {8'000'000}, two).count ==
+              over(quick, 6, 12'000'000) + over(two.across, 2, 2'000'000));
+static_assert(price(collective::all_gather, 8, {8'000'000}, two).count ==
+              over(quick, 3, 6'000'000) + over(two.across, 1, 1'000'000));
+static_assert(price(collective::all_gather, 8, {8'000'000}, two) ==
+              price(collective::reduce_scatter, 8, {8'000'000}, two));
+// Each rank sends an eighth of its eighth to each of four on the other host, and to three on its own.
+static_assert(price(collective::all_to_all, 8, {6'400'000}, two).count ==
+              std::min(over(quick, 3, 300'000) + over(two.across, 4, 400'000),
+                       over(quick, 3, 600'000) + over(two.across, 1, 400'000)));
+static_assert(price(collective::broadcast, 8, {1000}, two).count == over(slow, 1, 1000) + over(quick, 2, 2000));
+static_assert(price(collective::halo, 8, {1000}, two) == price(collective::halo, 8, {1000}, slow));
+static_assert(price(collective::rotate, 8, {1000}, two) == price(collective::rotate, 8, {1000}, slow));
+static_assert(price(collective::slice, 8, {1000}, two).count == 0);
+
+/// The levels' algorithms, message by message: the sum over rounds of what the slowest message of a round takes, where
+/// messages that leave a host share its link, of `groups` groups that run at once.
+struct played {
+  std::int32_t near, hosts, groups;
+  link within, between;
+
+  double time(const link& by, double bytes, std::int32_t sharing) const {
+    return static_cast<double>(by.latency.count) + bytes * sharing * 1e12 / static_cast<double>(by.bytes_per_second);
+  }
+  double gather(double whole) const {
+    double sum = 0, have = whole / (near * hosts);
+    for (std::int32_t known = 1; known < hosts;) {  // doubling what each rank has of the ranks that stand as it does
+      const std::int32_t more = std::min(known, hosts - known);
+      sum += time(between, have * more, near * groups);
+      known += more;
+    }
+    for (std::int32_t round = 1; round < near; ++round) sum += time(within, have * hosts, 1);  // a ring
+    return sum;
+  }
+  double exchange(double whole, bool twice) const {
+    const double pair = whole / (near * hosts) / (near * hosts);
+    double sum = 0;
+    for (std::int32_t round = 1; round < near; ++round) sum += time(within, pair * (twice ? hosts : 1), 1);
+    const std::int32_t messages = twice ? hosts - 1 : near * (hosts - 1);
+    for (std::int32_t round = 0; round < messages; ++round)
+      sum += time(between, pair * (twice ? near : 1), near * groups);
+    return sum;
+  }
+  double ring(double whole) const {  // one message of each group leaves a host, or all do
+    double sum = 0;
+    for (std::int32_t round = 1; round < near * hosts; ++round) sum += time(between, whole / (near * hosts), groups);
+    return sum;
+  }
+  double price_of(collective kind, double whole) const {
+    if (kind == collective::all_to_all) return std::min(exchange(whole, true), exchange(whole, false));
+    const double once = std::min(gather(whole), ring(whole));
+    return kind == collective::all_reduce ? 2 * once : once;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the links of all ranks are those of an axis of them all") {
+  for (const cluster& machine : {local(1), local(4), p3_16xlarge(1), p3_16xlarge(3), gb200_nvl72(2)})
+    CHECK(links_of(machine) == links_of(machine, {1, {machine.ranks()}}, 0).axis[0]);
+}
+
+TEST_CASE("prices in levels are what the rounds of their algorithms take together, with shared links") {
+  std::mt19937_64 random(11);
+  int levels = 0;
+  for (int round = 0; round < 3000; ++round) {
+    const auto draw = [&](std::int64_t low, std::int64_t high) {
+      return low + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(high - low + 1));
+    };
+    const auto near = static_cast<std::int32_t>(draw(1, 9)), hosts = static_cast<std::int32_t>(draw(2, 9)),
+               groups = static_cast<std::int32_t>(draw(1, 3));
+    cluster machine{.name = "", .hosts = hosts, .devices_per_host = near * groups};
+    machine.within_host = {{draw(0, 10'000'000)}, draw(1'000'000'000, 500'000'000'000)};
+    machine.between_hosts = {{draw(0, 50'000'000)}, draw(1'000'000'000, 500'000'000'000)};
+    const axis_links over = links_of(machine, {2, {hosts * near, groups}}, 0).axis[0];
+    CHECK(over.per_host == near);
+    const played by{near, hosts, groups, machine.within_host, machine.between_hosts};
+    for (const collective kind :
+         {collective::all_reduce, collective::all_gather, collective::reduce_scatter, collective::all_to_all}) {
+      const double whole = static_cast<double>(draw(1'000'000, 1'000'000'000));
+      const std::int32_t ranks = near * hosts;
+      CHECK(static_cast<double>(price(kind, ranks, {static_cast<std::int64_t>(whole)}, over).count) ==
+            doctest::Approx(by.price_of(kind, whole)).epsilon(1e-4));
+      levels += kind == collective::all_gather && by.gather(whole) < by.ring(whole);
+    }
+  }
+  CHECK(levels > 1000);
+  CHECK(levels < 3000);
+}
+
+TEST_CASE("levels never cost more than a ring, nor less for more bytes, and nothing is free") {
+  std::mt19937_64 random(12);
+  for (int round = 0; round < 20000; ++round) {
+    const collective kind = kinds[random() % 7];
+    const auto near = static_cast<std::int32_t>(1 + random() % 9), hosts = static_cast<std::int32_t>(2 + random() % 80);
+    const auto draw_link = [&] {
+      return link{{static_cast<std::int64_t>(random() % 100'000'000)},
+                  static_cast<std::int64_t>(1'000'000 + random() % 1'000'000'000'000)};
+    };
+    axis_links over = draw_link();
+    over.ring = draw_link();
+    over.across = {over.ring.latency, std::max<std::int64_t>(over.ring.bytes_per_second / near, 1)};
+    over.per_host = near;
+    const auto n = static_cast<std::int64_t>(1 + (random() >> (24 + random() % 40)));
+    const std::int32_t ranks = near * hosts;
+    const picoseconds time = price(kind, ranks, {n}, over);
+    if (kind != collective::all_to_all || near == 1) CHECK(time <= price(kind, ranks, {n}, over.ring));
+    CHECK(time <= price(kind, ranks, {n + static_cast<std::int64_t>(random() % 100)}, over));
+    CHECK(time.count > 0);
+    CHECK(price(collective::all_reduce, ranks, {n}, over) <=
+          price(collective::reduce_scatter, ranks, {n}, over) + price(collective::all_gather, ranks, {n}, over));
+  }
+}
+
+TEST_CASE("latency between hosts grows with the logarithm of their number") {
+  axis_links over = quick;
+  over.ring = over.across = slow;
+  over.per_host = 1;
+  CHECK(price(collective::all_reduce, 1024, {1}, over).count == 20 * slow.latency.count + 2 * 1000);
+  CHECK(price(collective::all_gather, 72, {1}, over).count == 7 * slow.latency.count + 1000);
 }

@@ -13,8 +13,8 @@ namespace meshloom {
 struct device {
   std::string name{};
   bytes memory{};                     ///< what one rank may hold
-  double flops_per_second = 0;        ///< in f32
-  double half_flops_per_second = 0;   ///< of products of bf16 or f16, summed as f32; 0: as fast as in f32
+  double flops_per_second = 0;        ///< in f32: what large products reach
+  double half_flops_per_second = 0;   ///< likewise of bf16 or f16, summed as f32; 0: as fast as in f32
   std::int64_t bytes_per_second = 0;  ///< of its memory, read and written together
   picoseconds launch{};               ///< what starting one kernel costs
 

@@ -20,6 +20,7 @@ MESHLOOM_INLINE void require_one(const char* preset, const char* what, std::int3
 }
 
 inline constexpr picoseconds microsecond{1'000'000};
+inline constexpr bytes gibibyte{1 << 30};
 
 }  // namespace detail
 
@@ -42,15 +43,71 @@ MESHLOOM_INLINE cluster p3_16xlarge(std::int32_t hosts) {
   detail::require_one("p3_16xlarge", "hosts", hosts);
   return {.name = "p3.16xlarge",
           .device = {.name = "V100-SXM2-16GB",
-                     .memory = bytes{std::int64_t{16} << 30},
-                     .flops_per_second = 15.7e12,
-                     .half_flops_per_second = 125e12,
+                     .memory = 16 * detail::gibibyte,
+                     .flops_per_second = 11.9e12,
+                     .half_flops_per_second = 83e12,
                      .bytes_per_second = 900'000'000'000,
                      .launch = 5 * detail::microsecond},
           .hosts = hosts,
           .devices_per_host = 8,
           .within_host = {.latency = 5 * detail::microsecond, .bytes_per_second = 150'000'000'000},
           .between_hosts = {.latency = 30 * detail::microsecond, .bytes_per_second = 3'125'000'000}};
+}
+
+MESHLOOM_INLINE cluster dgx_a100(std::int32_t hosts) {
+  detail::require_one("dgx_a100", "hosts", hosts);
+  return {.name = "dgx_a100",
+          .device = {.name = "A100-SXM4-80GB",
+                     .memory = 80 * detail::gibibyte,
+                     .flops_per_second = 19.5e12,
+                     .half_flops_per_second = 271.2e12,
+                     .bytes_per_second = 2'039'000'000'000,
+                     .launch = 5 * detail::microsecond},
+          .hosts = hosts,
+          .devices_per_host = 8,
+          .within_host = {.latency = 5 * detail::microsecond, .bytes_per_second = 300'000'000'000},
+          .between_hosts = {.latency = 10 * detail::microsecond, .bytes_per_second = 200'000'000'000}};
+}
+
+MESHLOOM_INLINE cluster p4d_24xlarge(std::int32_t hosts) {
+  detail::require_one("p4d_24xlarge", "hosts", hosts);
+  cluster made = dgx_a100(hosts);
+  made.name = "p4d.24xlarge";
+  made.device.name = "A100-SXM4-40GB";
+  made.device.memory = 40 * detail::gibibyte;
+  made.device.bytes_per_second = 1'555'000'000'000;
+  made.between_hosts = {.latency = 20 * detail::microsecond, .bytes_per_second = 50'000'000'000};
+  return made;
+}
+
+MESHLOOM_INLINE cluster dgx_h100(std::int32_t hosts) {
+  detail::require_one("dgx_h100", "hosts", hosts);
+  return {.name = "dgx_h100",
+          .device = {.name = "H100-SXM5-80GB",
+                     .memory = 80 * detail::gibibyte,
+                     .flops_per_second = 67e12,
+                     .half_flops_per_second = 794.5e12,
+                     .bytes_per_second = 3'350'000'000'000,
+                     .launch = 5 * detail::microsecond},
+          .hosts = hosts,
+          .devices_per_host = 8,
+          .within_host = {.latency = 5 * detail::microsecond, .bytes_per_second = 450'000'000'000},
+          .between_hosts = {.latency = 10 * detail::microsecond, .bytes_per_second = 400'000'000'000}};
+}
+
+MESHLOOM_INLINE cluster gb200_nvl72(std::int32_t domains) {
+  detail::require_one("gb200_nvl72", "domains", domains);
+  return {.name = "gb200_nvl72",
+          .device = {.name = "GB200-186GB",
+                     .memory = bytes{186'000'000'000},
+                     .flops_per_second = 80e12,
+                     .half_flops_per_second = 1939e12,
+                     .bytes_per_second = 8'000'000'000'000,
+                     .launch = 5 * detail::microsecond},
+          .hosts = domains,
+          .devices_per_host = 72,
+          .within_host = {.latency = 5 * detail::microsecond, .bytes_per_second = 900'000'000'000},
+          .between_hosts = {.latency = 10 * detail::microsecond, .bytes_per_second = 72 * 50'000'000'000}};
 }
 
 namespace detail {
@@ -61,12 +118,16 @@ struct preset {
   cluster (*make)(std::int32_t);
 };
 
-inline constexpr preset presets[] = {{"local", "RANKS", local}, {"p3.16xlarge", "HOSTS", p3_16xlarge}};
+inline constexpr preset presets[] = {
+    {"local", "RANKS", local},       {"p3.16xlarge", "HOSTS", p3_16xlarge}, {"p4d.24xlarge", "HOSTS", p4d_24xlarge},
+    {"dgx_a100", "HOSTS", dgx_a100}, {"dgx_h100", "HOSTS", dgx_h100},       {"gb200_nvl72", "DOMAINS", gb200_nvl72}};
 
 inline failure unknown_cluster(std::string_view said) {
   std::string known;
   for (const preset& each : presets) {
-    known += (known.empty() ? "" : " or ") + std::string(each.word) + ":" + std::string(each.counted);
+    const bool last = &each == std::end(presets) - 1;
+    if (!known.empty()) known += last ? " or " : ", ";
+    known += std::string(each.word) + ":" + std::string(each.counted);
   }
   return {"there is no cluster '" + std::string(said) + "'; write " + known};
 }

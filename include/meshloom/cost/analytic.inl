@@ -132,8 +132,7 @@ MESHLOOM_INLINE picoseconds transfer_price(bytes largest, const link& over) {
 }
 
 MESHLOOM_INLINE picoseconds total_price(const cluster& machine, dtype type) {
-  const link& over = machine.ranks() > machine.devices_per_host ? machine.between_hosts : machine.within_host;
-  return price(collective::all_reduce, machine.ranks(), {size_of(type)}, over);
+  return price(collective::all_reduce, machine.ranks(), {size_of(type)}, links_of(machine));
 }
 
 }  // namespace meshloom

@@ -10,17 +10,19 @@
 
 namespace meshloom {
 
-/// Sizes of a GPT. The hidden width of the MLP is 4 × embed, that of a head embed / heads.
+/// Sizes of a GPT. The width of a head is embed / heads.
 struct gpt_shape {
   std::string_view name = "";
   std::int64_t vocab = 256, seq = 128, batch = 8, embed = 128;
   std::int32_t layers = 4;
   std::int64_t heads = 4;
-  bool tied = false;  ///< head and embedding share one table
+  bool tied = false;     ///< head and embedding share one table
+  std::int64_t mlp = 0;  ///< the hidden width of the MLP; 0: 4 × embed
 };
 
-/// Named models: small ones; `gpt-124m` with GPT-2's sizes; and those that Alpa was measured on (Zheng et al. 2022,
-/// table 5: a sequence of 1024, a batch of 1024, no tied head).
+/// Named models: small ones; `gpt-124m` with GPT-2's sizes; those that Alpa was measured on (Zheng et al. 2022, table
+/// 5: a sequence of 1024, a batch of 1024, no tied head); and the largest that Megatron-LM was (Narayanan et al. 2021,
+/// table 1).
 inline constexpr gpt_shape named_gpts[] = {
     {"gpt-tiny", 64, 16, 4, 32, 2, 4, false},
     {"gpt-small", 2048, 128, 8, 256, 4, 4, false},
@@ -35,6 +37,8 @@ inline constexpr gpt_shape named_gpts[] = {
     {"gpt-15b", 51200, 1024, 1024, 5120, 48, 40, false},
     {"gpt-39b", 51200, 1024, 1024, 8192, 48, 64, false},
     {"gpt-76b", 51200, 1024, 1024, 10240, 60, 80, false},
+    {"gpt-175b", 51200, 2048, 1536, 12288, 96, 96, false},
+    {"gpt-1t", 51200, 2048, 3072, 25600, 128, 160, false},
 };
 
 /// The named model; throws meshloom::error listing the names if there is none.
@@ -76,8 +80,13 @@ inline auto gpt_sizes(const gpt_shape& of) {
     throw error("gpt: a width of " + std::to_string(of.embed) + " cannot be divided into " + std::to_string(of.heads) +
                 " heads of equal width; choose a divisor");
   }
-  return sizes{size<batch>{of.batch},           size<seq>{of.seq},       size<embed>{of.embed}, size<heads>{of.heads},
-               size<head>{of.embed / of.heads}, size<mlp>{4 * of.embed}, size<vocab>{of.vocab}};
+  return sizes{size<batch>{of.batch},
+               size<seq>{of.seq},
+               size<embed>{of.embed},
+               size<heads>{of.heads},
+               size<head>{of.embed / of.heads},
+               size<mlp>{of.mlp > 0 ? of.mlp : 4 * of.embed},
+               size<vocab>{of.vocab}};
 }
 
 /// Training of a GPT on next tokens.

@@ -59,6 +59,25 @@ struct llama_shape {
   double dropout = 0;
 };
 
+/// Named models: three of about the sizes of the GPTs of the same names, a hidden layer of 8/3 of the width; and LLaMA
+/// 2 with 70 billion parameters in batches of 4 million tokens (Touvron et al. 2023).
+inline constexpr llama_shape named_llamas[] = {
+    {"llama-tiny", 64, 16, 4, 32, 2, 4, 2, 88},
+    {"llama-small", 2048, 128, 8, 256, 4, 4, 2, 688},
+    {"llama-medium", 8192, 256, 4, 512, 8, 8, 4, 1376},
+    {"llama-70b", 32000, 4096, 1024, 8192, 80, 64, 8, 28672},
+};
+
+/// The named model; throws meshloom::error listing the names if there is none.
+inline llama_shape find_llama(std::string_view name) {
+  std::string known;
+  for (const llama_shape& each : named_llamas) {
+    if (each.name == name) return each;
+    known += (known.empty() ? "" : ", ") + std::string(each.name);
+  }
+  throw error("no LLaMA is called '" + std::string(name) + "'; the named ones are " + known);
+}
+
 /// One block: attention, then the hidden layer, each added to its input.
 inline auto llama_block(double dropped) {
   using namespace axis;

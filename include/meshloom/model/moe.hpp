@@ -7,6 +7,8 @@
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/model/routing.hpp>
 
+#include <span>
+
 namespace meshloom {
 
 /// The slots that each expert has for a group of tokens: as many as each would need if they were chosen alike, times
@@ -24,10 +26,13 @@ constexpr std::int64_t expert_slots(std::int64_t tokens, std::int64_t group, std
   return tokens / size * expert_capacity(size, experts, choices, capacity_factor);
 }
 
+/// What an expert does with its tokens, without bias: an MLP, or one gated by silu (Shazeer 2020), as in Mixtral.
+enum class expert_kind : std::uint8_t { plain, gated };
+
 /// Each token [rows…, Token, Feature] goes through its choice of experts, which are MLPs of width Hidden without bias.
 /// Who finds no slot at an expert goes without it; with `dropless` every expert has a slot for every token, which costs
 /// experts / (choices · capacity_factor) times the memory and the work of the experts.
-template <class Token, class Feature, class Expert, class Slot, class Hidden>
+template <class Token, class Feature, class Expert, class Slot, class Hidden, expert_kind Kind = expert_kind::plain>
 struct moe {
   static constexpr std::string_view name = "moe";
   int choices = 2;             ///< 1: Switch; 2: GShard
@@ -48,8 +53,6 @@ struct moe {
     const std::int64_t capacity = checked_capacity(scope);
     const initial start{initial::normal, deviation};
     const auto gate = scope.template parameter<Feature, Expert>("gate", start);
-    const auto in = scope.template parameter<Expert, Feature, Hidden>("in", start);
-    const auto out = scope.template parameter<Expert, Hidden, Feature>("out", start);
 
     // Rounding would change who goes where: selective precision (Fedus et al. 2022, section 2.4).
     const auto shares = scope.exactly([&] { return softmax<Expert>(scope, dot<Feature>(scope, x, gate)); });
@@ -57,8 +60,9 @@ struct moe {
                                  : route_of<2, Token, Expert>(scope, shares, group, capacity);
     if (balance > 0 && scope.trains()) scope.add_loss(auxiliary_loss(scope, by.balance));
     const auto sent = dispatch_of<Slot>(scope, by, x);
-    const auto made = dot<Hidden>(scope, gelu_of(dot<Feature>(scope, sent, in)), out);
-    return combine_of<Slot>(scope, by, made);
+    const auto hidden = hidden_of(scope, sent, start);
+    const auto out = scope.template parameter<Expert, Hidden, Feature>("out", start);
+    return combine_of<Slot>(scope, by, dot<Hidden>(scope, hidden, out));
   }
 
  private:
@@ -84,6 +88,17 @@ struct moe {
     return capacity;
   }
 
+  /// What the experts make of the tokens sent to them, before the last product.
+  auto hidden_of(auto& scope, const auto& sent, const initial& start) const {
+    const auto in = scope.template parameter<Expert, Feature, Hidden>("in", start);
+    if constexpr (Kind == expert_kind::plain) {
+      return evaluate(scope, gelu_of(dot<Feature>(scope, sent, in)));
+    } else {
+      const auto up = scope.template parameter<Expert, Feature, Hidden>("up", start);
+      return evaluate(scope, silu_of(dot<Feature>(scope, sent, in)) * dot<Feature>(scope, sent, up));
+    }
+  }
+
   /// The mean of the groups' balances, weighted: what is added to the loss.
   template <class... Row>
   tensor<> auxiliary_loss(auto& scope, tensor<Row...> balances) const {
@@ -101,17 +116,33 @@ struct moe_shape {
 
 /// Named models: the sizes of the GPTs of the same names.
 inline constexpr moe_shape named_moes[] = {
-    {{"moe-tiny", 64, 16, 4, 32, 2, 4, false}, 4, 64},
-    {{"moe-small", 2048, 128, 8, 256, 4, 4, false}, 8, 1024},
-    {{"moe-medium", 8192, 256, 4, 512, 8, 8, false}, 8, 2048},
+    {{"moe-tiny", 64, 16, 4, 32, 2, 4}, 4, 64},
+    {{"moe-small", 2048, 128, 8, 256, 4, 4}, 8, 1024},
+    {{"moe-medium", 8192, 256, 4, 512, 8, 8}, 8, 2048},
+};
+
+/// Those that Alpa was measured on (Zheng et al. 2022, section 8, and others of its benchmarks); every MLP, an
+/// expert or not, is 8 times as wide as the model. There groups are of 2048 tokens, two samples.
+inline constexpr moe_shape alpa_moes[] = {
+    {{"moe-380m", 32000, 1024, 1024, 768, 8, 16, false, 6144}, 8, 6144},
+    {{"moe-690m", 32000, 1024, 1024, 768, 8, 16, false, 6144}, 16, 6144},
+    {{"moe-1.3b", 32000, 1024, 1024, 768, 16, 16, false, 6144}, 16, 6144},
+    {{"moe-2.4b", 32000, 1024, 1024, 1024, 16, 16, false, 8192}, 16, 8192},
+    {{"moe-7.1b", 32000, 1024, 1024, 1280, 16, 16, false, 10240}, 32, 10240},
+    {{"moe-10b", 32000, 1024, 1024, 1536, 16, 16, false, 12288}, 32, 12288},
+    {{"moe-27b", 32000, 1024, 1024, 2048, 16, 16, false, 16384}, 48, 16384},
+    {{"moe-70b", 32000, 1024, 1024, 2048, 32, 16, false, 16384}, 64, 16384},
+    {{"moe-140b", 32000, 1024, 1024, 2048, 32, 16, false, 16384}, 128, 16384},
 };
 
 /// The named model; throws meshloom::error listing the names if there is none.
 inline moe_shape find_moe(std::string_view name) {
   std::string known;
-  for (const moe_shape& each : named_moes) {
-    if (each.gpt.name == name) return each;
-    known += (known.empty() ? "" : ", ") + std::string(each.gpt.name);
+  for (const std::span<const moe_shape> list : {std::span<const moe_shape>(named_moes), {alpa_moes}}) {
+    for (const moe_shape& each : list) {
+      if (each.gpt.name == name) return each;
+      known += (known.empty() ? "" : ", ") + std::string(each.gpt.name);
+    }
   }
   throw error("no mixture of experts is called '" + std::string(name) + "'; the named ones are " + known);
 }

@@ -13,9 +13,11 @@
 
 namespace meshloom {
 
-/// The channels of stage `Stage`: of its blocks' results, and between their convolutions.
+/// The channels of stage `Stage`: of its blocks' results, and of those of the first and of the second convolution.
 template <int Stage>
 struct outer_channels;
+template <int Stage>
+struct entry_channels;
 template <int Stage>
 struct inner_channels;
 struct stem_channels;
@@ -29,25 +31,26 @@ struct more_blocks;
 /// How the first layer looks at an image: 3 × 3, or 7 × 7 in strides of 2 and then a pooling in strides of 2.
 enum class stem : std::uint8_t { small, large };
 
-/// Sizes of a Wide-ResNet. Stage i has `depth[i]` blocks of base·2^i·4 channels, base·2^i·widening inside; every stage
-/// but the first halves the image.
+/// Sizes of a Wide-ResNet. Stage i has `depth[i]` blocks of base·2^i·4 channels; the 3 × 3 convolution inside makes
+/// base·2^i·widening from base·2^i·entry_widening. Every stage but the first halves the image.
 template <int Stages>
 struct wide_resnet_shape {
   std::string_view name = "";
   std::int64_t high = 32, wide = 32, colours = 3, classes = 10, batch = 16, base = 16, widening = 2;
   std::array<std::int32_t, static_cast<std::size_t>(Stages)> depth{};
+  std::int64_t entry_widening = 2;
 };
 
 /// relu(shortcut(x) + three convolutions of x), each with its batch norm. With `Project` the shortcut is a convolution,
 /// else x itself.
-template <class Inner, class Outer, int Stride, bool Project>
+template <class Entry, class Inner, class Outer, int Stride, bool Project>
 struct bottleneck {
   static constexpr std::string_view name = "bottleneck";
 
   auto operator()(auto& scope, const pointwise_value auto& value) const {
     const auto x = evaluate(scope, value);
-    const auto body = convolution<Inner, 1>{} | batch_norm{} | relu{} | convolution<keys<Inner>, 3, Stride>{} |
-                      batch_norm{} | relu{} | convolution<Outer, 1>{} | batch_norm{};
+    const auto body = convolution<Entry, 1>{} | batch_norm{} | relu{} | convolution<Inner, 3, Stride>{} | batch_norm{} |
+                      relu{} | convolution<Outer, 1>{} | batch_norm{};
     const auto deep = evaluate(scope, body(scope, x));
     if constexpr (Project) {
       const auto shortcut = named("shortcut", convolution<Outer, 1, Stride>{} | batch_norm{});
@@ -66,14 +69,15 @@ struct resnet_stage {
   std::int32_t depth = 1;
 
   auto operator()(auto& scope, const pointwise_value auto& x) const {
+    using entry = entry_channels<Stage>;
     using inner = inner_channels<Stage>;
     using outer = outer_channels<Stage>;
     if (depth < 1) throw error(sentence({"wide_resnet: a stage has ", depth, " blocks; give it 1 or more"}));
     static constexpr auto change =
-        named(name_of<first_block<Stage>>(), bottleneck < inner, outer, Stage == 0 ? 1 : 2, true > {});
+        named(name_of<first_block<Stage>>(), bottleneck < entry, inner, outer, Stage == 0 ? 1 : 2, true > {});
     const auto first = call_layer(scope, change, x);
     if (depth == 1) return first;
-    const auto keep = repeat(depth - 1, bottleneck<inner, outer, 1, false>{});
+    const auto keep = repeat(depth - 1, bottleneck<entry, inner, outer, 1, false>{});
     return call_layer(scope, named(name_of<more_blocks<Stage>>(), keep), first);
   }
 };
@@ -102,6 +106,7 @@ auto resnet_sizes(const auto& of, std::integer_sequence<int, Stage...>) {
                size<channels>{of.colours},
                size<classes>{of.classes},
                size<stem_channels>{of.base},
+               size<entry_channels<Stage>>{(of.base << Stage) * of.entry_widening}...,
                size<inner_channels<Stage>>{(of.base << Stage) * of.widening}...,
                size<outer_channels<Stage>>{(of.base << Stage) * 4}...};
 }
@@ -132,5 +137,17 @@ auto wide_resnet_training(const wide_resnet_shape<Stages>& of, const Optimizer& 
 inline constexpr wide_resnet_shape<2> wrn_tiny{"wrn-tiny", 16, 16, 3, 10, 8, 8, 2, {1, 1}};
 inline constexpr wide_resnet_shape<3> wrn_small{"wrn-small", 32, 32, 3, 100, 16, 32, 2, {2, 2, 2}};
 inline constexpr wide_resnet_shape<4> wrn_medium{"wrn-medium", 128, 128, 3, 1000, 4, 64, 2, {3, 4, 6, 3}};
+
+/// Those that Alpa was measured on (Zheng et al. 2022, section 8), with large stems: only what the 3 × 3 convolution
+/// makes is widened.
+inline constexpr wide_resnet_shape<4> alpa_wide_resnets[] = {
+    {"wide-resnet-250m", 224, 224, 3, 1024, 1536, 160, 2, {3, 4, 6, 3}, 1},
+    {"wide-resnet-500m", 224, 224, 3, 1024, 1536, 224, 2, {3, 4, 6, 3}, 1},
+    {"wide-resnet-1b", 224, 224, 3, 1024, 1536, 320, 2, {3, 4, 6, 3}, 1},
+    {"wide-resnet-2b", 224, 224, 3, 1024, 1536, 448, 2, {3, 4, 6, 3}, 1},
+    {"wide-resnet-4b", 224, 224, 3, 1024, 1536, 640, 2, {3, 4, 6, 3}, 1},
+    {"wide-resnet-6.8b", 224, 224, 3, 1024, 1536, 320, 16, {3, 4, 6, 3}, 1},
+    {"wide-resnet-13b", 224, 224, 3, 1024, 1520, 320, 16, {3, 4, 23, 3}, 1},
+};
 
 }  // namespace meshloom

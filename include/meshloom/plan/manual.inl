@@ -58,7 +58,7 @@ MESHLOOM_INLINE manual zero(std::int32_t level, std::int32_t ranks) {
 MESHLOOM_INLINE manual megatron(std::int32_t ranks) {
   manual made = split_all<axis::heads, mesh::tensor>(ranks) & split_all<axis::mlp, mesh::tensor>(ranks) &
                 split_all<axis::vocab, mesh::tensor>(ranks);
-  for (const char* channels : {"inner_channels_*_keys", "inner_channels_*"}) made.rules.push_back({channels, "tensor"});
+  for (const char* channels : {"inner_channels_*", "entry_channels_*"}) made.rules.push_back({channels, "tensor"});
   return made;
 }
 
