@@ -80,7 +80,7 @@ MESHLOOM_INLINE stage_choices stage_ways::choices_on(std::size_t mesh, std::size
   stage_plan stage = meshes_[mesh];
   stage.first_block = ranges_[range].first;
   stage.end_block = ranges_[range].end;
-  stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+  stage.recompute = recomputed_by_rule(posed_, stage.first_block, stage.end_block);
   return {posed_, stage, micro_batches_, 1, std::nullopt};
 }
 
@@ -261,7 +261,7 @@ MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t
   stage_plan stage = way.chosen;
   stage.first_block = ranges_[range].first;
   stage.end_block = ranges_[range].end;
-  stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+  stage.recompute = recomputed_by_rule(posed_, stage.first_block, stage.end_block);
   return stage;
 }
 
