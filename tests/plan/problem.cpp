@@ -98,9 +98,7 @@ TEST_CASE("layers to recompute that there are not are named") {
   unrepeated.constraints = unrepeated.constraints & ml::recompute();
   CHECK(ml::check(unrepeated) == sentences{"recompute: the model repeats no layer; its layers are embedding, first, "
                                            "second, join, linear, loss"});
-  CHECK(faults_of(ml::automatic() & ml::recompute(), 2) ==
-        sentences{"recompute: an automatic plan does not weigh what recomputing costs and saves; ask for a plan by its "
-                  "presets, or leave recompute out"});
+  CHECK(faults_of(ml::automatic() & ml::recompute(), 2).empty());
 }
 
 TEST_CASE("blocks recompute as rules say") {

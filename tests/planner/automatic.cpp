@@ -151,6 +151,18 @@ TEST_CASE("a rule on a mesh axis of any size splits what has the axis") {
   }
 }
 
+TEST_CASE("blocks recompute as rules say, and no product of presets under the same rules is faster") {
+  for (const ml::manual& rule : {ml::recompute(), ml::recompute("repeat", 1, 3) & ml::recompute("loss")}) {
+    for (const std::int32_t ranks : {1, 2, 4}) {
+      const ml::cluster machine = models::near_ranks(ranks);
+      const ml::problem posed = ml::formulate(vectors(), machine, ml::automatic() & rule);
+      for (const ml::stage_plan& stage : solved(vectors(), machine, posed.constraints).stages)
+        CHECK(stage.recompute == ml::recomputed_by_rule(posed, stage.first_block, stage.end_block));
+      automatic::compare_with(models::products(ranks), vectors(), machine, rule);
+    }
+  }
+}
+
 TEST_CASE("ZeRO is kept to, the rest is free") {
   const ml::manual asked = ml::automatic() & ml::zero(3, 2) & ml::manual{.mesh = {{"inner", 0}}};
   for (const ml::stage_plan& stage : solved(vectors(), models::near_ranks(4), asked).stages) {

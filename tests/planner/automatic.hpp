@@ -29,16 +29,17 @@ inline ml::plan solved(const ml::graph& graph, const ml::cluster& machine, const
   return made.value();
 }
 
-/// Checks that no preset that fits is faster, in any number of micro-batches.
-inline void compare_with(const std::vector<std::string>& presets, const ml::graph& graph, const ml::cluster& machine) {
-  const ml::plan made = solved(graph, machine);
+/// Checks that no preset under the same rules that fits is faster, in any number of micro-batches.
+inline void compare_with(const std::vector<std::string>& presets, const ml::graph& graph, const ml::cluster& machine,
+                         const ml::manual& rules = {}) {
+  const ml::plan made = solved(graph, machine, ml::automatic() & rules);
   const std::int64_t samples = graph.sizes[graph.micro_batched].extent;
   for (const std::string& preset : presets) {
     for (std::int32_t parts = 1; parts <= samples; ++parts) {
       if (samples % parts != 0) continue;
       CAPTURE(preset);
       CAPTURE(parts);
-      ml::manual asked = ml::parse_manual(preset, machine.ranks()).value();
+      ml::manual asked = ml::parse_manual(preset, machine.ranks()).value() & rules;
       asked.micro_batches = parts;
       const auto other = ml::solve(ml::formulate(graph, machine, asked));
       if (!other) continue;  // more stages than blocks

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// planner/solve.hpp: presets give what their names promise, pins bind, and every plan is sound: what an independent look
-// at signatures and neighbours finds, not only `check`.
+// planner/solve.hpp: presets give what their names promise, pins bind, and every plan is sound: what an independent
+// look at signatures and neighbours finds, not only `check`.
 #include <meshloom/model/pin.hpp>
 #include <meshloom/planner/solve.hpp>
 

@@ -12,8 +12,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <random>
+#include <tuple>
 
 namespace ml = meshloom;
 using namespace ml::axis;
@@ -250,6 +252,87 @@ TEST_CASE("the same where blocks recompute: all, those of a repeated layer, or a
   cheaper += compare(models::all()[2].graph,
                      recomputing(models::all()[2].graph, {2, {2, 2}}, [](std::size_t) { return true; }), 2, 3);
   CHECK(cheaper > 10);
+}
+
+/// What a micro-batch carries from copy to copy of the repeated layer.
+std::int64_t carried_size(const ml::graph& graph, std::int32_t parts) {
+  const auto repeated =
+      std::find_if(graph.regions.begin(), graph.regions.end(), [](const ml::region& each) { return each.repeated; });
+  const ml::value& carried = graph.values[repeated->forward.outer_out];
+  std::int64_t size = ml::size_of(carried.type);
+  for (const std::int64_t extent : ml::extents_of(ml::micro_batch_sizes(graph, parts), carried.axes)) size *= extent;
+  return size;
+}
+
+TEST_CASE("the assignment of a plan is the cheapest of those that stand for it") {
+  int cheaper = 0;
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+    for (const bool again : {false, true}) {
+      const auto stage = recomputing(graph, {1, {2}}, [&](std::size_t) { return again; });
+      const ml::stage_choices choices(posed, stage, 2, 1, {});
+      const auto assignments = some_assignments(choices, 6);
+      for (const options& each : assignments) {
+        const auto found = choices.options_of(choices.plan_of(each));
+        REQUIRE(found);
+        CHECK(choices.plan_of(*found) == choices.plan_of(each));
+        const picoseconds says = ml::evaluate(choices.made(), *found).cost,
+                          said = ml::evaluate(choices.made(), each).cost;
+        CHECK(says <= said);
+        if (&each == &assignments.front()) CHECK(says == said);
+        cheaper += says < said ? 1 : 0;
+      }
+      ml::stage_plan other = choices.plan_of(assignments.front());
+      other.parameters[0].stored = ml::spec{}.with(0, {ml::placement::partial_sum, 0});
+      CHECK(!choices.options_of(other));
+    }
+  }
+  CHECK(cheaper > 0);
+}
+
+TEST_CASE("from no copy to all copies that recompute, what a stage costs is a line") {
+  int carried = 0;
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    const std::int32_t parts = 2, copies = 4;
+    const auto blocks = ml::blocks_of(graph);
+    const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
+    const auto stage_with = [&](std::int32_t again, bool last) {  // the last copies recompute, or the first ones
+      return recomputing(graph, {1, {2}}, [&](std::size_t b) {
+        const std::int32_t copy = blocks[b].copy;
+        return graph.regions[blocks[b].region].repeated && (last ? copy >= copies - again : copy < again);
+      });
+    };
+    const ml::stage_choices none(posed, stage_with(0, true), parts, 1, {});
+    const ml::stage_choices all(posed, stage_with(copies, true), parts, 1, {});
+    for (const options& each : some_assignments(all, 4)) CHECK(none.options_of(all.plan_of(each)));
+    const auto assignments = some_assignments(none, 6);
+    for (const options& each : assignments) {
+      ml::stage_plan stage = none.plan_of(each);
+      const auto there = all.options_of(stage);
+      if (!there) continue;  // one reader more wants one form more
+      ++carried;
+      const ml::stage_cost keeping = none.cost_of(none.options_of(stage).value()), leaving = all.cost_of(*there);
+      for (const std::int32_t again : {0, 1, 2, 3, 4}) {
+        for (const bool last : {false, true}) {
+          const ml::stage_cost between = ml::cost_between(keeping, leaving, again, copies);
+          const ml::stage_choices own(posed, stage_with(again, last), parts, 1, {});
+          const ml::stage_cost exact = own.cost_of(own.options_of(stage).value());
+          CHECK(std::tuple(exact.time, exact.once, exact.fixed, exact.transient) ==
+                std::tuple(between.time, between.once, between.fixed, between.transient));
+          CHECK(std::abs((exact.slot - between.slot).count) <= carried_size(graph, parts));
+          stage.recompute = stage_with(again, last).recompute;
+          const picoseconds says = parts * between.time + between.once;
+          const picoseconds step =
+              step_of(ml::prices_of(graph, plan_with(graph, {stage}, parts), posed.cluster).front(), parts);
+          CHECK(ratio(says, step) > least_share);
+          if (&each == &assignments.front()) CHECK(says == step);
+        }
+      }
+    }
+  }
+  CHECK(carried > 12);
 }
 
 TEST_CASE("no combination of strategies, storages and accumulators costs less") {

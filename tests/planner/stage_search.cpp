@@ -99,6 +99,13 @@ TEST_CASE("the price of every candidate is that of its own problem, for any numb
   CHECK(check_alone(ml::formulate(graph, ml::local(4)), 2) == 90);
 }
 
+TEST_CASE("the same where rules have blocks recompute: every copy of a layer, or some") {
+  const ml::graph graph = models::vectors({.layers = 6});
+  for (const ml::manual& rule : {ml::recompute(), ml::recompute("repeat", 0, 3), ml::recompute("repeat", 2, 4),
+                                 ml::recompute("repeat", 1, 2) & ml::recompute("repeat", 4, 6) & ml::recompute("loss")})
+    CHECK(check_alone(ml::formulate(graph, models::near_ranks(4), ml::automatic() & rule), 2) == 90);
+}
+
 TEST_CASE("a model that begins with its repeated layer is priced copy by copy") {
   const auto layer = ml::linear<embed, mlp>{} | ml::gelu{} | ml::linear<mlp, embed>{};
   const ml::graph graph = ml::trace(

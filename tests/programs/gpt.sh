@@ -49,6 +49,7 @@ grep -q "simulated:" "$folder/simulating" || fail "the simulator says nothing"
 
 works auto --json --ranks 4 --plan auto
 [[ $(head -n 1 "$folder/auto") == *'"bound_seconds":'*'"gap":'* ]] || fail "an automatic plan says nothing of its bound"
+works lean --json --ranks 2 --plan auto --recompute
 works explaining --explain --ranks 2 --cluster local:2
 grep -q "no plan of the searched space takes less" "$folder/explaining" || fail "--explain says nothing of the bound"
 grep -q "step " "$folder/explaining" && grep -q "held-out" "$folder/explaining" && fail "--explain trains"
@@ -63,7 +64,6 @@ refuses "stages" --ranks 64 --plan pipeline
 refuses "model" --ranks 4 --plan "$folder/plan" --layers 3
 refuses "ranks" --ranks 2 --plan "$folder/plan"
 refuses "says which blocks recompute" --ranks 4 --plan "$folder/plan" --recompute
-refuses "does not weigh" --recompute
 refuses "embed" --ranks 4 --plan "$folder/plan" --embed 32
 refuses "micro-batches" --micro-batches 3
 refuses "fewer than" --ranks 8 --plan data

@@ -194,10 +194,6 @@ inline void check_recompute(const problem& posed, std::vector<std::string>& faul
       if (!fault.empty()) faults.push_back(fault);
     }
   }
-  if (posed.constraints.automatic && !posed.constraints.recompute.empty())
-    faults.push_back(
-        "recompute: an automatic plan does not weigh what recomputing costs and saves; ask for a plan by its presets, "
-        "or leave recompute out");
 }
 
 }  // namespace detail

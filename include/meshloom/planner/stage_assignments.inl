@@ -1,11 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an assignment of stage choices costs and stands for, and what else the choices may be asked for than the
 // shortest step.
+#include <meshloom/planner/intra_settling.hpp>
 #include <meshloom/planner/stage_choices.hpp>
 
 #include <algorithm>
 
 namespace meshloom {
+namespace detail {
+
+/// The number of an entry; −1 if it is not there.
+template <class Entry>
+std::int32_t number_of(const Entry& entry, const std::vector<Entry>& all) {
+  const auto found = std::find(all.begin(), all.end(), entry);
+  return found == all.end() ? -1 : static_cast<std::int32_t>(found - all.begin());
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE stage_cost cost_between(const stage_cost& none, const stage_cost& all, std::int64_t recomputing,
+                                        std::int64_t copies) {
+  const auto between = [&]<class Unit>(quantity<Unit> from, quantity<Unit> to) {
+    return quantity<Unit>{from.count + (to.count - from.count) * recomputing / copies};
+  };
+  stage_cost made{.time = between(none.time, all.time),
+                  .once = between(none.once, all.once),
+                  .fixed = between(none.fixed, all.fixed),
+                  .slot = between(none.slot, all.slot),
+                  .transient = recomputing == copies ? all.transient : none.transient};
+  if (recomputing > 0) made.transient = std::max(made.transient, all.transient);
+  return made;
+}
 
 MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std::int32_t slots,
                                                     std::int32_t when) const {
@@ -102,6 +127,33 @@ MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> 
     if (kept.used) chosen.strategies[id] = update_strategy(at, stage_.mesh, kept.state);
   }
   return chosen;
+}
+
+MESHLOOM_INLINE std::optional<std::vector<std::int32_t>> stage_choices::options_of(const stage_plan& chosen) const {
+  std::vector<std::int32_t> options(made_.choices.size(), -1);
+  bool all_found = true;
+  const auto choose = [&](std::int32_t number, const auto& what, const auto& among) {
+    const std::int32_t option = detail::number_of(what, among);
+    options[static_cast<std::size_t>(number)] = option;
+    all_found = all_found && option >= 0;
+  };
+  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
+    const operator_choice& each = operators_[static_cast<node_id>(n)];
+    if (each.number >= 0) choose(each.number, chosen.strategies[static_cast<node_id>(n)], each.options);
+  }
+  for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    const parameter_choice& each = parameters_[p];
+    const parameter_plan& kept = chosen.parameters[p];
+    if (each.number < 0) continue;
+    choose(each.number, storage{kept.stored, kept.state}, each.options);
+    for (std::size_t g = 0; g < each.sums.size(); ++g) {
+      if (each.sums[g] >= 0) choose(each.sums[g], kept.accumulated[g], each.sum_options[g]);
+    }
+  }
+  if (!all_found) return std::nullopt;
+  options = settle(made_, std::move(options));
+  if (evaluate(made_, options).cost >= forbidden) return std::nullopt;
+  return options;
 }
 
 }  // namespace meshloom

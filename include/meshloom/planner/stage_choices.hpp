@@ -30,6 +30,11 @@ struct stage_cost {
   bool operator==(const stage_cost&) const = default;
 };
 
+/// What a stage costs if of `copies` copies of a layer so many recompute, by the same strategies: on the line between
+/// what it costs where `none` and where `all` of them do; transient is that of those that need more. Law: what the
+/// stage's own problem says, but for one copy of what is carried from copy to copy, of which another form may be kept.
+stage_cost cost_between(const stage_cost& none, const stage_cost& all, std::int64_t recomputing, std::int64_t copies);
+
 /// What `per` bytes cost, alive at one time.
 struct byte_price {
   picoseconds cost;
@@ -70,6 +75,11 @@ class stage_choices {
 
   /// The stage with everything chosen.
   stage_plan plan_of(std::span<const std::int32_t> options) const;
+
+  /// The cheapest assignment that stands for what `chosen` chooses, whichever blocks recompute in it: so a stage is
+  /// priced anew where other blocks do. None where a choice is not among the options, or where readers of a value want
+  /// more than two forms of it at a time; where fewer blocks recompute, no more are wanted.
+  std::optional<std::vector<std::int32_t>> options_of(const stage_plan& chosen) const;
 
  private:
   struct operator_choice {

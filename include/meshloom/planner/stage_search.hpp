@@ -99,7 +99,8 @@ class stage_search {
   bool is_possible(const block_range& blocks) const;
   /// True if a stage of the family may stand on the mesh: it has the axes that pins of its operators name.
   bool has_pinned_axes(const family& which, const stage_plan& mesh) const;
-  /// How many copies of each region a range has; then, whether its first block differs from the other copies.
+  /// How many copies of each region a range has; then, whether its first block differs from the other copies, and which
+  /// of its blocks recompute.
   std::vector<std::int32_t> copies_in(const block_range& blocks) const;
   group& group_of(const origin& from) { return groups_[members_[from.member].family][index_of_ranks(from.ranks)]; }
   const group& group_of(const origin& from) const {

@@ -43,6 +43,23 @@ inline bool first_copy_differs(const graph& whole, const region& area) {
          std::none_of(whole.nodes.begin(), whole.nodes.end(), reads);
 }
 
+/// Which blocks of a range recompute by rule: of copies that all do or all do not, said once. None without rules.
+inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_range& range) {
+  std::vector<std::int32_t> pattern;
+  if (posed.constraints.recompute.empty()) return pattern;
+  const std::vector<bool> again = recomputed_by_rule(posed, range.first, range.end);
+  const auto blocks = blocks_of(posed.graph);
+  const auto region_at = [&](std::size_t b) { return blocks[static_cast<std::size_t>(range.first) + b].region; };
+  for (std::size_t b = 0, end = 0; b < again.size(); b = end) {
+    while (end < again.size() && region_at(end) == region_at(b)) ++end;
+    const bool mixed = std::count(again.begin() + static_cast<std::ptrdiff_t>(b),
+                                  again.begin() + static_cast<std::ptrdiff_t>(end), !again[b]) > 0;
+    for (std::size_t each = b; each < (mixed ? end : b + 1); ++each)
+      pattern.push_back((again[each] ? 1 : 0) - (mixed ? 2 : 0));  // never mistaken for one another
+  }
+  return pattern;
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t micro_batches,
@@ -117,11 +134,12 @@ MESHLOOM_INLINE void stage_search::find_needs() {
     if (!each.gradients.empty()) held += size(each.gradients.front());
   }
   before_.push_back({});
-  for (const block& each : blocks_of(whole)) {
-    const need& here = of_region[index_of(each.region)];
-    const need& sum = before_.back();
-    const bool repeated = whole.regions[each.region].repeated;  // and so may recompute, and leave next to nothing
-    before_.push_back({sum.time + here.time, sum.held + here.held, repeated ? sum.slot : sum.slot + here.slot});
+  const auto blocks = blocks_of(whole);
+  const auto again = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
+    const bool lean = again[b] || whole.regions[blocks[b].region].repeated;  // it may recompute, and leave next to nothing
+    before_.push_back({sum.time + here.time, sum.held + here.held, lean ? sum.slot : sum.slot + here.slot});
   }
 }
 
@@ -159,6 +177,7 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_search::copies_in(const block_ra
   const block& first = blocks[static_cast<std::size_t>(range.first)];
   const bool differs = first.copy == 0 && detail::first_copy_differs(posed_.graph, posed_.graph.regions[first.region]);
   copies.push_back(differs ? 1 : 0);
+  for (const std::int32_t each : detail::pattern_of(posed_, range)) copies.push_back(each);
   return copies;
 }
 
