@@ -17,6 +17,7 @@ using ml::picoseconds;
 namespace {
 
 constexpr std::int32_t parts = 4;  ///< micro-batches, everywhere
+constexpr ml::bytes plenty{std::int64_t{1} << 50};
 
 ml::stage_plan on_mesh(std::vector<std::string> axes, const ml::mesh_shape& mesh) {
   ml::stage_plan made;
@@ -93,7 +94,7 @@ TEST_CASE("no way undercuts the bound, the bound is no more than the optimum, an
     const ml::stage_ways found = each.ways();
     const std::size_t count = each.ranges.size();
     for (std::size_t range = 0; range < count; ++range) {
-      const picoseconds bound = found.bound(range);
+      const picoseconds bound = found.bound(range, 1, plenty);
       picoseconds optimum{std::numeric_limits<std::int64_t>::max()}, best = optimum;
       for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh)
         optimum = std::min(optimum, ml::solve_intra(each.alone(mesh, range).made()).value().cost);
@@ -102,7 +103,7 @@ TEST_CASE("no way undercuts the bound, the bound is no more than the optimum, an
       CHECK(optimum <= best);
       CHECK((best - bound).count <= bound.count / 1000);
       if (range == 0 || range + 1 == count) continue;
-      const picoseconds around = found.bound(range - 1) + found.bound(range + 1);
+      const picoseconds around = found.bound(range - 1, 1, plenty) + found.bound(range + 1, 1, plenty);
       CHECK(around.count <= 2 * bound.count + static_cast<std::int64_t>(4 * count));  // of rounding
       bent += (2 * bound - around).count > bound.count / 10'000 ? 1 : 0;
     }
@@ -166,7 +167,7 @@ TEST_CASE("where memory is scarce there are leaner ways, each the fastest of tho
       const ml::bytes held = held_by(way.cost(0));
       const picoseconds time = step_of(way.cost(0));
       const picoseconds least = ml::solve_intra(each.alone(0, 0, held).made()).value().bound;
-      CHECK(found.bound(0) <= least);
+      CHECK(found.bound(0, 1, held) <= least);
       CHECK(least <= time);
       CHECK((time - least).count <= least.count * hundredths_missed / 100);
       exact += time == least ? 1 : 0;

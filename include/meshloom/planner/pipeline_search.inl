@@ -133,7 +133,8 @@ MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans) {
   std::vector<stage_candidate> some;
   for (const auto& each : answer.value().by_stages) {
     if (!each || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
-    for (const std::int32_t number : each->candidates) some.push_back(chain.candidates[static_cast<std::size_t>(number)]);
+    for (const std::int32_t number : each->candidates)
+      some.push_back(chain.candidates[static_cast<std::size_t>(number)]);
   }
   return stages_.tighten(some);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a rank of one stage allocates, and what it pays, before the stages around it are known: the stage is lowered,
-// its neighbours standing on one rank each. Law: for a stage that runs everything, the memory of the program; in a pipeline the forms
-// in which messages leave may differ by a reshard, and so may sums of gradients that stages share.
+// its neighbours standing on one rank each. Law: for a stage that runs everything, the memory of the program; in a
+// pipeline the forms in which messages leave may differ by a reshard, and so may sums of gradients that stages share.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>

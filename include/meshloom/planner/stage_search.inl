@@ -138,7 +138,8 @@ MESHLOOM_INLINE void stage_search::find_needs() {
   const auto again = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
-    const bool lean = again[b] || whole.regions[blocks[b].region].repeated;  // it may recompute, and leave next to nothing
+    const bool lean =
+        again[b] || whole.regions[blocks[b].region].repeated;  // it may recompute, and leave next to nothing
     before_.push_back({sum.time + here.time, sum.held + here.held, lean ? sum.slot : sum.slot + here.slot});
   }
 }

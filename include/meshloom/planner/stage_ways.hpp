@@ -2,10 +2,10 @@
 // The ways worth knowing to run a family of ranges on so many ranks. On every logical mesh that is the fastest; for
 // stages of a pipeline, of which only the slowest delays others by what it does once per step, also those that are
 // fastest at some share of that; and, where the fastest holds much, those that are so at some price of a byte (near the
-// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute. Ranges of a family
-// differ in the copies of one repeated layer, along which the price of a way is a line: what is best at both ends of an
-// interval is best in between, and planning many layers costs little more than planning two. Laws: a way costs what its
-// own problem says; no assignment takes less than the bound.
+// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute.
+// Ranges of a family differ in the copies of one repeated layer, along which the price of a way is a line: what is best
+// at both ends of an interval is best in between, and planning many layers costs little more than planning two. Laws: a
+// way costs what its own problem says; no assignment takes less than the bound.
 #pragma once
 
 #include <meshloom/planner/intra.hpp>
@@ -79,8 +79,8 @@ class stage_ways {
   std::int64_t work() const { return work_; }
 
  private:
-  /// One mesh, and whether copies recompute: the problems of the shortest and the longest range, as long as they are needed; optima of some ranges,
-  /// in order; and bounds of the longest at prices of a byte, in ps, rising.
+  /// One mesh, and whether copies recompute: the problems of the shortest and the longest range, as long as they are
+  /// needed; optima of some ranges, in order; and bounds of the longest at prices of a byte, in ps, rising.
   struct face {
     std::size_t mesh = 0;
     bool again = false;
