@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan/shortened.hpp: a shorter plan is a plan, and its blocks stand for all blocks. That it costs the same, and that
 // one with copies left out at the ends does not, is the law of tests/plan/stage_price.cpp.
+#include <meshloom/plan/recomputation.hpp>
 #include <meshloom/plan/shortened.hpp>
 
 #include "models.hpp"
@@ -11,8 +12,25 @@
 
 namespace ml = meshloom;
 
+namespace {
+
+/// A layer whose backward reads what it makes: a copy that recomputes makes it again unless the next one, to do the
+/// same, reads it. So every other copy does.
+struct squash {
+  static constexpr std::string_view name = "squash";
+  auto operator()(auto& scope, const auto& x) const { return ml::softmax<ml::axis::embed>(scope, x); }
+};
+
+ml::graph by_turns() {
+  using namespace ml::axis;
+  return ml::trace(
+      models::token_training(ml::embedding<vocab, embed>{} | ml::repeat(40, squash{}) | ml::linear<embed, vocab>{}));
+}
+
+}  // namespace
+
 TEST_CASE("a deep plan becomes a short one whose blocks stand for all of its blocks") {
-  const ml::graph graph = models::gpt({.layers = 60});
+  const ml::graph graph = models::gpt({.layers = 120});
   for (const std::string preset : {"data=2,pipeline=1", "tensor=2,pipeline=3", "zero3=2,gpipe=4"}) {
     CAPTURE(preset);
     const std::int32_t ranks = preset.starts_with("data") ? 2 : preset.starts_with("tensor") ? 6 : 8;
@@ -51,4 +69,15 @@ TEST_CASE("a shallow one stays, and so does one whose copies recompute by turns"
   auto& recompute = made.stages[ml::stage_id{0}].recompute;
   for (std::size_t b = 0; b < recompute.size(); ++b) recompute[b] = b % 2 == 0;
   CHECK_FALSE(ml::shortened(deep, made));
+}
+
+TEST_CASE("copies that recompute, but not alike, are not left out") {
+  const ml::graph graph = by_turns();
+  ml::plan made = models::planned(graph, "pipeline=1", 1);
+  CHECK(ml::shortened(graph, made));
+  ml::stage_plan& only = made.stages[ml::stage_id{0}];
+  only.recompute.assign(only.recompute.size(), true);
+  const ml::recomputation recomputed(graph, only);
+  CHECK(recomputed.again(20) != recomputed.again(21));
+  CHECK_FALSE(ml::shortened(graph, made));
 }

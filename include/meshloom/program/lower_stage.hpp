@@ -28,6 +28,10 @@ class stage_lowering {
     bool alone;  ///< no backward operator reads the gradient
     bool done = false;
   };
+  /// In which specs a node reads and makes, in all its copies.
+  struct node_specs {
+    std::vector<spec> operands, results;
+  };
 
   void begin(pass what);
   /// In backward a block first makes again what it recomputes.
@@ -53,6 +57,7 @@ class stage_lowering {
   /// The first accumulator of a gradient; null if there is none.
   accumulator* accumulator_of(const instance& what);
 
+  const node_specs& specs_of(node_id id);
   void lower_node(node_id id, const block& here);
   /// True if the kernel may add to the accumulators itself: it can, and nobody else needs what this micro-batch adds.
   bool accumulates_directly(node_id id, const block& here);
@@ -91,6 +96,7 @@ class stage_lowering {
   table<value_id, bool> read_in_backward_;
   std::vector<accumulator> accumulators_;
   instance_table<std::optional<std::size_t>> accumulator_of_;  ///< the number of the first
+  table<node_id, node_specs> specs_;                           ///< of those that were lowered
   sent_buffers sent_;
 };
 

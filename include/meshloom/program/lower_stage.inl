@@ -18,7 +18,8 @@ MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& m
       transfers_(transfers),
       sizes_(micro_batch_sizes(whole, made.micro_batches)),
       make_(whole, made, plan_, paths),
-      read_in_backward_(find_read_in_backward()) {}
+      read_in_backward_(find_read_in_backward()),
+      specs_(whole.nodes.size()) {}
 
 MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
   place_parameters();
@@ -126,8 +127,19 @@ MESHLOOM_INLINE stage_lowering::accumulator* stage_lowering::accumulator_of(cons
   return known == nullptr ? nullptr : &accumulators_[known->value()];
 }
 
+MESHLOOM_INLINE const stage_lowering::node_specs& stage_lowering::specs_of(node_id id) {
+  const node& at = whole_.nodes[id];
+  node_specs& known = specs_[id];
+  while (known.operands.size() < at.operands.size())
+    known.operands.push_back(operand_spec_in(whole_, plan_, id, known.operands.size()));
+  while (known.results.size() < at.results.size())
+    known.results.push_back(result_spec_in(whole_, plan_, id, known.results.size()));
+  return known;
+}
+
 MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
   const node& at = whole_.nodes[id];
+  const node_specs& specs = specs_of(id);
   instruction next{.kind = instruction::compute,
                    .name = at.name,
                    .op = at.op,
@@ -137,7 +149,7 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
   if (whole_.regions[at.region].repeated) next.name = make_.name_of_instance({at.results.front(), here.copy});
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
     const instance what = resolve(whole_, at.operands[k], here);
-    buffer_id read = make_.need(what, operand_spec_in(whole_, plan_, id, k));
+    buffer_id read = make_.need(what, specs.operands[k]);
     for (const halo& lacked : halos_of(sizes_, at, plan_.mesh, plan_.strategies[id], k))
       read = make_.widen(what, read, lacked);
     next.operands.push_back(read);
@@ -158,8 +170,7 @@ MESHLOOM_INLINE bool stage_lowering::accumulates_directly(node_id id, const bloc
   if (!at.op->accumulates || at.when != phase::backward) return false;
   for (std::size_t k = 0; k < at.results.size(); ++k) {
     const accumulator* into = accumulator_of({at.results[k], here.copy});
-    if (into == nullptr || !into->alone ||
-        !(make_.out.buffers[into->buffer].layout == result_spec_in(whole_, plan_, id, k)))
+    if (into == nullptr || !into->alone || !(make_.out.buffers[into->buffer].layout == specs_of(id).results[k]))
       return false;
   }
   return true;
@@ -173,7 +184,7 @@ MESHLOOM_INLINE buffer_id stage_lowering::result_buffer(node_id id, const block&
     accumulator_of(what)->done = true;
     return accumulator_of(what)->buffer;
   }
-  const spec layout = result_spec_in(whole_, plan_, id, k);
+  const spec& layout = specs_of(id).results[k];
   if (at.op->in_place) {
     const buffer_id replaced = next.operands[static_cast<std::size_t>(at.op->replaces[k])];
     make_.forms.add(what, {layout, replaced, make_.now, false});

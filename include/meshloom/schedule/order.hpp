@@ -81,8 +81,8 @@ struct transfer_times {
 
 /// From the first forward to the end of the last task of a micro-batch. `transfers[s]` is between the stages s and
 /// s + 1; a transfer delays its reader but keeps no stage busy. Reduce and update are not in it. Once the stages keep
-/// pace, more micro-batches are no more work. Throws unless there is a stage, a micro-batch and a transfer between every
-/// two neighbours.
+/// pace, more micro-batches are no more work. Throws unless there is a stage, a micro-batch and a transfer between
+/// every two neighbours.
 picoseconds makespan(schedule_kind kind, std::span<const stage_times> stages, std::span<const transfer_times> transfers,
                      int micro_batches);
 

@@ -20,18 +20,55 @@ struct block {
 
 /// Where a block lies.
 struct berth {
-  std::int64_t low = 0, high = 0;
-  std::int32_t begin = 0, end = 0;
-  std::size_t block = 0;
+  static constexpr std::int64_t nowhere = -1;
+  std::int64_t low = nowhere, high = nowhere;
 };
 
 enum class fit : std::uint8_t { first, best };
+
+/// For each block, those that are alive with it at some time: nobody else is in its way.
+class neighbours {
+ public:
+  explicit neighbours(const std::vector<block>& blocks) : ends_(blocks.size()) {
+    std::vector<std::size_t> by_begin(blocks.size()), alive;
+    std::iota(by_begin.begin(), by_begin.end(), std::size_t{0});
+    std::sort(by_begin.begin(), by_begin.end(), [&](std::size_t a, std::size_t b) {
+      return std::pair(blocks[a].begin, a) < std::pair(blocks[b].begin, b);
+    });
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs;
+    for (const std::size_t next : by_begin) {
+      std::erase_if(alive, [&](std::size_t other) { return blocks[other].end <= blocks[next].begin; });
+      for (const std::size_t other : alive)
+        pairs.emplace_back(static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(other));
+      alive.push_back(next);
+    }
+    for (const auto& [one, other] : pairs) {
+      ++ends_[one];
+      ++ends_[other];
+    }
+    std::exclusive_scan(ends_.begin(), ends_.end(), ends_.begin(), std::size_t{0});
+    all_.resize(2 * pairs.size());
+    for (const auto& [one, other] : pairs) {  // moves each begin to its end
+      all_[ends_[one]++] = other;
+      all_[ends_[other]++] = one;
+    }
+  }
+
+  std::span<const std::uint32_t> of(std::size_t which) const {
+    const std::size_t begin = which == 0 ? 0 : ends_[which - 1];
+    return std::span(all_).subspan(begin, ends_[which] - begin);
+  }
+
+ private:
+  std::vector<std::uint32_t> all_;  ///< those of one block after the other
+  std::vector<std::size_t> ends_;
+};
 
 /// The blocks, in the order of their placing, and the arena that this order leads to.
 struct arrangement {
   std::vector<std::size_t> order;
   fit rule = fit::first;
-  std::vector<berth> berths;  // ascending `low`
+  std::vector<berth> berths;  // of each block
   std::int64_t total = std::numeric_limits<std::int64_t>::max();
 };
 
@@ -63,11 +100,11 @@ inline std::int64_t bound_of(const std::vector<block>& blocks) {
   return most;
 }
 
-/// The lowest gap between the berths alive with `wanted` that holds it (first), or the tightest (best).
-inline std::int64_t gap_for(const block& wanted, const std::vector<berth>& berths, fit rule) {
+/// The lowest gap between the berths in the way that holds a block (first), or the tightest (best).
+inline std::int64_t gap_for(const block& wanted, std::vector<berth>& in_the_way, fit rule) {
+  std::sort(in_the_way.begin(), in_the_way.end(), [](const berth& a, const berth& b) { return a.low < b.low; });
   std::int64_t top = 0, chosen = -1, room = std::numeric_limits<std::int64_t>::max();
-  for (const berth& other : berths) {
-    if (other.begin >= wanted.end || wanted.begin >= other.end) continue;
+  for (const berth& other : in_the_way) {
     const std::int64_t gap = other.low - top;
     if (gap >= wanted.size && gap < room) {
       chosen = top;
@@ -79,22 +116,26 @@ inline std::int64_t gap_for(const block& wanted, const std::vector<berth>& berth
   return chosen < 0 ? top : chosen;
 }
 
-/// How many berths may be looked at, over all tries: a bound on the time (some tens of milliseconds) that every machine
-/// reaches at the same point.
+/// How many pairs of a block and one that was placed before it there may be, over all tries: a bound on the time that
+/// every machine reaches at the same point.
 inline constexpr std::int64_t most_looks = 8'000'000;
 
 /// Places the blocks one after the other, up to the first that leads above `limit`.
-inline void place(arrangement& a, const std::vector<block>& blocks, std::int64_t limit, std::int64_t& looks) {
-  a.berths.clear();
+inline void place(arrangement& a, const std::vector<block>& blocks, const neighbours& near, std::int64_t limit,
+                  std::int64_t& looks) {
+  a.berths.assign(blocks.size(), {});
   a.total = 0;
+  std::vector<berth> in_the_way;
+  std::int64_t placed = 0;
   for (const std::size_t which : a.order) {
-    const block& b = blocks[which];
-    looks += static_cast<std::int64_t>(a.berths.size()) + 1;
-    const std::int64_t low = gap_for(b, a.berths, a.rule);
-    const auto above = std::upper_bound(a.berths.begin(), a.berths.end(), low,
-                                        [](std::int64_t at, const berth& other) { return at < other.low; });
-    a.berths.insert(above, {low, low + b.size, b.begin, b.end, which});
-    a.total = std::max(a.total, low + b.size);
+    looks += ++placed;
+    in_the_way.clear();
+    for (const std::uint32_t other : near.of(which)) {
+      if (a.berths[other].low != berth::nowhere) in_the_way.push_back(a.berths[other]);
+    }
+    const std::int64_t low = gap_for(blocks[which], in_the_way, a.rule);
+    a.berths[which] = {low, low + blocks[which].size};
+    a.total = std::max(a.total, low + blocks[which].size);
     if (a.total > limit) break;
   }
 }
@@ -112,7 +153,8 @@ inline std::vector<std::size_t> sorted_by(key of, const std::vector<block>& bloc
 }
 
 /// The best of several orders and rules, those first that most often are: large, long, early or large x long blocks.
-inline arrangement best_heuristic(const std::vector<block>& blocks, std::int64_t bound, std::int64_t& looks) {
+inline arrangement best_heuristic(const std::vector<block>& blocks, const neighbours& near, std::int64_t bound,
+                                  std::int64_t& looks) {
   struct heuristic {
     key first;
     fit rule;
@@ -131,7 +173,7 @@ inline arrangement best_heuristic(const std::vector<block>& blocks, std::int64_t
   arrangement best;
   for (const auto& [first, rule] : heuristics) {
     arrangement next{sorted_by(first, blocks), rule, {}, 0};
-    place(next, blocks, best.total - 1, looks);
+    place(next, blocks, near, best.total - 1, looks);
     if (next.total < best.total) best = std::move(next);
     if (best.total == bound || looks >= most_looks) break;
   }
@@ -148,23 +190,26 @@ inline std::size_t draw(std::uint64_t& state, std::size_t count) {
 
 /// Alternates, by lot, between placing the topmost block earlier and swapping two blocks in the order; keeps what is
 /// not worse, since on a plateau the way down is sideways.
-inline void improve(arrangement& best, const std::vector<block>& blocks, std::int64_t bound, std::int64_t looks) {
+inline void improve(arrangement& best, const std::vector<block>& blocks, const neighbours& near, std::int64_t bound,
+                    std::int64_t looks) {
   constexpr int most_rounds = 2000;
   std::uint64_t state = 0;
   for (int round = 0; round < most_rounds && looks < most_looks && best.total > bound; ++round) {
     arrangement next{best.order, best.rule, {}, 0};
     const auto front = next.order.begin();
     if (draw(state, 2) == 0) {
-      const auto reaches_top = [&](const berth& b) { return b.high == best.total; };
-      const auto top = std::find_if(best.berths.begin(), best.berths.end(), reaches_top);
-      const auto from = std::find(front, next.order.end(), top->block);
+      auto from = next.order.end();  // of the blocks that reach the top the largest, and then the first
+      for (auto at = front; at != next.order.end(); ++at) {
+        const bool larger = from == next.order.end() || blocks[*at].size > blocks[*from].size;
+        if (best.berths[*at].high == best.total && larger) from = at;
+      }
       const auto to = front + static_cast<std::ptrdiff_t>(draw(state, static_cast<std::size_t>(from - front) + 1));
       std::rotate(to, from, from + 1);
     } else {
       const std::size_t one = draw(state, blocks.size()), other = draw(state, blocks.size());
       std::swap(next.order[one], next.order[other]);
     }
-    place(next, blocks, best.total, looks);
+    place(next, blocks, near, best.total, looks);
     if (next.total <= best.total) best = std::move(next);
   }
 }
@@ -175,10 +220,11 @@ MESHLOOM_INLINE packing pack(std::span<const lifetime> buffers, std::int64_t ali
   const auto blocks = detail::arena::blocks_of(buffers, alignment);
   packing packed{std::vector<bytes>(buffers.size()), {}, {detail::arena::bound_of(blocks)}};
   if (blocks.empty()) return packed;
+  const detail::arena::neighbours near(blocks);
   std::int64_t looks = 0;
-  auto arrangement = detail::arena::best_heuristic(blocks, packed.bound.count, looks);
-  detail::arena::improve(arrangement, blocks, packed.bound.count, looks);
-  for (const auto& b : arrangement.berths) packed.offset[blocks[b.block].buffer] = {b.low};
+  auto arrangement = detail::arena::best_heuristic(blocks, near, packed.bound.count, looks);
+  detail::arena::improve(arrangement, blocks, near, packed.bound.count, looks);
+  for (std::size_t b = 0; b < blocks.size(); ++b) packed.offset[blocks[b].buffer] = {arrangement.berths[b].low};
   packed.total = {arrangement.total};
   return packed;
 }

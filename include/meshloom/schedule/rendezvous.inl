@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/schedule/rendezvous.hpp>
 
+#include <algorithm>
+#include <numeric>
 #include <string>
 
 namespace meshloom {
@@ -80,22 +82,50 @@ inline std::vector<appointment> appointments_of(const task_lists& stages, std::s
 
 /// A stage on its way through its tasks: it stands in a gap and leaves it when the appointments there are done.
 struct standing {
-  std::vector<std::vector<std::size_t>> gaps;  // the appointments of each gap, ascending
+  std::vector<std::size_t> appointments;  // of one gap after the other, ascending in each
+  std::vector<std::size_t> ends;          // of each gap in `appointments`
   std::size_t at = 0;
   std::size_t left = 0;
   std::vector<action> actions;
+
+  /// The appointments of the gap where it stands.
+  std::span<const std::size_t> gap() const {
+    const std::size_t begin = at == 0 ? 0 : ends[at - 1];
+    return std::span(appointments).subspan(begin, ends[at] - begin);
+  }
 };
+
+/// Every stage in front of its first gap.
+inline std::vector<standing> standings_of(const task_lists& tasks, const std::vector<appointment>& appointments) {
+  std::vector<standing> stages(tasks.size());
+  for (std::size_t s = 0; s < tasks.size(); ++s) {
+    stages[s].ends.resize(tasks[s].size() + 1);
+    stages[s].actions.reserve(2 * tasks[s].size());
+  }
+  for (const appointment& m : appointments) {
+    ++stages[m.sender].ends[m.send_gap];
+    ++stages[m.receiver].ends[m.receive_gap];
+  }
+  for (standing& stage : stages) {
+    stage.appointments.resize(std::accumulate(stage.ends.begin(), stage.ends.end(), std::size_t{0}));
+    std::exclusive_scan(stage.ends.begin(), stage.ends.end(), stage.ends.begin(), std::size_t{0});
+  }
+  for (std::size_t index = 0; index < appointments.size(); ++index) {  // moves each begin to its end
+    const appointment& m = appointments[index];
+    standing &sender = stages[m.sender], &receiver = stages[m.receiver];
+    sender.appointments[sender.ends[m.send_gap]++] = index;
+    receiver.appointments[receiver.ends[m.receive_gap]++] = index;
+  }
+  return stages;
+}
 
 class rendezvous {
  public:
   rendezvous(const task_lists& tasks, std::span<const message> messages)
-      : tasks_(tasks), messages_(messages), appointments_(appointments_of(tasks, messages)), stages_(tasks.size()) {
-    for (std::size_t s = 0; s < tasks.size(); ++s) stages_[s].gaps.resize(tasks[s].size() + 1);
-    for (std::size_t index = 0; index < appointments_.size(); ++index) {
-      const appointment& m = appointments_[index];
-      stages_[m.sender].gaps[m.send_gap].push_back(index);
-      stages_[m.receiver].gaps[m.receive_gap].push_back(index);
-    }
+      : tasks_(tasks),
+        messages_(messages),
+        appointments_(appointments_of(tasks, messages)),
+        stages_(standings_of(tasks, appointments_)) {
     for (standing& stage : stages_) enter_gap(stage);
   }
 
@@ -115,7 +145,7 @@ class rendezvous {
 
  private:
   void enter_gap(standing& stage) {
-    for (const std::size_t index : stage.gaps[stage.at]) {
+    for (const std::size_t index : stage.gap()) {
       if (appointments_[index].done) continue;  // was received early
       ++stage.left;
       if (++appointments_[index].present == 2) ready_.push_back(index);
@@ -160,7 +190,7 @@ class rendezvous {
   bool receive_one_early() {
     std::size_t first = appointments_.size();
     for (std::size_t s = 0; s < stages_.size(); ++s) {
-      for (const std::size_t index : stages_[s].gaps[stages_[s].at]) {
+      for (const std::size_t index : stages_[s].gap()) {
         const appointment& m = appointments_[index];
         const bool skips = m.sender > m.receiver + 1 || m.receiver > m.sender + 1;
         if (m.sender == s && !m.done && skips) first = std::min(first, index);
@@ -174,7 +204,7 @@ class rendezvous {
   std::string who_waits() const {
     std::string sentence = "linearise: the stages wait for each other";
     for (std::size_t s = 0; s < stages_.size(); ++s) {
-      for (const std::size_t index : stages_[s].gaps[stages_[s].at]) {
+      for (const std::size_t index : stages_[s].gap()) {
         const appointment& m = appointments_[index];
         if (m.done) continue;
         const message& named = messages_[static_cast<std::size_t>(m.sent.index)];
