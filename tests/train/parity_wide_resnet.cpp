@@ -85,7 +85,7 @@ TEST_CASE("where batch, rows, channels or layers are best split, they are, and a
   CHECK(small.share_that_splits(small.check_automatic(parity::near_ranks(3)), "high") > 0.5);
   for (const std::int32_t ranks : {2, 3}) {
     CHECK(small.check_automatic(parity::far_ranks(ranks)).stages.size() == static_cast<std::size_t>(ranks));
-    CHECK(large.share_that_splits(large.check_automatic(parity::joined_ranks(ranks)), "inner_channels_2") > 0.8);
+    CHECK(large.share_that_splits(large.check_automatic(parity::joined_ranks(ranks)), "entry_channels_2") > 0.8);
   }
   parity::check_parts(small, parity::near_ranks(2), rules);
   small.report_automatic("Wide-ResNet, automatic, f64");
