@@ -163,6 +163,30 @@ TEST_CASE("blocks recompute as rules say, and no product of presets under the sa
   }
 }
 
+TEST_CASE("where memory is scarce a plan recomputes, as much as it must") {
+  ml::cluster machine = ml::local(1);
+  const ml::manual alone = ml::automatic() & ml::manual{.micro_batches = 1};
+  const auto peak = [&](const ml::plan& made) {
+    return ml::lower(small_gpt(), made, machine).stages[ml::stage_id{0}].peak();
+  };
+  const ml::plan ample = solved(small_gpt(), machine, alone);
+  CHECK(!ml::recomputes(ample.stages[ml::stage_id{0}]));
+  const ml::plan lean = solved(small_gpt(), machine, alone & ml::recompute());
+  REQUIRE(peak(lean) < peak(ample));
+  picoseconds last = ample.predicted;
+  for (const std::int64_t share : {90, 50, 0}) {
+    machine.device.memory.count = peak(lean).count + (peak(ample) - peak(lean)).count * share / 100;
+    const ml::plan made = solved(small_gpt(), machine, alone);
+    CHECK(ml::recomputes(made.stages[ml::stage_id{0}]));
+    CHECK(made.predicted >= last);
+    CHECK(made.predicted <= lean.predicted);
+    CHECK(made.bound <= made.predicted);
+    last = made.predicted;
+  }
+  machine.device.memory.count = peak(lean).count / 2;
+  CHECK(!ml::solve(ml::formulate(small_gpt(), machine, alone)));
+}
+
 TEST_CASE("ZeRO is kept to, the rest is free") {
   const ml::manual asked = ml::automatic() & ml::zero(3, 2) & ml::manual{.mesh = {{"inner", 0}}};
   for (const ml::stage_plan& stage : solved(vectors(), models::near_ranks(4), asked).stages) {

@@ -53,7 +53,8 @@ const images many_channels{
 /// What is said of automatic plans.
 const std::vector<ml::manual> rules{ml::spatial(0), ml::split_all<batch, ml::mesh::data>(0)};
 
-const parity::tolerance single{2e-5, 1e-3}, exact{1e-11, 1e-11};
+/// Channels whose variance is next to nothing magnify what f32 rounds: what is kept is compared in f64.
+const parity::tolerance single{2e-5, 0.05}, exact{1e-11, 1e-11};
 
 }  // namespace
 
