@@ -29,7 +29,8 @@ TEST_CASE("prices are those of reshard, for shapes, elements and specs in any or
       const auto specs = ml::all_specs(static_cast<int>(each.extents.size()), mesh, true);
       const ml::spec &from = specs[draw(specs.size())], &to = specs[draw(specs.size())];
       const ml::reshard_path path = ml::reshard(from, to, each.extents, each.element, mesh, links);
-      CHECK(prices.find(each.extents, each.element, from, to) == (path.possible ? path.time : ml::forbidden));
+      CHECK(prices.find(prices.shape_of(each.extents, each.element), from, to) ==
+            (path.possible ? path.time : ml::forbidden));
       ++(!path.possible ? impossible : path.time.count == 0 ? free : possible);
     }
   }

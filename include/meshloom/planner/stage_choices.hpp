@@ -51,7 +51,7 @@ class stage_choices {
   /// `stage` says which blocks, ranks and mesh, and which blocks recompute; what is to be chosen is ignored. `slots`
   /// micro-batches keep activations at a time. Without a limit memory does not matter.
   stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches, std::int32_t slots,
-                std::optional<bytes> limit);
+                std::optional<bytes> limit, std::shared_ptr<reshard_prices> prices = nullptr);
 
   const intra_problem& made() const { return made_; }
 
@@ -156,7 +156,8 @@ class stage_choices {
   std::int32_t micro_batches_, slots_;
   size_table sizes_;
   mesh_links links_;
-  mutable reshard_prices prices_;
+  std::shared_ptr<reshard_prices> prices_;
+  mutable table<value_id, std::int32_t> shapes_;  ///< in `prices_`; −1: not asked for yet
   intra_problem made_;
   picoseconds left_out_ = forbidden;
   std::string stuck_;

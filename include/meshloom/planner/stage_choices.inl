@@ -33,7 +33,8 @@ inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
 }  // namespace detail
 
 MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
-                                             std::int32_t slots, std::optional<bytes> limit)
+                                             std::int32_t slots, std::optional<bytes> limit,
+                                             std::shared_ptr<reshard_prices> prices)
     : posed_(posed),
       whole_(posed.graph),
       stage_(stage),
@@ -41,7 +42,8 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
       slots_(slots),
       sizes_(micro_batch_sizes(posed.graph, micro_batches)),
       links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
-      prices_(stage.mesh, links_),
+      prices_(prices ? std::move(prices) : std::make_shared<reshard_prices>(stage.mesh, links_)),
+      shapes_(whole_.values.size(), -1),
       operators_(whole_.nodes.size()),
       parameters_(whole_.parameters.size()) {
   stage_.strategies = table<node_id, strategy>(whole_.nodes.size());
@@ -279,7 +281,10 @@ MESHLOOM_INLINE bytes stage_choices::size_of_shard(value_id id, const spec& layo
 
 MESHLOOM_INLINE picoseconds stage_choices::reshard_price(value_id id, const spec& from, const spec& to) const {
   const value& entry = whole_.values[id];
-  return prices_.find(extents_of(sizes_, entry.axes), {size_of(entry.type)}, from, to);
+  std::int32_t& shape = shapes_[id];
+  if (shape < 0)
+    shape = static_cast<std::int32_t>(prices_->shape_of(extents_of(sizes_, entry.axes), {size_of(entry.type)}));
+  return prices_->find(static_cast<std::size_t>(shape), from, to);
 }
 
 MESHLOOM_INLINE std::vector<spec> stage_choices::wanted_by(const std::vector<reading>& readers) const {

@@ -54,6 +54,24 @@ struct reachable_spec {
 std::vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents, bytes element,
                                            const mesh_shape& mesh, const mesh_links& links);
 
+namespace detail {
+
+/// What one mesh axis can do to a tensor: whole, partial sum, partial max, a split of any axis.
+constexpr int placement_count(int tensor_rank) { return 3 + tensor_rank; }
+
+/// More than any `number_of` a spec that fits.
+constexpr std::size_t spec_count(int mesh_rank, int tensor_rank) {
+  int count = 8;
+  for (int axis = 0; axis < mesh_rank; ++axis) count *= placement_count(tensor_rank);
+  return static_cast<std::size_t>(count);
+}
+
+/// A number below `spec_count`, its own for every spec: the placement on each mesh axis, and for each of the three
+/// pairs of mesh axes whether the later one is the outer cut of a tensor axis that both split.
+std::size_t number_of(const spec& layout, int mesh_rank, int tensor_rank);
+
+}  // namespace detail
+
 /// Every spec of a tensor of `tensor_rank` axes on `mesh`, in a fixed order, `whole` first: each mesh axis whole, a cut
 /// of any tensor axis at any depth or, if `partial_sum`, a pending sum.
 std::vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum);

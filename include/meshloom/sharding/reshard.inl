@@ -17,19 +17,8 @@ namespace detail {
 
 static_assert(max_mesh_rank == 3);
 
-/// What one mesh axis can do to a tensor: whole, partial sum, partial max, a split of any axis.
-constexpr int placement_count(int tensor_rank) { return 3 + tensor_rank; }
-
-/// More than any `number_of` a spec that fits.
-constexpr std::size_t spec_count(int mesh_rank, int tensor_rank) {
-  int count = 8;
-  for (int axis = 0; axis < mesh_rank; ++axis) count *= placement_count(tensor_rank);
-  return static_cast<std::size_t>(count);
-}
 inline constexpr std::size_t most_specs = spec_count(max_mesh_rank, max_rank);
 
-/// A number below `spec_count`, its own for every spec: the placement on each mesh axis, and for each of the three
-/// pairs of mesh axes whether the later one is the outer cut of a tensor axis that both split.
 MESHLOOM_INLINE std::size_t number_of(const spec& layout, int mesh_rank, int tensor_rank) {
   int number = 0;
   for (int mesh_axis = 0; mesh_axis < mesh_rank; ++mesh_axis) {
