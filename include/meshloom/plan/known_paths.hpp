@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cheapest reshards of a stage's values, each found once: copies of a layer ask for the same ones, and so does a
-// solver that weighs one strategy after the other.
+// solver that weighs one strategy after the other, or one plan.
 #pragma once
 
 #include <meshloom/plan/plan.hpp>
@@ -22,12 +22,35 @@ class known_paths {
     value_id what;
     spec from, to;
     reshard_path path;
+    std::int32_t next;  ///< of the same bucket; −1: none
   };
   const graph& whole_;
   size_table sizes_;
   mesh_shape mesh_;
   mesh_links links_;
-  std::vector<std::deque<known_path>> buckets_;
+  reshard_path nowhere_;               ///< from a spec to itself
+  std::vector<std::int32_t> buckets_;  ///< the number of the last path of each, or −1
+  std::deque<known_path> paths_;
+};
+
+/// The paths of all stages of one graph, which those that stand alike share: in as many micro-batches, on the same
+/// mesh, over the same links.
+class shared_paths {
+ public:
+  explicit shared_paths(const graph& whole) : whole_(whole) {}
+
+  /// The reference stays good.
+  known_paths& of(std::int32_t micro_batches, const mesh_shape& mesh, const mesh_links& links);
+
+ private:
+  struct standing {
+    std::int32_t micro_batches;
+    mesh_shape mesh;
+    mesh_links links;
+    known_paths paths;
+  };
+  const graph& whole_;
+  std::deque<standing> standings_;
 };
 
 }  // namespace meshloom

@@ -2,7 +2,6 @@
 #include <meshloom/base/error.hpp>
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/crossing.hpp>
-#include <meshloom/plan/known_paths.hpp>
 #include <meshloom/plan/stage_price.hpp>
 
 #include <algorithm>
@@ -16,7 +15,7 @@ class priced_stage {
  public:
   /// `messages`: the price of every crossing, set by the stage that sends it.
   priced_stage(const graph& whole, const plan& made, stage_id which, const cluster& machine,
-               const std::vector<crossing>& crossings, std::vector<picoseconds>& messages)
+               const std::vector<crossing>& crossings, std::vector<picoseconds>& messages, shared_paths& known)
       : whole_(whole),
         made_(made),
         which_(which),
@@ -24,10 +23,12 @@ class priced_stage {
         machine_(machine),
         sizes_(micro_batch_sizes(whole, made.micro_batches)),
         links_(links_of(machine, stage_.mesh, stage_.first_rank)),
-        paths_(whole, sizes_, stage_.mesh, links_),
+        paths_(known.of(made.micro_batches, stage_.mesh, links_)),
         recomputed_(whole, stage_),
         crossings_(crossings),
-        messages_(messages) {
+        messages_(messages),
+        prices_(whole.nodes.size()),
+        forms_(whole.values.size()) {
     for (std::size_t p = 0; p < whole.parameters.size(); ++p) find_accumulators(p);
     if (whole.squares.value != value_id::none) add({whole.squares.value, 0}, {}, pass::update);
     receive();
@@ -37,7 +38,7 @@ class priced_stage {
   void visit(node_id id, const block& here, pass when) {
     const node& at = whole_.nodes[id];
     enter(when);
-    paid() += price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], machine_.device, links_);
+    paid() += own_price(id);
     for (std::size_t k = 0; k < at.operands.size(); ++k)
       need(resolve(whole_, at.operands[k], here), operand_spec_in(whole_, stage_, id, k));
     for (std::size_t k = 0; k < at.results.size(); ++k) {
@@ -45,8 +46,9 @@ class priced_stage {
       add({at.results[k], here.copy}, layout, now_);
       if (at.op->in_place) write_back(at.operands[static_cast<std::size_t>(at.op->replaces[k])], layout);
     }
-    for (accumulator& each : accumulators_) {
-      if (whole_.values[each.gradient.value].producer == id && each.gradient.copy == here.copy) accumulate(each);
+    for (const value_id result : at.results) {
+      const auto found = accumulator_of_.find({result, here.copy});
+      if (found != accumulator_of_.end()) accumulate(accumulators_[found->second]);
     }
   }
 
@@ -71,6 +73,13 @@ class priced_stage {
     return now_ == pass::forward ? total_.forward : now_ == pass::backward ? total_.backward : total_.update;
   }
 
+  /// The same for all copies.
+  picoseconds own_price(node_id id) {
+    std::optional<picoseconds>& known = prices_[id];
+    if (!known) known = price(whole_, sizes_, id, stage_.mesh, stage_.strategies[id], machine_.device, links_);
+    return *known;
+  }
+
   void find_accumulators(std::size_t p) {
     if (!stage_.parameters[p].used) return;
     const parameter& each = whole_.parameters[p];
@@ -78,8 +87,7 @@ class priced_stage {
     for (std::size_t g = 0; g < each.gradients.size(); ++g) {
       for (std::int32_t copy = 0; copy < whole_.regions[home].count; ++copy) {
         const instance what = resolve(whole_, each.gradients[g], {home, copy});
-        const auto is_it = [&](const accumulator& known) { return known.gradient == what; };
-        if (is_made_here(what) && std::none_of(accumulators_.begin(), accumulators_.end(), is_it))
+        if (is_made_here(what) && accumulator_of_.emplace(what, accumulators_.size()).second)
           accumulators_.push_back({what, stage_.parameters[p].accumulated[g]});
       }
     }
@@ -175,7 +183,14 @@ class priced_stage {
     return {};
   }
 
-  void add(const instance& what, const spec& layout, pass made_in) { forms_[what].push_back({layout, made_in}); }
+  std::vector<form>& forms_of(const instance& what) {
+    auto& copies = forms_[what.value];
+    const auto copy = static_cast<std::size_t>(what.copy);
+    if (copies.size() <= copy) copies.resize(copy + 1);
+    return copies[copy];
+  }
+
+  void add(const instance& what, const spec& layout, pass made_in) { forms_of(what).push_back({layout, made_in}); }
 
   /// The layouts that can be read in this pass: in the backward also those of activations that the forward has
   /// left, and that are not made again.
@@ -184,7 +199,7 @@ class priced_stage {
     std::vector<spec> found;
     if (kind == value_kind::parameter || kind == value_kind::state) found.push_back(home_of(what.value));
     const bool keeps = kind == value_kind::activation && now_ == pass::backward && !recomputed_.drops(what);
-    for (const form& each : forms_[what]) {
+    for (const form& each : forms_of(what)) {
       const bool left = keeps && each.made_in == pass::forward;
       if (each.made_in == now_ || left) found.push_back(each.layout);
     }
@@ -216,12 +231,14 @@ class priced_stage {
   const cluster& machine_;
   size_table sizes_;
   mesh_links links_;
-  known_paths paths_;
+  known_paths& paths_;
   recomputation recomputed_;
   const std::vector<crossing>& crossings_;
   std::vector<picoseconds>& messages_;
   std::vector<accumulator> accumulators_;
-  std::map<instance, std::vector<form>> forms_;
+  std::map<instance, std::size_t> accumulator_of_;
+  table<node_id, std::optional<picoseconds>> prices_;
+  table<value_id, std::vector<std::vector<form>>> forms_;  ///< per copy
   pass now_ = pass::forward;
   stage_price total_;
 };
@@ -248,12 +265,12 @@ inline transfer_prices by_landing(const std::vector<crossing>& crossings, const 
   return made;
 }
 
-inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine) {
+inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
   const std::vector<crossing> crossings = find_crossings(whole, made);
   std::vector<picoseconds> messages(crossings.size());
   std::vector<priced_stage> stages;
   for (std::size_t s = 0; s < made.stages.size(); ++s)
-    stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings, messages);
+    stages.emplace_back(whole, made, static_cast<stage_id>(s), machine, crossings, messages, known);
   for_each_node(whole, made, [&](stage_id stage, node_id id, const block& here, pass when) {
     stages[index_of(stage)].visit(id, here, when);
   });
@@ -266,15 +283,22 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
-  return detail::pay(whole, made, machine).stages;
+  shared_paths known(whole);
+  return detail::pay(whole, made, machine, known).stages;
 }
 
 MESHLOOM_INLINE transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine) {
-  return detail::pay(whole, made, machine).transfers;
+  shared_paths known(whole);
+  return detail::pay(whole, made, machine, known).transfers;
 }
 
 MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine) {
-  const auto [stages, transfers] = detail::pay(whole, made, machine);
+  shared_paths known(whole);
+  return predict(whole, made, machine, known);
+}
+
+MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
+  const auto [stages, transfers] = detail::pay(whole, made, machine, known);
   std::vector<stage_times> times;
   picoseconds update;
   for (std::size_t s = 0; s < stages.size(); ++s) {

@@ -3,9 +3,9 @@
 // Law: within one pass a form is made once, however many operators read it.
 #pragma once
 
+#include <meshloom/plan/known_paths.hpp>
 #include <meshloom/plan/recomputation.hpp>
 #include <meshloom/program/program.hpp>
-#include <meshloom/sharding/reshard.hpp>
 
 namespace meshloom {
 
@@ -74,6 +74,7 @@ class form_maker {
 
   stage_program out;
   form_table forms;
+  known_paths paths;
   recomputation recomputed;  ///< what backward does not find of forward, and what it runs again
   pass now = pass::forward;  ///< what is being lowered
 
@@ -81,15 +82,14 @@ class form_maker {
   /// The form of a value in pass `now` from which `layout` is cheapest, and the way.
   struct source {
     form best;
-    reshard_path path;
+    const reshard_path* path = nullptr;
   };
-  source cheapest(const instance& what, const spec& layout) const;
+  source cheapest(const instance& what, const spec& layout);
   buffer_id load(const instance& what, const spec& layout);
 
   const graph& whole_;
   const stage_plan& stage_;
   size_table sizes_;
-  mesh_links links_;
 };
 
 }  // namespace meshloom

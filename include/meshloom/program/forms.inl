@@ -16,11 +16,11 @@ inline bytes aligned_size(const buffer& what, const mesh_shape& mesh) {
 
 MESHLOOM_INLINE form_maker::form_maker(const graph& whole, const plan& made, const stage_plan& stage,
                                        const mesh_links& links)
-    : recomputed(whole, stage),
+    : paths(whole, micro_batch_sizes(whole, made.micro_batches), stage.mesh, links),
+      recomputed(whole, stage),
       whole_(whole),
       stage_(stage),
-      sizes_(micro_batch_sizes(whole, made.micro_batches)),
-      links_(links) {
+      sizes_(micro_batch_sizes(whole, made.micro_batches)) {
   out.first_rank = stage.first_rank;
   out.mesh = stage.mesh;
   out.mesh_axes = stage.mesh_axes;
@@ -57,17 +57,13 @@ MESHLOOM_INLINE std::string form_maker::name_of_instance(const instance& what) c
                                                        : place + "." + entry.name;
 }
 
-MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, const spec& layout) const {
-  const value& entry = whole_.values[what.value];
-  const auto extents = extents_of(sizes_, entry.axes);
-  const bool keeps = entry.kind == value_kind::activation && !recomputed.drops(what);
+MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, const spec& layout) {
+  const bool keeps = whole_.values[what.value].kind == value_kind::activation && !recomputed.drops(what);
   source found;
   forms.for_each(what, now, keeps, [&](const form& each) {
-    reshard_path next = reshard(each.layout, layout, extents, {size_of(entry.type)}, stage_.mesh, links_);
-    const bool first = !found.path.possible;
-    const bool cheaper = next.time < found.path.time;
-    const bool shorter = next.time == found.path.time && next.steps.size() < found.path.steps.size();
-    if (next.possible && (first || cheaper || shorter)) found = {each, std::move(next)};
+    const reshard_path& next = paths.find(what.value, each.layout, layout);
+    const auto rank = [](const reshard_path& path) { return std::pair(path.time, path.steps.size()); };
+    if (next.possible && (found.path == nullptr || rank(next) < rank(*found.path))) found = {each, &next};
   });
   return found;
 }
@@ -75,14 +71,14 @@ MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, co
 MESHLOOM_INLINE buffer_id form_maker::need(const instance& what, const spec& layout) {
   if (whole_.values[what.value].kind == value_kind::input) return load(what, layout);
   const source from = cheapest(what, layout);
-  if (!from.path.possible) {
+  if (from.path == nullptr) {
     throw error("lower: " + name_of_instance(what) +
                 " cannot be had in the form that an operator of its stage wants; "
                 "the plan does not fit the model, solve it again");
   }
   if (!from.best.always && from.best.made_in != now) out.buffers[from.best.buffer].where = memory::kept;
   buffer_id at = from.best.buffer;
-  for (const reshard_step& step : from.path.steps) {
+  for (const reshard_step& step : from.path->steps) {
     at = emit_reshard(what, at, step, add_form(what, step.after, memory::transient));
   }
   return at;

@@ -7,6 +7,8 @@
 #include <meshloom/program/arena.hpp>
 #include <meshloom/program/forms.hpp>
 
+#include <map>
+
 namespace meshloom {
 
 class stage_lowering {
@@ -83,6 +85,7 @@ class stage_lowering {
   mesh_links links_;
   form_maker make_;
   std::vector<accumulator> accumulators_;
+  std::map<instance, std::size_t> numbers_;  ///< of accumulators
   sent_buffers sent_;
 };
 

@@ -92,6 +92,7 @@ MESHLOOM_INLINE void stage_lowering::place_accumulators(std::size_t p, std::int3
     const value& entry = whole_.values[what.value];
     const buffer_id made = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
                                             entry.type, plan_.parameters[p].accumulated[g], memory::fixed);
+    numbers_.emplace(what, accumulators_.size());
     accumulators_.push_back({what, made, !read_in_backward(what.value)});
   }
 }
@@ -111,10 +112,8 @@ MESHLOOM_INLINE bool stage_lowering::read_in_backward(value_id id) const {
 }
 
 MESHLOOM_INLINE stage_lowering::accumulator* stage_lowering::accumulator_of(const instance& what) {
-  for (accumulator& each : accumulators_) {
-    if (each.gradient == what) return &each;
-  }
-  return nullptr;
+  const auto known = numbers_.find(what);
+  return known == numbers_.end() ? nullptr : &accumulators_[known->second];
 }
 
 MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
@@ -252,9 +251,8 @@ MESHLOOM_INLINE void stage_lowering::write_back(const node& at, const block& her
     make_.forms.for_each({at.results[k], here.copy}, make_.now, false,
                          [&](const form& each) { updated = each.buffer; });
     if (home == updated || home == buffer_id::none) continue;
-    const value& entry = whole_.values[kept.value];
-    const auto path = reshard(make_.out.buffers[updated].layout, make_.out.buffers[home].layout,
-                              extents_of(sizes_, entry.axes), {size_of(entry.type)}, plan_.mesh, links_);
+    const reshard_path& path =
+        make_.paths.find(kept.value, make_.out.buffers[updated].layout, make_.out.buffers[home].layout);
     for (std::size_t step = 0; step < path.steps.size(); ++step) {
       const bool last = step + 1 == path.steps.size();
       updated = make_.emit_reshard(
