@@ -5,6 +5,7 @@
 #include <meshloom/base/error.hpp>
 #include <meshloom/tensor/dtype.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 #include <string_view>
@@ -27,6 +28,14 @@ bool read_options(int count, char** words, const std::string& where, const Take&
     ++at;
   }
   return json;
+}
+
+/// Takes a word that stands alone, such as `--compare`, out of the command line; true if it was there.
+inline bool take_flag(int& count, char** words, std::string_view name) {
+  char** const end = std::remove(words + 1, words + count, name);
+  const bool was_there = end != words + count;
+  count = static_cast<int>(end - words);
+  return was_there;
 }
 
 /// Reads a number of 1 or more.

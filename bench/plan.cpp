@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
-// proven to be. bench_plan [--model gpt-small] [--layers N] [--precision f32|bf16|f16] [--cluster local:2] [--json]
+// proven to be. bench_plan [--model gpt-small] [--layers N] [--precision f32|bf16|f16] [--cluster local:2]
+// [--devices N] [--compare] [--family gpt|moe|wide-resnet] [--json]
+// --layers: as many in the place of the model's. --devices: each host has so many, fewer than the cluster's.
+// --compare: also what baselines find, each in the space that planner/baselines.hpp says. --family: the PFLOP/s of all
+// of them for Alpa's models on 1 to 64 GPUs of p3.16xlarge (Zheng et al. 2022, section 8.1; GPT and experts in 16 bits
+// there, Wide-ResNet in f32).
 #include "contraction_flops.hpp"
 #include "models/named_model.hpp"
 #include "options.hpp"
 
+#include <meshloom/planner/baselines.hpp>
+#include <meshloom/planner/contest.hpp>
+
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace ml = meshloom;
@@ -14,45 +23,148 @@ namespace ml = meshloom;
 namespace {
 
 struct options {
-  std::string model = "gpt-small", cluster = "local:2";
+  std::string model = "gpt-small", cluster = "local:2", family;
+  std::int32_t devices = 0;  ///< of a host; 0: as many as the cluster's have
   ml::dtype precision = ml::dtype::f32;
   std::int32_t layers = 0;  ///< in the place of the model's; 0: as many as it has
-  bool json = false;
+  bool compare = false, json = false;
 };
 
-void measure(const options& chosen, const ml::graph& graph) {
-  const auto machine = ml::find_cluster(chosen.cluster).value();
+/// What is planned for: a model in a precision, on a cluster.
+struct pairing {
+  std::string model, precision, cluster;
+  ml::graph graph;
+  ml::cluster machine;
+};
+
+struct answer {
+  std::string method;
+  ml::result<ml::plan> made;
+  double seconds;  ///< of planning
+
+  double step() const { return ml::seconds(made.value().predicted); }
+  double bound() const { return ml::seconds(made.value().bound); }
+  double petaflops(const ml::graph& graph) const { return contraction_flops(graph) / step() * 1e-15; }
+};
+
+template <class Plan>
+answer timed(std::string_view method, const Plan& plan) {
   const auto begin = std::chrono::steady_clock::now();
-  const auto answer = ml::solve(ml::formulate(graph, machine));
+  auto made = plan();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  const std::string_view precision = name_of(chosen.precision);
-  if (!answer) {
-    if (!chosen.json)
-      return fmt::print("{} in {} on {}: {} ({:.3g} s)\n", chosen.model, precision, chosen.cluster, answer.error(),
-                        took.count());
-    return fmt::print(
-        "{{\"model\":\"{}\",\"precision\":\"{}\",\"cluster\":\"{}\",\"seconds\":{:.4g},\"fits\":false}}\n",
-        chosen.model, precision, chosen.cluster, took.count());
-  }
-  const ml::plan& plan = answer.value();
-  const auto program = ml::lower(graph, plan, machine);
+  return {std::string(method), std::move(made), took.count()};
+}
+
+answer ours(const pairing& of) {
+  return timed("ours", [&] { return ml::solve(ml::formulate(of.graph, of.machine)); });
+}
+
+answer baseline_answer(const pairing& of, ml::baseline which) {
+  return timed(name_of(which), [&] { return ml::solve(of.graph, of.machine, which); });
+}
+
+ml::bytes peak_of(const pairing& of, const ml::plan& made) {
   ml::bytes peak;
-  for (const auto& stage : program.stages) peak = std::max(peak, stage.peak());
-  const double step = ml::seconds(plan.predicted), bound = ml::seconds(plan.bound);
-  const double rate = contraction_flops(graph) / step;
-  if (chosen.json) {
+  for (const auto& stage : ml::lower(of.graph, made, of.machine).stages) peak = std::max(peak, stage.peak());
+  return peak;
+}
+
+void print_json(const pairing& of, const answer& got) {
+  fmt::print(
+      "{{\"model\":\"{}\",\"precision\":\"{}\",\"cluster\":\"{}\",\"ranks\":{},\"method\":\"{}\",\"seconds\":{:.4g},"
+      "\"fits\":{}",
+      of.model, of.precision, of.cluster, of.machine.ranks(), got.method, got.seconds, static_cast<bool>(got.made));
+  if (got.made) {
+    const ml::plan& plan = got.made.value();
     fmt::print(
-        "{{\"model\":\"{}\",\"precision\":\"{}\",\"cluster\":\"{}\",\"seconds\":{:.4g},\"fits\":true,"
-        "\"predicted_step_seconds\":{:.6g},\"bound_seconds\":{:.6g},\"gap\":{:.4g},\"pflops_per_second\":{:.6g},"
-        "\"peak_bytes\":{},\"stages\":{},\"micro_batches\":{}}}\n",
-        chosen.model, precision, chosen.cluster, took.count(), step, bound, (step - bound) / step, rate * 1e-15,
-        peak.count, plan.stages.size(), plan.micro_batches);
+        ",\"predicted_step_seconds\":{:.6g},\"pflops_per_second\":{:.6g},\"peak_bytes\":{},\"stages\":{},"
+        "\"micro_batches\":{}",
+        got.step(), got.petaflops(of.graph), peak_of(of, plan).count, plan.stages.size(), plan.micro_batches);
+    if (got.bound() > 0)  // a bound was proven
+      fmt::print(",\"bound_seconds\":{:.6g},\"gap\":{:.4g}", got.bound(), (got.step() - got.bound()) / got.step());
+  }
+  fmt::print("}}\n");
+  std::fflush(stdout);
+}
+
+void print_alone(const pairing& of, const answer& got) {
+  if (!got.made) {
+    return fmt::print("{} in {} on {}: {} ({:.3g} s)\n", of.model, of.precision, of.cluster, got.made.error(),
+                      got.seconds);
+  }
+  const ml::plan& plan = got.made.value();
+  fmt::print(
+      "{} in {} on {}: planned in {:.3g} s; a step of {:.4g} s ({:.4g} PFLOP/s), at most {:.1f} % above the bound; "
+      "{} stages, {} micro-batches, {:.2f} GB on the fullest rank\n",
+      of.model, of.precision, of.cluster, got.seconds, got.step(), got.petaflops(of.graph),
+      100 * (got.step() - got.bound()) / got.bound(), plan.stages.size(), plan.micro_batches,
+      static_cast<double>(peak_of(of, plan).count) * 1e-9);
+}
+
+void print_row(const pairing& of, const answer& got) {
+  if (got.made) {
+    fmt::print("{:<11} {:>10.4g} s {:>9.4g} PFLOP/s {:>8.3g} s planning  {}\n", got.method, got.step(),
+               got.petaflops(of.graph), got.seconds, ml::shape_of(got.made.value()));
   } else {
-    fmt::print(
-        "{} in {} on {}: planned in {:.3g} s; a step of {:.4g} s ({:.4g} PFLOP/s), at most {:.1f} % above the bound; "
-        "{} stages, {} micro-batches, {:.2f} GB on the fullest rank\n",
-        chosen.model, precision, chosen.cluster, took.count(), step, rate * 1e-15, 100 * (step - bound) / bound,
-        plan.stages.size(), plan.micro_batches, static_cast<double>(peak.count) * 1e-9);
+    fmt::print("{:<11} {:>8.3g} s planning  {}\n", got.method, got.seconds, got.made.error());
+  }
+  std::fflush(stdout);
+}
+
+/// Every method, ours last.
+template <class Print>
+void compare(const pairing& of, const Print& print) {
+  for (const ml::baseline each : ml::all_baselines) print(of, baseline_answer(of, each));
+  print(of, ours(of));
+}
+
+void measure(const options& chosen) {
+  pairing of{chosen.model, std::string(name_of(chosen.precision)), chosen.cluster,
+             find_model(chosen.model, chosen.precision, chosen.layers).graph, ml::find_cluster(chosen.cluster).value()};
+  if (chosen.devices > of.machine.devices_per_host)
+    throw ml::error("option --devices: a host of " + chosen.cluster + " has no more than " +
+                    std::to_string(of.machine.devices_per_host) + " devices; give fewer");
+  if (chosen.devices > 0) of.machine.devices_per_host = chosen.devices;
+  if (chosen.compare) return compare(of, chosen.json ? print_json : print_row);
+  (chosen.json ? print_json : print_alone)(of, ours(of));
+}
+
+struct family {
+  std::string_view name;
+  std::string_view models[7];  ///< on 1, 2, 4, … GPUs
+};
+
+constexpr family families[] = {
+    {"gpt", {"gpt-350m", "gpt-760m", "gpt-1.3b", "gpt-2.6b", "gpt-6.7b", "gpt-15b", "gpt-39b"}},
+    {"moe", {"moe-380m", "moe-690m", "moe-1.3b", "moe-2.4b", "moe-10b", "moe-27b", "moe-70b"}},
+    {"wide-resnet",
+     {"wide-resnet-250m", "wide-resnet-500m", "wide-resnet-1b", "wide-resnet-2b", "wide-resnet-4b", "wide-resnet-6.8b",
+      "wide-resnet-13b"}},
+};
+
+void measure_family(const options& chosen) {
+  const auto* const found = std::find_if(std::begin(families), std::end(families),
+                                         [&](const family& each) { return each.name == chosen.family; });
+  if (found == std::end(families))
+    throw ml::error("option --family: '" + chosen.family + "' is not possible; give gpt, moe or wide-resnet");
+  if (!chosen.json) {
+    fmt::print("predicted PFLOP/s, {}\nGPUs {:<16}", name_of(chosen.precision), "model");
+    for (const ml::baseline each : ml::all_baselines) fmt::print(" {:>10}", name_of(each));
+    fmt::print(" {:>10}\n", "ours");
+  }
+  for (std::int32_t gpus = 1; const std::string_view model : found->models) {
+    ml::cluster machine = ml::p3_16xlarge(std::max(gpus / 8, 1));
+    machine.devices_per_host = std::min(gpus, 8);
+    const pairing of{std::string(model), std::string(name_of(chosen.precision)), "p3.16xlarge",
+                     find_model(std::string(model), chosen.precision).graph, machine};
+    if (!chosen.json) fmt::print("{:>4} {:<16}", gpus, model);
+    compare(of, [&](const pairing& with, const answer& got) {
+      if (chosen.json) return print_json(with, got);
+      fmt::print(" {:>10}", got.made ? fmt::format("{:.4f}", got.petaflops(with.graph)) : "-");
+      std::fflush(stdout);
+    });
+    if (!chosen.json) fmt::print("\n");
+    gpus *= 2;
   }
 }
 
@@ -61,14 +173,17 @@ void measure(const options& chosen, const ml::graph& graph) {
 int main(int count, char** words) {
   try {
     options chosen;
+    chosen.compare = take_flag(count, words, "--compare");
     chosen.json = read_options(count, words, "bench/plan.cpp", [&](std::string_view name, std::string_view text) {
       if (name == "--model") return chosen.model = text, true;
       if (name == "--layers") return read_count(name, text, chosen.layers);
       if (name == "--precision") return read_precision(name, text, chosen.precision);
       if (name == "--cluster") return chosen.cluster = text, true;
+      if (name == "--devices") return read_count(name, text, chosen.devices);
+      if (name == "--family") return chosen.family = text, true;
       return false;
     });
-    measure(chosen, find_model(chosen.model, chosen.precision, chosen.layers).graph);
+    chosen.family.empty() ? measure(chosen) : measure_family(chosen);
   } catch (const std::exception& why) {
     fmt::print(stderr, "bench_plan: {}\n", why.what());
     return 2;
