@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 namespace ml = meshloom;
@@ -34,12 +35,15 @@ struct family {
 
   ml::stage_ways ways() const { return {posed, parts, {}, ranges, meshes, 1}; }
 
-  /// The problem of one range on one mesh.
-  ml::stage_choices alone(std::size_t mesh, std::size_t range, std::optional<ml::bytes> limit = {}) const {
+  /// The problem of one range on one mesh, in which copies of the layer recompute or do not.
+  ml::stage_choices alone(std::size_t mesh, std::size_t range, std::optional<ml::bytes> limit = {},
+                          bool again = false) const {
     ml::stage_plan stage = meshes[mesh];
     stage.first_block = ranges[range].first;
     stage.end_block = ranges[range].end;
-    stage.recompute.assign(static_cast<std::size_t>(stage.end_block - stage.first_block), false);
+    const auto blocks = ml::blocks_of(posed.graph);
+    for (std::int32_t b = stage.first_block; b < stage.end_block; ++b)
+      stage.recompute.push_back(again && posed.graph.regions[blocks[static_cast<std::size_t>(b)].region].repeated);
     return {posed, stage, parts, 1, limit};
   }
 };
@@ -79,7 +83,7 @@ TEST_CASE("a way costs what the problem of every range says, and is the plan of 
     CHECK(found.work() > 0);
     for (const ml::stage_way& way : found.all()) {
       for (std::size_t range = 0; range < each.ranges.size(); ++range) {
-        const ml::stage_choices alone = each.alone(way.mesh, range);
+        const ml::stage_choices alone = each.alone(way.mesh, range, {}, way.again);
         CHECK(way.cost(range) == alone.cost_of(way.options));
         CHECK(step_of(way.cost(range)) == ml::evaluate(alone.made(), way.options).cost);
         CHECK(found.plan_of(way, range) == alone.plan_of(way.options));
@@ -145,8 +149,8 @@ TEST_CASE("of stages of a pipeline, some way is near the best at every share of 
   CHECK(most_missed(models::near_ranks(4)) > 100);  // a stage alone pays for all of it, and needs no other way
 }
 
-/// Bytes are paid for at one time, when most are held: a way whose peak is at another may be missed by so much.
-constexpr std::int64_t hundredths_missed = 10;
+/// Bytes are paid for at one time, and half of those that pass: a way that this misjudges may be missed by so much.
+constexpr std::int64_t hundredths_missed = 15;
 
 TEST_CASE("where memory is scarce there are leaner ways, each the fastest of those that hold no more") {
   int exact = 0, all = 0;
@@ -166,7 +170,11 @@ TEST_CASE("where memory is scarce there are leaner ways, each the fastest of tho
     for (const ml::stage_way& way : found.all()) {
       const ml::bytes held = held_by(way.cost(0));
       const picoseconds time = step_of(way.cost(0));
-      const picoseconds least = ml::solve_intra(each.alone(0, 0, held).made()).value().bound;
+      picoseconds least{std::numeric_limits<std::int64_t>::max()};
+      for (const bool again : {false, true}) {
+        const auto best = ml::solve_intra(each.alone(0, 0, held, again).made());
+        if (best) least = std::min(least, best.value().bound);
+      }
       CHECK(found.bound(0, 1, held) <= least);
       CHECK(least <= time);
       CHECK((time - least).count <= least.count * hundredths_missed / 100);
@@ -177,7 +185,62 @@ TEST_CASE("where memory is scarce there are leaner ways, each the fastest of tho
     CHECK(3 * leanest <= 2 * most);
   }
   CHECK(all >= 12);
-  CHECK(10 * exact >= 9 * all);
+  CHECK(10 * exact >= 8 * all);
+}
+
+/// What is said of memory is checked by the exact optimum under a limit, with and without recomputing.
+TEST_CASE("no assignment that fits undercuts the bound that knows of memory, for any range") {
+  int raised = 0;
+  for (family each : families()) {
+    each.posed.cluster.device.memory = {1};
+    ml::stage_ways found = each.ways();
+    const auto free = [&](std::size_t range) { return found.bound(range, 1, plenty); };
+    std::vector<picoseconds> before;
+    for (std::size_t range = 0; range < each.ranges.size(); ++range) before.push_back(free(range));
+    found.find_lean_ways();
+    for (std::size_t range = 0; range < each.ranges.size(); ++range) {
+      CHECK(free(range) == before[range]);
+      for (const ml::stage_way& way : found.all()) {
+        const ml::bytes room = held_by(way.cost(range));
+        const picoseconds bound = found.bound(range, 1, room);
+        raised += bound > before[range] ? 1 : 0;
+        for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh) {
+          for (const bool again : {false, true}) {
+            const auto best = ml::solve_intra(each.alone(mesh, range, room, again).made());
+            if (best) CHECK(bound <= best.value().cost);
+          }
+        }
+      }
+    }
+  }
+  CHECK(raised > 20);
+}
+
+TEST_CASE("copies that keep their activations cost what the plan says that has them") {
+  int partial = 0;
+  for (family each : families()) {
+    each.posed.cluster.device.memory = {1};
+    ml::stage_ways found = each.ways();
+    found.find_lean_ways();
+    const std::size_t range = each.ranges.size() - 1;
+    for (const ml::stage_way& way : found.all()) {
+      const std::int32_t copies = found.free_copies(way, range);
+      CHECK((copies > 0) == way.again);
+      for (std::int32_t keep = 1; keep <= copies; ++keep) {
+        const ml::stage_price all = ml::price_of(each.posed, found.plan_of(way, range), parts);
+        const ml::stage_price some = ml::price_of(each.posed, found.plan_of(way, range, keep), parts);
+        const std::int64_t saved = (all.forward + all.backward - some.forward - some.backward).count;
+        const std::int64_t said = (way.cost(range).time - way.cost(range, keep).time).count;
+        CHECK(std::abs(saved - said) <= all.backward.count / 100);
+        const ml::bytes more = ml::memory_of(each.posed, found.plan_of(way, range, keep), parts).slot;
+        const ml::bytes less = ml::memory_of(each.posed, found.plan_of(way, range), parts).slot;
+        const std::int64_t expected = (way.cost(range, keep).slot - way.cost(range).slot).count;
+        CHECK(std::abs((more - less).count - expected) <= less.count / 4);
+        ++partial;
+      }
+    }
+  }
+  CHECK(partial > 20);
 }
 
 TEST_CASE("what was measured is what the program holds, and of the copies around it no less is assumed") {
