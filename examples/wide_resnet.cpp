@@ -81,8 +81,8 @@ void train(const image_options& options) {
                                        .batch = options.batch,
                                        .base = options.base,
                                        .widening = options.widening,
-                                       .entry_widening = options.widening,
-                                       .depth = {options.first, options.second, options.third}};
+                                       .depth = {options.first, options.second, options.third},
+                                       .entry_widening = options.widening};
   const auto task = ml::wide_resnet_training(shape, ml::adamw{.rate = options.rate});
   const auto with = plan_training(options, task);
   if (!with) return;
