@@ -36,6 +36,7 @@ MESHLOOM_INLINE void ladder::search_large() {
   if (!search.leanest().empty()) offer(search.leanest());
   if (!search.best().empty()) offer(search.best());
   prove(search.bound(), intra_rung::bound);
+  count_.byte_prices = search.count().byte_prices;
 }
 
 /// Solves what is left at a few moments, adds those that the answer overfills, and so on until it overfills none.

@@ -48,7 +48,13 @@ MESHLOOM_INLINE void large_search::raise() {
         return best_price_;
       },
       std::max(up_.halvings - 1, 0), limits_.stop);
-  bound_ = std::max(bound_, std::min(up_.bound, best_price_));
+  if (std::min(up_.bound, best_price_) > bound_) {
+    bound_ = std::min(up_.bound, best_price_);
+    count_.byte_prices.clear();
+    for (std::size_t m = 0; m < some.times.size(); ++m) {
+      if (up_.at[m] > 0) count_.byte_prices.emplace_back(some.times[m], up_.at[m]);
+    }
+  }
   count_.rounds += up_.rounds;
   count_.work += up_.rounds * inner_.work();
   if (!add_moments(moments_, more)) return;

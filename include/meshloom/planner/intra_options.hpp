@@ -5,6 +5,7 @@
 #include <meshloom/planner/integer_solver.hpp>
 
 #include <functional>
+#include <utility>
 
 namespace meshloom {
 
@@ -30,8 +31,10 @@ struct intra_answer {
   picoseconds cost;                   ///< of these options
   picoseconds bound;                  ///< no legal assignment costs less
   intra_rung closed_by = intra_rung::none;
-  std::int32_t rounds = 0, nodes = 0;  ///< runs of the inner problem, nodes of branching
-  std::int64_t work = 0;               ///< prices read
+  std::int32_t rounds = 0, nodes = 0;                              ///< runs of the inner problem, nodes of branching
+  std::int64_t work = 0;                                           ///< prices read
+  std::vector<std::pair<std::int32_t, std::int64_t>> byte_prices;  ///< of a large problem: times and the multipliers
+                                                                   ///< with which the bound was found
 
   bool closed() const { return bound == cost; }
 };
