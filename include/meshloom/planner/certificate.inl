@@ -229,11 +229,14 @@ MESHLOOM_INLINE certificate_check::wide certificate_check::bound(const intra_cer
   return sum - (paid >> proof_.grain);
 }
 
-/// Excludes the options with which every assignment is too dear; whether that leaves none.
+/// Excludes the options with which every assignment is too dear: all, if the case is closed; whether it is.
 MESHLOOM_INLINE bool certificate_check::exclude(const intra_certificate::node& node, options& left) const {
   std::vector<wide> price;
   const wide all = bound(node, left, price);
-  if (too_dear(all)) return true;
+  if (too_dear(all)) {
+    std::fill(left.begin(), left.end(), std::uint8_t{0});
+    return true;
+  }
   for (const group& each : groups_) {
     wide least = never;
     for (std::size_t k = 0; k < each.cost.size(); ++k) {

@@ -7,6 +7,7 @@
 #include <meshloom/planner/intra_multipliers.hpp>
 
 #include <algorithm>
+#include <array>
 
 namespace meshloom {
 
@@ -15,9 +16,10 @@ namespace detail {
 /// A network whose choices are joined where one determines the other.
 class joined_network {
  public:
-  explicit joined_network(const intra_problem& posed);
+  joined_network(const intra_problem& posed, picoseconds bound);
 
   const intra::network& net() const { return made_; }
+  int finer() const { return finer_; }  ///< bits that its prices have more than the solver's
   const std::vector<intra_certificate::join>& joins() const { return joins_; }
   std::int32_t root(std::int32_t variable) const { return roots_[static_cast<std::size_t>(variable)]; }
 
@@ -25,6 +27,7 @@ class joined_network {
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
   bool try_join(const intra_problem& posed, std::size_t coupling, bool left_stays);
   void build(const intra::network& whole);
+  void refine(picoseconds bound);
   void add_parts(const intra::network& whole, std::size_t member, intra::network::variable& into) const;
 
   std::vector<std::int32_t> root_;
@@ -32,9 +35,10 @@ class joined_network {
   std::vector<intra_certificate::join> joins_;
   std::vector<std::int32_t> roots_;  ///< by variable of the network that is made
   intra::network made_;
+  int finer_ = 0;
 };
 
-MESHLOOM_INLINE joined_network::joined_network(const intra_problem& posed) {
+MESHLOOM_INLINE joined_network::joined_network(const intra_problem& posed, picoseconds bound) {
   const intra::network whole = intra::network_of(posed);
   for (std::size_t c = 0; c < posed.choices.size(); ++c) {
     root_.push_back(static_cast<std::int32_t>(c));
@@ -52,6 +56,7 @@ MESHLOOM_INLINE joined_network::joined_network(const intra_problem& posed) {
     }
   }
   build(whole);
+  refine(bound);
 }
 
 /// Joins the ends of a coupling if that loses nothing of what can be: each of both groups determines the other.
@@ -140,6 +145,21 @@ MESHLOOM_INLINE void joined_network::build(const intra::network& whole) {
   }
 }
 
+/// What costs several times the bound may cost less, which proves no less; then prices can be finer, so that rounding
+/// loses nothing.
+MESHLOOM_INLINE void joined_network::refine(picoseconds bound) {
+  constexpr int most_finer = 10;
+  const std::int64_t most = 4 * std::max<std::int64_t>(bound.count, 1) << made_.shift;
+  while (finer_ < most_finer && most << finer_ < std::int64_t{1} << 50) ++finer_;
+  const auto refine_all = [&](std::vector<std::int64_t>& prices) {
+    for (std::int64_t& each : prices) each = each < intra::never ? std::min(each, most) << finer_ : each;
+  };
+  if (most >= std::int64_t{1} << 50) return;
+  for (auto& variable : made_.variables) refine_all(variable.cost);
+  for (auto& edge : made_.edges) refine_all(edge.cost);
+  made_.shift += finer_;
+}
+
 MESHLOOM_INLINE void joined_network::add_parts(const intra::network& whole, std::size_t member,
                                                intra::network::variable& into) const {
   for (const intra::network::part& each : whole.variables[member].parts) {
@@ -153,7 +173,7 @@ MESHLOOM_INLINE void joined_network::add_parts(const intra::network& whole, std:
 class certifying {
  public:
   certifying(const intra_problem& posed, const intra_answer& answer, const certify_options& limits)
-      : limits_(limits), joined_(posed), number_(intra::numbering(joined_.net())) {
+      : limits_(limits), joined_(posed, answer.bound), number_(intra::numbering(joined_.net())) {
     made_.bound = answer.bound;
     made_.shift = joined_.net().shift;
     made_.grain = joined_.net().grain;
@@ -217,7 +237,7 @@ MESHLOOM_INLINE void certifying::find_moments(const intra_answer& answer) {
       known.push_back(static_cast<std::int32_t>(here - net.times.begin()));
   }
   first_ = with_moments(known, first_);
-  for (std::size_t m = 0; m < known.size(); ++m) first_[m] = answer.byte_prices[m].second;
+  for (std::size_t m = 0; m < known.size(); ++m) first_[m] = answer.byte_prices[m].second << joined_.finer();
   if (!known.empty()) return;
   std::vector<std::int32_t> more;
   do {
@@ -367,35 +387,42 @@ MESHLOOM_INLINE std::vector<std::int64_t> certifying::write(const part& here, co
   return bounds;
 }
 
-/// In two at the variable whose options differ most in what they pay for bytes, or else has most options.
+/// In two at the variable whose options differ most in what they pay for bytes, or else in bytes, or else in price.
 MESHLOOM_INLINE void certifying::split(const part& here, const intra::multipliers& at, const keep& left,
                                        std::size_t node) {
   const std::vector<std::int64_t> own = intra::own_prices(here.net), priced = intra::prices_with(here.net, at);
   const std::vector<std::size_t> number = intra::numbering(here.net);
-  std::pair<std::int64_t, std::size_t> most{-1, 0};
   std::size_t found = 0;
+  std::array<std::int64_t, 3> most{-1, 0, 0};
+  const auto measures = [&](std::size_t v, std::size_t k) {
+    std::array<std::int64_t, 3> found_here{priced[number[v] + k] - own[number[v] + k], 0, own[number[v] + k]};
+    for (const auto& each : here.net.variables[v].parts) found_here[1] += each.size[k];
+    return found_here;
+  };
   for (std::size_t v = 0; v < here.option.size(); ++v) {
-    if (here.option[v].size() < 2) continue;
-    std::int64_t low = intra::never, high = 0;
-    for (std::size_t n = number[v]; n < number[v + 1]; ++n) {
-      low = std::min(low, priced[n] - own[n]);
-      high = std::max(high, priced[n] - own[n]);
+    std::array<std::int64_t, 3> spread{};
+    for (std::size_t m = 0; m < spread.size(); ++m) {
+      std::int64_t low = intra::never, high = 0;
+      for (std::size_t k = 0; k < here.option[v].size(); ++k) {
+        low = std::min(low, measures(v, k)[m]);
+        high = std::max(high, measures(v, k)[m]);
+      }
+      spread[m] = high - low;
     }
-    if (std::pair(high - low, here.option[v].size()) > most) most = {high - low, here.option[v].size()}, found = v;
+    if (here.option[v].size() > 1 && spread > most) most = spread, found = v;
   }
-  if (most.first < 0) {
+  if (most[0] < 0) {
     made_.nodes[node].what = intra_certificate::fate::again;
     return close(left, at, limits_.rounds);
   }
-  std::vector<std::pair<std::int64_t, std::int32_t>> order;  // by what they pay for bytes, or else by price
+  const std::size_t measure = most[0] > 0 ? 0 : most[1] > 0 ? 1 : 2;
+  std::vector<std::pair<std::int64_t, std::int32_t>> order;
   for (std::size_t k = 0; k < here.option[found].size(); ++k) {
-    const std::size_t n = number[found] + k;
-    order.emplace_back(most.first > 0 ? priced[n] - own[n] : priced[n], here.option[found][k]);
+    order.emplace_back(measures(found, k)[measure], here.option[found][k]);
   }
   std::sort(order.begin(), order.end());
   std::size_t middle = 1;
-  while (most.first > 0 && order[middle].first - order[0].first <= most.first / 2) ++middle;
-  if (most.first == 0) middle = order.size() / 2;
+  while (most[measure] > 0 && order[middle].first - order[0].first <= most[measure] / 2) ++middle;
   made_.nodes[node].what = intra_certificate::fate::split;
   made_.nodes[node].choice = joined_.root(static_cast<std::int32_t>(found));
   keep first = left, second = left;
