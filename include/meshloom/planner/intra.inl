@@ -29,7 +29,7 @@ MESHLOOM_INLINE result<intra_answer> solve_intra(const intra_problem& posed, con
     if (evaluate(posed, start).allowed) made.start_from(start);
   }
   made.climb();
-  if (!made.best().empty()) return detail::answer_of(made);
+  if (made.best_price() < intra::never) return detail::answer_of(made);
   return failure{intra::refusal(posed, made.leanest(), made.bound() >= intra::never, limits.quick_entries)};
 }
 

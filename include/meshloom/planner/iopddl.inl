@@ -272,9 +272,9 @@ MESHLOOM_INLINE void iopddl_reader::pair(const char* what, std::int64_t& first, 
   array([&] {
     const std::int64_t value = number();
     (count == 0 ? first : second) = value;
-    if (++count > 2) fail(std::string(what) + " has two numbers");
+    if (++count > 2) fail(std::string(what) + ": there must be two numbers");
   });
-  if (count < 2) fail(std::string(what) + " has two numbers");
+  if (count < 2) fail(std::string(what) + ": there must be two numbers");
 }
 
 MESHLOOM_INLINE void iopddl_reader::once(std::uint32_t& seen, std::uint32_t bit, const std::string& key) {
