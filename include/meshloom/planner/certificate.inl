@@ -250,7 +250,10 @@ MESHLOOM_INLINE bool certificate_check::exclude(const intra_certificate::node& n
 }
 
 MESHLOOM_INLINE std::string certificate_check::replay() {
-  std::vector<options> open{options(options_, 1)};
+  std::vector<options> open(1);
+  for (const group& each : groups_) {
+    for (const wide cost : each.cost) open.back().push_back(cost < never);
+  }
   for (std::size_t n = 0; n < proof_.nodes.size(); ++n) {
     const intra_certificate::node& node = proof_.nodes[n];
     const std::string name = "node " + std::to_string(n);
