@@ -32,16 +32,29 @@ bool tamper(ml::intra_certificate& proof, dice& roll) {
     return numbers[static_cast<std::size_t>(roll(0, static_cast<std::int32_t>(numbers.size()) - 1))];
   };
   switch (roll(0, 9)) {
-    case 0: proof.bound.count += roll(1, 1000); return true;
-    case 1: proof.shift += roll(-2, 40); return true;
-    case 2: proof.grain += roll(-2, 40); return true;
-    case 3: return !proof.joins.empty() && (any(proof.joins).coupling += roll(-2, 2), true);
-    case 4: return !proof.joins.empty() && (any(proof.joins).left_stays ^= true, true);
-    case 5: return !node.bytes.empty() && (any(node.bytes).price += change, true);
-    case 6: return !node.moved.empty() && (any(node.moved) += change, true);
-    case 7: return node.what = static_cast<ml::intra_certificate::fate>(roll(0, 2)), true;
-    case 8: return !node.first.empty() && (any(node.first) += roll(-2, 2), true);
-    default: return proof.nodes.pop_back(), true;
+    case 0:
+      proof.bound.count += roll(1, 1000);
+      return true;
+    case 1:
+      proof.shift += roll(-2, 40);
+      return true;
+    case 2:
+      proof.grain += roll(-2, 40);
+      return true;
+    case 3:
+      return !proof.joins.empty() && (any(proof.joins).coupling += roll(-2, 2), true);
+    case 4:
+      return !proof.joins.empty() && (any(proof.joins).left_stays ^= true, true);
+    case 5:
+      return !node.bytes.empty() && (any(node.bytes).price += change, true);
+    case 6:
+      return !node.moved.empty() && (any(node.moved) += change, true);
+    case 7:
+      return node.what = static_cast<ml::intra_certificate::fate>(roll(0, 2)), true;
+    case 8:
+      return !node.first.empty() && (any(node.first) += roll(-2, 2), true);
+    default:
+      return proof.nodes.pop_back(), true;
   }
 }
 
@@ -55,8 +68,8 @@ TEST_CASE("a certificate that is written by hand is believed as far as it proves
   proof.nodes = {{ml::intra_certificate::fate::closed, {}, {}, 0, {}}};
   CHECK(check(posed, proof).empty());
   proof.bound = {11};
-  CHECK(check(posed, proof) == std::vector<std::string>{
-                                   "the certificate does not prove its bound: node 0 does not close its case"});
+  CHECK(check(posed, proof) ==
+        std::vector<std::string>{"the certificate does not prove its bound: node 0 does not close its case"});
   proof.bound = {9};
   proof.joins = {{0, true}, {0, true}};
   CHECK(check(posed, proof).front().find("join 1 is none") != std::string::npos);

@@ -86,8 +86,9 @@ std::optional<ml::wide_integer> cost_of(const ml::iopddl_problem& posed, const s
   for (const auto& each : posed.edges) {
     const auto left = static_cast<std::size_t>(each.left), right = static_cast<std::size_t>(each.right);
     const std::size_t columns = posed.nodes[right].costs.size();
-    const std::int64_t cost = each.costs.unpacked()[static_cast<std::size_t>(chosen[left]) * columns +
-                                                    static_cast<std::size_t>(chosen[right])];
+    const std::int64_t cost =
+        each.costs
+            .unpacked()[static_cast<std::size_t>(chosen[left]) * columns + static_cast<std::size_t>(chosen[right])];
     if (cost == ml::iopddl_infinity) return {};
     sum += cost;
   }
@@ -177,8 +178,8 @@ TEST_CASE("the solver finds the best assignment of small problems, and proves it
   int infeasible = 0, scaled = 0;
   for (int round = 0; round < 300; ++round) {
     const bool enormous = round % 3 == 0;
-    const ml::iopddl_problem posed =
-        random_problem(roll, enormous ? 999'999'999'999'999'000 : 1000, round % 4 == 0 ? 900'000'000'000'000'000 : 1000);
+    const ml::iopddl_problem posed = random_problem(roll, enormous ? 999'999'999'999'999'000 : 1000,
+                                                    round % 4 == 0 ? 900'000'000'000'000'000 : 1000);
     const auto best = best_of(posed);
     const ml::scaled_intra made = ml::intra_of(posed);
     const auto found = ml::solve_intra(made.posed);
