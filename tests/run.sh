@@ -13,7 +13,7 @@ for option in "$@"; do
   esac
 done
 
-bash tests/packages.sh cmake ninja-build g++ doctest-dev libfmt-dev libopenblas-dev clang-19? libglpk-dev? libdnnl-dev?
+bash tests/packages.sh cmake ninja-build g++ doctest-dev libfmt-dev libopenblas-dev clang-19? libglpk-dev? libdnnl-dev? zlib1g-dev?
 
 build=${BUILD_DIR:-build/tests}
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release

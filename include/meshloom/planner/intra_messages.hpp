@@ -32,11 +32,13 @@ class messages {
   /// Prices read by one sweep.
   std::int64_t work() const { return work_; }
 
- private:
   /// What an edge has been given by its ends, added to its prices: by option of left, by option of right.
   struct shares {
     std::vector<std::int64_t> left, right;
   };
+  const std::vector<shares>& given() const { return shares_; }  ///< by edge
+
+ private:
   std::vector<std::int64_t>& mine(std::int32_t v, std::int32_t e);
   const std::vector<std::int64_t>& theirs(std::int32_t v, std::int32_t e) const;
   void visit(std::int32_t v, bool forth);

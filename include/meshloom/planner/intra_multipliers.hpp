@@ -50,6 +50,7 @@ struct ascent {
   multipliers at;           ///< with these the bound was found
   std::int64_t bound = 0;   ///< no legal assignment is cheaper
   std::int32_t rounds = 0;  ///< runs of the inner problem
+  int halvings = 0;         ///< of the step
 };
 
 /// Sees an assignment and says the price of the best legal one known, `never` if there is none.
@@ -61,8 +62,9 @@ constexpr bool closes(const network& net, std::int64_t bound, std::int64_t best)
 }
 
 /// Raises the bound from the given multipliers for at most `rounds` runs of the inner problem, whose assignments are
-/// visited; ends when the bound closes.
-ascent ascend(const network& net, relaxation& inner, multipliers from, std::int32_t rounds, const visitor& visit);
+/// visited; ends when the bound closes, or when it is told to stop. The step begins with so many halvings.
+ascent ascend(const network& net, relaxation& inner, multipliers from, std::int32_t rounds, const visitor& visit,
+              int halvings = 0, const std::function<bool()>& stop = {});
 
 }  // namespace meshloom::intra
 

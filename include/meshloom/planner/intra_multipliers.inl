@@ -130,20 +130,20 @@ MESHLOOM_INLINE multipliers carried(const network& from, const multipliers& at, 
 }
 
 MESHLOOM_INLINE ascent ascend(const network& net, relaxation& inner, multipliers from, std::int32_t rounds,
-                              const visitor& visit) {
+                              const visitor& visit, int halvings, const std::function<bool()>& stop) {
   constexpr int patience = 4, most_halvings = 10;
-  ascent best{from, std::numeric_limits<std::int64_t>::min(), 0};
+  ascent best{from, std::numeric_limits<std::int64_t>::min(), 0, halvings};
   multipliers here = std::move(from);
   std::vector<std::int64_t> best_slope;
-  int halvings = 0, stalled = 0;
-  while (best.rounds < rounds) {
+  int stalled = 0;
+  while (best.rounds < rounds && (best.rounds == 0 || !stop || !stop())) {
     ++best.rounds;
     const optimum met = inner.run(prices_with(net, here));
-    if (inner.exact() && met.price >= never) return {here, never, best.rounds};
+    if (inner.exact() && met.price >= never) return {here, never, best.rounds, halvings};
     const std::int64_t bound = met.price - refund(net, here), upper = visit(met.options);
     std::vector<std::int64_t> slope = detail::slope(net, here, met.options);
     ++stalled;
-    if (bound > best.bound) best = {here, bound, best.rounds}, best_slope = slope, stalled = 0;
+    if (bound > best.bound) best = {here, bound, best.rounds, halvings}, best_slope = slope, stalled = 0;
     if (closes(net, best.bound, upper)) break;
     const bool level = std::all_of(slope.begin(), slope.end(), [](std::int64_t each) { return each == 0; });
     if (level && (inner.exact() || stalled == patience)) break;
@@ -156,6 +156,7 @@ MESHLOOM_INLINE ascent ascend(const network& net, relaxation& inner, multipliers
     const std::int64_t gap = upper < never ? upper - best.bound : best.bound / 4 + (std::int64_t{1} << net.shift);
     here = detail::step(net, std::move(here), slope, std::max<std::int64_t>(gap, 1), halvings);
   }
+  best.halvings = halvings;
   return best;
 }
 
