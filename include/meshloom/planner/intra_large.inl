@@ -56,7 +56,7 @@ MESHLOOM_INLINE void large_search::raise() {
     }
   }
   count_.rounds += up_.rounds;
-  count_.work += up_.rounds * inner_.work();
+  count_.work += up_.rounds * (inner_.work() + 1000);  // small networks take their time as well
   if (!add_moments(moments_, more)) return;
   up_.at = carried(some, up_.at, at_moments(net_, moments_));
 }
@@ -98,7 +98,7 @@ MESHLOOM_INLINE void large_search::improve_around(neighbourhoods& around, kind& 
   if (!part.closed()) chosen.most = std::max(least, chosen.most * 9 / 10);
   around.choose(members, part.best());
   ++count_.nodes;
-  count_.work += part.count().work + static_cast<std::int64_t>(net_.room.size());
+  count_.work += part.count().work + static_cast<std::int64_t>(net_.room.size()) + 1000;
 }
 
 MESHLOOM_INLINE void large_search::offer(const assignment& options) {
