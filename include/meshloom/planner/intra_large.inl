@@ -74,7 +74,7 @@ MESHLOOM_INLINE void large_search::repair() {
 /// A number of neighbourhoods of the best.
 MESHLOOM_INLINE void large_search::improve() {
   constexpr int tries = 200;
-  neighbourhoods around(net_, best_, limits_.seed + count_.nodes + turns_);
+  neighbourhoods around(net_, best_, limits_.seed + static_cast<std::uint64_t>(count_.nodes) + turns_);
   for (int t = 0; t < tries && !tired(); ++t) improve_around(around, kinds_[around.random() % 2]);
   offer(around.options());
 }
