@@ -21,7 +21,7 @@ TEST_CASE("the search in large networks finds the optimum of small ones, and nev
     ++posed_with_limit;
     const ml::intra::network net = ml::intra::network_of(posed);
     ml::intra_options limits;
-    limits.most_work = 3'000'000;
+    limits.most_work = 300'000;
     limits.seed = seed;
     ml::intra::large_search search(net, limits, {}), again(net, limits, {});
     search.run();

@@ -27,6 +27,8 @@ class joined_network {
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
   bool try_join(const intra_problem& posed, std::size_t coupling, bool left_stays);
   void build(const intra::network& whole);
+  std::vector<std::int32_t> add_variables(const intra::network& whole);
+  void add_edges(const intra::network& whole, const std::vector<std::int32_t>& number);
   void refine(picoseconds bound);
   void add_parts(const intra::network& whole, std::size_t member, intra::network::variable& into) const;
 
@@ -97,6 +99,11 @@ MESHLOOM_INLINE void joined_network::build(const intra::network& whole) {
   made_.times = whole.times;
   made_.shift = whole.shift;
   made_.grain = whole.grain;
+  add_edges(whole, add_variables(whole));
+}
+
+/// Returns the number of the variable that each root became.
+MESHLOOM_INLINE std::vector<std::int32_t> joined_network::add_variables(const intra::network& whole) {
   std::vector<std::int32_t> number(root_.size(), -1);
   for (std::size_t c = 0; c < root_.size(); ++c) {
     if (index(root_[c]) != c) continue;
@@ -113,6 +120,10 @@ MESHLOOM_INLINE void joined_network::build(const intra::network& whole) {
     }
     made_.variables.push_back(std::move(next));
   }
+  return number;
+}
+
+MESHLOOM_INLINE void joined_network::add_edges(const intra::network& whole, const std::vector<std::int32_t>& number) {
   std::vector<std::pair<std::pair<std::int32_t, std::int32_t>, const intra::network::edge*>> between;
   for (const intra::network::edge& each : whole.edges) {
     const std::int32_t left = number[index(root_[index(each.left)])], right = number[index(root_[index(each.right)])];
@@ -184,6 +195,11 @@ class certifying {
   intra_certificate run(const intra_answer& answer);
 
  private:
+  /// A variable, and its options by what sets them apart; none if every variable has one option.
+  struct widest_choice {
+    std::size_t variable = 0;
+    std::vector<std::pair<std::int64_t, std::int32_t>> order;
+  };
   using keep = std::vector<std::uint8_t>;  ///< by option number
   /// What is left in a case, a network of its own.
   struct part {
@@ -202,6 +218,7 @@ class certifying {
   void close(keep left, intra::multipliers at, std::int32_t rounds);
   std::vector<std::int64_t> write(const part& here, const intra::multipliers& at, std::int64_t& bound);
   void split(const part& here, const intra::multipliers& at, const keep& left, std::size_t node);
+  widest_choice widest(const part& here, const intra::multipliers& at) const;
 
   const certify_options& limits_;
   const joined_network joined_;
@@ -387,42 +404,46 @@ MESHLOOM_INLINE std::vector<std::int64_t> certifying::write(const part& here, co
   return bounds;
 }
 
-/// In two at the variable whose options differ most in what they pay for bytes, or else in bytes, or else in price.
-MESHLOOM_INLINE void certifying::split(const part& here, const intra::multipliers& at, const keep& left,
-                                       std::size_t node) {
+/// The variable whose options differ most in what they pay for bytes, or else in bytes, or else in price.
+MESHLOOM_INLINE certifying::widest_choice certifying::widest(const part& here, const intra::multipliers& at) const {
   const std::vector<std::int64_t> own = intra::own_prices(here.net), priced = intra::prices_with(here.net, at);
   const std::vector<std::size_t> number = intra::numbering(here.net);
-  std::size_t found = 0;
-  std::array<std::int64_t, 3> most{-1, 0, 0};
   const auto measures = [&](std::size_t v, std::size_t k) {
-    std::array<std::int64_t, 3> found_here{priced[number[v] + k] - own[number[v] + k], 0, own[number[v] + k]};
-    for (const auto& each : here.net.variables[v].parts) found_here[1] += each.size[k];
-    return found_here;
+    std::array<std::int64_t, 3> found{priced[number[v] + k] - own[number[v] + k], 0, own[number[v] + k]};
+    for (const auto& each : here.net.variables[v].parts) found[1] += each.size[k];
+    return found;
   };
+  widest_choice made;
+  std::array<std::int64_t, 3> most{-1, 0, 0};
   for (std::size_t v = 0; v < here.option.size(); ++v) {
-    std::array<std::int64_t, 3> spread{};
-    for (std::size_t m = 0; m < spread.size(); ++m) {
-      std::int64_t low = intra::never, high = 0;
-      for (std::size_t k = 0; k < here.option[v].size(); ++k) {
-        low = std::min(low, measures(v, k)[m]);
-        high = std::max(high, measures(v, k)[m]);
-      }
-      spread[m] = high - low;
+    std::array<std::int64_t, 3> low{intra::never, intra::never, intra::never}, spread{};
+    for (std::size_t k = 0; k < here.option[v].size(); ++k) {
+      for (std::size_t m = 0; m < spread.size(); ++m) low[m] = std::min(low[m], measures(v, k)[m]);
     }
-    if (here.option[v].size() > 1 && spread > most) most = spread, found = v;
+    for (std::size_t k = 0; k < here.option[v].size(); ++k) {
+      for (std::size_t m = 0; m < spread.size(); ++m) spread[m] = std::max(spread[m], measures(v, k)[m] - low[m]);
+    }
+    if (here.option[v].size() > 1 && spread > most) most = spread, made.variable = v;
   }
-  if (most[0] < 0) {
+  if (most[0] < 0) return made;
+  const std::size_t measure = most[0] > 0 ? 0 : most[1] > 0 ? 1 : 2;
+  for (std::size_t k = 0; k < here.option[made.variable].size(); ++k)
+    made.order.emplace_back(measures(made.variable, k)[measure], here.option[made.variable][k]);
+  std::sort(made.order.begin(), made.order.end());
+  return made;
+}
+
+/// In two at the widest choice.
+MESHLOOM_INLINE void certifying::split(const part& here, const intra::multipliers& at, const keep& left,
+                                       std::size_t node) {
+  const auto [found, order] = widest(here, at);
+  if (order.empty()) {
     made_.nodes[node].what = intra_certificate::fate::again;
     return close(left, at, limits_.rounds);
   }
-  const std::size_t measure = most[0] > 0 ? 0 : most[1] > 0 ? 1 : 2;
-  std::vector<std::pair<std::int64_t, std::int32_t>> order;
-  for (std::size_t k = 0; k < here.option[found].size(); ++k) {
-    order.emplace_back(measures(found, k)[measure], here.option[found][k]);
-  }
-  std::sort(order.begin(), order.end());
+  const std::int64_t spread = order.back().first - order.front().first;
   std::size_t middle = 1;
-  while (most[measure] > 0 && order[middle].first - order[0].first <= most[measure] / 2) ++middle;
+  while (spread > 0 && order[middle].first - order[0].first <= spread / 2) ++middle;
   made_.nodes[node].what = intra_certificate::fate::split;
   made_.nodes[node].choice = joined_.root(static_cast<std::int32_t>(found));
   keep first = left, second = left;

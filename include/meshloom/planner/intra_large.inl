@@ -56,7 +56,7 @@ MESHLOOM_INLINE void large_search::raise() {
     }
   }
   count_.rounds += up_.rounds;
-  count_.work += up_.rounds * inner_.work();
+  count_.work += up_.rounds * (inner_.work() + 1000);  // small networks take their time as well
   if (!add_moments(moments_, more)) return;
   up_.at = carried(some, up_.at, at_moments(net_, moments_));
 }
@@ -74,7 +74,7 @@ MESHLOOM_INLINE void large_search::repair() {
 /// A number of neighbourhoods of the best.
 MESHLOOM_INLINE void large_search::improve() {
   constexpr int tries = 200;
-  neighbourhoods around(net_, best_, limits_.seed + count_.nodes + turns_);
+  neighbourhoods around(net_, best_, limits_.seed + static_cast<std::uint64_t>(count_.nodes) + turns_);
   for (int t = 0; t < tries && !tired(); ++t) improve_around(around, kinds_[around.random() % 2]);
   offer(around.options());
 }
@@ -98,7 +98,7 @@ MESHLOOM_INLINE void large_search::improve_around(neighbourhoods& around, kind& 
   if (!part.closed()) chosen.most = std::max(least, chosen.most * 9 / 10);
   around.choose(members, part.best());
   ++count_.nodes;
-  count_.work += part.count().work + static_cast<std::int64_t>(net_.room.size());
+  count_.work += part.count().work + static_cast<std::int64_t>(net_.room.size()) + 1000;
 }
 
 MESHLOOM_INLINE void large_search::offer(const assignment& options) {
