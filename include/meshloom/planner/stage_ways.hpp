@@ -61,9 +61,6 @@ class stage_ways {
   /// flight is at most `room`.
   picoseconds bound(std::size_t range, std::int32_t slots, bytes room) const;
 
-  /// True if leaner ways were looked for: then bounds know of memory.
-  bool is_leaned() const { return leaned_; }
-
   /// True if leaner ways were not looked for yet, and the fastest way to run a range may hold too much.
   bool may_be_leaner(std::size_t range) const;
 
