@@ -23,7 +23,7 @@ TEST_CASE("the search in large networks finds the optimum of small ones, and nev
     ml::intra_options limits;
     limits.most_work = 300'000;
     limits.seed = seed;
-    ml::intra::large_search search(net, limits, {}), again(net, limits, {});
+    ml::intra::large_search search(net, limits, {}, ml::intra::climbed), again(net, limits, {}, ml::intra::climbed);
     search.run();
     again.run();
     CHECK(search.best() == again.best());
@@ -43,7 +43,7 @@ TEST_CASE("a user's time ends the search") {
   int asked = 0;
   ml::intra_options limits;
   limits.stop = [&] { return ++asked > 200; };
-  ml::intra::large_search search(net, limits, {});
+  ml::intra::large_search search(net, limits, {}, ml::intra::climbed);
   search.run();
   CHECK(asked > 200);
   CHECK(asked < 2000);

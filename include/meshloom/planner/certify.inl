@@ -215,6 +215,7 @@ class certifying {
   intra::multipliers with_moments(const std::vector<std::int32_t>& more, const intra::multipliers& at);
   part reduced(const keep& left) const;
   intra::assignment lifted(const part& here, const intra::assignment& options) const;
+  std::vector<std::int32_t> raise(const part& here, intra::multipliers& at, std::int32_t rounds);
   void close(keep left, intra::multipliers at, std::int32_t rounds);
   std::vector<std::int64_t> write(const part& here, const intra::multipliers& at, std::int64_t& bound);
   void split(const part& here, const intra::multipliers& at, const keep& left, std::size_t node);
@@ -321,6 +322,21 @@ MESHLOOM_INLINE intra::assignment certifying::lifted(const part& here, const int
   return all;
 }
 
+/// Raises the multipliers; returns moments that what was met on the way overfills.
+MESHLOOM_INLINE std::vector<std::int32_t> certifying::raise(const part& here, intra::multipliers& at,
+                                                            std::int32_t rounds) {
+  std::vector<std::int32_t> more;
+  intra::relaxation inner(here.net, 0);
+  const auto meet = [&](const intra::assignment& met) {
+    const intra::assignment all = lifted(here, met);
+    const bool better = intra::price_of(few_, all) < wanted() && intra::excess(few_, intra::held(few_, all)) == 0;
+    if (better) intra::add_moments(more, intra::overfull(joined_.net(), intra::held(joined_.net(), all)));
+    return wanted();
+  };
+  at = intra::ascend(here.net, inner, std::move(at), rounds, meet, 0, limits_.stop).at;
+  return more;
+}
+
 /// Writes the nodes that close a case, or lowers the bound that is proven to what they prove.
 MESHLOOM_INLINE void certifying::close(keep left, intra::multipliers at, std::int32_t rounds) {
   const std::size_t node = made_.nodes.size();
@@ -331,19 +347,7 @@ MESHLOOM_INLINE void certifying::close(keep left, intra::multipliers at, std::in
     return;
   }
   if (!tired()) {
-    std::vector<std::int32_t> more;
-    intra::relaxation inner(here.net, 0);
-    at = intra::ascend(
-             here.net, inner, std::move(at), rounds,
-             [&](const intra::assignment& met) {
-               const intra::assignment all = lifted(here, met);
-               const bool better =
-                   intra::price_of(few_, all) < wanted() && intra::excess(few_, intra::held(few_, all)) == 0;
-               if (better) intra::add_moments(more, intra::overfull(joined_.net(), intra::held(joined_.net(), all)));
-               return wanted();
-             },
-             0, limits_.stop)
-             .at;
+    const std::vector<std::int32_t> more = raise(here, at, rounds);
     if (!more.empty()) {
       at = with_moments(more, at);
       return close(std::move(left), std::move(at), limits_.rounds);

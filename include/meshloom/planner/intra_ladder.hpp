@@ -5,6 +5,7 @@
 #pragma once
 
 #include <meshloom/planner/intra_branch.hpp>
+#include <meshloom/planner/intra_large.hpp>
 #include <meshloom/planner/intra_options.hpp>
 
 namespace meshloom::intra {
@@ -64,6 +65,9 @@ class ladder {
   wide least_excess_ = 0;
   intra_answer count_;
 };
+
+/// A climb of its own: how large searches solve neighbourhoods.
+part_answer climbed(network part, const assignment& from, const intra_options& limits);
 
 }  // namespace meshloom::intra
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <meshloom/planner/intra_ladder.hpp>
-#include <meshloom/planner/intra_large.hpp>
 #include <meshloom/planner/intra_moments.hpp>
 
 #include <algorithm>
@@ -30,7 +29,7 @@ MESHLOOM_INLINE void ladder::climb() {
 MESHLOOM_INLINE void ladder::search_large() {
   intra_options limits = limits_;
   limits.most_work = work_left();
-  large_search search(rest(), limits, lowered(best_));
+  large_search search(rest(), limits, lowered(best_), climbed);
   search.run();
   add(search.count());
   if (!search.leanest().empty()) offer(search.leanest());
@@ -221,6 +220,13 @@ MESHLOOM_INLINE void ladder::add(const intra_answer& count) {
 MESHLOOM_INLINE std::int64_t ladder::work_left() const {
   if (limits_.stop && limits_.stop()) return 0;
   return std::max<std::int64_t>(limits_.most_work - count_.work, 0);
+}
+
+MESHLOOM_INLINE part_answer climbed(network part, const assignment& from, const intra_options& limits) {
+  ladder made(std::move(part), limits);
+  made.start_from(from);
+  made.climb();
+  return {made.best(), made.closed(), made.count().work};
 }
 
 }  // namespace meshloom::intra

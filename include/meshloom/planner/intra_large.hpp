@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The search in a network that is too large to be solved as a whole. By turns, multipliers at few moments raise the
-// bound, and neighbourhoods of the best assignment met, each solved by a ladder of its own, lower the price (large
+// bound, and neighbourhoods of the best assignment met, each solved on its own, lower the price (large
 // neighbourhood search, Shaw 1998). Laws: it may be stopped at any time; the price never rises, the bound never falls.
 #pragma once
 
@@ -10,10 +10,20 @@
 
 namespace meshloom::intra {
 
+/// What is known of a small network: an assignment, and whether none is cheaper.
+struct part_answer {
+  assignment best;
+  bool closed = false;
+  std::int64_t work = 0;
+};
+
+/// Solves a small network from a legal assignment on.
+using part_solver = part_answer (*)(network part, const assignment& from, const intra_options& limits);
+
 class large_search {
  public:
   /// Keeps references. `best` is legal, or empty.
-  large_search(const network& net, const intra_options& limits, assignment best);
+  large_search(const network& net, const intra_options& limits, assignment best, part_solver solve_part);
 
   void run();
 
@@ -37,6 +47,7 @@ class large_search {
 
   const network& net_;
   const intra_options& limits_;
+  part_solver solve_part_;
   relaxation inner_;  ///< its messages stay, whatever moments there are
   std::vector<std::int32_t> moments_;
   ascent up_;  ///< at these moments

@@ -2,7 +2,6 @@
 // The bodies of intra_large.hpp.
 #pragma once
 
-#include <meshloom/planner/intra_ladder.hpp>
 #include <meshloom/planner/intra_large.hpp>
 #include <meshloom/planner/intra_moments.hpp>
 
@@ -10,8 +9,9 @@
 
 namespace meshloom::intra {
 
-MESHLOOM_INLINE large_search::large_search(const network& net, const intra_options& limits, assignment best)
-    : net_(net), limits_(limits), inner_(net, 0) {
+MESHLOOM_INLINE large_search::large_search(const network& net, const intra_options& limits, assignment best,
+                                           part_solver solve_part)
+    : net_(net), limits_(limits), solve_part_(solve_part), inner_(net, 0) {
   if (!best.empty()) offer(best);
 }
 
@@ -91,14 +91,12 @@ MESHLOOM_INLINE void large_search::improve_around(neighbourhoods& around, kind& 
   limits.stop = limits_.stop;
   const std::size_t size = 2 + around.random() % chosen.most;
   const std::vector<std::int32_t> members = (around.*chosen.choose)(size);
-  ladder part(around.around(members), limits);
-  part.start_from(around.chosen(members));
-  part.climb();
-  if (part.closed() && 4 * size > 3 * chosen.most) chosen.most += 1 + chosen.most / 20;
-  if (!part.closed()) chosen.most = std::max(least, chosen.most * 9 / 10);
-  around.choose(members, part.best());
+  const part_answer part = solve_part_(around.around(members), around.chosen(members), limits);
+  if (part.closed && 4 * size > 3 * chosen.most) chosen.most += 1 + chosen.most / 20;
+  if (!part.closed) chosen.most = std::max(least, chosen.most * 9 / 10);
+  around.choose(members, part.best);
   ++count_.nodes;
-  count_.work += part.count().work + static_cast<std::int64_t>(net_.room.size()) + 1000;
+  count_.work += part.work + static_cast<std::int64_t>(net_.room.size()) + 1000;
 }
 
 MESHLOOM_INLINE void large_search::offer(const assignment& options) {

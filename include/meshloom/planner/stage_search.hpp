@@ -94,6 +94,7 @@ class stage_search {
 
   void find_meshes();
   void find_needs();
+  void add_needs(const std::vector<need>& of_region);
   void find_members();
   void find_groups();
   bool is_possible(const block_range& blocks) const;

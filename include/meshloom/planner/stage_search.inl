@@ -133,13 +133,17 @@ MESHLOOM_INLINE void stage_search::find_needs() {
     for (const value_id state : each.states) held += size(state);
     if (!each.gradients.empty()) held += size(each.gradients.front());
   }
+  add_needs(of_region);
+}
+
+/// A block that may recompute may leave next to nothing.
+MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region) {
   before_.push_back({});
-  const auto blocks = blocks_of(whole);
+  const auto blocks = blocks_of(posed_.graph);
   const auto again = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
-    const bool lean =
-        again[b] || whole.regions[blocks[b].region].repeated;  // it may recompute, and leave next to nothing
+    const bool lean = again[b] || posed_.graph.regions[blocks[b].region].repeated;
     before_.push_back({sum.time + here.time, sum.held + here.held, lean ? sum.slot : sum.slot + here.slot});
   }
 }
