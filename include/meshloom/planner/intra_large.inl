@@ -4,6 +4,7 @@
 
 #include <meshloom/planner/intra_large.hpp>
 #include <meshloom/planner/intra_moments.hpp>
+#include <meshloom/planner/intra_search.hpp>
 
 #include <algorithm>
 
