@@ -10,6 +10,8 @@ namespace meshloom {
 
 namespace detail {
 
+__extension__ using certified_sum = __int128;  ///< of prices, and of prices of bytes
+
 /// Replays a certificate on the problem; `fault` says at what it fails.
 class certificate_check {
  public:
@@ -17,7 +19,7 @@ class certificate_check {
   std::string fault();
 
  private:
-  __extension__ using wide = __int128;
+  using wide = certified_sum;
   using options = std::vector<std::uint8_t>;  ///< of all groups, by number: whether they are left
 
   static constexpr wide never = wide{1} << 120;
