@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the intra-operator solver is told and what it answers: limits on work, an assignment, its price, a proven bound.
+// Laws: bound ≤ cost; equal problems and limits get equal answers, unless `stop` ends the search.
 #pragma once
 
 #include <meshloom/planner/integer_solver.hpp>

@@ -90,7 +90,7 @@ MESHLOOM_INLINE void stage_search::find_meshes() {
         next.mesh.size[static_cast<std::size_t>(next.mesh.rank++)] = chosen[axis];
         alike.push_back({detail::is_named(posed_, name) ? name : "", chosen[axis]});
       }
-      // Where all links are alike it does not matter which of two axes is the inner one.
+      // Where all links are alike, which of two axes is the inner one matters only to what both split: one is searched.
       const bool unnamed = std::all_of(alike.begin(), alike.end(), [](const auto& axis) { return axis.first.empty(); });
       if (each.hosts == 1 && unnamed) std::sort(alike.begin(), alike.end());
       if (std::find(seen.begin(), seen.end(), alike) != seen.end()) return;
