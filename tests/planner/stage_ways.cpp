@@ -33,7 +33,7 @@ struct family {
   std::vector<ml::block_range> ranges;
   std::vector<ml::stage_plan> meshes;
 
-  ml::stage_ways ways() const { return {posed, parts, {}, ranges, meshes, 1}; }
+  ml::stage_ways ways() const { return {posed, parts, {}, {ranges, meshes}}; }
 
   /// The problem of one range on one mesh, in which copies of the layer recompute or do not.
   ml::stage_choices alone(std::size_t mesh, std::size_t range, std::optional<ml::bytes> limit = {},

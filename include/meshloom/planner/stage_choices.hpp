@@ -46,12 +46,20 @@ struct price_share {
   std::int64_t part = 1, whole = 1;
 };
 
+/// What lies around the blocks of a problem.
+enum class surroundings : std::uint8_t {
+  other_stages,  ///< which send what the blocks read, and receive what they make
+  anything,      ///< nothing is said: what comes and goes is free, and so are parameters of other regions. No stage with
+                 ///< these blocks in it spends less on them
+};
+
 class stage_choices {
  public:
   /// `stage` says which blocks, ranks and mesh, and which blocks recompute; what is to be chosen is ignored. `slots`
   /// micro-batches keep activations at a time. Without a limit memory does not matter.
   stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches, std::int32_t slots,
-                std::optional<bytes> limit, std::shared_ptr<reshard_prices> prices = nullptr);
+                std::optional<bytes> limit, std::shared_ptr<reshard_prices> prices = nullptr,
+                surroundings around = surroundings::other_stages);
 
   const intra_problem& made() const { return made_; }
 
@@ -126,6 +134,8 @@ class stage_choices {
   void add_parameters();
   void add_sums(std::size_t p);
   picoseconds update_price(std::size_t p, const storage& how) const;
+  /// True if a parameter is not one of the blocks that alone matter.
+  bool is_around(value_id id) const;
   /// How many copies of a parameter the stage keeps.
   std::int64_t copies_of(value_id id) const;
 
@@ -154,6 +164,7 @@ class stage_choices {
   const graph& whole_;
   stage_plan stage_;
   std::int32_t micro_batches_, slots_;
+  surroundings around_;
   size_table sizes_;
   mesh_links links_;
   std::shared_ptr<reshard_prices> prices_;

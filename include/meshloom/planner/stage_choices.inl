@@ -34,12 +34,13 @@ inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
 
 MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
                                              std::int32_t slots, std::optional<bytes> limit,
-                                             std::shared_ptr<reshard_prices> prices)
+                                             std::shared_ptr<reshard_prices> prices, surroundings around)
     : posed_(posed),
       whole_(posed.graph),
       stage_(stage),
       micro_batches_(micro_batches),
       slots_(slots),
+      around_(around),
       sizes_(micro_batch_sizes(posed.graph, micro_batches)),
       links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
       prices_(prices ? std::move(prices) : std::make_shared<reshard_prices>(stage.mesh, links_)),
@@ -188,7 +189,7 @@ MESHLOOM_INLINE std::int32_t stage_choices::last_read(phase pass, node_id id) co
 MESHLOOM_INLINE void stage_choices::add_parameters() {
   for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
     const parameter& each = whole_.parameters[p];
-    if (!reads(whole_, stage_, each)) continue;
+    if (!reads(whole_, stage_, each) || is_around(each.value)) continue;
     parameter_choice& choice = parameters_[p];
     choice.options = allowed_storages(posed_, stage_, whole_.values[each.value]);
     std::vector<picoseconds> cost;
@@ -203,6 +204,13 @@ MESHLOOM_INLINE void stage_choices::add_parameters() {
     add_size(choice.number, std::move(size), 0, made_.end);
     add_sums(p);
   }
+}
+
+MESHLOOM_INLINE bool stage_choices::is_around(value_id id) const {
+  const auto blocks = blocks_of(whole_);
+  const auto is_home = [&](const block& each) { return each.region == whole_.values[id].region; };
+  return around_ == surroundings::anything &&
+         std::none_of(blocks.begin() + stage_.first_block, blocks.begin() + stage_.end_block, is_home);
 }
 
 MESHLOOM_INLINE std::int64_t stage_choices::copies_of(value_id id) const {
@@ -332,10 +340,12 @@ MESHLOOM_INLINE picoseconds stage_choices::price_of(value_id id, const forms& fr
 }
 
 MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
-  const origin from = origin_of(each);
   const value& entry = whole_.values[each.value];
+  if (around_ == surroundings::anything && (entry.kind == value_kind::activation ? !each.made_here : is_around(each.value)))
+    return;
+  const origin from = origin_of(each);
   const std::int64_t times = std::int64_t{each.copies} * micro_batches_;
-  if (each.leaves || each.is_result) price_leaving(each, from, times);
+  if ((each.leaves || each.is_result) && around_ == surroundings::other_stages) price_leaving(each, from, times);
   const bool keeps = entry.kind != value_kind::parameter && !each.backward.empty() &&
                      whole_.nodes[entry.producer].when == phase::forward && !each.made_again;
   if (keeps) return keep(each, from, times);

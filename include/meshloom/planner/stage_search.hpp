@@ -83,7 +83,14 @@ class stage_search {
   struct need {
     picoseconds time;  ///< of a micro-batch, launches apart
     bytes held;        ///< parameters, states, sums of gradients
-    bytes slot;        ///< what the forward of a micro-batch leaves to its backward
+    bytes slot;        ///< what the forward of a micro-batch leaves to its backward, in any case
+    bytes entering;    ///< more of that: what a copy of a layer reads of the copy before
+    bytes remade;      ///< and what a block that recomputes makes anew; of one block
+  };
+  /// The copies of a repeated layer that are all alike, and by number of ranks what they take in any stage.
+  struct layer {
+    block_range copies;
+    std::vector<std::unique_ptr<stage_ways>> ways;
   };
   struct origin {
     std::size_t member = 0;
@@ -94,6 +101,7 @@ class stage_search {
 
   void find_meshes();
   void find_needs();
+  void find_left(std::vector<need>& of_region) const;
   void add_needs(const std::vector<need>& of_region);
   void find_members();
   void find_groups();
@@ -108,7 +116,15 @@ class stage_search {
     return groups_[members_[from.member].family][index_of_ranks(from.ranks)];
   }
   std::size_t index_of_ranks(std::int32_t ranks) const;
-  /// Prices a group; once it is, looks for leaner ways.
+  void find_layers();
+  /// The blocks of a range that are copies of a layer.
+  static block_range part_of(const block_range& range, const layer& of);
+  /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
+  picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots) const;
+  /// Prices the first layer of a range that is not priced yet; false if all are.
+  bool advance_layers(const block_range& range, std::int32_t ranks);
+  std::unique_ptr<stage_ways> ways_of(stage_family of);
+  /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
   void advance(std::size_t family, group& which);
   /// What no way to run a range takes less than, nor holds, as far as is known, with so many micro-batches in flight.
   stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots) const;
@@ -116,6 +132,8 @@ class stage_search {
   void list_candidates();
   /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.
   stage_candidate least(const block_range& blocks, std::int32_t ranks) const;
+  /// Of that, what is held all the time.
+  bytes least_fixed(const block_range& blocks, std::int32_t ranks) const;
   std::int32_t most_slots(std::int32_t ranks) const;
 
   const problem& posed_;
@@ -127,6 +145,7 @@ class stage_search {
   std::vector<need> before_;                     ///< of all blocks before this one
   std::vector<family> families_;
   std::vector<member> members_;
+  std::vector<layer> layers_;
   std::vector<std::vector<group>> groups_;  ///< by family and number of ranks
   std::vector<stage_candidate> candidates_;
   std::vector<origin> origins_;  ///< of the candidates

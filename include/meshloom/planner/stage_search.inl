@@ -33,6 +33,12 @@ void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, 
   }
 }
 
+inline bytes whole_size(const graph& whole, const size_table& sizes, value_id id) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : extents_of(sizes, whole.values[id].axes)) elements *= extent;
+  return {elements * size_of(whole.values[id].type)};
+}
+
 /// True if the first copy of a region does not do what the others do: it reads an input, or makes a gradient in vain.
 inline bool first_copy_differs(const graph& whole, const region& area) {
   if (!area.repeated) return false;
@@ -69,6 +75,7 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
   find_needs();
   find_members();
   find_groups();
+  find_layers();
   list_candidates();
 }
 
@@ -107,36 +114,48 @@ MESHLOOM_INLINE void stage_search::find_needs() {
   device free_launch = posed_.cluster.device;
   free_launch.launch = {};
   std::vector<need> of_region(whole.regions.size());
-  const auto size = [&](value_id id) {
-    std::int64_t elements = 1;
-    for (const std::int64_t extent : extents_of(sizes, whole.values[id].axes)) elements *= extent;
-    return bytes{elements * size_of(whole.values[id].type)};
-  };
-  std::vector<value_id> kept;
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const node& at = whole.nodes[static_cast<node_id>(n)];
     if (at.when == phase::update) continue;
-    need& here = of_region[index_of(at.region)];
-    here.time += price(whole, sizes, static_cast<node_id>(n), {}, {}, free_launch, {});
-    for (const value_id id : at.operands) {
-      const value& entry = whole.values[id];
-      const bool left = at.when == phase::backward && entry.kind == value_kind::activation &&
-                        entry.producer != node_id::none && whole.nodes[entry.producer].when == phase::forward;
-      if (!left || entry.region != at.region || std::find(kept.begin(), kept.end(), id) != kept.end()) continue;
-      kept.push_back(id);
-      here.slot += size(id);
-    }
+    of_region[index_of(at.region)].time += price(whole, sizes, static_cast<node_id>(n), {}, {}, free_launch, {});
   }
   for (const parameter& each : whole.parameters) {
     bytes& held = of_region[index_of(whole.values[each.value].region)].held;
-    held += size(each.value);
-    for (const value_id state : each.states) held += size(state);
-    if (!each.gradients.empty()) held += size(each.gradients.front());
+    held += detail::whole_size(whole, sizes, each.value);
+    for (const value_id state : each.states) held += detail::whole_size(whole, sizes, state);
+    if (!each.gradients.empty()) held += detail::whole_size(whole, sizes, each.gradients.front());
   }
+  find_left(of_region);
   add_needs(of_region);
 }
 
-/// A block that may recompute may leave next to nothing.
+/// What is made elsewhere is kept for the backward of a block even if the block recomputes; and all that it reads is
+/// there when its backward begins.
+MESHLOOM_INLINE void stage_search::find_left(std::vector<need>& of_region) const {
+  const graph& whole = posed_.graph;
+  const size_table sizes = micro_batch_sizes(whole, micro_batches_);
+  std::vector<value_id> seen;
+  for (const region& each : whole.regions) seen.push_back(each.forward.body_out);  // the next copy's input
+  for (const node& at : whole.nodes) {
+    for (const value_id id : at.operands) {
+      const value& entry = whole.values[id];
+      const bool made = entry.kind == value_kind::activation && entry.producer != node_id::none &&
+                        whole.nodes[entry.producer].when == phase::forward;
+      const bool enters = id == whole.regions[at.region].forward.body_in;
+      if (at.when != phase::backward || !(made || enters) || std::find(seen.begin(), seen.end(), id) != seen.end())
+        continue;
+      seen.push_back(id);
+      need& here = of_region[index_of(at.region)];
+      const bytes size = detail::whole_size(whole, sizes, id);
+      if (enters)
+        here.entering += size;
+      else
+        (entry.region == at.region ? here.remade : here.slot) += size;
+    }
+  }
+}
+
+/// The first copy of a layer may read what other blocks count.
 MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region) {
   before_.push_back({});
   const auto blocks = blocks_of(posed_.graph);
@@ -144,19 +163,29 @@ MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region)
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
     const bool lean = again[b] || posed_.graph.regions[blocks[b].region].repeated;
-    before_.push_back({sum.time + here.time, sum.held + here.held, lean ? sum.slot : sum.slot + here.slot});
+    need next{sum.time + here.time, sum.held + here.held, sum.slot + here.slot};
+    if (blocks[b].copy > 0) next.slot += here.entering;
+    (lean ? next.remade : next.slot) += here.remade;
+    before_.push_back(next);
   }
 }
 
+MESHLOOM_INLINE bytes stage_search::least_fixed(const block_range& blocks, std::int32_t ranks) const {
+  const bytes all = before_[static_cast<std::size_t>(blocks.end)].held;
+  return {(all - before_[static_cast<std::size_t>(blocks.first)].held).count / ranks};
+}
+
 MESHLOOM_INLINE stage_candidate stage_search::least(const block_range& blocks, std::int32_t ranks) const {
-  const need &first = before_[static_cast<std::size_t>(blocks.first)],
-             &end = before_[static_cast<std::size_t>(blocks.end)];
+  const auto at = [&](std::int32_t block) { return before_.begin() + block; };
+  const need &first = *at(blocks.first), &end = *at(blocks.end);
+  bytes remade;  // at a time
+  for (auto each = at(blocks.first) + 1; each <= at(blocks.end); ++each) remade = std::max(remade, each->remade);
   return {.first_block = blocks.first,
           .end_block = blocks.end,
           .ranks = ranks,
           .time = {(end.time - first.time).count / ranks},
           .once = {},
-          .held = {(end.held - first.held).count / ranks},
+          .held = {least_fixed(blocks, ranks).count + remade.count / ranks},
           .slot = {(end.slot - first.slot).count / ranks}};
 }
 
@@ -258,17 +287,79 @@ MESHLOOM_INLINE std::int32_t stage_search::most_slots(std::int32_t ranks) const 
   return std::min(micro_batches_, stages);
 }
 
+MESHLOOM_INLINE void stage_search::find_layers() {
+  const auto blocks = blocks_of(posed_.graph);
+  for (std::size_t b = 0, end = 0; b < blocks.size(); b = end) {
+    while (end < blocks.size() && blocks[end].region == blocks[b].region) ++end;
+    const bool differs = detail::first_copy_differs(posed_.graph, posed_.graph.regions[blocks[b].region]);
+    const block_range copies{static_cast<std::int32_t>(b) + (differs ? 1 : 0), static_cast<std::int32_t>(end)};
+    const auto again = recomputed_by_rule(posed_, copies.first, copies.end);
+    const bool ruled = std::find(again.begin(), again.end(), true) != again.end();
+    if (copies.end - copies.first < 3 || ruled) continue;
+    layers_.push_back({copies, {}});
+    layers_.back().ways.resize(rank_counts_.size());
+  }
+}
+
+MESHLOOM_INLINE block_range stage_search::part_of(const block_range& range, const layer& of) {
+  const std::int32_t first = std::max(range.first, of.copies.first), end = std::min(range.end, of.copies.end);
+  return {first, std::max(first, end)};
+}
+
+MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& range, std::int32_t ranks,
+                                                          std::int32_t slots) const {
+  picoseconds sum = least(range, ranks).time * micro_batches_;
+  for (const layer& each : layers_) {
+    const block_range part = part_of(range, each);
+    const auto& ways = each.ways[index_of_ranks(ranks)];
+    if (part.end - part.first < 2 || !ways) continue;
+    const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
+    const picoseconds bound = ways->bound(static_cast<std::size_t>(part.end - part.first - 2), slots, room);
+    sum += std::max(bound - least(part, ranks).time * micro_batches_, picoseconds{});
+  }
+  return sum;
+}
+
+MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family of) {
+  return std::make_unique<stage_ways>(posed_, micro_batches_, limits_, std::move(of), &prices_);
+}
+
+MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {
+  for (layer& each : layers_) {
+    const block_range part = part_of(range, each);
+    if (part.end - part.first < 2) continue;
+    auto& ways = each.ways[index_of_ranks(ranks)];
+    const std::int64_t before = ways ? ways->work() : 0;
+    if (ways) {
+      if (!ways->may_be_leaner(static_cast<std::size_t>(part.end - part.first - 2))) continue;
+      ways->find_lean_ways();
+    } else {
+      stage_family of{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything};
+      for (std::int32_t end = each.copies.first + 2; end <= each.copies.end; ++end) {
+        const block_range some{each.copies.first, end};
+        const stage_candidate needs = least(some, ranks);
+        if (of.ranges.empty()) of.least = least_fixed(some, ranks);
+        if (of.ranges.empty() || needs.held + needs.slot <= posed_.cluster.device.memory) of.ranges.push_back(some);
+      }
+      ways = ways_of(std::move(of));
+    }
+    work_ += ways->work() - before;
+    return true;
+  }
+  return false;
+}
+
 MESHLOOM_INLINE void stage_search::advance(std::size_t number, group& which) {
   const auto& ranges = families_[number].ranges;
   const auto at = [&](std::size_t range) { return ranges.begin() + static_cast<std::ptrdiff_t>(range); };
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
+  if (!which.ways && advance_layers(ranges[which.end - 1], ranks)) return;
   const std::int64_t before = which.ways ? which.ways->work() : 0;
   if (which.ways)
     which.ways->find_lean_ways();
   else
-    which.ways = std::make_unique<stage_ways>(posed_, micro_batches_, limits_,
-                                              std::vector<block_range>(at(which.first), at(which.end)), which.meshes,
-                                              most_slots(ranks), least(ranges[which.first], ranks).held, &prices_);
+    which.ways = ways_of({std::vector<block_range>(at(which.first), at(which.end)), which.meshes, most_slots(ranks),
+                          least_fixed(ranges[which.first], ranks)});
   work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
@@ -321,10 +412,10 @@ MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int
   const member& which = members_[number];
   const group& from = group_of({number, ranks, -1});
   stage_candidate made = least(which.blocks, ranks);
-  if (from.ways) {
-    const picoseconds all = from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory);
-    made.once = std::max(all - made.time * micro_batches_, picoseconds{});
-  }
+  const picoseconds all = from.ways
+                              ? from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory)
+                              : least_of_layers(which.blocks, ranks, slots);
+  made.once = std::max(all - made.time * micro_batches_, picoseconds{});
   return made;
 }
 

@@ -40,13 +40,19 @@ struct stage_way {
   stage_cost cost(std::size_t range, std::int32_t keep = 0) const;
 };
 
+/// Ranges of blocks on so many ranks.
+struct stage_family {
+  std::vector<block_range> ranges;  ///< of one copy more each, all of at least two copies; or only one range
+  std::vector<stage_plan> meshes;   ///< with a mesh and nothing else
+  std::int32_t slots = 1;           ///< how many micro-batches in flight a stage of most pipelines has to keep
+  bytes least;                      ///< every way to run the shortest range holds as much
+  surroundings around = surroundings::other_stages;
+};
+
 class stage_ways {
  public:
-  /// `ranges` have one copy more each, all of at least two or only one range; `meshes` have a mesh and nothing else.
-  /// `slots` is how many micro-batches in flight a stage of most pipelines has to keep; every way to run the shortest
-  /// range holds at least `least`. `prices` are those of all stages of the same micro-batch.
-  stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-             std::vector<block_range> ranges, std::vector<stage_plan> meshes, std::int32_t slots, bytes least = {},
+  /// `prices` are those of all stages of the same micro-batch.
+  stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits, stage_family of,
              shared_reshard_prices* prices = nullptr);
 
   const std::vector<stage_way>& all() const { return ways_; }
@@ -99,7 +105,7 @@ class stage_ways {
     std::int32_t when = 0;  ///< most is held
   };
 
-  std::size_t last() const { return ranges_.size() - 1; }
+  std::size_t last() const { return of_.ranges.size() - 1; }
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
@@ -128,10 +134,7 @@ class stage_ways {
   const problem& posed_;
   std::int32_t micro_batches_;
   intra_options limits_;
-  std::vector<block_range> ranges_;
-  std::vector<stage_plan> meshes_;
-  std::int32_t slots_;
-  bytes least_;
+  stage_family of_;
   std::vector<std::shared_ptr<reshard_prices>> prices_;  ///< by mesh
   std::vector<face> faces_;
   std::vector<stage_way> ways_;

@@ -64,26 +64,19 @@ MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range, std::int32_t keep)
 }
 
 MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-                                       std::vector<block_range> ranges, std::vector<stage_plan> meshes,
-                                       std::int32_t slots, bytes least, shared_reshard_prices* prices)
-    : posed_(posed),
-      micro_batches_(micro_batches),
-      limits_(limits),
-      ranges_(std::move(ranges)),
-      meshes_(std::move(meshes)),
-      slots_(slots),
-      least_(least) {
+                                       stage_family of, shared_reshard_prices* prices)
+    : posed_(posed), micro_batches_(micro_batches), limits_(limits), of_(std::move(of)) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
   constexpr std::int64_t most_work = 60'000'000;
   limits_.most_work = std::min(limits_.most_work, most_work);
   shared_reshard_prices own;
-  for (const stage_plan& each : meshes_)
+  for (const stage_plan& each : of_.meshes)
     prices_.push_back((prices != nullptr ? *prices : own).of(posed_.cluster, each.mesh));
-  for (std::size_t mesh = 0; mesh < meshes_.size(); ++mesh) open_face(mesh);
+  for (std::size_t mesh = 0; mesh < of_.meshes.size(); ++mesh) open_face(mesh);
 }
 
 MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
-  const block_range& within = ranges_[range];
+  const block_range& within = of_.ranges[range];
   std::vector<bool> made = recomputed_by_rule(posed_, within.first, within.end);
   const auto blocks = blocks_of(posed_.graph);
   for (std::size_t b = 0; again && b < made.size(); ++b) {
@@ -102,11 +95,11 @@ MESHLOOM_INLINE std::int32_t stage_ways::free_copies(const stage_way& way, std::
 }
 
 MESHLOOM_INLINE stage_choices stage_ways::choices_on(const face& on, std::size_t range) const {
-  stage_plan stage = meshes_[on.mesh];
-  stage.first_block = ranges_[range].first;
-  stage.end_block = ranges_[range].end;
+  stage_plan stage = of_.meshes[on.mesh];
+  stage.first_block = of_.ranges[range].first;
+  stage.end_block = of_.ranges[range].end;
   stage.recompute = recomputed(range, on.again, 0);
-  return {posed_, stage, micro_batches_, 1, std::nullopt, prices_[on.mesh]};
+  return {posed_, stage, micro_batches_, 1, std::nullopt, prices_[on.mesh], of_.around};
 }
 
 MESHLOOM_INLINE std::optional<intra_answer> stage_ways::solve_problem(const intra_problem& asked) {
@@ -140,9 +133,9 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
   on.priced.push_back({0, static_cast<double>(on.optima.back().second.count)});
   if (last() > 0) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
-  const bool alone = meshes_[mesh].mesh.ranks() == posed_.cluster.ranks();
+  const bool staged = of_.meshes[mesh].mesh.ranks() < posed_.cluster.ranks() && of_.around == surroundings::other_stages;
   const stage_cost cost = ways_[fast].cost(last());
-  if (!alone && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
+  if (staged && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
   on.shortest.reset();  // their tables are large
   on.longest.reset();
   faces_.push_back(std::move(on));
@@ -229,7 +222,7 @@ MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
 MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   if (leaned_ || ways_.empty()) return false;
   const stage_cost cost = ways_[fastest(range)].cost(range);
-  return cost.fixed + cost.slot * slots_ + cost.transient > posed_.cluster.device.memory;
+  return cost.fixed + cost.slot * of_.slots + cost.transient > posed_.cluster.device.memory;
 }
 
 MESHLOOM_INLINE void stage_ways::find_lean_ways() {
@@ -238,8 +231,8 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways() {
   open_again();
   for (face& each : faces_) form(each);
   constexpr int many = 7, few = 4;
-  find_hull(slots_, many);
-  if (slots_ > 1) find_hull(1, few);
+  find_hull(of_.slots, many);
+  if (of_.slots > 1) find_hull(1, few);
   for (face& each : faces_) {
     each.shortest.reset();
     each.longest.reset();
@@ -323,8 +316,8 @@ MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price) {
 
 MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t range, std::int32_t keep) const {
   stage_plan stage = way.chosen;
-  stage.first_block = ranges_[range].first;
-  stage.end_block = ranges_[range].end;
+  stage.first_block = of_.ranges[range].first;
+  stage.end_block = of_.ranges[range].end;
   stage.recompute = recomputed(range, way.again, keep);
   return stage;
 }
@@ -337,7 +330,7 @@ MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t sl
   const double shortest = static_cast<double>(bound(0).count);
   double least = static_cast<double>(bound(range).count);
   for (const support& each : supports_) {
-    const double low = last() == 0 ? each.least : shortest + each.price * static_cast<double>(least_.count);
+    const double low = last() == 0 ? each.least : shortest + each.price * static_cast<double>(of_.least.count);
     const double paid = low + (each.least - low) * part - each.price * static_cast<double>(room.count);
     if (each.slots <= slots) least = std::max(least, paid - rounding);
   }
