@@ -17,9 +17,21 @@ class pipeline_search {
   /// `limits` are those of every intra-operator problem.
   pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits);
 
-  /// Enters the plans of stages of up to so many ranks that may win. Once it has read `most_work` prices, only what is
-  /// priced takes part.
-  void run(contest& plans, std::int32_t ranks, std::int64_t most_work);
+  /// From now on stages take up to so many ranks.
+  void reach(std::int32_t ranks) { stages_.reach(ranks); }
+
+  /// From now on only what is priced takes part.
+  void close() { stages_.close(); }
+
+  /// What the best pipeline that is open or was not entered yet takes in lockstep, as far as is known; none if none may
+  /// win.
+  std::optional<picoseconds> promise(const contest& plans);
+
+  /// Prices or measures what is open in that pipeline, or enters it.
+  void step(contest& plans);
+
+  /// Enters all other pipelines that may win, where they are few.
+  void finish(contest& plans);
 
   /// Enters the best pipelines once more, polished, where they are near the best plan.
   void polish(contest& plans);
@@ -40,11 +52,7 @@ class pipeline_search {
   inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages) const;
   std::vector<schedule_kind> schedules() const;
   bool is_wanted(const std::vector<std::int32_t>& chosen) const;
-  /// Enters the pipelines that may win, or refines what is open in them; false if nothing is left to do.
-  bool step(contest& plans);
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
-  /// Enters all other pipelines that may win, where they are few.
-  void finish(contest& plans);
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
   /// know what neighbours pay for each other's forms.
   plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const;
@@ -59,6 +67,8 @@ class pipeline_search {
   bytes limit_;  ///< the memory of a device, less what messages were found to need
   std::vector<bytes> cuts_;
   stage_search stages_;
+  std::vector<std::int32_t> next_;                  ///< what `promise` found
+  std::vector<std::vector<std::int32_t>> entered_;  ///< since candidates last changed
 };
 
 }  // namespace meshloom

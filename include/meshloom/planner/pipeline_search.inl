@@ -110,14 +110,6 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
       cuts_(detail::cut_bytes(posed.graph, micro_batches)),
       stages_(posed, micro_batches, limits) {}
 
-MESHLOOM_INLINE void pipeline_search::run(contest& plans, std::int32_t ranks, std::int64_t most_work) {
-  stages_.reach(ranks);
-  while (step(plans)) {
-    if (stages_.work() > most_work) stages_.close();
-  }
-  finish(plans);
-}
-
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
   inter_problem chain = chain_of(stages_.bounds(), false);
   chain.limit = posed_.cluster.device.memory;  // messages of one plan say nothing of all
@@ -192,29 +184,35 @@ MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>&
   return stages == 0 || static_cast<std::int32_t>(chosen.size()) == stages;
 }
 
-MESHLOOM_INLINE bool pipeline_search::step(contest& plans) {
+MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contest& plans) {
   if (plans.best()) stages_.expect(plans.best()->predicted);
   const inter_problem chain = chain_of(stages_.candidates(), true);
   const auto answer = solve(chain);
-  if (!answer) return false;
-  std::vector<inter_plan> worth;
+  next_.clear();
+  if (!answer) return std::nullopt;
+  picoseconds least{std::numeric_limits<std::int64_t>::max()};
   for (const auto& each : answer.value().by_stages) {
-    if (each && is_wanted(each->candidates) && detail::may_win(chain, *each, plans)) worth.push_back(*each);
+    if (!each || each->cost >= least || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
+    if (std::find(entered_.begin(), entered_.end(), each->candidates) != entered_.end()) continue;
+    next_ = each->candidates;
+    least = each->cost;
   }
-  std::sort(worth.begin(), worth.end(), [](const auto& a, const auto& b) { return a.cost < b.cost; });
-  for (const inter_plan& each : worth) {
-    const auto open = open_in(each.candidates);
-    if (!open.empty()) {
-      stages_.refine(open);
-      return true;
-    }
-    if (!detail::may_win(chain, each, plans)) continue;
-    const bytes over = enter(plan_of(chain, each.candidates), plans);
-    if (over.count <= 0) continue;
+  return next_.empty() ? std::nullopt : std::optional(least);
+}
+
+MESHLOOM_INLINE void pipeline_search::step(contest& plans) {
+  const auto open = open_in(next_);
+  if (!open.empty()) {
+    stages_.refine(open);
+    entered_.clear();
+    return;
+  }
+  entered_.push_back(next_);
+  const bytes over = enter(plan_of(chain_of(stages_.candidates(), true), next_), plans);
+  if (over.count > 0) {
     limit_ -= over;
-    return true;
+    entered_.clear();
   }
-  return false;
 }
 
 MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {

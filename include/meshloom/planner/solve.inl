@@ -93,13 +93,12 @@ inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
   return counts;
 }
 
-/// All numbers of micro-batches: from the middle to where plans get better, then, while there is work left, the others.
-/// Stages within a host come first, as links between hosts are slow.
+/// All numbers of micro-batches at once: whichever promises most goes on. Stages within a host come first, as links
+/// between hosts are slow.
 class plan_search {
  public:
-  plan_search(const problem& posed, const intra_options& limits) : posed_(posed), counts_(micro_batch_counts(posed)) {
-    for (const std::int32_t count : counts_) searches_.emplace_back(posed, count, limits);
-    at_ = counts_.size() / 2;
+  plan_search(const problem& posed, const intra_options& limits) : posed_(posed) {
+    for (const std::int32_t count : micro_batch_counts(posed)) searches_.emplace_back(posed, count, limits);
   }
 
   result<plan> run() {
@@ -109,9 +108,10 @@ class plan_search {
     if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{searches_.back().why()};
-    for (pipeline_search& each : searches_) {
-      const std::int64_t most_work = each.work() + far_work / static_cast<std::int64_t>(searches_.size());
-      while (each.work() < most_work && each.tighten(plans_)) each.run(plans_, all, most_work);
+    const std::int64_t most_work = work() + far_work;
+    for (bool tighter = true; tighter && work() < most_work; look(all, most_work - work())) {
+      tighter = false;
+      for (pipeline_search& each : searches_) tighter = each.tighten(plans_) || tighter;
     }
     for (pipeline_search& each : searches_) each.polish(plans_);
     plan made = plans_.winner();
@@ -125,35 +125,39 @@ class plan_search {
   }
 
  private:
-  void look(std::int32_t ranks, std::int64_t most_work) {
-    std::vector<bool> left(searches_.size(), true);
-    while (const auto next = nearest(left)) {
-      pipeline_search& here = searches_[*next];
-      left[*next] = false;
-      const std::int64_t before = here.work();
-      here.run(plans_, ranks, before + most_work / 2);
-      most_work -= here.work() - before;
-      for (std::size_t n = 0; n < counts_.size(); ++n) {
-        if (plans_.best() && plans_.best()->micro_batches == counts_[n]) at_ = n;
-      }
-    }
+  std::int64_t work() const {
+    std::int64_t sum = 0;
+    for (const pipeline_search& each : searches_) sum += each.work();
+    return sum;
   }
 
-  /// The number of micro-batches to look at next: near the best plan's.
-  std::optional<std::size_t> nearest(const std::vector<bool>& left) const {
-    std::optional<std::size_t> found;
-    const auto distance = [&](std::size_t n) { return n > at_ ? n - at_ : at_ - n; };
-    for (std::size_t n = 0; n < left.size(); ++n) {
-      if (left[n] && (!found || distance(n) < distance(*found))) found = n;
+  void look(std::int32_t ranks, std::int64_t most_work) {
+    most_work += work();
+    std::vector<std::optional<picoseconds>> promises;
+    for (pipeline_search& each : searches_) {
+      each.reach(ranks);
+      promises.push_back(each.promise(plans_));
     }
-    return found;
+    for (bool open = true;;) {
+      const auto less = [](const auto& a, const auto& b) { return a && (!b || *a < *b); };
+      const auto next = std::min_element(promises.begin(), promises.end(), less);
+      if (!*next) break;
+      pipeline_search& here = searches_[static_cast<std::size_t>(next - promises.begin())];
+      here.step(plans_);
+      *next = here.promise(plans_);
+      if (!open || work() < most_work) continue;
+      open = false;
+      for (std::size_t n = 0; n < searches_.size(); ++n) {
+        searches_[n].close();
+        promises[n] = searches_[n].promise(plans_);
+      }
+    }
+    for (pipeline_search& each : searches_) each.finish(plans_);
   }
 
   const problem& posed_;
-  std::vector<std::int32_t> counts_;
   std::deque<pipeline_search> searches_;
   contest plans_;
-  std::size_t at_ = 0;  ///< the number of micro-batches of the best plan
 };
 
 }  // namespace detail

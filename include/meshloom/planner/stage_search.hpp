@@ -18,6 +18,9 @@ class stage_search {
   /// `limits` are those of every intra-operator problem.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits);
 
+  stage_search(const stage_search&) = delete;  // what is priced asks back
+  stage_search& operator=(const stage_search&) = delete;
+
   /// The candidates of the inter-operator problem: every way to run a range that is priced, and an open one for each
   /// that is not. The numbers of candidates are good until the next refinement.
   const std::vector<stage_candidate>& candidates() const { return candidates_; }
@@ -125,7 +128,8 @@ class stage_search {
   bool advance_layers(const block_range& range, std::int32_t ranks);
   std::unique_ptr<stage_ways> ways_of(stage_family of);
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
-  void advance(std::size_t family, group& which);
+  void advance(const block_range& range, std::size_t family, group& which);
+  stage_family family_of(std::size_t number, const group& which) const;
   /// What no way to run a range takes less than, nor holds, as far as is known, with so many micro-batches in flight.
   stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots) const;
   void list_ways(std::size_t member, std::int32_t ranks);

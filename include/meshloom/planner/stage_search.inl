@@ -331,15 +331,17 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
     auto& ways = each.ways[index_of_ranks(ranks)];
     const std::int64_t before = ways ? ways->work() : 0;
     if (ways) {
-      if (!ways->may_be_leaner(static_cast<std::size_t>(part.end - part.first - 2))) continue;
-      ways->find_lean_ways();
+      const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+      if (!ways->may_be_leaner(copies)) continue;
+      ways->find_lean_ways(copies);
     } else {
-      stage_family of{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything};
+      stage_family of{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything, {}};
       for (std::int32_t end = each.copies.first + 2; end <= each.copies.end; ++end) {
         const block_range some{each.copies.first, end};
         const stage_candidate needs = least(some, ranks);
-        if (of.ranges.empty()) of.least = least_fixed(some, ranks);
-        if (of.ranges.empty() || needs.held + needs.slot <= posed_.cluster.device.memory) of.ranges.push_back(some);
+        if (!of.ranges.empty() && needs.held + needs.slot > posed_.cluster.device.memory) break;
+        of.ranges.push_back(some);
+        of.least.push_back(least_fixed(some, ranks));
       }
       ways = ways_of(std::move(of));
     }
@@ -349,17 +351,52 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
   return false;
 }
 
-MESHLOOM_INLINE void stage_search::advance(std::size_t number, group& which) {
+MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const group& which) const {
   const auto& ranges = families_[number].ranges;
-  const auto at = [&](std::size_t range) { return ranges.begin() + static_cast<std::ptrdiff_t>(range); };
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
-  if (!which.ways && advance_layers(ranges[which.end - 1], ranks)) return;
+  const auto& all = meshes_[index_of_ranks(ranks)];
+  stage_family made{{}, which.meshes, most_slots(ranks)};
+  std::vector<std::size_t> numbers;
+  for (std::size_t range = which.first; range < which.end; ++range) {
+    made.ranges.push_back(ranges[range]);
+    made.least.push_back(least_fixed(ranges[range], ranks));
+  }
+  for (const stage_plan& each : which.meshes) {
+    const auto same = [&](const stage_plan& known) { return known.mesh == each.mesh && known.mesh_axes == each.mesh_axes; };
+    numbers.push_back(static_cast<std::size_t>(std::find_if(all.begin(), all.end(), same) - all.begin()));
+  }
+  made.known = [this, ranks, numbers, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range, double price,
+                                                            std::int32_t slots) {
+    const block_range& whole = ranges[range];
+    double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
+                 price * static_cast<double>(least_fixed(whole, ranks).count);
+    for (const layer& each : layers_) {
+      const block_range part = part_of(whole, each);
+      const auto& ways = each.ways[index_of_ranks(ranks)];
+      if (part.end - part.first < 2 || !ways) continue;
+      const double own = static_cast<double>(least(part, ranks).time.count) * micro_batches_ +
+                         price * static_cast<double>(least_fixed(part, ranks).count);
+      const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+      sum += std::max(ways->least_at(numbers[mesh], again, copies, price, slots) - own, 0.0);
+    }
+    return sum;
+  };
+  return made;
+}
+
+MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t number, group& which) {
+  const std::int32_t ranks = which.meshes.front().mesh.ranks();
+  if (!which.ways && advance_layers(range, ranks)) return;
   const std::int64_t before = which.ways ? which.ways->work() : 0;
-  if (which.ways)
-    which.ways->find_lean_ways();
-  else
-    which.ways = ways_of({std::vector<block_range>(at(which.first), at(which.end)), which.meshes, most_slots(ranks),
-                          least_fixed(ranges[which.first], ranks)});
+  if (which.ways) {
+    const auto& ranges = families_[number].ranges;
+    const auto at = std::find_if(ranges.begin(), ranges.end(), [&](const block_range& each) {
+      return each.end - each.first == range.end - range.first;
+    });
+    which.ways->find_lean_ways(static_cast<std::size_t>(at - ranges.begin()) - which.first);
+  } else {
+    which.ways = ways_of(family_of(number, which));
+  }
   work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
@@ -447,7 +484,7 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
     group& here = group_of({static_cast<std::size_t>(which - members_.begin()), each.ranks, -1});
     const bool open = !here.ways || here.ways->may_be_leaner(which->range - here.first);
     if (!open || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
-    advance(which->family, here);
+    advance(which->blocks, which->family, here);
     advanced.push_back(&here);
   }
   if (!advanced.empty()) list_candidates();
@@ -495,7 +532,7 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
     if (from.way >= 0) {
       which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first, from.keep);
     } else if (std::find(advanced.begin(), advanced.end(), &which) == advanced.end()) {
-      advance(members_[from.member].family, which);
+      advance(members_[from.member].blocks, members_[from.member].family, which);
       advanced.push_back(&which);
     }
   }

@@ -12,7 +12,9 @@
 #include <meshloom/planner/stage_choices.hpp>
 #include <meshloom/planner/stage_memory.hpp>
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 
 namespace meshloom {
@@ -30,6 +32,7 @@ struct stage_way {
   std::vector<std::int32_t> options;  ///< of the choices of every range
   stage_plan chosen;                  ///< of the longest range
   stage_cost shortest, step;          ///< of the shortest range, and what each copy adds
+  std::int32_t when = 0;              ///< the longest range holds most
   picoseconds relief;                 ///< what a micro-batch saves for each copy that keeps its activations after all
   bytes burden;                       ///< and what more it holds
   /// What `lower` allocates, by range and copies that keep, where it was asked: how buffers pack does not go along a
@@ -45,8 +48,11 @@ struct stage_family {
   std::vector<block_range> ranges;  ///< of one copy more each, all of at least two copies; or only one range
   std::vector<stage_plan> meshes;   ///< with a mesh and nothing else
   std::int32_t slots = 1;           ///< how many micro-batches in flight a stage of most pipelines has to keep
-  bytes least;                      ///< every way to run the shortest range holds as much
+  std::vector<bytes> least = {};    ///< by range, what every way to run it holds all the time
   surroundings around = surroundings::other_stages;
+  /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
+  /// many micro-batches in flight: no assignment comes to less. May be none.
+  std::function<double(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots)> known = {};
 };
 
 class stage_ways {
@@ -67,11 +73,14 @@ class stage_ways {
   /// flight is at most `room`.
   picoseconds bound(std::size_t range, std::int32_t slots, bytes room) const;
 
-  /// True if leaner ways were not looked for yet, and the fastest way to run a range may hold too much.
+  /// As `stage_family::known` says, of the family's meshes.
+  double least_at(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots) const;
+
+  /// True if ways that just fit were not looked for yet, and the fastest way to run a range may hold too much.
   bool may_be_leaner(std::size_t range) const;
 
-  /// Looks for ways that hold less.
-  void find_lean_ways();
+  /// Looks for ways to run a range that hold no more than there is.
+  void find_lean_ways(std::size_t range);
 
   /// Asks `lower` what a range holds in one of the ways.
   void measure(std::size_t way, std::size_t range, std::int32_t keep = 0);
@@ -84,13 +93,14 @@ class stage_ways {
 
  private:
   /// One mesh, and whether copies recompute: the problems of the shortest and the longest range, as long as they are
-  /// needed; optima of some ranges, in order; and bounds of the longest at prices of a byte, in ps, rising.
+  /// needed; what no assignment of some ranges undercuts, in order; and that of the longest at prices of a byte, in ps,
+  /// rising.
   struct face {
     std::size_t mesh = 0;
     bool again = false;
-    std::optional<stage_choices> shortest, longest;
+    std::unique_ptr<stage_choices> shortest, longest;
     std::vector<std::pair<std::size_t, picoseconds>> optima;
-    std::vector<std::pair<double, double>> priced;
+    std::map<std::int32_t, std::vector<std::pair<double, double>>> priced;  ///< by micro-batches in flight
   };
   /// No assignment of the longest range makes micro-batches · time + once, and `price` for each byte that it holds with
   /// `slots` micro-batches in flight, together less than `least`.
@@ -102,7 +112,6 @@ class stage_ways {
   struct point {
     picoseconds time;
     bytes held;
-    std::int32_t when = 0;  ///< most is held
   };
 
   std::size_t last() const { return of_.ranges.size() - 1; }
@@ -111,7 +120,11 @@ class stage_ways {
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
   std::optional<intra_answer> solve_problem(const intra_problem& asked);
   void form(face& on) const;
-  void open_face(std::size_t mesh);
+  void drop_problems();
+  /// What is known of a mesh before it is looked at.
+  void expect(face& on) const;
+  void open_faces();
+  void open_face(face& on);
   /// Adds the faces on which copies recompute.
   void open_again();
   void find_relief(stage_way& way) const;
@@ -122,13 +135,16 @@ class stage_ways {
   /// Looks for ways that take less per micro-batch than this one, and more once per step.
   void find_brisk_ways(const face& on, std::size_t thrifty);
   picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
-  point place(std::size_t way, std::int32_t slots) const;
+  point place(std::size_t way, std::size_t range, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;
-  void find_hull(std::int32_t slots, int most_prices);
-  /// The best way at a price of bytes, `known` if none is better.
+  /// Looks where the hull crosses the memory of a device.
+  void look_for_room(std::size_t range, std::int32_t slots);
+  /// The best way to run the longest range at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
-  /// What the optimum at a price of a byte does not undercut: it is concave in the price.
-  static double least_at(const face& on, double price);
+  /// What no assignment of the longest range undercuts at a price of a byte: the optimum is concave in the price.
+  double least_at(const face& on, double price, std::int32_t slots) const;
+  bytes least_of(std::size_t range) const { return of_.least.empty() ? bytes{} : of_.least[range]; }
+  picoseconds bound(const face& on, std::size_t range) const;
   picoseconds bound(std::size_t range) const;
 
   const problem& posed_;
@@ -139,7 +155,7 @@ class stage_ways {
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;
-  bool leaned_ = false;
+  std::vector<std::size_t> leaned_;  ///< the ranges for which leaner ways were looked for
   std::string stuck_;
   std::int64_t work_ = 0;
 };

@@ -72,7 +72,11 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
   shared_reshard_prices own;
   for (const stage_plan& each : of_.meshes)
     prices_.push_back((prices != nullptr ? *prices : own).of(posed_.cluster, each.mesh));
-  for (std::size_t mesh = 0; mesh < of_.meshes.size(); ++mesh) open_face(mesh);
+  for (std::size_t mesh = 0; mesh < of_.meshes.size(); ++mesh) {
+    faces_.emplace_back().mesh = mesh;
+    expect(faces_.back());
+  }
+  open_faces();
 }
 
 MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
@@ -109,13 +113,47 @@ MESHLOOM_INLINE std::optional<intra_answer> stage_ways::solve_problem(const intr
 }
 
 MESHLOOM_INLINE void stage_ways::form(face& on) const {
-  on.longest.emplace(choices_on(on, last()));
-  if (last() > 0) on.shortest.emplace(choices_on(on, 0));
+  if (on.longest) return;
+  on.longest = std::make_unique<stage_choices>(choices_on(on, last()));
+  if (last() > 0) on.shortest = std::make_unique<stage_choices>(choices_on(on, 0));
 }
 
-MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
-  face on;
-  on.mesh = mesh;
+/// Their tables are large.
+MESHLOOM_INLINE void stage_ways::drop_problems() {
+  for (face& each : faces_) {
+    each.shortest.reset();
+    each.longest.reset();
+  }
+}
+
+MESHLOOM_INLINE void stage_ways::expect(face& on) const {
+  const auto least = [&](std::size_t range) {
+    return picoseconds{of_.known ? static_cast<std::int64_t>(of_.known(on.mesh, on.again, range, 0, 1)) : 0};
+  };
+  on.optima.push_back({0, least(0)});
+  if (last() > 0) on.optima.push_back({last(), least(last())});
+}
+
+/// The most promising mesh first; one that cannot be as fast as what is found stays as it is.
+MESHLOOM_INLINE void stage_ways::open_faces() {
+  constexpr std::int64_t margin = 50;  // one part in so many
+  const auto least = [](const face& on) { return on.optima.back().second; };
+  std::stable_sort(faces_.begin(), faces_.end(), [&](const face& a, const face& b) { return least(a) < least(b); });
+  for (face& on : faces_) {
+    const auto is_beaten = [&](std::size_t range, picoseconds bound) {
+      if (ways_.empty()) return false;
+      const picoseconds best = step_time(ways_[fastest(range)].cost(range));
+      return bound.count > best.count + best.count / margin;
+    };
+    if (is_beaten(0, on.optima.front().second) && is_beaten(last(), least(on))) continue;
+    open_face(on);
+  }
+  std::erase_if(faces_, [](const face& on) { return on.optima.empty(); });
+  if (ways_.empty() || !may_be_leaner(last())) drop_problems();
+}
+
+MESHLOOM_INLINE void stage_ways::open_face(face& on) {
+  on.optima.clear();
   form(on);
   if (!on.longest->stuck().empty()) {
     stuck_ = on.longest->stuck();
@@ -130,15 +168,12 @@ MESHLOOM_INLINE void stage_ways::open_face(std::size_t mesh) {
     on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
   }
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
-  on.priced.push_back({0, static_cast<double>(on.optima.back().second.count)});
   if (last() > 0) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
-  const bool staged = of_.meshes[mesh].mesh.ranks() < posed_.cluster.ranks() && of_.around == surroundings::other_stages;
+  const bool staged = of_.meshes[on.mesh].mesh.ranks() < posed_.cluster.ranks() &&
+                      of_.around == surroundings::other_stages;
   const stage_cost cost = ways_[fast].cost(last());
   if (staged && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
-  on.shortest.reset();  // their tables are large
-  on.longest.reset();
-  faces_.push_back(std::move(on));
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
@@ -198,18 +233,15 @@ MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std:
   const stage_cost longest = on.longest->cost_of(options);
   made.shortest = on.shortest ? on.shortest->cost_of(options) : longest;
   made.step = detail::step_between(made.shortest, longest, static_cast<std::int64_t>(last()));
+  made.when = evaluate(on.longest->made(), options).when;
   made.options = std::move(options);
   ways_.push_back(std::move(made));
   return ways_.size() - 1;
 }
 
-MESHLOOM_INLINE stage_ways::point stage_ways::place(std::size_t way, std::int32_t slots) const {
-  const stage_cost cost = ways_[way].cost(last());
-  const auto on = std::find_if(faces_.begin(), faces_.end(), [&](const face& each) {
-    return each.mesh == ways_[way].mesh && each.again == ways_[way].again;
-  });
-  return {step_time(cost), cost.fixed + cost.slot * slots + cost.transient,
-          evaluate(on->longest->made(), ways_[way].options).when};
+MESHLOOM_INLINE stage_ways::point stage_ways::place(std::size_t way, std::size_t range, std::int32_t slots) const {
+  const stage_cost cost = ways_[way].cost(range);
+  return {step_time(cost), cost.fixed + cost.slot * slots + cost.transient};
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
@@ -220,24 +252,22 @@ MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
 }
 
 MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
-  if (leaned_ || ways_.empty()) return false;
-  const stage_cost cost = ways_[fastest(range)].cost(range);
-  return cost.fixed + cost.slot * of_.slots + cost.transient > posed_.cluster.device.memory;
+  constexpr std::size_t often = 3;
+  if (ways_.empty() || leaned_.size() == often) return false;
+  if (std::find(leaned_.begin(), leaned_.end(), range) != leaned_.end()) return false;
+  return place(fastest(range), range, of_.slots).held > posed_.cluster.device.memory;
 }
 
-MESHLOOM_INLINE void stage_ways::find_lean_ways() {
-  leaned_ = true;
+MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
+  const bool first = leaned_.empty();
+  leaned_.push_back(range);
   if (ways_.empty()) return;
-  open_again();
-  for (face& each : faces_) form(each);
-  constexpr int many = 7, few = 4;
-  find_hull(of_.slots, many);
-  if (of_.slots > 1) find_hull(1, few);
-  for (face& each : faces_) {
-    each.shortest.reset();
-    each.longest.reset();
-  }
-  for (stage_way& each : ways_) find_relief(each);
+  if (first) open_again();
+  const std::size_t known = ways_.size();
+  look_for_room(range, of_.slots);
+  if (of_.slots > 1) look_for_room(range, 1);
+  drop_problems();
+  for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
 }
 
 /// To recompute takes time: where bytes cost nothing, what is known without it is a bound.
@@ -250,7 +280,6 @@ MESHLOOM_INLINE void stage_ways::open_again() {
     on.mesh = faces_[number].mesh;
     on.again = true;
     on.optima = faces_[number].optima;
-    on.priced = {faces_[number].priced.front()};
     faces_.push_back(std::move(on));
   }
 }
@@ -270,48 +299,84 @@ MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
 }
 
 /// Between two ways of the hull lies the one that is best when they come to the same.
-MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots, int most_prices) {
+MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t slots) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
-  const std::size_t fast = fastest(last());
-  const point at = place(fast, slots);
-  for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing
-  const std::size_t lean = best_at({at.time * dearest, at.held + bytes{1}}, slots, at.when, fast);
-  detail::look_between(fast, lean, most_prices - 1, [&](std::size_t a, std::size_t b) {
-    const point left = place(a, slots), right = place(b, slots);
-    if (left.held <= right.held || right.time <= left.time) return a;
-    return best_at({right.time - left.time, left.held - right.held}, slots, at.when, a);
-  });
+  constexpr int most_looks = 5;
+  const bytes room = posed_.cluster.device.memory;
+  std::size_t full = fastest(range);
+  const point start = place(full, range, slots);
+  if (start.held <= room) return;
+  const std::int32_t when = ways_[full].when;
+  std::size_t lean = best_at({start.time * dearest, start.held + bytes{1}}, slots, when, full);
+  for (int look = 0; look < most_looks; ++look) {
+    const point left = place(full, range, slots), right = place(lean, range, slots);
+    if (left.held <= right.held || right.time <= left.time || right.held > room) return;
+    const std::size_t found = best_at({right.time - left.time, left.held - right.held}, slots, when, full);
+    if (found == full || found == lean) return;
+    (place(found, range, slots).held > room ? full : lean) = found;
+  }
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
                                                 std::size_t known) {
   const double price = static_cast<double>(each.cost.count) / static_cast<double>(each.per.count);
   const auto worth = [&](std::size_t way) {
-    const point at = place(way, slots);
+    const point at = place(way, last(), slots);
     return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) * price;
   };
   std::size_t best = known;
   for (face& on : faces_) {
-    if (least_at(on, price) >= worth(best)) continue;
+    if (least_at(on, price, slots) >= worth(best)) continue;
+    form(on);
     const auto found = solve_problem(on.longest->paying(each, slots, when));
     if (!found) continue;
     const picoseconds bound = std::min(found->bound, on.longest->left_out());
     const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
-    on.priced.insert(std::upper_bound(on.priced.begin(), on.priced.end(), optimum), optimum);
+    auto& priced = on.priced[slots];
+    priced.insert(std::upper_bound(priced.begin(), priced.end(), optimum), optimum);
     const std::size_t way = add_way(on, found->options);
     if (worth(way) < worth(best)) best = way;
   }
   support made{price, std::numeric_limits<double>::max(), slots};
-  for (const face& on : faces_) made.least = std::min(made.least, least_at(on, price));
+  for (const face& on : faces_) made.least = std::min(made.least, least_at(on, price, slots));
   supports_.push_back(made);
   return best;
 }
 
-MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price) {
-  const auto above = std::upper_bound(on.priced.begin(), on.priced.end(), std::pair(price, 0.0));
-  const auto& [low, at_low] = above[-1];
-  if (above == on.priced.end()) return at_low;
-  return at_low + (above->second - at_low) * (price - low) / (above->first - low);
+/// Above the prices that were tried, what is held in any case is paid.
+MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price, std::int32_t slots) const {
+  const double held = static_cast<double>(least_of(last()).count);
+  std::pair<double, double> low{0, static_cast<double>(on.optima.back().second.count)}, high = low;
+  if (const auto tried = on.priced.find(slots); tried != on.priced.end()) {
+    const auto above = std::upper_bound(tried->second.begin(), tried->second.end(), std::pair(price, 0.0));
+    if (above != tried->second.begin()) low = above[-1];
+    if (above != tried->second.end()) high = *above;
+  }
+  double least = low.second + (price - low.first) * held;
+  if (high.first > price) least = std::max(least, low.second + (high.second - low.second) * (price - low.first) / (high.first - low.first));
+  return of_.known ? std::max(least, of_.known(on.mesh, on.again, last(), price, slots)) : least;
+}
+
+MESHLOOM_INLINE double stage_ways::least_at(std::size_t mesh, bool again, std::size_t range, double price,
+                                            std::int32_t slots) const {
+  const auto find = [&](bool made) {
+    return std::find_if(faces_.begin(), faces_.end(),
+                        [&](const face& on) { return on.mesh == mesh && on.again == made; });
+  };
+  auto on = find(again);
+  if (on == faces_.end()) on = find(false);  // to recompute takes time
+  if (on == faces_.end()) return std::numeric_limits<double>::max();
+  const auto paid = [&](std::size_t which) { return price * static_cast<double>(least_of(which).count); };
+  const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
+  const double shortest = static_cast<double>(on->optima.front().second.count) + paid(0);
+  double longest = 0;
+  for (const auto& [fewer, prices] : on->priced) {
+    if (fewer <= slots) longest = std::max(longest, least_at(*on, price, fewer));
+  }
+  if (last() == 0) return std::max(longest, static_cast<double>(on->optima.back().second.count) + paid(0));
+  longest = std::max(longest, static_cast<double>(on->optima.back().second.count) + paid(last()));
+  const double alone = static_cast<double>(bound(*on, range).count) + paid(range);
+  return std::max(alone, shortest + (longest - shortest) * part);
 }
 
 MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t range, std::int32_t keep) const {
@@ -327,32 +392,29 @@ MESHLOOM_INLINE stage_plan stage_ways::plan_of(const stage_way& way, std::size_t
 MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t slots, bytes room) const {
   constexpr double rounding = 4;
   const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
-  const double shortest = static_cast<double>(bound(0).count);
-  double least = static_cast<double>(bound(range).count);
+  const auto free = [&](std::size_t which) {
+    picoseconds least{std::numeric_limits<std::int64_t>::max()};
+    for (const face& on : faces_) least = std::min(least, bound(on, which));
+    return static_cast<double>(least.count);
+  };
+  const double shortest = free(0);
+  double least = free(range);
   for (const support& each : supports_) {
-    const double low = last() == 0 ? each.least : shortest + each.price * static_cast<double>(of_.least.count);
+    const double low = last() == 0 ? each.least : shortest + each.price * static_cast<double>(least_of(0).count);
     const double paid = low + (each.least - low) * part - each.price * static_cast<double>(room.count);
     if (each.slots <= slots) least = std::max(least, paid - rounding);
   }
   return {static_cast<std::int64_t>(least)};
 }
 
-MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range) const {
-  picoseconds least{std::numeric_limits<std::int64_t>::max()};
-  for (const face& on : faces_) {
-    const auto next =
-        std::find_if(on.optima.begin(), on.optima.end(), [&](const auto& each) { return each.first >= range; });
-    picoseconds here = next->second;
-    if (next->first != range) {
-      const auto& [a, at_a] = next[-1];
-      const auto& [b, at_b] = next[0];
-      const auto steps = static_cast<std::int64_t>(b - a), part = static_cast<std::int64_t>(range - a);
-      here.count = at_a.count + (at_b.count - at_a.count) / steps * part;
-      if (at_b < at_a) here.count -= steps;
-    }
-    least = std::min(least, here);
-  }
-  return least;
+MESHLOOM_INLINE picoseconds stage_ways::bound(const face& on, std::size_t range) const {
+  const auto next =
+      std::find_if(on.optima.begin(), on.optima.end(), [&](const auto& each) { return each.first >= range; });
+  if (next->first == range) return next->second;
+  const auto& [a, at_a] = next[-1];
+  const auto& [b, at_b] = next[0];
+  const auto steps = static_cast<std::int64_t>(b - a), part = static_cast<std::int64_t>(range - a);
+  return {at_a.count + (at_b.count - at_a.count) / steps * part - (at_b < at_a ? steps : 0)};
 }
 
 /// Copies are alike: what one range needs besides, the others need, but for the luck of packing.
