@@ -15,7 +15,9 @@ namespace meshloom {
 class pipeline_search {
  public:
   /// `limits` are those of every intra-operator problem.
-  pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits);
+  /// What `fewer` finds is a bound here: it has a number of micro-batches that divides this one.
+  pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
+                  pipeline_search* fewer = nullptr);
 
   /// From now on stages take up to so many ranks.
   void reach(std::int32_t ranks) { stages_.reach(ranks); }

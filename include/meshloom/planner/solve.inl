@@ -98,11 +98,11 @@ inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
 class plan_search {
  public:
   plan_search(const problem& posed, const intra_options& limits) : posed_(posed) {
-    for (const std::int32_t count : micro_batch_counts(posed)) searches_.emplace_back(posed, count, limits);
+    for (const std::int32_t count : micro_batch_counts(posed)) searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front());
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 60'000'000, far_work = 15'000'000;  // prices read; tens of seconds
+    constexpr std::int64_t near_work = 2'000'000'000, far_work = 150'000'000;  // prices read; tens of seconds
     const std::int32_t within = posed_.cluster.devices_per_host, all = posed_.cluster.ranks();
     look(std::min(within, all), near_work);
     if (within < all) look(all, plans_.best() ? far_work : near_work);

@@ -15,8 +15,10 @@ namespace meshloom {
 
 class stage_search {
  public:
-  /// `limits` are those of every intra-operator problem.
-  stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits);
+  /// `limits` are those of every intra-operator problem. `fewer` has a number of micro-batches that divides this one:
+  /// many small micro-batches take no less than few large ones, so that what it finds is a bound here.
+  stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
+               stage_search* fewer = nullptr);
 
   stage_search(const stage_search&) = delete;  // what is priced asks back
   stage_search& operator=(const stage_search&) = delete;
@@ -90,10 +92,11 @@ class stage_search {
     bytes entering;    ///< more of that: what a copy of a layer reads of the copy before
     bytes remade;      ///< and what a block that recomputes makes anew; of one block
   };
-  /// The copies of a repeated layer that are all alike, and by number of ranks what they take in any stage.
+  /// The copies of a repeated layer that are all alike, and by number of ranks what they take in any stage: as many as
+  /// fit, and all of them were there room.
   struct layer {
     block_range copies;
-    std::vector<std::unique_ptr<stage_ways>> ways;
+    std::vector<std::unique_ptr<stage_ways>> ways, roomy;
   };
   struct origin {
     std::size_t member = 0;
@@ -124,8 +127,12 @@ class stage_search {
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
   picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots) const;
+  /// What no assignment of a layer's part of a range takes less than, were there room, on the mesh of that number or
+  /// (−1) on any.
+  double least_with_room(std::size_t layer, const block_range& part, std::int32_t ranks, std::int32_t mesh) const;
   /// Prices the first layer of a range that is not priced yet; false if all are.
   bool advance_layers(const block_range& range, std::int32_t ranks);
+  std::unique_ptr<stage_ways> ways_of_layer(const layer& of, std::int32_t ranks, bool roomy);
   std::unique_ptr<stage_ways> ways_of(stage_family of);
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
   void advance(const block_range& range, std::size_t family, group& which);
@@ -143,6 +150,7 @@ class stage_search {
   const problem& posed_;
   std::int32_t micro_batches_;
   intra_options limits_;
+  stage_search* fewer_;
   shared_reshard_prices prices_;
   std::vector<std::int32_t> rank_counts_;        ///< that submeshes have
   std::vector<std::vector<stage_plan>> meshes_;  ///< by number of ranks

@@ -69,8 +69,12 @@ inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_ra
 }  // namespace detail
 
 MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t micro_batches,
-                                           const intra_options& limits)
-    : posed_(posed), micro_batches_(micro_batches), limits_(limits), most_ranks_(posed.cluster.devices_per_host) {
+                                           const intra_options& limits, stage_search* fewer)
+    : posed_(posed),
+      micro_batches_(micro_batches),
+      limits_(limits),
+      fewer_(fewer),
+      most_ranks_(posed.cluster.devices_per_host) {
   find_meshes();
   find_needs();
   find_members();
@@ -296,8 +300,9 @@ MESHLOOM_INLINE void stage_search::find_layers() {
     const auto again = recomputed_by_rule(posed_, copies.first, copies.end);
     const bool ruled = std::find(again.begin(), again.end(), true) != again.end();
     if (copies.end - copies.first < 3 || ruled) continue;
-    layers_.push_back({copies, {}});
+    layers_.push_back({copies, {}, {}});
     layers_.back().ways.resize(rank_counts_.size());
+    layers_.back().roomy.resize(rank_counts_.size());
   }
 }
 
@@ -309,15 +314,49 @@ MESHLOOM_INLINE block_range stage_search::part_of(const block_range& range, cons
 MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& range, std::int32_t ranks,
                                                           std::int32_t slots) const {
   picoseconds sum = least(range, ranks).time * micro_batches_;
-  for (const layer& each : layers_) {
-    const block_range part = part_of(range, each);
-    const auto& ways = each.ways[index_of_ranks(ranks)];
-    if (part.end - part.first < 2 || !ways) continue;
-    const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
-    const picoseconds bound = ways->bound(static_cast<std::size_t>(part.end - part.first - 2), slots, room);
+  for (std::size_t number = 0; number < layers_.size(); ++number) {
+    const block_range part = part_of(range, layers_[number]);
+    if (part.end - part.first < 2) continue;
+    picoseconds bound{static_cast<std::int64_t>(least_with_room(number, part, ranks, -1))};
+    if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)]) {
+      const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
+      bound = std::max(bound, ways->bound(static_cast<std::size_t>(part.end - part.first - 2), slots, room));
+    }
     sum += std::max(bound - least(part, ranks).time * micro_batches_, picoseconds{});
   }
   return sum;
+}
+
+MESHLOOM_INLINE double stage_search::least_with_room(std::size_t layer, const block_range& part, std::int32_t ranks,
+                                                     std::int32_t mesh) const {
+  const double least_time = static_cast<double>(least(part, ranks).time.count) * micro_batches_;
+  const auto& ways = (fewer_ != nullptr ? fewer_ : this)->layers_[layer].roomy[index_of_ranks(ranks)];
+  if (!ways) return least_time;
+  const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+  const double found = mesh < 0 ? static_cast<double>(ways->bound(copies, 0, {}).count)
+                                : ways->least_at(static_cast<std::size_t>(mesh), false, copies, 0, 1);
+  // Prices are rounded one by one.
+  const double rounding = static_cast<double>(posed_.graph.nodes.size() * 8) * micro_batches_ * (part.end - part.first);
+  return std::max(least_time, found - rounding);
+}
+
+MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks, bool roomy) {
+  stage_family made{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything, {}};
+  for (std::int32_t end = of.copies.first + 2; end <= of.copies.end; ++end) {
+    const block_range some{of.copies.first, end};
+    const stage_candidate needs = least(some, ranks);
+    if (!roomy && !made.ranges.empty() && needs.held + needs.slot > posed_.cluster.device.memory) break;
+    made.ranges.push_back(some);
+    made.least.push_back(least_fixed(some, ranks));
+  }
+  if (!roomy) {
+    const auto number = static_cast<std::size_t>(&of - layers_.data());
+    made.known = [this, number, ranks, of = made](std::size_t mesh, bool, std::size_t range, double price, std::int32_t) {
+      return least_with_room(number, of.ranges[range], ranks, static_cast<std::int32_t>(mesh)) +
+             price * static_cast<double>(of.least[range].count);
+    };
+  }
+  return ways_of(std::move(made));
 }
 
 MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family of) {
@@ -325,25 +364,27 @@ MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family o
 }
 
 MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {
-  for (layer& each : layers_) {
+  const std::size_t row = index_of_ranks(ranks);
+  stage_search& first = fewer_ != nullptr ? *fewer_ : *this;
+  for (std::size_t number = 0; number < layers_.size(); ++number) {
+    layer& each = layers_[number];
     const block_range part = part_of(range, each);
     if (part.end - part.first < 2) continue;
-    auto& ways = each.ways[index_of_ranks(ranks)];
-    const std::int64_t before = ways ? ways->work() : 0;
+    auto& roomy = first.layers_[number].roomy[row];
+    auto& ways = each.ways[row];
+    const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+    std::int64_t before = 0;
+    if (!roomy) {
+      roomy = first.ways_of_layer(first.layers_[number], ranks, true);
+      work_ += roomy->work();
+      return true;
+    }
     if (ways) {
-      const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
       if (!ways->may_be_leaner(copies)) continue;
+      before = ways->work();
       ways->find_lean_ways(copies);
     } else {
-      stage_family of{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything, {}};
-      for (std::int32_t end = each.copies.first + 2; end <= each.copies.end; ++end) {
-        const block_range some{each.copies.first, end};
-        const stage_candidate needs = least(some, ranks);
-        if (!of.ranges.empty() && needs.held + needs.slot > posed_.cluster.device.memory) break;
-        of.ranges.push_back(some);
-        of.least.push_back(least_fixed(some, ranks));
-      }
-      ways = ways_of(std::move(of));
+      ways = ways_of_layer(each, ranks, false);
     }
     work_ += ways->work() - before;
     return true;
@@ -370,14 +411,16 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
     const block_range& whole = ranges[range];
     double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
                  price * static_cast<double>(least_fixed(whole, ranks).count);
-    for (const layer& each : layers_) {
-      const block_range part = part_of(whole, each);
-      const auto& ways = each.ways[index_of_ranks(ranks)];
-      if (part.end - part.first < 2 || !ways) continue;
-      const double own = static_cast<double>(least(part, ranks).time.count) * micro_batches_ +
-                         price * static_cast<double>(least_fixed(part, ranks).count);
-      const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
-      sum += std::max(ways->least_at(numbers[mesh], again, copies, price, slots) - own, 0.0);
+    for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+      const block_range part = part_of(whole, layers_[layer]);
+      if (part.end - part.first < 2) continue;
+      const double paid = price * static_cast<double>(least_fixed(part, ranks).count);
+      double found = least_with_room(layer, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
+      if (const auto& ways = layers_[layer].ways[index_of_ranks(ranks)]) {
+        const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+        found = std::max(found, ways->least_at(numbers[mesh], again, copies, price, slots));
+      }
+      sum += found - static_cast<double>(least(part, ranks).time.count) * micro_batches_ - paid;
     }
     return sum;
   };
