@@ -268,7 +268,7 @@ MESHLOOM_INLINE void stage_search::advance(std::size_t number, group& which) {
   else
     which.ways = std::make_unique<stage_ways>(posed_, micro_batches_, limits_,
                                               std::vector<block_range>(at(which.first), at(which.end)), which.meshes,
-                                              most_slots(ranks), least(ranges[which.first], ranks).held, &prices_);
+                                              most_slots(ranks), least(ranges[which.first], ranks).held, &tables_);
   work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }

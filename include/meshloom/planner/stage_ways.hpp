@@ -44,10 +44,10 @@ class stage_ways {
  public:
   /// `ranges` have one copy more each, all of at least two or only one range; `meshes` have a mesh and nothing else.
   /// `slots` is how many micro-batches in flight a stage of most pipelines has to keep; every way to run the shortest
-  /// range holds at least `least`. `prices` are those of all stages of the same micro-batch.
+  /// range holds at least `least`. `tables` are those of all stages of the same micro-batch.
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
              std::vector<block_range> ranges, std::vector<stage_plan> meshes, std::int32_t slots, bytes least = {},
-             shared_reshard_prices* prices = nullptr);
+             shared_stage_tables* tables = nullptr);
 
   const std::vector<stage_way>& all() const { return ways_; }
 
@@ -132,7 +132,7 @@ class stage_ways {
   std::vector<stage_plan> meshes_;
   std::int32_t slots_;
   bytes least_;
-  std::vector<std::shared_ptr<reshard_prices>> prices_;  ///< by mesh
+  std::vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;
