@@ -4,7 +4,7 @@
 // many copies it has. Law: every reading of every instance is in exactly one of them.
 #pragma once
 
-#include <meshloom/plan/plan.hpp>
+#include <meshloom/plan/recomputation.hpp>
 
 namespace meshloom {
 
@@ -26,9 +26,38 @@ struct read_value {
   std::int32_t copies = 0;                           ///< how many instances there are
 };
 
-/// Every value that the operators of the stage's blocks read or make, inputs and states apart. Parameters are listed
-/// once per pass that reads them. Stages with as many copies of every region, all or none of which recompute, have like
-/// lists, wherever they begin.
+/// One reading of one instance, or its leaving the step.
+struct instance_use {
+  instance what;
+  std::int32_t made_in = -1;    ///< the block whose node makes it; −1: none does
+  phase pass = phase::forward;  ///< of a parameter's reading; parameters are looked at pass by pass
+  phase when = phase::forward;  ///< it is read
+  reading by = {};
+  std::int32_t read_in = -1;  ///< the block; −1: it leaves the step
+};
+
+/// Every reading of every block of a graph, for the lists of many stages.
+class value_uses {
+ public:
+  /// Keeps a reference to the graph.
+  explicit value_uses(const graph& whole);
+
+  /// Every value that the operators of the stage's blocks read or make, inputs and states apart. Parameters are listed
+  /// once per pass that reads them. Stages with as many copies of every region, all or none of which recompute, have
+  /// like lists, wherever they begin.
+  std::vector<read_value> in(const stage_plan& stage, const recomputation& recomputed) const;
+
+ private:
+  /// What nodes of a block read in one pass.
+  void find(const std::vector<node_id>& nodes, std::int32_t block, phase when, std::vector<instance_use>& uses) const;
+  std::vector<instance_use> with_again(const stage_plan& stage, const recomputation& recomputed) const;
+
+  const graph& whole_;
+  std::vector<block> blocks_;
+  std::vector<instance_use> uses_;  ///< in order
+};
+
+/// The list of one stage.
 std::vector<read_value> values_read(const graph& whole, const stage_plan& stage);
 
 }  // namespace meshloom

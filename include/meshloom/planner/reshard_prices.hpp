@@ -7,7 +7,6 @@
 #include <meshloom/sharding/reshard.hpp>
 
 #include <algorithm>
-#include <memory>
 
 namespace meshloom {
 
@@ -29,17 +28,24 @@ class reshard_prices {
   /// The price; `forbidden` if it cannot be made.
   picoseconds find(std::size_t shape_number, const spec& from, const spec& to) {
     if (from == to) return {};
+    return this->from(shape_number, from, number_of(shape_number, from))[number_of(shape_number, to)];
+  }
+
+  /// The number of a spec among those of a shape.
+  std::size_t number_of(std::size_t shape_number, const spec& layout) const {
+    return detail::number_of(layout, mesh_.rank, static_cast<int>(shapes_[shape_number].extents.size()));
+  }
+
+  /// The prices of getting from a spec, which has this number, to every other, by its number.
+  const std::vector<picoseconds>& from(std::size_t shape_number, const spec& layout, std::size_t number) {
     shape& here = shapes_[shape_number];
-    const auto number = [&](const spec& layout) {
-      return detail::number_of(layout, mesh_.rank, static_cast<int>(here.extents.size()));
-    };
-    std::vector<picoseconds>& row = here.rows[number(from)];
+    std::vector<picoseconds>& row = here.rows[number];
     if (row.empty()) {
       row.assign(here.rows.size(), forbidden);
-      for (const reachable_spec& each : reachable_from(from, here.extents, here.element, mesh_, links_))
-        row[number(each.layout)] = each.time;
+      for (const reachable_spec& each : reachable_from(layout, here.extents, here.element, mesh_, links_))
+        row[number_of(shape_number, each.layout)] = each.time;
     }
-    return row[number(to)];
+    return row;
   }
 
  private:
@@ -52,21 +58,6 @@ class reshard_prices {
   mesh_shape mesh_;
   mesh_links links_;
   std::vector<shape> shapes_;
-};
-
-/// The prices of each of some meshes, all of them on the first ranks of one cluster.
-class shared_reshard_prices {
- public:
-  std::shared_ptr<reshard_prices> of(const cluster& machine, const mesh_shape& mesh) {
-    for (const auto& [known, prices] : all_) {
-      if (known == mesh) return prices;
-    }
-    all_.push_back({mesh, std::make_shared<reshard_prices>(mesh, links_of(machine, mesh, 0))});
-    return all_.back().second;
-  }
-
- private:
-  std::vector<std::pair<mesh_shape, std::shared_ptr<reshard_prices>>> all_;
 };
 
 }  // namespace meshloom

@@ -108,22 +108,24 @@ MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> 
   };
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
     const auto id = static_cast<node_id>(n);
-    if (operators_[id].number >= 0) chosen.strategies[id] = operators_[id].options[option_of(operators_[id].number)];
+    if (operators_[id].number >= 0)
+      chosen.strategies[id] = operators_[id].table->options[option_of(operators_[id].number)];
   }
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     const parameter_choice& each = parameters_[p];
     if (each.number < 0) continue;
-    const storage& how = each.options[option_of(each.number)];
+    const storage& how = each.table->options[option_of(each.number)];
     parameter_plan& kept = chosen.parameters[p];
     kept = {.used = true, .stored = how.stored, .state = how.state, .accumulated = {}};
     for (std::size_t g = 0; g < each.sums.size(); ++g)
-      kept.accumulated.push_back(each.sums[g] < 0 ? how.state : each.sum_options[g][option_of(each.sums[g])]);
+      kept.accumulated.push_back(each.sums[g] < 0 ? how.state
+                                                  : each.table->sums[g].entries[option_of(each.sums[g])].first.layout);
   }
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
     const auto id = static_cast<node_id>(n);
     const node& at = whole_.nodes[id];
     if (at.when != phase::update) continue;
-    const parameter_plan& kept = chosen.parameters[*updated_by(whole_, at)];
+    const parameter_plan& kept = chosen.parameters[static_cast<std::size_t>(tables_->updated()[id])];
     if (kept.used) chosen.strategies[id] = update_strategy(at, stage_.mesh, kept.state);
   }
   return chosen;
@@ -139,15 +141,18 @@ MESHLOOM_INLINE std::optional<std::vector<std::int32_t>> stage_choices::options_
   };
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
     const operator_choice& each = operators_[static_cast<node_id>(n)];
-    if (each.number >= 0) choose(each.number, chosen.strategies[static_cast<node_id>(n)], each.options);
+    if (each.number >= 0) choose(each.number, chosen.strategies[static_cast<node_id>(n)], each.table->options);
   }
   for (std::size_t p = 0; p < parameters_.size(); ++p) {
     const parameter_choice& each = parameters_[p];
     const parameter_plan& kept = chosen.parameters[p];
     if (each.number < 0) continue;
-    choose(each.number, storage{kept.stored, kept.state}, each.options);
+    choose(each.number, storage{kept.stored, kept.state}, each.table->options);
     for (std::size_t g = 0; g < each.sums.size(); ++g) {
-      if (each.sums[g] >= 0) choose(each.sums[g], kept.accumulated[g], each.sum_options[g]);
+      if (each.sums[g] < 0) continue;
+      std::vector<spec> layouts;
+      for (const forms& sum : each.table->sums[g].entries) layouts.push_back(sum.first.layout);
+      choose(each.sums[g], kept.accumulated[g], layouts);
     }
   }
   if (!all_found) return std::nullopt;

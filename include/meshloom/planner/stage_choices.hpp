@@ -9,13 +9,8 @@
 // what a sender pays to meet the receiver's form is known only when both are.)
 #pragma once
 
-#include <meshloom/cost/analytic.hpp>
-#include <meshloom/graph/halo.hpp>
-#include <meshloom/graph/rotation.hpp>
-#include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/intra_problem.hpp>
-#include <meshloom/planner/read_value.hpp>
-#include <meshloom/planner/reshard_prices.hpp>
+#include <meshloom/planner/stage_tables.hpp>
 
 #include <span>
 
@@ -56,9 +51,10 @@ enum class surroundings : std::uint8_t {
 class stage_choices {
  public:
   /// `stage` says which blocks, ranks and mesh, and which blocks recompute; what is to be chosen is ignored. `slots`
-  /// micro-batches keep activations at a time. Without a limit memory does not matter.
+  /// micro-batches keep activations at a time. Without a limit memory does not matter. `tables` are those of the
+  /// stage's mesh and of as many micro-batches.
   stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches, std::int32_t slots,
-                std::optional<bytes> limit, std::shared_ptr<reshard_prices> prices = nullptr,
+                std::optional<bytes> limit, std::shared_ptr<stage_tables> tables = nullptr,
                 surroundings around = surroundings::other_stages);
 
   const intra_problem& made() const { return made_; }
@@ -93,38 +89,31 @@ class stage_choices {
   struct operator_choice {
     std::int32_t number = -1;
     std::int32_t copies = 0;
-    std::int32_t again = 0;                  ///< copies in which it runs again in backward
-    std::int32_t when = 0, again_when = -1;  ///< its places in the timeline
-    std::vector<strategy> options;
+    std::int32_t again = 0;                   ///< copies in which it runs again in backward
+    std::int32_t when = 0, again_when = -1;   ///< its places in the timeline
+    const operator_options* table = nullptr;  ///< of its options
   };
   struct parameter_choice {
     std::int32_t number = -1;
-    std::vector<storage> options;
-    std::vector<std::int32_t> sums;              ///< per gradient, the number of its choice, or −1
-    std::vector<std::vector<spec>> sum_options;  ///< per gradient
-  };
-  /// One form of a value, or two.
-  struct forms {
-    spec first, second;
-    bool pair = false;
-    bool operator==(const forms&) const = default;
-    bool has(const spec& layout) const { return first == layout || (pair && second == layout); }
+    const parameter_options* table = nullptr;
+    std::vector<std::int32_t> sums;  ///< per gradient, the number of its choice, or −1
   };
   /// Where forms come from: a choice, and what each of its options has; or (−1) another stage.
   struct origin {
     std::int32_t choice = -1;
-    std::vector<forms> has;
+    form_list has;
   };
 
   std::int32_t add_choice(std::vector<picoseconds> cost);
   /// Adds bytes that count in [first, end) to a choice.
   void add_size(std::int32_t choice, std::vector<bytes> size, std::int32_t first, std::int32_t end);
-  template <class Left, class Right, class Price>
-  void couple(std::int32_t left, const std::vector<Left>& lefts, std::int32_t right, const std::vector<Right>& rights,
+  /// Adds the prices that two choices have for their forms.
+  template <class Price>
+  void couple(std::int32_t left, const form_list& lefts, std::int32_t right, const form_list& rights,
               const Price& price);
 
   /// Says when every operator runs, and how often.
-  void place_operators();
+  void place_operators(const recomputation& recomputed);
   void add_operators();
   void add_operator(node_id id);
   /// When an operator runs in a pass; −1: it does not.
@@ -133,7 +122,6 @@ class stage_choices {
   std::int32_t last_read(phase pass, node_id id) const;
   void add_parameters();
   void add_sums(std::size_t p);
-  picoseconds update_price(std::size_t p, const storage& how) const;
   /// True if a parameter is not one of the blocks that alone matter.
   bool is_around(value_id id) const;
   /// How many copies of a parameter the stage keeps.
@@ -146,29 +134,23 @@ class stage_choices {
   /// One reader takes what it wants from where it is; several share the forms that are held.
   void hold(const read_value& each, const origin& from, const std::vector<reading>& readers, std::int64_t times);
   /// Prices what it takes to make the forms that `choice` holds. Another stage sends the first form that is wanted.
-  void make_forms(const read_value& each, const origin& from, std::int32_t choice, const std::vector<forms>& held,
+  void make_forms(const read_value& each, const origin& from, std::int32_t choice, const form_list& held,
                   std::int64_t times);
-  void read_forms(const std::vector<reading>& readers, std::int32_t choice, const std::vector<forms>& held);
-  std::vector<spec> wanted_by(const std::vector<reading>& readers) const;
-  static std::vector<forms> forms_of(const std::vector<spec>& specs);
+  void read_forms(const std::vector<reading>& readers, std::int32_t choice, const form_list& held);
+  form_list wanted_by(const std::vector<reading>& readers) const;
+  static form_list forms_of(const form_list& wanted);
   origin origin_of(const read_value& each) const;
   picoseconds price_of(value_id id, const forms& from, const forms& to) const;
 
-  /// The spec of a value under each strategy of the operator that makes it.
-  std::vector<spec> specs_made(value_id id) const;
-  std::vector<spec> specs_wanted(const reading& by) const;
-  bytes size_of_shard(value_id id, const spec& layout) const;
-  picoseconds reshard_price(value_id id, const spec& from, const spec& to) const;
+  /// The form of a value under each strategy of the operator that makes it, or reads it.
+  const form_list& forms_made(value_id id) const;
+  const form_list& forms_wanted(const reading& by) const;
 
-  const problem& posed_;
   const graph& whole_;
   stage_plan stage_;
   std::int32_t micro_batches_, slots_;
   surroundings around_;
-  size_table sizes_;
-  mesh_links links_;
-  std::shared_ptr<reshard_prices> prices_;
-  mutable table<value_id, std::int32_t> shapes_;  ///< in `prices_`; −1: not asked for yet
+  std::shared_ptr<stage_tables> tables_;
   intra_problem made_;
   picoseconds left_out_ = forbidden;
   std::string stuck_;

@@ -7,24 +7,14 @@
 namespace meshloom {
 namespace detail {
 
+/// The entries of a list of the different ones, said for every option.
 template <class Entry>
-void add_once(std::vector<Entry>& list, const Entry& entry) {
-  if (std::find(list.begin(), list.end(), entry) == list.end()) list.push_back(entry);
+std::vector<Entry> by_option(const std::vector<Entry>& entries, const form_list& list) {
+  std::vector<Entry> all;
+  all.reserve(list.which.size());
+  for (const std::int32_t which : list.which) all.push_back(entries[static_cast<std::size_t>(which)]);
+  return all;
 }
-
-/// The different entries of a list, and which of them each is.
-template <class Entry>
-struct distinct {
-  std::vector<Entry> entries;
-  std::vector<std::size_t> which;
-
-  explicit distinct(const std::vector<Entry>& all) {
-    for (const Entry& each : all) {
-      add_once(entries, each);
-      which.push_back(static_cast<std::size_t>(std::find(entries.begin(), entries.end(), each) - entries.begin()));
-    }
-  }
-};
 
 inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
   return each >= forbidden ? forbidden : each * times;
@@ -34,27 +24,24 @@ inline picoseconds times_or_forbidden(picoseconds each, std::int64_t times) {
 
 MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
                                              std::int32_t slots, std::optional<bytes> limit,
-                                             std::shared_ptr<reshard_prices> prices, surroundings around)
-    : posed_(posed),
-      whole_(posed.graph),
+                                             std::shared_ptr<stage_tables> tables, surroundings around)
+    : whole_(posed.graph),
       stage_(stage),
       micro_batches_(micro_batches),
       slots_(slots),
       around_(around),
-      sizes_(micro_batch_sizes(posed.graph, micro_batches)),
-      links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
-      prices_(prices ? std::move(prices) : std::make_shared<reshard_prices>(stage.mesh, links_)),
-      shapes_(whole_.values.size(), -1),
+      tables_(tables ? std::move(tables) : std::make_shared<stage_tables>(posed, stage, micro_batches)),
       operators_(whole_.nodes.size()),
       parameters_(whole_.parameters.size()) {
   stage_.strategies = table<node_id, strategy>(whole_.nodes.size());
   stage_.parameters.assign(whole_.parameters.size(), {});
   made_.limit = limit;
-  place_operators();
+  const recomputation recomputed(whole_, stage_);
+  place_operators(recomputed);
   add_operators();
   if (!stuck_.empty()) return;
   add_parameters();
-  for (const read_value& each : values_read(whole_, stage_)) connect(each);
+  for (const read_value& each : tables_->uses().in(stage_, recomputed)) connect(each);
   left_out_ = leave_out_hopeless(made_);
 }
 
@@ -81,29 +68,31 @@ MESHLOOM_INLINE void stage_choices::add_size(std::int32_t choice, std::vector<by
   sized->end = end;
 }
 
-template <class Left, class Right, class Price>
-void stage_choices::couple(std::int32_t left, const std::vector<Left>& lefts, std::int32_t right,
-                           const std::vector<Right>& rights, const Price& price) {
-  const detail::distinct<Left> rows(lefts);
-  const detail::distinct<Right> columns(rights);
+template <class Price>
+void stage_choices::couple(std::int32_t left, const form_list& lefts, std::int32_t right, const form_list& rights,
+                           const Price& price) {
+  const std::size_t columns = rights.entries.size(), options = rights.which.size();
   std::vector<picoseconds> small;
-  for (const Left& row : rows.entries) {
-    for (const Right& column : columns.entries) small.push_back(price(row, column));
+  small.reserve(lefts.entries.size() * columns);
+  for (const forms& row : lefts.entries) {
+    for (const forms& column : rights.entries) small.push_back(price(row, column));
   }
   if (std::all_of(small.begin(), small.end(), [](picoseconds each) { return each.count == 0; })) return;
-  intra_coupling next{left, right, {}};
-  for (const std::size_t row : rows.which) {
-    for (const std::size_t column : columns.which) next.cost.push_back(small[row * columns.entries.size() + column]);
+  intra_coupling next{left, right, std::vector<picoseconds>(lefts.which.size() * options)};
+  picoseconds* cost = next.cost.data();
+  for (const std::int32_t row : lefts.which) {
+    const picoseconds* from = small.data() + static_cast<std::size_t>(row) * columns;
+    for (const std::int32_t column : rights.which) *cost++ = from[column];
   }
   made_.couplings.push_back(std::move(next));
 }
 
-MESHLOOM_INLINE void stage_choices::place_operators() {
+MESHLOOM_INLINE void stage_choices::place_operators(const recomputation& recomputed) {
   const auto blocks = blocks_of(whole_);
-  const recomputation recomputed(whole_, stage_);
   std::vector<region_id> areas;
   for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b) {
-    detail::add_once(areas, blocks[static_cast<std::size_t>(b)].region);
+    const region_id area = blocks[static_cast<std::size_t>(b)].region;
+    if (areas.empty() || areas.back() != area) areas.push_back(area);
     for (const node_id id : recomputed.again(b)) ++operators_[id].again;
   }
   for (const phase when : {phase::forward, phase::backward}) {
@@ -136,31 +125,19 @@ MESHLOOM_INLINE void stage_choices::add_operators() {
 
 MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
   operator_choice& each = operators_[id];
-  each.options = allowed_strategies(posed_, stage_, id);
-  if (each.options.empty()) {
+  each.table = &tables_->of(id);
+  if (each.table->options.empty()) {
     stuck_ = whole_.nodes[id].name;
     return;
   }
-  std::vector<picoseconds> cost;
-  std::vector<bytes> size, passing;  // what is held while the operator runs alone
-  for (const strategy& how : each.options) {
-    cost.push_back(price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_) *
-                   ((std::int64_t{each.copies} + each.again) * micro_batches_));
-    stage_.strategies[id] = how;
-    bytes results;
-    for (std::size_t k = 0; k < whole_.nodes[id].results.size(); ++k)
-      results += size_of_shard(whole_.nodes[id].results[k], result_spec_in(whole_, stage_, id, k));
-    size.push_back(results);
-    passing.push_back(bytes_of_windows(whole_, sizes_, id, stage_.mesh, how) +
-                      bytes_of_visitors(whole_, sizes_, id, stage_.mesh, how));
-  }
+  std::vector<picoseconds> cost = each.table->price;
+  for (picoseconds& once : cost) once = once * ((std::int64_t{each.copies} + each.again) * micro_batches_);
   each.number = add_choice(std::move(cost));
   for (const phase pass : {phase::forward, phase::backward}) {
     const std::int32_t when = time_in(pass, id);
     if (when < 0) continue;
-    add_size(each.number, size, when, last_read(pass, id) + 1);
-    if (std::count(passing.begin(), passing.end(), bytes{}) < std::ssize(passing))
-      add_size(each.number, passing, when, when + 1);
+    add_size(each.number, each.table->size, when, last_read(pass, id) + 1);
+    if (!each.table->passing.empty()) add_size(each.number, each.table->passing, when, when + 1);
   }
 }
 
@@ -172,34 +149,31 @@ MESHLOOM_INLINE std::int32_t stage_choices::time_in(phase pass, node_id id) cons
 }
 
 MESHLOOM_INLINE std::int32_t stage_choices::last_read(phase pass, node_id id) const {
-  const auto& made = whole_.nodes[id].results;
   const std::int32_t begin = time_in(pass, id);
   std::int32_t last = begin;
   bool kept = false;
-  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
-    const auto reader = static_cast<node_id>(n);
-    const auto& operands = whole_.nodes[reader].operands;
-    if (std::find_first_of(operands.begin(), operands.end(), made.begin(), made.end()) == operands.end()) continue;
-    last = std::max(last, time_in(pass, reader));
-    kept = kept || (pass == phase::forward && time_in(phase::backward, reader) >= 0 && operators_[id].again == 0);
+  for (const value_id made : whole_.nodes[id].results) {
+    for (const node_id reader : tables_->readers_of(made)) {
+      last = std::max(last, time_in(pass, reader));
+      kept = kept || (pass == phase::forward && time_in(phase::backward, reader) >= 0 && operators_[id].again == 0);
+    }
   }
   return kept ? begin : last;  // what is kept for the backward is counted as such
 }
 
 MESHLOOM_INLINE void stage_choices::add_parameters() {
+  const auto runs = [&](region_id area) { return detail::holds_part_of(stage_, whole_, area); };
   for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-    const parameter& each = whole_.parameters[p];
-    if (!reads(whole_, stage_, each) || is_around(each.value)) continue;
+    if (is_around(whole_.parameters[p].value)) continue;
+    const parameter_options& table = tables_->of_parameter(p);
+    if (std::none_of(table.readers.begin(), table.readers.end(), runs)) continue;
+    const std::int64_t copies = copies_of(whole_.parameters[p].value);
     parameter_choice& choice = parameters_[p];
-    choice.options = allowed_storages(posed_, stage_, whole_.values[each.value]);
-    std::vector<picoseconds> cost;
-    std::vector<bytes> size;
-    for (const storage& how : choice.options) {
-      cost.push_back(update_price(p, how));
-      bytes held = size_of_shard(each.value, how.stored);
-      for (const value_id state : each.states) held += size_of_shard(state, state_spec(whole_, each, state, how.state));
-      size.push_back(held * copies_of(each.value));
-    }
+    choice.table = &table;
+    std::vector<picoseconds> cost = table.update;
+    for (picoseconds& each : cost) each = each * copies;
+    std::vector<bytes> size = table.held;
+    for (bytes& each : size) each = each * copies;
     choice.number = add_choice(std::move(cost));
     add_size(choice.number, std::move(size), 0, made_.end);
     add_sums(p);
@@ -220,123 +194,82 @@ MESHLOOM_INLINE std::int64_t stage_choices::copies_of(value_id id) const {
   return std::min(stage_.end_block, first + whole_.regions[home].count) - std::max(stage_.first_block, first);
 }
 
-MESHLOOM_INLINE picoseconds stage_choices::update_price(std::size_t p, const storage& how) const {
-  const value_id id = whole_.parameters[p].value;
-  picoseconds sum = reshard_price(id, how.state, how.stored);
-  for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
-    const auto at = static_cast<node_id>(n);
-    if (whole_.nodes[at].when != phase::update || updated_by(whole_, whole_.nodes[at]) != p) continue;
-    sum += price(whole_, sizes_, at, stage_.mesh, update_strategy(whole_.nodes[at], stage_.mesh, how.state),
-                 posed_.cluster.device, links_);
-  }
-  return sum * copies_of(id);
-}
-
 MESHLOOM_INLINE void stage_choices::add_sums(std::size_t p) {
   parameter_choice& choice = parameters_[p];
-  std::vector<spec> states;
-  for (const storage& how : choice.options) states.push_back(how.state);
-  for (const value_id gradient : whole_.parameters[p].gradients) {
+  const form_list& states = choice.table->state;
+  for (std::size_t g = 0; g < whole_.parameters[p].gradients.size(); ++g) {
+    const value_id gradient = whole_.parameters[p].gradients[g];
     choice.sums.push_back(-1);
-    choice.sum_options.emplace_back();
     const value_id made = resolve(whole_, gradient, {whole_.values[gradient].region, 0}).value;
     const operator_choice& maker = operators_[whole_.values[made].producer];
     if (maker.number < 0) continue;
-    const std::vector<spec> from = specs_made(made);
-    std::vector<spec>& options = choice.sum_options.back();
-    for (const spec& each : from) {
-      for (const spec& state : states) detail::add_once(options, accumulated_as(posed_, stage_, each, state));
-    }
-    for (const spec& each : states) detail::add_once(options, each);
+    const form_list& options = choice.table->sums[g];
     std::vector<bytes> size;
-    for (const spec& each : options) size.push_back(size_of_shard(made, each) * maker.copies);
-    const std::int32_t sum = add_choice(std::vector<picoseconds>(options.size()));
+    for (const forms& each : options.entries)
+      size.push_back(tables_->size_of_shard(made, each.first.layout) * maker.copies);
+    const std::int32_t sum = add_choice(std::vector<picoseconds>(options.entries.size()));
     add_size(sum, std::move(size), 0, made_.end);
     choice.sums.back() = sum;
-    couple(maker.number, from, sum, options, [&](const spec& a, const spec& b) {
-      return detail::times_or_forbidden(reshard_price(made, a, b), std::int64_t{maker.copies} * micro_batches_);
+    couple(maker.number, forms_made(made), sum, options, [&](const forms& a, const forms& b) {
+      return detail::times_or_forbidden(tables_->price(made, a.first, b.first),
+                                        std::int64_t{maker.copies} * micro_batches_);
     });
     const std::size_t before = made_.couplings.size();
-    couple(sum, options, choice.number, states, [&](const spec& a, const spec& b) {
-      return detail::times_or_forbidden(reshard_price(made, a, b), maker.copies);
+    couple(sum, options, choice.number, states, [&](const forms& a, const forms& b) {
+      return detail::times_or_forbidden(tables_->price(made, a.first, b.first), maker.copies);
     });
     if (made_.couplings.size() > before) paid_once_.push_back(before);
   }
 }
 
-MESHLOOM_INLINE std::vector<spec> stage_choices::specs_made(value_id id) const {
+MESHLOOM_INLINE const form_list& stage_choices::forms_made(value_id id) const {
   const node_id maker = whole_.values[id].producer;
-  const node& at = whole_.nodes[maker];
-  const auto which = static_cast<int>(std::find(at.results.begin(), at.results.end(), id) - at.results.begin());
-  std::vector<spec> specs;
-  for (const strategy& how : operators_[maker].options)
-    specs.push_back(result_spec(at.op->op, at.op->choices, stage_.mesh.rank, how, which));
-  return specs;
+  const auto& results = whole_.nodes[maker].results;
+  const auto which = static_cast<std::size_t>(std::find(results.begin(), results.end(), id) - results.begin());
+  return operators_[maker].table->made[which];
 }
 
-MESHLOOM_INLINE std::vector<spec> stage_choices::specs_wanted(const reading& by) const {
-  const record& op = *whole_.nodes[by.node].op;
-  std::vector<spec> specs;
-  for (const strategy& how : operators_[by.node].options)
-    specs.push_back(operand_spec(op.op, op.choices, stage_.mesh.rank, how, by.operand));
-  return specs;
+MESHLOOM_INLINE const form_list& stage_choices::forms_wanted(const reading& by) const {
+  return operators_[by.node].table->reads[static_cast<std::size_t>(by.operand)];
 }
 
-MESHLOOM_INLINE bytes stage_choices::size_of_shard(value_id id, const spec& layout) const {
-  const value& entry = whole_.values[id];
-  return {largest_shard(layout, stage_.mesh, extents_of(sizes_, entry.axes)) * size_of(entry.type)};
-}
-
-MESHLOOM_INLINE picoseconds stage_choices::reshard_price(value_id id, const spec& from, const spec& to) const {
-  const value& entry = whole_.values[id];
-  std::int32_t& shape = shapes_[id];
-  if (shape < 0)
-    shape = static_cast<std::int32_t>(prices_->shape_of(extents_of(sizes_, entry.axes), {size_of(entry.type)}));
-  return prices_->find(static_cast<std::size_t>(shape), from, to);
-}
-
-MESHLOOM_INLINE std::vector<spec> stage_choices::wanted_by(const std::vector<reading>& readers) const {
-  std::vector<spec> wanted;
+MESHLOOM_INLINE form_list stage_choices::wanted_by(const std::vector<reading>& readers) const {
+  form_list wanted;
   for (const reading& by : readers) {
-    for (const spec& layout : specs_wanted(by)) detail::add_once(wanted, layout);
+    for (const forms& each : forms_wanted(by).entries) wanted.add_once(each);
   }
   return wanted;
 }
 
-MESHLOOM_INLINE std::vector<stage_choices::forms> stage_choices::forms_of(const std::vector<spec>& specs) {
-  std::vector<forms> found;
-  for (const spec& each : specs) found.push_back({each, {}, false});
+/// Each form, and each pair of them.
+MESHLOOM_INLINE form_list stage_choices::forms_of(const form_list& wanted) {
+  form_list found = wanted;
   // On meshes of several axes a value has dozens of specs, and pairs of them would be hundreds.
   constexpr std::size_t most_paired = 7;
-  if (specs.size() > most_paired) return found;
-  for (std::size_t a = 0; a < specs.size(); ++a) {
-    for (std::size_t b = a + 1; b < specs.size(); ++b) found.push_back({specs[a], specs[b], true});
+  const auto& each = wanted.entries;
+  for (std::size_t a = 0; a < each.size() && each.size() <= most_paired; ++a) {
+    for (std::size_t b = a + 1; b < each.size(); ++b) found.add_once({each[a].first, each[b].first});
   }
   return found;
 }
 
 MESHLOOM_INLINE stage_choices::origin stage_choices::origin_of(const read_value& each) const {
-  origin from;
+  if (each.made_here) return {operators_[whole_.values[each.value].producer].number, forms_made(each.value)};
   for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
-    if (whole_.parameters[p].value != each.value) continue;
-    from.choice = parameters_[p].number;
-    for (const storage& how : parameters_[p].options) from.has.push_back({how.stored, {}, false});
+    if (whole_.parameters[p].value == each.value) return {parameters_[p].number, parameters_[p].table->stored};
   }
-  if (!each.made_here) return from;
-  from.choice = operators_[whole_.values[each.value].producer].number;
-  for (const spec& layout : specs_made(each.value)) from.has.push_back({layout, {}, false});
-  return from;
+  return {};
 }
 
 MESHLOOM_INLINE picoseconds stage_choices::price_of(value_id id, const forms& from, const forms& to) const {
-  const auto nearest = [&](const spec& layout) {
-    const picoseconds one = reshard_price(id, from.first, layout);
-    return from.pair ? std::min(one, reshard_price(id, from.second, layout)) : one;
+  const auto nearest = [&](const numbered_spec& layout) {
+    const picoseconds one = tables_->price(id, from.first, layout);
+    return from.pair() ? std::min(one, tables_->price(id, from.second, layout)) : one;
   };
-  if (!to.pair) return nearest(to.first);
+  if (!to.pair()) return nearest(to.first);
   const picoseconds first = nearest(to.first), second = nearest(to.second);
-  return std::min(first + std::min(second, reshard_price(id, to.first, to.second)),
-                  second + std::min(first, reshard_price(id, to.second, to.first)));
+  return std::min(first + std::min(second, tables_->price(id, to.first, to.second)),
+                  second + std::min(first, tables_->price(id, to.second, to.first)));
 }
 
 MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
@@ -354,28 +287,28 @@ MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
 }
 
 MESHLOOM_INLINE void stage_choices::keep(const read_value& each, const origin& from, std::int64_t times) {
-  std::vector<spec> specs = wanted_by(each.forward);
-  for (const spec& layout : wanted_by(each.backward)) detail::add_once(specs, layout);
-  for (const forms& made : from.has) detail::add_once(specs, made.first);
-  std::vector<forms> held;
+  form_list wanted = wanted_by(each.forward);
+  for (const forms& one : wanted_by(each.backward).entries) wanted.add_once(one);
+  for (const forms& one : from.has.entries) wanted.add_once(one);
+  form_list held;
   origin kept;
-  for (const forms& how : forms_of(specs)) {
-    held.push_back(how);
-    kept.has.push_back(how);
-    if (!how.pair) continue;
-    for (const spec& one : {how.first, how.second}) {
-      held.push_back(how);
-      kept.has.push_back({one, {}, false});
+  for (const forms& how : forms_of(wanted).entries) {
+    held.add(how);
+    kept.has.add(how);
+    if (!how.pair()) continue;
+    for (const numbered_spec& one : {how.first, how.second}) {
+      held.add(how);
+      kept.has.add({one});
     }
   }
-  kept.choice = add_choice(std::vector<picoseconds>(held.size()));
+  kept.choice = add_choice(std::vector<picoseconds>(held.which.size()));
   std::vector<bytes> size;
-  for (const forms& how : kept.has) {
-    bytes both = size_of_shard(each.value, how.first);
-    if (how.pair) both += size_of_shard(each.value, how.second);
+  for (const forms& how : kept.has.entries) {
+    bytes both = tables_->size_of_shard(each.value, how.first.layout);
+    if (how.pair()) both += tables_->size_of_shard(each.value, how.second.layout);
     size.push_back(both * (std::int64_t{each.copies} * slots_));
   }
-  add_size(kept.choice, std::move(size), 0, made_.end);
+  add_size(kept.choice, detail::by_option(size, kept.has), 0, made_.end);
   kept_.push_back(kept.choice);
   make_forms(each, from, kept.choice, held, times);
   read_forms(each.forward, kept.choice, held);
@@ -385,18 +318,21 @@ MESHLOOM_INLINE void stage_choices::keep(const read_value& each, const origin& f
 MESHLOOM_INLINE void stage_choices::price_leaving(const read_value& each, const origin& from, std::int64_t times) {
   const auto& axes = whole_.values[each.value].axes;
   const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
-  const std::size_t count = from.has.size();
-  intra_coupling once{from.choice, from.choice, std::vector<picoseconds>(count * count)};
-  for (std::size_t option = 0; option < count; ++option) {
-    const spec& made = from.has[option].first;
-    if (each.leaves || in_parts) {
-      made_.choices[static_cast<std::size_t>(from.choice)].cost[option] +=
-          reshard_price(each.value, made, made.without_partial()) * times;
-    } else {
-      once.cost[option * count + option] = reshard_price(each.value, made, {});
-    }
+  const bool sent = each.leaves || in_parts;
+  std::vector<picoseconds> prices;
+  for (const forms& made : from.has.entries) {
+    const spec wanted = sent ? made.first.layout.without_partial() : spec{};
+    prices.push_back(tables_->price(each.value, made.first, tables_->numbered(each.value, wanted)));
   }
-  if (each.leaves || in_parts) return;
+  prices = detail::by_option(prices, from.has);
+  const std::size_t count = prices.size();
+  if (sent) {
+    auto& cost = made_.choices[static_cast<std::size_t>(from.choice)].cost;
+    for (std::size_t option = 0; option < count; ++option) cost[option] += prices[option] * times;
+    return;
+  }
+  intra_coupling once{from.choice, from.choice, std::vector<picoseconds>(count * count)};
+  for (std::size_t option = 0; option < count; ++option) once.cost[option * count + option] = prices[option];
   paid_once_.push_back(made_.couplings.size());
   made_.couplings.push_back(std::move(once));
 }
@@ -404,43 +340,43 @@ MESHLOOM_INLINE void stage_choices::price_leaving(const read_value& each, const 
 MESHLOOM_INLINE void stage_choices::hold(const read_value& each, const origin& from,
                                          const std::vector<reading>& readers, std::int64_t times) {
   if (readers.empty()) return;
-  if (readers.size() > 1) {
-    const auto held = forms_of(wanted_by(readers));
-    const std::int32_t choice = add_choice(std::vector<picoseconds>(held.size()));
-    make_forms(each, from, choice, held, times);
-    read_forms(readers, choice, held);
-    return;
+  if (readers.size() == 1) {
+    const reading& by = readers.front();
+    return make_forms(each, from, operators_[by.node].number, forms_wanted(by), times);
   }
-  std::vector<forms> wanted;
-  for (const spec& layout : specs_wanted(readers.front())) wanted.push_back({layout, {}, false});
-  make_forms(each, from, operators_[readers.front().node].number, wanted, times);
+  const form_list held = forms_of(wanted_by(readers));
+  const std::int32_t choice = add_choice(std::vector<picoseconds>(held.which.size()));
+  make_forms(each, from, choice, held, times);
+  read_forms(readers, choice, held);
 }
 
 MESHLOOM_INLINE void stage_choices::make_forms(const read_value& each, const origin& from, std::int32_t choice,
-                                               const std::vector<forms>& held, std::int64_t times) {
+                                               const form_list& held, std::int64_t times) {
   if (from.choice >= 0) {
     couple(from.choice, from.has, choice, held, [&](const forms& a, const forms& b) {
       return detail::times_or_forbidden(price_of(each.value, a, b), times);
     });
     return;
   }
-  auto& cost = made_.choices[static_cast<std::size_t>(choice)].cost;
-  for (std::size_t option = 0; option < held.size(); ++option) {
-    const forms& how = held[option];
-    picoseconds made;
-    if (how.pair)
-      made =
-          std::min(reshard_price(each.value, how.first, how.second), reshard_price(each.value, how.second, how.first));
-    if (how.first.has_partial() || how.second.has_partial()) made = forbidden;
-    cost[option] += detail::times_or_forbidden(made, times);
+  std::vector<picoseconds> made;
+  for (const forms& how : held.entries) {
+    picoseconds price;
+    if (how.pair())
+      price = std::min(tables_->price(each.value, how.first, how.second),
+                       tables_->price(each.value, how.second, how.first));
+    if (how.first.layout.has_partial() || how.second.layout.has_partial()) price = forbidden;
+    made.push_back(detail::times_or_forbidden(price, times));
   }
+  made = detail::by_option(made, held);
+  auto& cost = made_.choices[static_cast<std::size_t>(choice)].cost;
+  for (std::size_t option = 0; option < made.size(); ++option) cost[option] += made[option];
 }
 
 MESHLOOM_INLINE void stage_choices::read_forms(const std::vector<reading>& readers, std::int32_t choice,
-                                               const std::vector<forms>& held) {
+                                               const form_list& held) {
   for (const reading& by : readers) {
-    couple(choice, held, operators_[by.node].number, specs_wanted(by),
-           [](const forms& how, const spec& wanted) { return how.has(wanted) ? picoseconds{} : forbidden; });
+    couple(choice, held, operators_[by.node].number, forms_wanted(by),
+           [](const forms& how, const forms& wanted) { return how.has(wanted.first) ? picoseconds{} : forbidden; });
   }
 }
 

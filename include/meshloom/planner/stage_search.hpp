@@ -151,7 +151,7 @@ class stage_search {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_search* fewer_;
-  shared_reshard_prices prices_;
+  shared_stage_tables tables_;
   std::vector<std::int32_t> rank_counts_;        ///< that submeshes have
   std::vector<std::vector<stage_plan>> meshes_;  ///< by number of ranks
   std::vector<need> before_;                     ///< of all blocks before this one

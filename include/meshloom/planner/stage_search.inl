@@ -360,7 +360,7 @@ MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const la
 }
 
 MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family of) {
-  return std::make_unique<stage_ways>(posed_, micro_batches_, limits_, std::move(of), &prices_);
+  return std::make_unique<stage_ways>(posed_, micro_batches_, limits_, std::move(of), &tables_);
 }
 
 MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {

@@ -57,9 +57,9 @@ struct stage_family {
 
 class stage_ways {
  public:
-  /// `prices` are those of all stages of the same micro-batch.
+  /// `tables` are those of all stages of the same micro-batch.
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits, stage_family of,
-             shared_reshard_prices* prices = nullptr);
+             shared_stage_tables* tables = nullptr);
 
   const std::vector<stage_way>& all() const { return ways_; }
 
@@ -151,7 +151,7 @@ class stage_ways {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_family of_;
-  std::vector<std::shared_ptr<reshard_prices>> prices_;  ///< by mesh
+  std::vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;

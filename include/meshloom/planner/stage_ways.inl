@@ -64,14 +64,14 @@ MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range, std::int32_t keep)
 }
 
 MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-                                       stage_family of, shared_reshard_prices* prices)
+                                       stage_family of, shared_stage_tables* tables)
     : posed_(posed), micro_batches_(micro_batches), limits_(limits), of_(std::move(of)) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
   constexpr std::int64_t most_work = 60'000'000;
   limits_.most_work = std::min(limits_.most_work, most_work);
-  shared_reshard_prices own;
+  shared_stage_tables own;
   for (const stage_plan& each : of_.meshes)
-    prices_.push_back((prices != nullptr ? *prices : own).of(posed_.cluster, each.mesh));
+    tables_.push_back((tables != nullptr ? *tables : own).of(posed_, each, micro_batches_));
   for (std::size_t mesh = 0; mesh < of_.meshes.size(); ++mesh) {
     faces_.emplace_back().mesh = mesh;
     expect(faces_.back());
@@ -103,7 +103,7 @@ MESHLOOM_INLINE stage_choices stage_ways::choices_on(const face& on, std::size_t
   stage.first_block = of_.ranges[range].first;
   stage.end_block = of_.ranges[range].end;
   stage.recompute = recomputed(range, on.again, 0);
-  return {posed_, stage, micro_batches_, 1, std::nullopt, prices_[on.mesh], of_.around};
+  return {posed_, stage, micro_batches_, 1, std::nullopt, tables_[on.mesh], of_.around};
 }
 
 MESHLOOM_INLINE std::optional<intra_answer> stage_ways::solve_problem(const intra_problem& asked) {
