@@ -33,6 +33,10 @@ result<inter_answer> solve(const inter_problem& posed);
 /// it fails as `solve` does.
 result<picoseconds> bound_of(const inter_problem& posed);
 
+/// What no plan of stages beats under 1F1B: S stages send S micro-batches around at a time, so that a step takes at
+/// least B / S times what its stages, and the messages between them, take for one. Fails as `solve` does.
+result<picoseconds> pace_bound_of(const inter_problem& posed);
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

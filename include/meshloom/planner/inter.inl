@@ -29,9 +29,9 @@ std::vector<outlook> look_back(const lattice& grid, const Wanted& wanted) {
     if (here.sum < never && !wanted(here)) here = {};
     if (here.sum == never) return;
     const picoseconds until = here.sum + grid.cut(k, r);
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
       states[next].sum = std::min(states[next].sum, until + each.time);
-      states[next].slowest = std::min(states[next].slowest, std::max(here.slowest, each.rest));
+      states[next].slowest = std::min(states[next].slowest, std::max(here.slowest, so_on));
     });
   });
   return states;
@@ -96,10 +96,10 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
     if (here.sum == never) return;
     const picoseconds cut = grid.cut(k, r), room = worth - here.sum;
     std::int32_t least = grid.most_stages(), most = 0;
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
       const auto after = std::as_const(*this).at(next);
       if (after.empty()) return;
-      const picoseconds own = each.time + cut, at_least = std::max(each.rest, here.slowest);
+      const picoseconds own = each.time + cut, at_least = std::max(so_on, here.slowest);
       least = std::min(least, after.front().stages + 1);
       most = std::max(most, after.back().stages + 1);
       for (const prospect& rest : after) {
@@ -126,7 +126,7 @@ MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth
     const auto here = std::as_const(*this).at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
     const picoseconds cut = grid.cut(k, r);
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
       const picoseconds own = each.time + cut;
       auto from = here.begin();
       for (prospect& rest : at(next)) {
@@ -135,7 +135,7 @@ MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth
         if (from == here.end()) return;
         if (from->stages != s || s < each.least_stages || s > each.most_stages || !from->is_open()) continue;
         rest.room = std::max(rest.room, from->room - own);
-        rest.before = std::min(rest.before, std::max(from->before, each.rest));
+        rest.before = std::min(rest.before, std::max(from->before, so_on));
       }
     });
   });
@@ -164,7 +164,7 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
     const auto here = open.at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
     const picoseconds cut = grid.cut(k, r);
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
       const picoseconds own = each.time + cut;
       auto from = here.begin();
       for (const ending& rest : ends.at(next)) {
@@ -173,7 +173,7 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
         if (from == here.end()) return;
         if (from->stages != s || s < each.least_stages || s > each.most_stages) continue;
         // to be faster than the slowest of those before gains nothing
-        const ending made{rest.sum + own, std::max({rest.slowest, each.rest, from->before}), s, each.candidate,
+        const ending made{rest.sum + own, std::max({rest.slowest, so_on, from->before}), s, each.candidate,
                           ends.number_of(rest)};
         if (made.cost() < from->room) ends.add(made);
       }
@@ -205,7 +205,7 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const picoseconds sum = before[state].sum, cut = grid.cut(k, r);
     if (sum == never) return;
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds) {
       for (const wait& rest : waits.at(next)) {
         const std::int32_t stages = std::min(rest.stages + 1, grid.settled());
         if (stages < each.least_stages || stages > each.most_stages) continue;
@@ -219,6 +219,40 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
   });
   for (const wait& each : waits.at(0)) worth = std::min(worth, each.slowest);
   return worth;
+}
+
+/// What stages take on average for a micro-batch and its messages, in the plan in which that is least: times of all
+/// stages and their number.
+struct pace {
+  picoseconds sum = never;
+  std::int64_t stages = 1;
+
+  /// What is left if every stage took as long as those of another plan do on average.
+  __extension__ using wide = __int128;
+  wide beyond(const pace& other) const { return wide{sum.count} * other.stages - wide{other.sum.count} * stages; }
+};
+
+/// Newton's method on the ratio (Dinkelbach 1967): the plan that is best at the ratio of the plan before has a better
+/// one, until none has.
+MESHLOOM_INLINE pace least_pace(const lattice& grid, std::int64_t waits) {
+  pace best{never, 1};
+  for (bool better = grid.states() > 0; better;) {
+    std::vector<pace> ends(grid.states());
+    ends.back() = {{}, 0};
+    grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+      pace& here = ends[state];
+      grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
+        if (ends[next].sum == never) return;
+        const picoseconds wait{waits > 0 ? (so_on - each.rest).count / waits : 0};
+        const pace made{ends[next].sum + each.time + wait, ends[next].stages + 1};
+        const bool first = best.sum == never || here.sum == never;
+        if (first ? made.sum < here.sum : made.beyond(best) < here.beyond(best)) here = made;
+      });
+    });
+    better = ends.front().sum < never && (best.sum == never || ends.front().beyond(best) < 0);
+    if (better) best = ends.front();
+  }
+  return best;
 }
 
 /// What the fullest rank of the end of a plan holds.
@@ -243,7 +277,7 @@ MESHLOOM_INLINE fullest find_leanest(const inter_problem& posed) {
   plans.add({});
   plans.close(grid.states() - 1);
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds) {
       for (const fullest& rest : plans.at(next)) {
         const int slots = slots_in_flight(posed.schedule, rest.stages + 1, 0, posed.micro_batches);
         plans.add({std::max(rest.holds, bytes{each.time.count + slots * each.rest.count}), rest.stages + 1});
@@ -338,6 +372,14 @@ MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {
   const picoseconds bound = inter::least_bound(grid, posed.micro_batches, worth);
   if (bound == inter::never) return inter::why_none(posed);
   return bound;
+}
+
+MESHLOOM_INLINE result<picoseconds> pace_bound_of(const inter_problem& posed) {
+  if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
+  __extension__ using wide = __int128;
+  const inter::pace least = inter::least_pace(inter::lattice(posed), waits_for_messages(posed));
+  if (least.sum == inter::never) return inter::why_none(posed);
+  return picoseconds{static_cast<std::int64_t>(wide{least.sum.count} * posed.micro_batches / least.stages)};
 }
 
 }  // namespace meshloom

@@ -21,7 +21,7 @@ inline constexpr picoseconds never{std::int64_t{1} << 61};
 /// A candidate as the solver's loops read it.
 struct choice {
   picoseconds time;
-  picoseconds rest;  ///< what it adds to a step after its first micro-batch: (B − 1) · time + once
+  picoseconds rest;  ///< what it adds to a step after its first micro-batch, messages apart: (B − 1) · time + once
   std::int32_t blocks = 0, first = 0, last = 0;  ///< it runs so many blocks, from one of these on
   /// It is of use as the s-th stage from the last: no other that fits is as good, and it fits.
   std::int32_t least_stages = 1, most_stages = 0;
@@ -60,7 +60,8 @@ class lattice {
     for (std::int32_t r = ranks_ - 1; r >= 0; --r) for_each_block(r, visit);
   }
 
-  /// visit(choice, next state) for every move from block k and rank r.
+  /// visit(choice, next state, what it adds to a step after its first micro-batch) for every move from block k and rank
+  /// r.
   template <class Visit>
   void for_each_move(std::int32_t k, std::int32_t r, Visit visit) const {
     for (std::size_t n = 0; n < sizes_.size(); ++n) {
@@ -68,6 +69,8 @@ class lattice {
       const band& ends = bands_[static_cast<std::size_t>(r + sizes_[n])];
       const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
       if (least > most) continue;
+      const picoseconds entering = k > 0 ? cut(k, r) : picoseconds{};
+      const std::int32_t hosts = std::max(sizes_[n] / host_, 1);
       const std::size_t from =
           begin_[static_cast<std::size_t>(r + sizes_[n])] - static_cast<std::size_t>(ends.first - k);
       const auto visit_all = [&](std::span<const choice> some) {
@@ -75,7 +78,10 @@ class lattice {
         if (each != some.end() && each->blocks < least)
           each = std::partition_point(each, some.end(), [&](const choice& c) { return c.blocks < least; });
         for (; each != some.end() && each->blocks <= most; ++each) {
-          if (each->first <= k && k <= each->last) visit(*each, from + static_cast<std::size_t>(each->blocks));
+          if (each->first > k || k > each->last) continue;
+          const std::int32_t end = k + each->blocks;
+          const picoseconds both = entering + (end < blocks_ ? cut(end, r + sizes_[n]) : picoseconds{});
+          visit(*each, from + static_cast<std::size_t>(each->blocks), each->rest + waits_ * wait_between(both, hosts));
         }
       };
       visit_all(row(n, k));
@@ -117,6 +123,7 @@ class lattice {
   std::vector<std::int32_t> nearest_starts(std::size_t n) const;
 
   std::int32_t blocks_, ranks_, host_, most_stages_, settled_ = 1;
+  std::int64_t waits_;  ///< the times that a stage waits for messages
   std::span<const picoseconds> within_, between_;
   std::vector<std::int32_t> sizes_;  ///< the numbers of ranks that stages have, in units
   std::vector<choice> choices_;

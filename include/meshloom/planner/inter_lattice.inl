@@ -16,6 +16,7 @@ MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
       ranks_(posed.hosts * posed.devices_per_host),
       host_(posed.devices_per_host),
       most_stages_(std::min(blocks_, ranks_)),
+      waits_(waits_for_messages(posed)),
       within_(posed.cut_within),
       between_(posed.cut_between) {
   find_choices(posed);

@@ -42,11 +42,21 @@ struct inter_problem {
   bool operator==(const inter_problem&) const = default;
 };
 
+/// How often in a step a stage waits for messages: under 1F1B, where as many micro-batches are in flight as there are
+/// stages, those that go on and those that come back hold up every micro-batch but the first. (Of d stages in a row one
+/// waits (d − 1) / d of a cut's messages, as micro-batches go around in turns.)
+inline std::int64_t waits_for_messages(const inter_problem& posed) {
+  return posed.schedule == schedule_kind::one_f_one_b ? posed.micro_batches - 1 : 0;
+}
+
+/// A stage's half of what crosses the two cuts around it; `hosts` carry it side by side.
+constexpr picoseconds wait_between(picoseconds cuts, std::int32_t hosts) { return {cuts.count / (2 * hosts)}; }
+
 /// What a plan costs and holds. The bound: the first forward reaches a stage and the last backward leaves it through
 /// all stages before it, and meanwhile the stage works on B micro-batches; so a step takes at least, of every stage,
 /// B · time + max(once, Σ time + Σ cuts before it).
 struct inter_price {
-  picoseconds cost;        ///< of a step: Σ time + Σ cuts + max((B − 1) · time + once)
+  picoseconds cost;        ///< of a step: Σ time + Σ cuts + max((B − 1) · (time + wait) + once)
   picoseconds bound;       ///< no schedule takes less
   bytes peak;              ///< the most bytes that one rank holds
   std::int32_t where = 0;  ///< the first stage that holds them

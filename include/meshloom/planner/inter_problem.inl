@@ -67,7 +67,8 @@ MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::str
   for (const picoseconds price : posed.cut_within) cut = std::max(cut, price);
   for (const picoseconds price : posed.cut_between) cut = std::max(cut, price);
   const std::int64_t times = capped_product(time.count, std::int64_t{posed.blocks} + posed.micro_batches);
-  const std::int64_t most_time = times + capped_product(cut.count, posed.blocks) + std::min(once.count, sums_end);
+  const std::int64_t waits = capped_product(cut.count, std::int64_t{posed.blocks} + posed.micro_batches);
+  const std::int64_t most_time = times + waits + std::min(once.count, sums_end);
   if (most_time >= sums_end) found.push_back("the largest times add up to 2^60 ps or more; use a coarser unit of time");
   if (most_bytes >= sums_end) found.push_back("the sizes of a candidate add up to 2^60 bytes or more");
 }
@@ -95,6 +96,11 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
 }
 
 namespace inter {
+
+/// What stages that meet in front of a block and a rank pay.
+MESHLOOM_INLINE picoseconds cut_before(const inter_problem& posed, std::int32_t block, std::int32_t rank) {
+  return (rank % posed.devices_per_host == 0 ? posed.cut_between : posed.cut_within)[static_cast<std::size_t>(block)];
+}
 
 /// Why the stage does not continue a plan that has come to this block and rank; empty if it does.
 MESHLOOM_INLINE std::string misfit(const inter_problem& posed, const stage_candidate& stage, std::int32_t block,
@@ -130,12 +136,14 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
     const stage_candidate& stage = posed.candidates[number];
     const std::string why = inter::misfit(posed, stage, block, rank);
     if (!why.empty()) return failure{name + " " + why};
-    if (s > 0) {
-      const bool one_host = (rank - 1) / posed.devices_per_host == rank / posed.devices_per_host;
-      path += (one_host ? posed.cut_within : posed.cut_between)[static_cast<std::size_t>(block)];
-    }
+    const picoseconds entering = s > 0 ? inter::cut_before(posed, block, rank) : picoseconds{};
+    const std::int32_t end = block + stage.end_block - stage.first_block;
+    const picoseconds leaving =
+        end < posed.blocks ? inter::cut_before(posed, end, rank + stage.ranks) : picoseconds{};
+    const picoseconds wait = wait_between(entering + leaving, std::max(stage.ranks / posed.devices_per_host, 1));
+    path += entering;
     total.bound = std::max(total.bound, posed.micro_batches * stage.time + std::max(stage.once, path));
-    slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);
+    slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + waits_for_messages(posed) * wait + stage.once);
     path += stage.time;
     const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
     if (holds > total.peak) total.peak = holds, total.where = s;

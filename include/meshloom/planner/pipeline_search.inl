@@ -113,8 +113,20 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
   inter_problem chain = chain_of(stages_.bounds(), false);
   chain.limit = posed_.cluster.device.memory;  // messages of one plan say nothing of all
-  const auto found = bound_of(chain);
-  return found ? std::optional(found.value()) : std::nullopt;
+  std::optional<picoseconds> least;
+  for (const schedule_kind kind : schedules()) {
+    chain.schedule = kind;
+    const auto found = bound_of(chain);
+    if (!found) continue;
+    picoseconds here = found.value();
+    if (kind == schedule_kind::one_f_one_b) {
+      inter_problem paced = chain;  // within a host ranks have links of their own
+      paced.cut_between = chain_of({}, true).cut_between;
+      here = std::max(here, pace_bound_of(paced).value());
+    }
+    least = std::min(here, least.value_or(here));
+  }
+  return least;
 }
 
 MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans) {
