@@ -69,7 +69,12 @@ class enumeration {
 ml::contest searched(ml::pipeline_search& search, const ml::problem& posed,
                      std::int64_t most_work = std::numeric_limits<std::int64_t>::max()) {
   ml::contest plans;
-  search.run(plans, posed.cluster.ranks(), most_work);
+  search.reach(posed.cluster.ranks());
+  while (search.promise(plans)) {
+    search.step(plans);
+    if (search.work() > most_work) search.close();
+  }
+  search.finish(plans);
   return plans;
 }
 

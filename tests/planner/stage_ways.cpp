@@ -157,34 +157,36 @@ TEST_CASE("where memory is scarce there are leaner ways, each the fastest of tho
   const family whole = families_on(models::near_ranks(4), {.layers = 6})[1];
   for (const ml::stage_plan& mesh : whole.meshes) {
     family each{whole.posed, {whole.ranges.back()}, {mesh}};
-    ml::stage_ways found = each.ways();
-    REQUIRE(found.all().size() == 1);
-    const ml::bytes most = held_by(found.all()[0].cost(0));
-    each.posed.cluster.device.memory = most;
-    CHECK(!found.may_be_leaner(0));
-    each.posed.cluster.device.memory.count -= 1;
-    CHECK(found.may_be_leaner(0));
-    found.find_lean_ways();
-    CHECK(!found.may_be_leaner(0));
-    ml::bytes leanest = most;
-    for (const ml::stage_way& way : found.all()) {
-      const ml::bytes held = held_by(way.cost(0));
-      const picoseconds time = step_of(way.cost(0));
-      picoseconds least{std::numeric_limits<std::int64_t>::max()};
-      for (const bool again : {false, true}) {
-        const auto best = ml::solve_intra(each.alone(0, 0, held, again).made());
-        if (best) least = std::min(least, best.value().bound);
+    const ml::bytes most = held_by(each.ways().all()[0].cost(0));
+    for (const std::int64_t percent : {99, 95, 90, 85, 80, 70}) {
+      each.posed.cluster.device.memory = most;
+      ml::stage_ways found = each.ways();
+      REQUIRE(found.all().size() == 1);
+      CHECK(!found.may_be_leaner(0));
+      each.posed.cluster.device.memory = {most.count * percent / 100};
+      CHECK(found.may_be_leaner(0));
+      found.find_lean_ways(0);
+      CHECK(!found.may_be_leaner(0));
+      bool fits = false;
+      for (const ml::stage_way& way : found.all()) {
+        const ml::bytes held = held_by(way.cost(0));
+        const picoseconds time = step_of(way.cost(0));
+        picoseconds least{std::numeric_limits<std::int64_t>::max()};
+        for (const bool again : {false, true}) {
+          const auto best = ml::solve_intra(each.alone(0, 0, held, again).made());
+          if (best) least = std::min(least, best.value().bound);
+        }
+        CHECK(found.bound(0, 1, held) <= least);
+        CHECK(least <= time);
+        CHECK((time - least).count <= least.count * hundredths_missed / 100);
+        exact += time == least ? 1 : 0;
+        fits = fits || held <= each.posed.cluster.device.memory;
+        ++all;
       }
-      CHECK(found.bound(0, 1, held) <= least);
-      CHECK(least <= time);
-      CHECK((time - least).count <= least.count * hundredths_missed / 100);
-      exact += time == least ? 1 : 0;
-      ++all;
-      leanest = std::min(leanest, held);
+      CHECK(fits);
     }
-    CHECK(3 * leanest <= 2 * most);
   }
-  CHECK(all >= 12);
+  CHECK(all >= 30);
   CHECK(10 * exact >= 8 * all);
 }
 
@@ -197,7 +199,7 @@ TEST_CASE("no assignment that fits undercuts the bound that knows of memory, for
     const auto free = [&](std::size_t range) { return found.bound(range, 1, plenty); };
     std::vector<picoseconds> before;
     for (std::size_t range = 0; range < each.ranges.size(); ++range) before.push_back(free(range));
-    found.find_lean_ways();
+    found.find_lean_ways(each.ranges.size() - 1);
     for (std::size_t range = 0; range < each.ranges.size(); ++range) {
       CHECK(free(range) == before[range]);
       for (const ml::stage_way& way : found.all()) {
@@ -221,8 +223,8 @@ TEST_CASE("copies that keep their activations cost what the plan says that has t
   for (family each : families()) {
     each.posed.cluster.device.memory = {1};
     ml::stage_ways found = each.ways();
-    found.find_lean_ways();
     const std::size_t range = each.ranges.size() - 1;
+    found.find_lean_ways(range);
     for (const ml::stage_way& way : found.all()) {
       const std::int32_t copies = found.free_copies(way, range);
       CHECK((copies > 0) == way.again);

@@ -10,6 +10,8 @@
 #include <meshloom/planner/inter.hpp>
 #include <meshloom/planner/stage_search.hpp>
 
+#include <set>
+
 namespace meshloom {
 
 class pipeline_search {
@@ -70,7 +72,7 @@ class pipeline_search {
   std::vector<bytes> cuts_;
   stage_search stages_;
   std::vector<std::int32_t> next_;                  ///< what `promise` found
-  std::vector<std::vector<std::int32_t>> entered_;  ///< since candidates last changed
+  std::set<std::vector<stage_search::origin>> entered_;
 };
 
 }  // namespace meshloom

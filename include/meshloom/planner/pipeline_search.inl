@@ -198,14 +198,16 @@ MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>&
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contest& plans) {
   if (plans.best()) stages_.expect(plans.best()->predicted);
-  const inter_problem chain = chain_of(stages_.candidates(), true);
+  constexpr std::int64_t most_dearer = 10;  // one part in so many: what equal stages pay is not all there is to know
+  inter_problem chain = chain_of(stages_.candidates(), true);
+  if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
   const auto answer = solve(chain);
   next_.clear();
   if (!answer) return std::nullopt;
   picoseconds least{std::numeric_limits<std::int64_t>::max()};
   for (const auto& each : answer.value().by_stages) {
     if (!each || each->cost >= least || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
-    if (std::find(entered_.begin(), entered_.end(), each->candidates) != entered_.end()) continue;
+    if (entered_.count(stages_.origins_of(each->candidates)) != 0) continue;
     next_ = each->candidates;
     least = each->cost;
   }
@@ -216,10 +218,9 @@ MESHLOOM_INLINE void pipeline_search::step(contest& plans) {
   const auto open = open_in(next_);
   if (!open.empty()) {
     stages_.refine(open);
-    entered_.clear();
     return;
   }
-  entered_.push_back(next_);
+  entered_.insert(stages_.origins_of(next_));
   const bytes over = enter(plan_of(chain_of(stages_.candidates(), true), next_), plans);
   if (over.count > 0) {
     limit_ -= over;

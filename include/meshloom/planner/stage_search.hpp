@@ -15,6 +15,15 @@ namespace meshloom {
 
 class stage_search {
  public:
+  /// Which way of which range a candidate is.
+  struct origin {
+    std::size_t member = 0;
+    std::int32_t ranks = 0;
+    std::int32_t way = -1;  ///< −1: not priced yet
+    std::int32_t keep = 0;  ///< copies that keep their activations, where the others recompute
+    auto operator<=>(const origin&) const = default;
+  };
+
   /// `limits` are those of every intra-operator problem. `fewer` has a number of micro-batches that divides this one:
   /// many small micro-batches take no less than few large ones, so that what it finds is a bound here.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
@@ -42,6 +51,9 @@ class stage_search {
 
   /// True if a candidate is not priced yet, or its memory not measured.
   bool is_open(std::int32_t candidate) const;
+
+  /// What candidates are, whatever their numbers.
+  std::vector<origin> origins_of(const std::vector<std::int32_t>& candidates) const;
 
   /// The candidates that are ways to run the same blocks on as many ranks.
   std::vector<std::int32_t> ways_like(std::int32_t candidate) const;
@@ -98,12 +110,6 @@ class stage_search {
     block_range copies;
     std::vector<std::unique_ptr<stage_ways>> ways, roomy;
   };
-  struct origin {
-    std::size_t member = 0;
-    std::int32_t ranks = 0;
-    std::int32_t way = -1;  ///< −1: not priced yet
-    std::int32_t keep = 0;  ///< copies that keep their activations, where the others recompute
-  };
 
   void find_meshes();
   void find_needs();
@@ -129,7 +135,7 @@ class stage_search {
   picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots) const;
   /// What no assignment of a layer's part of a range takes less than, were there room, on the mesh of that number or
   /// (−1) on any.
-  double least_with_room(std::size_t layer, const block_range& part, std::int32_t ranks, std::int32_t mesh) const;
+  double least_with_room(std::size_t number, const block_range& part, std::int32_t ranks, std::int32_t mesh) const;
   /// Prices the first layer of a range that is not priced yet; false if all are.
   bool advance_layers(const block_range& range, std::int32_t ranks);
   std::unique_ptr<stage_ways> ways_of_layer(const layer& of, std::int32_t ranks, bool roomy);

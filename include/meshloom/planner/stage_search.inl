@@ -167,7 +167,7 @@ MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region)
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
     const bool lean = again[b] || posed_.graph.regions[blocks[b].region].repeated;
-    need next{sum.time + here.time, sum.held + here.held, sum.slot + here.slot};
+    need next{sum.time + here.time, sum.held + here.held, sum.slot + here.slot, {}, {}};
     if (blocks[b].copy > 0) next.slot += here.entering;
     (lean ? next.remade : next.slot) += here.remade;
     before_.push_back(next);
@@ -327,10 +327,10 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& ran
   return sum;
 }
 
-MESHLOOM_INLINE double stage_search::least_with_room(std::size_t layer, const block_range& part, std::int32_t ranks,
+MESHLOOM_INLINE double stage_search::least_with_room(std::size_t number, const block_range& part, std::int32_t ranks,
                                                      std::int32_t mesh) const {
   const double least_time = static_cast<double>(least(part, ranks).time.count) * micro_batches_;
-  const auto& ways = (fewer_ != nullptr ? fewer_ : this)->layers_[layer].roomy[index_of_ranks(ranks)];
+  const auto& ways = (fewer_ != nullptr ? fewer_ : this)->layers_[number].roomy[index_of_ranks(ranks)];
   if (!ways) return least_time;
   const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
   const double found = mesh < 0 ? static_cast<double>(ways->bound(copies, 0, {}).count)
@@ -411,12 +411,12 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
     const block_range& whole = ranges[range];
     double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
                  price * static_cast<double>(least_fixed(whole, ranks).count);
-    for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-      const block_range part = part_of(whole, layers_[layer]);
+    for (std::size_t each = 0; each < layers_.size(); ++each) {
+      const block_range part = part_of(whole, layers_[each]);
       if (part.end - part.first < 2) continue;
       const double paid = price * static_cast<double>(least_fixed(part, ranks).count);
-      double found = least_with_room(layer, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
-      if (const auto& ways = layers_[layer].ways[index_of_ranks(ranks)]) {
+      double found = least_with_room(each, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
+      if (const auto& ways = layers_[each].ways[index_of_ranks(ranks)]) {
         const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
         found = std::max(found, ways->least_at(numbers[mesh], again, copies, price, slots));
       }
@@ -555,6 +555,13 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   return way.measured.count({members_[from.member].range - which.first, from.keep}) == 0;
 }
 
+MESHLOOM_INLINE std::vector<stage_search::origin> stage_search::origins_of(
+    const std::vector<std::int32_t>& candidates) const {
+  std::vector<origin> found;
+  for (const std::int32_t each : candidates) found.push_back(origins_[static_cast<std::size_t>(each)]);
+  return found;
+}
+
 MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(std::int32_t candidate) const {
   const stage_candidate& like = candidates_[static_cast<std::size_t>(candidate)];
   std::vector<std::int32_t> found;
@@ -583,12 +590,11 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
 }
 
 MESHLOOM_INLINE void stage_search::refine_all() {
-  for (int pass = 0; pass < 3; ++pass) {  // prices, leaner ways, memory
-    std::vector<std::int32_t> open;
+  for (std::vector<std::int32_t> open{0}; !open.empty(); refine(open)) {  // layers, prices, leaner ways, memory
+    open.clear();
     for (std::size_t c = 0; c < candidates_.size(); ++c) {
       if (is_open(static_cast<std::int32_t>(c))) open.push_back(static_cast<std::int32_t>(c));
     }
-    refine(open);
   }
 }
 

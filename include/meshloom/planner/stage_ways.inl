@@ -67,8 +67,9 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
                                        stage_family of, shared_stage_tables* tables)
     : posed_(posed), micro_batches_(micro_batches), limits_(limits), of_(std::move(of)) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
-  constexpr std::int64_t most_work = 60'000'000;
-  limits_.most_work = std::min(limits_.most_work, most_work);
+  constexpr std::int64_t most_work = 20'000'000, most_for_bound = 3'000'000;
+  limits_.most_work =
+      std::min(limits_.most_work, of_.around == surroundings::anything ? most_for_bound : most_work);
   shared_stage_tables own;
   for (const stage_plan& each : of_.meshes)
     tables_.push_back((tables != nullptr ? *tables : own).of(posed_, each, micro_batches_));
