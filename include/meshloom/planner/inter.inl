@@ -100,6 +100,7 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
       const auto after = std::as_const(*this).at(next);
       if (after.empty()) return;
       const picoseconds own = each.time + cut, at_least = std::max(each.rest, here.slowest);
+      if (own + at_least >= room) return;
       least = std::min(least, after.front().stages + 1);
       most = std::max(most, after.back().stages + 1);
       for (const prospect& rest : after) {
