@@ -207,6 +207,7 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
     const picoseconds sum = before[state].sum, cut = grid.cut(k, r);
     if (sum == never) return;
     grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      if (sum + cut + micro_batches * each.time >= worth) return;
       for (const wait& rest : waits.at(next)) {
         const std::int32_t stages = std::min(rest.stages + 1, grid.settled());
         if (stages < each.least_stages || stages > each.most_stages) continue;
