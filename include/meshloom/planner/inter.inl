@@ -100,6 +100,7 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
       const auto after = std::as_const(*this).at(next);
       if (after.empty()) return;
       const picoseconds own = each.time + cut, at_least = std::max(so_on, here.slowest);
+      if (own + at_least >= room) return;
       least = std::min(least, after.front().stages + 1);
       most = std::max(most, after.back().stages + 1);
       for (const prospect& rest : after) {
@@ -206,6 +207,7 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
     const picoseconds sum = before[state].sum, cut = grid.cut(k, r);
     if (sum == never) return;
     grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds) {
+      if (sum + cut + micro_batches * each.time >= worth) return;
       for (const wait& rest : waits.at(next)) {
         const std::int32_t stages = std::min(rest.stages + 1, grid.settled());
         if (stages < each.least_stages || stages > each.most_stages) continue;
