@@ -83,6 +83,7 @@ class stage_ways {
     std::size_t mesh = 0;
     bool again = false;
     std::optional<stage_choices> shortest, longest;
+    std::optional<priced_intra> paying;  ///< for the longest, at some time
     std::vector<std::pair<std::size_t, picoseconds>> optima;
     std::vector<std::pair<double, double>> priced;
   };

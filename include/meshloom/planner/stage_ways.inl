@@ -243,6 +243,7 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways() {
   for (face& each : faces_) {
     each.shortest.reset();
     each.longest.reset();
+    each.paying.reset();
   }
   for (stage_way& each : ways_) find_relief(each);
 }
@@ -281,7 +282,10 @@ MESHLOOM_INLINE void stage_ways::find_hull(std::int32_t slots, int most_prices) 
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   const std::size_t fast = fastest(last());
   const point at = place(fast, slots);
-  for (face& each : faces_) each.priced.resize(1);  // which is that of bytes for nothing
+  for (face& each : faces_) {
+    each.priced.resize(1);  // which is that of bytes for nothing
+    each.paying.reset();
+  }
   const std::size_t lean = best_at({at.time * dearest, at.held + bytes{1}}, slots, at.when, fast);
   detail::look_between(fast, lean, most_prices - 1, [&](std::size_t a, std::size_t b) {
     const point left = place(a, slots), right = place(b, slots);
@@ -300,7 +304,9 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
   std::size_t best = known;
   for (face& on : faces_) {
     if (least_at(on, price) >= worth(best)) continue;
-    const auto found = solve_problem(on.longest->paying(each, slots, when));
+    if (!on.paying) on.paying.emplace(on.longest->made(), on.longest->paid_for(slots, when));
+    work_ += detail::entries_of(on.longest->made());
+    const auto found = on.paying->solve(each, limits_);
     if (!found) continue;
     const picoseconds bound = std::min(found->bound, on.longest->left_out());
     const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
