@@ -60,6 +60,8 @@ class elimination {
   void run_step(std::size_t number, const std::int64_t* prices);
   void add_row(const step& each, const std::vector<std::size_t>& at, const std::int64_t* prices);
   std::int64_t least(std::size_t last);
+  template <std::size_t Tables>
+  std::int64_t least_of(const std::int64_t* row, std::size_t last) const;
   void run_step_back(std::size_t number, const std::int64_t* prices, std::int64_t* bounds);
   const std::int64_t* base_of(const factor& known, const std::vector<std::size_t>& at) const;
   bool advance(const std::vector<std::int32_t>& scope, std::vector<std::size_t>& at, std::size_t dimensions) const;

@@ -5,6 +5,7 @@
 #include <meshloom/planner/intra_elimination.hpp>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -187,22 +188,43 @@ MESHLOOM_INLINE void elimination::add_row(const step& each, const std::vector<st
   }
 }
 
-/// The least over the options of the step's variable for one option of the last neighbour.
+/// The least over the options of the step's variable for one option of the last neighbour. Few prices are summed as
+/// they are: each is at most `never`, and eight of them are too many for a sum.
 MESHLOOM_INLINE std::int64_t elimination::least(std::size_t last) {
-  const std::size_t own = row_.size(), tables = bases_.size();
-  const std::int64_t* row = row_.data();
-  if (tables > 1) {
-    sum_ = row_;
-    for (std::size_t t = 1; t < tables; ++t) {
-      const std::int64_t* base = bases_[t] + last * jumps_[t];
-      for (std::size_t k = 0; k < own; ++k) sum_[k] = plus(sum_[k], base[k]);
-    }
-    row = sum_.data();
+  constexpr std::size_t few = 4;
+  const std::size_t tables = bases_.size();
+  switch (tables) {
+    case 0:
+      return least_of<0>(row_.data(), last);
+    case 1:
+      return least_of<1>(row_.data(), last);
+    case 2:
+      return least_of<2>(row_.data(), last);
+    case 3:
+      return least_of<3>(row_.data(), last);
+    case few:
+      return least_of<few>(row_.data(), last);
+    default:
+      break;
   }
+  sum_ = row_;
+  for (std::size_t t = few; t < tables; ++t) {
+    const std::int64_t* base = bases_[t] + last * jumps_[t];
+    for (std::size_t k = 0; k < sum_.size(); ++k) sum_[k] = plus(sum_[k], base[k]);
+  }
+  return least_of<few>(sum_.data(), last);
+}
+
+template <std::size_t Tables>
+std::int64_t elimination::least_of(const std::int64_t* row, std::size_t last) const {
+  std::array<const std::int64_t*, Tables> base{};
+  for (std::size_t t = 0; t < Tables; ++t) base[t] = bases_[t] + last * jumps_[t];
   std::int64_t best = never;
-  if (tables == 0) return std::min(best, *std::min_element(row, row + own));
-  const std::int64_t* base = bases_[0] + last * jumps_[0];
-  for (std::size_t k = 0; k < own; ++k) best = std::min(best, row[k] + base[k]);
+  for (std::size_t k = 0; k < row_.size(); ++k) {
+    std::int64_t sum = row[k];
+    for (std::size_t t = 0; t < Tables; ++t) sum += base[t][k];
+    best = std::min(best, sum);
+  }
   return best;
 }
 

@@ -56,16 +56,16 @@ class presolver {
   bool match(std::int32_t e);
   void contract(std::int32_t e, const std::vector<std::int32_t>& partner);
   void move_parts(std::int32_t from, std::int32_t to, const std::vector<std::int32_t>& partner);
-  /// The prices with a neighbour, a row for each option, and the cheapest partner in each row.
+  /// The prices with a neighbour, and the cheapest partner of each option that is left, by its place among them.
   struct surrounding {
-    std::size_t columns;
-    std::vector<std::int64_t> price;
-    std::vector<std::size_t> favourite;
-    const std::int64_t* row(std::size_t option) const { return price.data() + option * columns; }
+    edge_view price = {};
+    const std::vector<std::size_t>* partners = nullptr;
+    std::vector<std::int64_t> least = {};
+    std::vector<std::size_t> favourite = {};
   };
-  surrounding look_around(std::int32_t v, const network::edge& each);
+  void look_around(std::int32_t v, const network::edge& each, surrounding& made);
   void dominate(std::int32_t v);
-  bool beats(std::int32_t v, const std::vector<surrounding>& around, std::size_t better, std::size_t worse);
+  bool beats(std::int32_t v, std::size_t better, std::size_t worse) const;
   removal how_to_remove(std::int32_t v);
   void eliminate(std::int32_t v);
   std::vector<std::int64_t> least_with(std::int32_t v, const removal& how);
@@ -79,6 +79,8 @@ class presolver {
   std::vector<state> states_;
   std::vector<std::int32_t> lost_;  ///< the variables that lost options
   std::vector<removal> removals_;
+  std::vector<surrounding> around_;  ///< the variable that is looked at, and its best prices beside them
+  std::vector<std::int64_t> best_;
   bool possible_ = true, changed_ = true;
 };
 

@@ -116,7 +116,7 @@ MESHLOOM_INLINE void presolver::keep_binding_moments() {
     low += least[m], high += most[m];
     if (low > net_.room[m]) possible_ = false;
     const auto to = index(moved.back());
-    const bool binds = high > net_.room[m];
+    const bool binds = net_.paid || high > net_.room[m];
     if (binds) net_.room[to] = net_.room[m], net_.times[to] = net_.times[m], least[to] = low;
     moved.push_back(moved.back() + binds);
   }
@@ -183,6 +183,8 @@ MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
   const std::int32_t left = edge(e).left, right = edge(e).right;
   if (at(left).left.size() != at(right).left.size()) return false;
   const edge_view price = seen_from(net_, left, edge(e));
+  const auto met = [&](std::size_t j) { return price(at(left).left.front(), j) < never; };
+  if (std::count_if(at(right).left.begin(), at(right).left.end(), met) != 1) return false;
   std::vector<std::int32_t> partner(net_.options(left), -1);
   std::vector<std::uint8_t> taken(net_.options(right));
   const bool matched = all_left(left, [&](std::size_t i) {
@@ -238,55 +240,79 @@ MESHLOOM_INLINE void presolver::move_parts(std::int32_t from, std::int32_t to,
   variable(from).parts.clear();
 }
 
-MESHLOOM_INLINE presolver::surrounding presolver::look_around(std::int32_t v, const network::edge& each) {
-  const edge_view price = seen_from(net_, v, each);
-  const auto& partners = at(each.other(v)).left;
-  surrounding made{partners.size(), std::vector<std::int64_t>(net_.options(v) * partners.size()),
-                   std::vector<std::size_t>(net_.options(v))};
-  for (const std::size_t k : at(v).left) {
-    std::int64_t* row = made.price.data() + k * partners.size();
-    for (std::size_t j = 0; j < partners.size(); ++j) row[j] = price(k, partners[j]);
-    made.favourite[k] = static_cast<std::size_t>(std::min_element(row, row + partners.size()) - row);
+MESHLOOM_INLINE void presolver::look_around(std::int32_t v, const network::edge& each, surrounding& made) {
+  const auto& left = at(v).left;
+  made.price = seen_from(net_, v, each);
+  made.partners = &at(each.other(v)).left;
+  made.least.assign(left.size(), std::numeric_limits<std::int64_t>::max());
+  made.favourite.assign(left.size(), 0);
+  const auto meet = [&](std::size_t n, std::size_t j) {
+    const std::int64_t price = made.price(left[n], j);
+    const bool less = price < made.least[n];
+    made.least[n] = less ? price : made.least[n];
+    made.favourite[n] = less ? j : made.favourite[n];
+  };
+  if (v == each.left) {  // prices in the order in which they lie
+    for (std::size_t n = 0; n < left.size(); ++n) {
+      for (const std::size_t j : *made.partners) meet(n, j);
+    }
+  } else {
+    for (const std::size_t j : *made.partners) {
+      for (std::size_t n = 0; n < left.size(); ++n) meet(n, j);
+    }
   }
-  return made;
 }
 
+/// Takes out options that another one beats, or that have no partner. Where the worse one is at its best, beside its
+/// cheapest partners, most of the others fail.
 MESHLOOM_INLINE void presolver::dominate(std::int32_t v) {
-  if (at(v).left.size() < 2) return;
-  std::vector<surrounding> around;
-  for (const std::int32_t e : at(v).edges) around.push_back(look_around(v, edge(e)));
-  std::vector<std::int64_t> sums;
-  kill_if(v, [&](std::size_t worse) {
-    sums = variable(v).cost;  // beside the partners with which the worse one is at its best; most fail there
-    for (const surrounding& each : around) {
-      const std::size_t j = each.favourite[worse];
-      for (const std::size_t k : at(v).left) sums[k] = plus(sums[k], each.row(k)[j]);
+  const auto& left = at(v).left;
+  if (left.size() < 2) return;
+  around_.resize(std::max(around_.size(), at(v).edges.size()));
+  best_.clear();
+  for (const std::size_t k : left) best_.push_back(variable(v).cost[k]);
+  for (std::size_t e = 0; e < at(v).edges.size(); ++e) {
+    look_around(v, edge(at(v).edges[e]), around_[e]);
+    for (std::size_t n = 0; n < best_.size(); ++n) best_[n] = plus(best_[n], around_[e].least[n]);
+  }
+  std::vector<std::uint8_t> beaten(net_.options(v));
+  for (std::size_t worse = 0; worse < left.size(); ++worse) {
+    bool found = best_[worse] >= never;
+    for (std::size_t better = 0; !found && better < left.size(); ++better) {
+      if (better == worse || best_[better] > best_[worse] || beaten[left[better]]) continue;
+      found = beats(v, better, worse);
     }
-    return !all_left(v, [&](std::size_t better) {
-      return better == worse || sums[better] > sums[worse] || !beats(v, around, better, worse);
-    });
-  });
+    beaten[left[worse]] = found;
+  }
+  kill_if(v, [&](std::size_t k) { return beaten[k] != 0; });
 }
 
-/// Whether one option is never larger and, whatever the neighbours take, never dearer than another.
-MESHLOOM_INLINE bool presolver::beats(std::int32_t v, const std::vector<surrounding>& around, std::size_t better,
-                                      std::size_t worse) {
-  for (const network::part& each : variable(v).parts) {
-    if (each.size[better] > each.size[worse]) return false;
+/// Whether one option is never larger and, whatever the neighbours take, never dearer than another. The margin is at
+/// first the difference where the worse one is at its best, and grows from edge to edge.
+MESHLOOM_INLINE bool presolver::beats(std::int32_t v, std::size_t better, std::size_t worse) const {
+  const state& here = states_[index(v)];
+  const std::size_t good = here.left[better], bad = here.left[worse];
+  std::int64_t margin = best_[better] - best_[worse];
+  for (std::size_t e = 0; e < here.edges.size(); ++e) {
+    margin += around_[e].price(good, around_[e].favourite[worse]) - around_[e].least[better];
+    if (margin > 0) return false;
   }
-  std::int64_t margin = variable(v).cost[better] - variable(v).cost[worse];
-  for (const surrounding& each : around) {
-    const std::int64_t* good = each.row(better);
-    const std::int64_t* bad = each.row(worse);
-    std::int64_t most = -never;
-    for (std::size_t j = 0; j < each.columns; ++j) {
-      most = std::max(most, bad[j] < never ? good[j] - bad[j] : -never);
+  for (const network::part& each : net_.variables[index(v)].parts) {
+    if (each.size[good] > each.size[bad]) return false;
+  }
+  for (std::size_t e = 0; e < here.edges.size(); ++e) {
+    const surrounding& each = around_[e];
+    const std::int64_t known = each.price(good, each.favourite[worse]) - each.least[worse];
+    std::int64_t most = known;
+    for (const std::size_t j : *each.partners) {
+      const std::int64_t with = each.price(bad, j);
+      most = std::max(most, with < never ? each.price(good, j) - with : known);
     }
-    if (most == -never) return true;      // the worse one has no partner
     if (most >= never / 2) return false;  // it may not meet all that the worse one may: other prices stay below that
-    margin += most;
+    margin += most - known;
+    if (margin > 0) return false;
   }
-  return margin <= 0;
+  return true;
 }
 
 /// A variable with its prices and those of its edges; what is gone costs `never`.
@@ -388,6 +414,7 @@ MESHLOOM_INLINE reduction presolver::compact() {
   made.removals = std::move(removals_);
   made.net.room = net_.room;
   made.net.times = net_.times;
+  made.net.paid = net_.paid;
   made.net.constant = net_.constant;
   made.net.shift = net_.shift;
   made.net.grain = net_.grain;

@@ -80,7 +80,9 @@ MESHLOOM_INLINE bool local_search::improve_pair(const network::edge& each) {
   const wide rest = price_ - with(row, column);
   rank best = rank_of(price_, excess_);
   std::pair found{row, column};
+  const wide least = rest + *std::min_element(right.begin(), right.end());
   for (std::int32_t i = 0; static_cast<std::size_t>(i) < left.size(); ++i) {
+    if (best.excess == 0 && least + left[static_cast<std::size_t>(i)] >= best.price) continue;
     move(each.left, i);
     for (std::int32_t j = 0; static_cast<std::size_t>(j) < right.size(); ++j) {
       const wide price = rest + with(i, j);

@@ -32,21 +32,33 @@ MESHLOOM_INLINE stage_cost cost_between(const stage_cost& none, const stage_cost
   return made;
 }
 
+MESHLOOM_INLINE std::vector<std::vector<bytes>> stage_choices::paid_for(std::int32_t slots, std::int32_t when) const {
+  std::vector<std::vector<bytes>> paid;
+  for (const intra_choice& choice : made_.choices) {
+    const auto number = static_cast<std::int32_t>(paid.size());
+    const bool alive = choice.first <= when && when < choice.end,
+               lasting = choice.first == 0 && choice.end == made_.end;
+    const bool kept = std::find(kept_.begin(), kept_.end(), number) != kept_.end();
+    paid.emplace_back(choice.size.size());
+    for (std::size_t option = 0; alive && option < choice.size.size(); ++option) {
+      const bytes size = choice.size[option];
+      paid.back()[option] = lasting ? size * (kept ? slots : 1) : bytes{size.count / 2};
+    }
+  }
+  return paid;
+}
+
 MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std::int32_t slots,
                                                     std::int32_t when) const {
   __extension__ using wide = __int128;
   intra_problem priced = made_;
+  const auto size = paid_for(slots, when);
   for (std::size_t number = 0; number < priced.choices.size(); ++number) {
-    intra_choice& choice = priced.choices[number];
-    if (when < choice.first || when >= choice.end) continue;
-    const bool kept = std::find(kept_.begin(), kept_.end(), static_cast<std::int32_t>(number)) != kept_.end();
-    const bool lasting = choice.first == 0 && choice.end == priced.end;
-    for (std::size_t option = 0; option < choice.cost.size(); ++option) {
-      if (choice.cost[option] >= forbidden) continue;
-      const wide size = lasting ? wide{choice.size[option].count} * (kept ? slots : 1) : choice.size[option].count / 2;
-      const wide paid = size * each.cost.count / each.per.count;
-      choice.cost[option].count +=
-          static_cast<std::int64_t>(std::min<wide>(paid, forbidden.count - 1 - choice.cost[option].count));
+    auto& cost = priced.choices[number].cost;
+    for (std::size_t option = 0; option < cost.size(); ++option) {
+      if (cost[option] >= forbidden) continue;
+      const wide paid = wide{size[number][option].count} * each.cost.count / each.per.count;
+      cost[option].count += static_cast<std::int64_t>(std::min<wide>(paid, forbidden.count - 1 - cost[option].count));
     }
   }
   leave_out_hopeless(priced);

@@ -9,7 +9,7 @@
 // what a sender pays to meet the receiver's form is known only when both are.)
 #pragma once
 
-#include <meshloom/planner/intra_problem.hpp>
+#include <meshloom/planner/intra_priced.hpp>
 #include <meshloom/planner/stage_tables.hpp>
 
 #include <span>
@@ -29,12 +29,6 @@ struct stage_cost {
 /// what it costs where `none` and where `all` of them do; transient is that of those that need more. Law: what the
 /// stage's own problem says, but for one copy of what is carried from copy to copy, of which another form may be kept.
 stage_cost cost_between(const stage_cost& none, const stage_cost& all, std::int64_t recomputing, std::int64_t copies);
-
-/// What `per` bytes cost, alive at one time.
-struct byte_price {
-  picoseconds cost;
-  bytes per;
-};
 
 /// What is left of a price: part / whole of it.
 struct price_share {
@@ -65,9 +59,12 @@ class stage_choices {
   /// An operator that no strategy is allowed for; empty if all have one.
   const std::string& stuck() const { return stuck_; }
 
-  /// The problem with memory paid for instead of limited: what lies there all the time, `slots` times what is kept for
-  /// a micro-batch in flight, and half of what else is alive at the time `when`: at least that is there, where results
-  /// take the place of operands. Prices are rounded down.
+  /// Bytes that may be paid for, by choice and option: what lies there all the time, `slots` times what is kept for a
+  /// micro-batch in flight, and half of what else is alive at the time `when`: at least that is there, where results
+  /// take the place of operands.
+  std::vector<std::vector<bytes>> paid_for(std::int32_t slots, std::int32_t when) const;
+
+  /// The problem with these bytes paid for instead of limited. Prices are rounded down.
   intra_problem paying(const byte_price& each, std::int32_t slots, std::int32_t when) const;
 
   /// The problem with a share of what is paid once per step, rounded down: in a pipeline that delays only the slowest

@@ -99,6 +99,7 @@ class stage_ways {
     std::size_t mesh = 0;
     bool again = false;
     std::unique_ptr<stage_choices> shortest, longest;
+    std::unique_ptr<priced_intra> paying;  ///< for the longest, at some time
     std::vector<std::pair<std::size_t, picoseconds>> optima;
     std::map<std::int32_t, std::vector<std::pair<double, double>>> priced;  ///< by micro-batches in flight
   };

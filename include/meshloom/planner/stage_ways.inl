@@ -124,6 +124,7 @@ MESHLOOM_INLINE void stage_ways::drop_problems() {
   for (face& each : faces_) {
     each.shortest.reset();
     each.longest.reset();
+    each.paying.reset();
   }
 }
 
@@ -307,6 +308,7 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   std::size_t full = fastest(range);
   const point start = place(full, range, slots);
   if (start.held <= room) return;
+  for (face& each : faces_) each.paying.reset();
   const std::int32_t when = ways_[full].when;
   std::size_t lean = best_at({start.time * dearest, start.held + bytes{1}}, slots, when, full);
   for (int look = 0; look < most_looks; ++look) {
@@ -329,7 +331,9 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
   for (face& on : faces_) {
     if (least_at(on, price, slots) >= worth(best)) continue;
     form(on);
-    const auto found = solve_problem(on.longest->paying(each, slots, when));
+    if (!on.paying) on.paying = std::make_unique<priced_intra>(on.longest->made(), on.longest->paid_for(slots, when));
+    work_ += detail::entries_of(on.longest->made());
+    const auto found = on.paying->solve(each, limits_);
     if (!found) continue;
     const picoseconds bound = std::min(found->bound, on.longest->left_out());
     const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
