@@ -40,8 +40,9 @@ class pipeline_search {
   /// Enters the best pipelines once more, polished, where they are near the best plan.
   void polish(contest& plans);
 
-  /// Prices what keeps the bound below the best plan; false if there is nothing, or if the bound is as high.
-  bool tighten(const contest& plans);
+  /// Prices what keeps the bound below the best plan, until so many prices are read; false if there is nothing, or if
+  /// the bound is as high.
+  bool tighten(const contest& plans, std::int64_t most_work);
 
   /// Prices read so far.
   std::int64_t work() const { return stages_.work(); }

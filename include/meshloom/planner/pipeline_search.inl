@@ -129,7 +129,7 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
   return least;
 }
 
-MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans) {
+MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
   inter_problem chain = chain_of(stages_.bounds(), false);
   chain.limit = posed_.cluster.device.memory;
   const auto answer = solve(chain);
@@ -140,7 +140,7 @@ MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans) {
     for (const std::int32_t number : each->candidates)
       some.push_back(chain.candidates[static_cast<std::size_t>(number)]);
   }
-  return stages_.tighten(some);
+  return stages_.tighten(some, most_work);
 }
 
 MESHLOOM_INLINE std::string pipeline_search::why() const {
@@ -238,6 +238,7 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
   for (int round = 0; round < rounds && plans.best(); ++round) {
     inter_problem chain = chain_of(stages_.candidates(), false);
     chain.limit = posed_.cluster.device.memory;
+    if (static_cast<std::int64_t>(chain.candidates.size()) * chain.blocks > most_moves) return;
     std::vector<std::int32_t> open;
     for_each_pipeline(chain, most_moves, worth, [&](const std::vector<std::int32_t>& chosen) {
       if (!is_wanted(chosen) || entered >= most_entered) return;

@@ -102,7 +102,7 @@ class plan_search {
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 2'000'000'000, far_work = 150'000'000;  // prices read; tens of seconds
+    constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices read
     const std::int32_t within = posed_.cluster.devices_per_host, all = posed_.cluster.ranks();
     look(std::min(within, all), near_work);
     if (within < all) look(all, plans_.best() ? far_work : near_work);
@@ -111,7 +111,8 @@ class plan_search {
     const std::int64_t most_work = work() + far_work;
     for (bool tighter = true; tighter && work() < most_work; look(all, most_work - work())) {
       tighter = false;
-      for (pipeline_search& each : searches_) tighter = each.tighten(plans_) || tighter;
+      for (pipeline_search& each : searches_)
+        tighter = each.tighten(plans_, each.work() + std::max<std::int64_t>(most_work - work(), 0)) || tighter;
     }
     for (pipeline_search& each : searches_) each.polish(plans_);
     plan made = plans_.winner();
@@ -131,7 +132,14 @@ class plan_search {
     return sum;
   }
 
+  /// True if a pipeline that promises so much will hardly be better than the best plan.
+  bool is_far(picoseconds promise) const {
+    constexpr std::int64_t margin = 25;  // one part in so many: what equal stages pay is not all there is to know
+    return plans_.best() && promise.count > plans_.best()->predicted.count / margin * (margin + 1);
+  }
+
   void look(std::int32_t ranks, std::int64_t most_work) {
+    const std::int64_t small = work() + easy_work;
     most_work += work();
     std::vector<std::optional<picoseconds>> promises;
     for (pipeline_search& each : searches_) {
@@ -141,7 +149,7 @@ class plan_search {
     for (bool open = true;;) {
       const auto less = [](const auto& a, const auto& b) { return a && (!b || *a < *b); };
       const auto next = std::min_element(promises.begin(), promises.end(), less);
-      if (!*next) break;
+      if (!*next || (work() > small && is_far(**next))) break;
       pipeline_search& here = searches_[static_cast<std::size_t>(next - promises.begin())];
       here.step(plans_);
       *next = here.promise(plans_);
@@ -154,6 +162,8 @@ class plan_search {
     }
     for (pipeline_search& each : searches_) each.finish(plans_);
   }
+
+  static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
   const problem& posed_;
   std::deque<pipeline_search> searches_;

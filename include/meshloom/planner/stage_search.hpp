@@ -40,8 +40,9 @@ class stage_search {
   /// micro-batches are in flight, the fewer of them fit.
   std::vector<stage_candidate> bounds() const;
 
-  /// Prices what the bounds of these candidates do not know yet; false if there is nothing.
-  bool tighten(const std::vector<stage_candidate>& some);
+  /// Prices what the bounds of these candidates do not know yet, until so many prices are read; false if there is
+  /// nothing.
+  bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
 
   /// Ways that make a step no shorter than this need not be candidates.
   void expect(picoseconds best) { worth_ = best; }
@@ -129,6 +130,8 @@ class stage_search {
   }
   std::size_t index_of_ranks(std::int32_t ranks) const;
   void find_layers();
+  /// How many copies of a layer a stage on so many ranks has at the least, if it has some that count.
+  std::int32_t fewest(const layer& of, std::int32_t ranks) const;
   /// The blocks of a range that are copies of a layer.
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.

@@ -306,6 +306,11 @@ MESHLOOM_INLINE void stage_search::find_layers() {
   }
 }
 
+/// Whoever has all ranks has all copies.
+MESHLOOM_INLINE std::int32_t stage_search::fewest(const layer& of, std::int32_t ranks) const {
+  return ranks == posed_.cluster.ranks() ? of.copies.end - of.copies.first : 2;
+}
+
 MESHLOOM_INLINE block_range stage_search::part_of(const block_range& range, const layer& of) {
   const std::int32_t first = std::max(range.first, of.copies.first), end = std::min(range.end, of.copies.end);
   return {first, std::max(first, end)};
@@ -316,11 +321,11 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& ran
   picoseconds sum = least(range, ranks).time * micro_batches_;
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     const block_range part = part_of(range, layers_[number]);
-    if (part.end - part.first < 2) continue;
+    if (part.end - part.first < fewest(layers_[number], ranks)) continue;
     picoseconds bound{static_cast<std::int64_t>(least_with_room(number, part, ranks, -1))};
     if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)]) {
       const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
-      bound = std::max(bound, ways->bound(static_cast<std::size_t>(part.end - part.first - 2), slots, room));
+      bound = std::max(bound, ways->bound(static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks)), slots, room));
     }
     sum += std::max(bound - least(part, ranks).time * micro_batches_, picoseconds{});
   }
@@ -332,7 +337,7 @@ MESHLOOM_INLINE double stage_search::least_with_room(std::size_t number, const b
   const double least_time = static_cast<double>(least(part, ranks).time.count) * micro_batches_;
   const auto& ways = (fewer_ != nullptr ? fewer_ : this)->layers_[number].roomy[index_of_ranks(ranks)];
   if (!ways) return least_time;
-  const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+  const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
   const double found = mesh < 0 ? static_cast<double>(ways->bound(copies, 0, {}).count)
                                 : ways->least_at(static_cast<std::size_t>(mesh), false, copies, 0, 1);
   // Prices are rounded one by one.
@@ -341,8 +346,8 @@ MESHLOOM_INLINE double stage_search::least_with_room(std::size_t number, const b
 }
 
 MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks, bool roomy) {
-  stage_family made{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything, {}};
-  for (std::int32_t end = of.copies.first + 2; end <= of.copies.end; ++end) {
+  stage_family made{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything};
+  for (std::int32_t end = of.copies.first + fewest(of, ranks); end <= of.copies.end; ++end) {
     const block_range some{of.copies.first, end};
     const stage_candidate needs = least(some, ranks);
     if (!roomy && !made.ranges.empty() && needs.held + needs.slot > posed_.cluster.device.memory) break;
@@ -360,6 +365,7 @@ MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const la
 }
 
 MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family of) {
+  of.worth = worth_;
   return std::make_unique<stage_ways>(posed_, micro_batches_, limits_, std::move(of), &tables_);
 }
 
@@ -369,10 +375,10 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     layer& each = layers_[number];
     const block_range part = part_of(range, each);
-    if (part.end - part.first < 2) continue;
+    if (part.end - part.first < fewest(layers_[number], ranks)) continue;
     auto& roomy = first.layers_[number].roomy[row];
     auto& ways = each.ways[row];
-    const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+    const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
     std::int64_t before = 0;
     if (!roomy) {
       roomy = first.ways_of_layer(first.layers_[number], ranks, true);
@@ -411,13 +417,13 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
     const block_range& whole = ranges[range];
     double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
                  price * static_cast<double>(least_fixed(whole, ranks).count);
-    for (std::size_t each = 0; each < layers_.size(); ++each) {
-      const block_range part = part_of(whole, layers_[each]);
-      if (part.end - part.first < 2) continue;
+    for (std::size_t n = 0; n < layers_.size(); ++n) {
+      const block_range part = part_of(whole, layers_[n]);
+      if (part.end - part.first < fewest(layers_[n], ranks)) continue;
       const double paid = price * static_cast<double>(least_fixed(part, ranks).count);
-      double found = least_with_room(each, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
-      if (const auto& ways = layers_[each].ways[index_of_ranks(ranks)]) {
-        const auto copies = static_cast<std::size_t>(part.end - part.first - 2);
+      double found = least_with_room(n, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
+      if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) {
+        const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[n], ranks));
         found = std::max(found, ways->least_at(numbers[mesh], again, copies, price, slots));
       }
       sum += found - static_cast<double>(least(part, ranks).time.count) * micro_batches_ - paid;
@@ -478,9 +484,8 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
       last = keep;
       const stage_cost cost = way.cost(range, keep);
       if (cost.time * micro_batches_ + cost.once >= worth_) continue;
-      // What choices add up is held no longer than they say, and some of it is made in place.
-      const bool measured = way.measured.count({range, keep}) != 0;
-      const bytes transient{measured ? cost.transient.count : cost.transient.count / 2};
+      // What choices add up is held no longer than they say, and much of it is made in place.
+      const bytes transient = way.measured.count({range, keep}) != 0 ? cost.transient : bytes{};
       candidates_.push_back(
           {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient, cost.slot});
       origins_.push_back({m, ranks, static_cast<std::int32_t>(w), keep});
@@ -518,9 +523,10 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   return found;
 }
 
-MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& some) {
+MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& some, std::int64_t most_work) {
   std::vector<const group*> advanced;
   for (const stage_candidate& each : some) {
+    if (work_ >= most_work) break;
     const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
       return known.blocks == block_range{each.first_block, each.end_block};
     });

@@ -53,6 +53,7 @@ struct stage_family {
   /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
   /// many micro-batches in flight: no assignment comes to less. May be none.
   std::function<double(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots)> known = {};
+  picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
 };
 
 class stage_ways {

@@ -143,6 +143,7 @@ MESHLOOM_INLINE void stage_ways::open_faces() {
   std::stable_sort(faces_.begin(), faces_.end(), [&](const face& a, const face& b) { return least(a) < least(b); });
   for (face& on : faces_) {
     const auto is_beaten = [&](std::size_t range, picoseconds bound) {
+      if (bound >= of_.worth) return true;
       if (ways_.empty()) return false;
       const picoseconds best = step_time(ways_[fastest(range)].cost(range));
       return bound.count > best.count + best.count / margin;
@@ -170,7 +171,7 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
     on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
   }
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
-  if (last() > 0) solve_between(on, 0, 1);
+  if (last() > 0 && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
   const bool staged = of_.meshes[on.mesh].mesh.ranks() < posed_.cluster.ranks() &&
                       of_.around == surroundings::other_stages;
