@@ -195,7 +195,7 @@ MESHLOOM_INLINE std::int64_t elimination::least(std::size_t last) {
   const std::size_t tables = bases_.size();
   switch (tables) {
     case 0:
-      return least_of<0>(row_.data(), last);
+      return std::min(never, *std::min_element(row_.begin(), row_.end()));
     case 1:
       return least_of<1>(row_.data(), last);
     case 2:

@@ -246,20 +246,28 @@ MESHLOOM_INLINE void presolver::look_around(std::int32_t v, const network::edge&
   made.partners = &at(each.other(v)).left;
   made.least.assign(left.size(), std::numeric_limits<std::int64_t>::max());
   made.favourite.assign(left.size(), 0);
-  const auto meet = [&](std::size_t n, std::size_t j) {
-    const std::int64_t price = made.price(left[n], j);
-    const bool less = price < made.least[n];
-    made.least[n] = less ? price : made.least[n];
-    made.favourite[n] = less ? j : made.favourite[n];
-  };
-  if (v == each.left) {  // prices in the order in which they lie
-    for (std::size_t n = 0; n < left.size(); ++n) {
-      for (const std::size_t j : *made.partners) meet(n, j);
-    }
-  } else {
+  if (v != each.left) {  // prices in the order in which they lie
     for (const std::size_t j : *made.partners) {
-      for (std::size_t n = 0; n < left.size(); ++n) meet(n, j);
+      for (std::size_t n = 0; n < left.size(); ++n) {
+        const std::int64_t price = made.price(left[n], j);
+        const bool less = price < made.least[n];
+        made.least[n] = less ? price : made.least[n];
+        made.favourite[n] = less ? j : made.favourite[n];
+      }
     }
+    return;
+  }
+  for (std::size_t n = 0; n < left.size(); ++n) {
+    std::int64_t least = made.least[n];
+    std::size_t favourite = 0;
+    for (const std::size_t j : *made.partners) {
+      const std::int64_t price = made.price(left[n], j);
+      const bool less = price < least;
+      least = less ? price : least;
+      favourite = less ? j : favourite;
+    }
+    made.least[n] = least;
+    made.favourite[n] = favourite;
   }
 }
 
@@ -303,14 +311,16 @@ MESHLOOM_INLINE bool presolver::beats(std::int32_t v, std::size_t better, std::s
   for (std::size_t e = 0; e < here.edges.size(); ++e) {
     const surrounding& each = around_[e];
     const std::int64_t known = each.price(good, each.favourite[worse]) - each.least[worse];
+    // At most as much more as the margin; and it has to meet all that the worse one may: other prices stay below that.
+    const std::int64_t limit = std::min(known - margin, never / 2 - 1);
     std::int64_t most = known;
     for (const std::size_t j : *each.partners) {
       const std::int64_t with = each.price(bad, j);
-      most = std::max(most, with < never ? each.price(good, j) - with : known);
+      if (with >= never) continue;
+      most = std::max(most, each.price(good, j) - with);
+      if (most > limit) return false;
     }
-    if (most >= never / 2) return false;  // it may not meet all that the worse one may: other prices stay below that
     margin += most - known;
-    if (margin > 0) return false;
   }
   return true;
 }
