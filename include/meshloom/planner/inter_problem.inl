@@ -138,8 +138,7 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
     if (!why.empty()) return failure{name + " " + why};
     const picoseconds entering = s > 0 ? inter::cut_before(posed, block, rank) : picoseconds{};
     const std::int32_t end = block + stage.end_block - stage.first_block;
-    const picoseconds leaving =
-        end < posed.blocks ? inter::cut_before(posed, end, rank + stage.ranks) : picoseconds{};
+    const picoseconds leaving = end < posed.blocks ? inter::cut_before(posed, end, rank + stage.ranks) : picoseconds{};
     const picoseconds wait = wait_between(entering + leaving, std::max(stage.ranks / posed.devices_per_host, 1));
     path += entering;
     total.bound = std::max(total.bound, posed.micro_batches * stage.time + std::max(stage.once, path));

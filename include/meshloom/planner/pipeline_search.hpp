@@ -72,7 +72,7 @@ class pipeline_search {
   bytes limit_;  ///< the memory of a device, less what messages were found to need
   std::vector<bytes> cuts_;
   stage_search stages_;
-  std::vector<std::int32_t> next_;                  ///< what `promise` found
+  std::vector<std::int32_t> next_;  ///< what `promise` found
   std::set<std::vector<stage_search::origin>> entered_;
 };
 

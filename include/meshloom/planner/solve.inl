@@ -98,7 +98,8 @@ inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
 class plan_search {
  public:
   plan_search(const problem& posed, const intra_options& limits) : posed_(posed) {
-    for (const std::int32_t count : micro_batch_counts(posed)) searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front());
+    for (const std::int32_t count : micro_batch_counts(posed))
+      searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front());
   }
 
   result<plan> run() {

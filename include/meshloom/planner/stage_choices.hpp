@@ -38,8 +38,8 @@ struct price_share {
 /// What lies around the blocks of a problem.
 enum class surroundings : std::uint8_t {
   other_stages,  ///< which send what the blocks read, and receive what they make
-  anything,      ///< nothing is said: what comes and goes is free, and so are parameters of other regions. No stage with
-                 ///< these blocks in it spends less on them
+  anything,  ///< nothing is said: what comes and goes is free, and so are parameters of other regions. No stage with
+             ///< these blocks in it spends less on them
 };
 
 class stage_choices {

@@ -274,7 +274,8 @@ MESHLOOM_INLINE picoseconds stage_choices::price_of(value_id id, const forms& fr
 
 MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
   const value& entry = whole_.values[each.value];
-  if (around_ == surroundings::anything && (entry.kind == value_kind::activation ? !each.made_here : is_around(each.value)))
+  if (around_ == surroundings::anything &&
+      (entry.kind == value_kind::activation ? !each.made_here : is_around(each.value)))
     return;
   const origin from = origin_of(each);
   const std::int64_t times = std::int64_t{each.copies} * micro_batches_;

@@ -325,7 +325,9 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& ran
     picoseconds bound{static_cast<std::int64_t>(least_with_room(number, part, ranks, -1))};
     if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)]) {
       const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
-      bound = std::max(bound, ways->bound(static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks)), slots, room));
+      bound = std::max(
+          bound,
+          ways->bound(static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks)), slots, room));
     }
     sum += std::max(bound - least(part, ranks).time * micro_batches_, picoseconds{});
   }
@@ -345,7 +347,8 @@ MESHLOOM_INLINE double stage_search::least_with_room(std::size_t number, const b
   return std::max(least_time, found - rounding);
 }
 
-MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks, bool roomy) {
+MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks,
+                                                                        bool roomy) {
   stage_family made{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything};
   for (std::int32_t end = of.copies.first + fewest(of, ranks); end <= of.copies.end; ++end) {
     const block_range some{of.copies.first, end};
@@ -356,7 +359,8 @@ MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const la
   }
   if (!roomy) {
     const auto number = static_cast<std::size_t>(&of - layers_.data());
-    made.known = [this, number, ranks, of = made](std::size_t mesh, bool, std::size_t range, double price, std::int32_t) {
+    made.known = [this, number, ranks, of = made](std::size_t mesh, bool, std::size_t range, double price,
+                                                  std::int32_t) {
       return least_with_room(number, of.ranges[range], ranks, static_cast<std::int32_t>(mesh)) +
              price * static_cast<double>(of.least[range].count);
     };
@@ -409,11 +413,13 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
     made.least.push_back(least_fixed(ranges[range], ranks));
   }
   for (const stage_plan& each : which.meshes) {
-    const auto same = [&](const stage_plan& known) { return known.mesh == each.mesh && known.mesh_axes == each.mesh_axes; };
+    const auto same = [&](const stage_plan& known) {
+      return known.mesh == each.mesh && known.mesh_axes == each.mesh_axes;
+    };
     numbers.push_back(static_cast<std::size_t>(std::find_if(all.begin(), all.end(), same) - all.begin()));
   }
-  made.known = [this, ranks, numbers, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range, double price,
-                                                            std::int32_t slots) {
+  made.known = [this, ranks, numbers, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range,
+                                                            double price, std::int32_t slots) {
     const block_range& whole = ranges[range];
     double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
                  price * static_cast<double>(least_fixed(whole, ranks).count);
@@ -497,9 +503,8 @@ MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int
   const member& which = members_[number];
   const group& from = group_of({number, ranks, -1});
   stage_candidate made = least(which.blocks, ranks);
-  const picoseconds all = from.ways
-                              ? from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory)
-                              : least_of_layers(which.blocks, ranks, slots);
+  const picoseconds all = from.ways ? from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory)
+                                    : least_of_layers(which.blocks, ranks, slots);
   made.once = std::max(all - made.time * micro_batches_, picoseconds{});
   return made;
 }

@@ -68,8 +68,7 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
     : posed_(posed), micro_batches_(micro_batches), limits_(limits), of_(std::move(of)) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
   constexpr std::int64_t most_work = 20'000'000, most_for_bound = 3'000'000;
-  limits_.most_work =
-      std::min(limits_.most_work, of_.around == surroundings::anything ? most_for_bound : most_work);
+  limits_.most_work = std::min(limits_.most_work, of_.around == surroundings::anything ? most_for_bound : most_work);
   shared_stage_tables own;
   for (const stage_plan& each : of_.meshes)
     tables_.push_back((tables != nullptr ? *tables : own).of(posed_, each, micro_batches_));
@@ -173,8 +172,8 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
   if (last() > 0 && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
-  const bool staged = of_.meshes[on.mesh].mesh.ranks() < posed_.cluster.ranks() &&
-                      of_.around == surroundings::other_stages;
+  const bool staged =
+      of_.meshes[on.mesh].mesh.ranks() < posed_.cluster.ranks() && of_.around == surroundings::other_stages;
   const stage_cost cost = ways_[fast].cost(last());
   if (staged && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
 }
@@ -359,7 +358,8 @@ MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price, std::i
     if (above != tried->second.end()) high = *above;
   }
   double least = low.second + (price - low.first) * held;
-  if (high.first > price) least = std::max(least, low.second + (high.second - low.second) * (price - low.first) / (high.first - low.first));
+  if (high.first > price)
+    least = std::max(least, low.second + (high.second - low.second) * (price - low.first) / (high.first - low.first));
   return of_.known ? std::max(least, of_.known(on.mesh, on.again, last(), price, slots)) : least;
 }
 
