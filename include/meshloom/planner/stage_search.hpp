@@ -180,5 +180,6 @@ class stage_search {
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_layers.inl>
 #include <meshloom/planner/stage_search.inl>
 #endif

@@ -13,6 +13,7 @@
 #include <meshloom/planner/stage_memory.hpp>
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>

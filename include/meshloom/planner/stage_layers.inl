@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// What blocks need in any plan, and what the copies of a layer take in any stage: bodies of stage_search.hpp.
+#include <meshloom/planner/allowed.hpp>
+#include <meshloom/planner/stage_search.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+namespace detail {
+
+inline bytes whole_size(const graph& whole, const size_table& sizes, value_id id) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : extents_of(sizes, whole.values[id].axes)) elements *= extent;
+  return {elements * size_of(whole.values[id].type)};
+}
+
+/// True if the first copy of a region does not do what the others do: it reads an input, or makes a gradient in vain.
+inline bool first_copy_differs(const graph& whole, const region& area) {
+  if (!area.repeated) return false;
+  const auto reads = [&](const node& at) {
+    return std::find(at.operands.begin(), at.operands.end(), area.backward.outer_out) != at.operands.end();
+  };
+  return whole.values[area.forward.outer_in].kind == value_kind::input ||
+         std::none_of(whole.nodes.begin(), whole.nodes.end(), reads);
+}
+
+}  // namespace detail
+
+/// What the operators of every region need in any plan: time on one rank, launches apart, and bytes, of one copy.
+MESHLOOM_INLINE void stage_search::find_needs() {
+  const graph& whole = posed_.graph;
+  const size_table sizes = micro_batch_sizes(whole, micro_batches_);
+  device free_launch = posed_.cluster.device;
+  free_launch.launch = {};
+  std::vector<need> of_region(whole.regions.size());
+  for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+    const node& at = whole.nodes[static_cast<node_id>(n)];
+    if (at.when == phase::update) continue;
+    of_region[index_of(at.region)].time += price(whole, sizes, static_cast<node_id>(n), {}, {}, free_launch, {});
+  }
+  for (const parameter& each : whole.parameters) {
+    bytes& held = of_region[index_of(whole.values[each.value].region)].held;
+    held += detail::whole_size(whole, sizes, each.value);
+    for (const value_id state : each.states) held += detail::whole_size(whole, sizes, state);
+    if (!each.gradients.empty()) held += detail::whole_size(whole, sizes, each.gradients.front());
+  }
+  find_left(of_region);
+  add_needs(of_region);
+}
+
+/// What is made elsewhere is kept for the backward of a block even if the block recomputes; and all that it reads is
+/// there when its backward begins.
+MESHLOOM_INLINE void stage_search::find_left(std::vector<need>& of_region) const {
+  const graph& whole = posed_.graph;
+  const size_table sizes = micro_batch_sizes(whole, micro_batches_);
+  std::vector<value_id> seen;
+  for (const region& each : whole.regions) seen.push_back(each.forward.body_out);  // the next copy's input
+  for (const node& at : whole.nodes) {
+    for (const value_id id : at.operands) {
+      const value& entry = whole.values[id];
+      const bool made = entry.kind == value_kind::activation && entry.producer != node_id::none &&
+                        whole.nodes[entry.producer].when == phase::forward;
+      const bool enters = id == whole.regions[at.region].forward.body_in;
+      if (at.when != phase::backward || !(made || enters) || std::find(seen.begin(), seen.end(), id) != seen.end())
+        continue;
+      seen.push_back(id);
+      need& here = of_region[index_of(at.region)];
+      const bytes size = detail::whole_size(whole, sizes, id);
+      if (enters)
+        here.entering += size;
+      else
+        (entry.region == at.region ? here.remade : here.slot) += size;
+    }
+  }
+}
+
+/// The first copy of a layer may read what other blocks count.
+MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region) {
+  before_.push_back({});
+  const auto blocks = blocks_of(posed_.graph);
+  const auto again = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
+    const bool lean = again[b] || posed_.graph.regions[blocks[b].region].repeated;
+    need next{sum.time + here.time, sum.held + here.held, sum.slot + here.slot, {}, {}};
+    if (blocks[b].copy > 0) next.slot += here.entering;
+    (lean ? next.remade : next.slot) += here.remade;
+    before_.push_back(next);
+  }
+}
+
+MESHLOOM_INLINE bytes stage_search::least_fixed(const block_range& blocks, std::int32_t ranks) const {
+  const bytes all = before_[static_cast<std::size_t>(blocks.end)].held;
+  return {(all - before_[static_cast<std::size_t>(blocks.first)].held).count / ranks};
+}
+
+MESHLOOM_INLINE stage_candidate stage_search::least(const block_range& blocks, std::int32_t ranks) const {
+  const auto at = [&](std::int32_t block) { return before_.begin() + block; };
+  const need &first = *at(blocks.first), &end = *at(blocks.end);
+  bytes remade;  // at a time
+  for (auto each = at(blocks.first) + 1; each <= at(blocks.end); ++each) remade = std::max(remade, each->remade);
+  return {.first_block = blocks.first,
+          .end_block = blocks.end,
+          .ranks = ranks,
+          .time = {(end.time - first.time).count / ranks},
+          .once = {},
+          .held = {least_fixed(blocks, ranks).count + remade.count / ranks},
+          .slot = {(end.slot - first.slot).count / ranks}};
+}
+
+MESHLOOM_INLINE void stage_search::find_layers() {
+  const auto blocks = blocks_of(posed_.graph);
+  for (std::size_t b = 0, end = 0; b < blocks.size(); b = end) {
+    while (end < blocks.size() && blocks[end].region == blocks[b].region) ++end;
+    const bool differs = detail::first_copy_differs(posed_.graph, posed_.graph.regions[blocks[b].region]);
+    const block_range copies{static_cast<std::int32_t>(b) + (differs ? 1 : 0), static_cast<std::int32_t>(end)};
+    const auto again = recomputed_by_rule(posed_, copies.first, copies.end);
+    const bool ruled = std::find(again.begin(), again.end(), true) != again.end();
+    if (copies.end - copies.first < 3 || ruled) continue;
+    layers_.push_back({copies, {}, {}});
+    layers_.back().ways.resize(rank_counts_.size());
+    layers_.back().roomy.resize(rank_counts_.size());
+  }
+}
+
+/// Whoever has all ranks has all copies.
+MESHLOOM_INLINE std::int32_t stage_search::fewest(const layer& of, std::int32_t ranks) const {
+  return ranks == posed_.cluster.ranks() ? of.copies.end - of.copies.first : 2;
+}
+
+MESHLOOM_INLINE block_range stage_search::part_of(const block_range& range, const layer& of) {
+  const std::int32_t first = std::max(range.first, of.copies.first), end = std::min(range.end, of.copies.end);
+  return {first, std::max(first, end)};
+}
+
+MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& range, std::int32_t ranks,
+                                                          std::int32_t slots) const {
+  picoseconds sum = least(range, ranks).time * micro_batches_;
+  for (std::size_t number = 0; number < layers_.size(); ++number) {
+    const block_range part = part_of(range, layers_[number]);
+    if (part.end - part.first < fewest(layers_[number], ranks)) continue;
+    picoseconds bound{static_cast<std::int64_t>(least_with_room(number, part, ranks, -1))};
+    if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)]) {
+      const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
+      bound = std::max(
+          bound,
+          ways->bound(static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks)), slots, room));
+    }
+    sum += std::max(bound - least(part, ranks).time * micro_batches_, picoseconds{});
+  }
+  return sum;
+}
+
+MESHLOOM_INLINE double stage_search::least_with_room(std::size_t number, const block_range& part, std::int32_t ranks,
+                                                     std::int32_t mesh) const {
+  const double least_time = static_cast<double>(least(part, ranks).time.count) * micro_batches_;
+  const auto& ways = (fewer_ != nullptr ? fewer_ : this)->layers_[number].roomy[index_of_ranks(ranks)];
+  if (!ways) return least_time;
+  const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
+  const double found = mesh < 0 ? static_cast<double>(ways->bound(copies, 0, {}).count)
+                                : ways->least_at(static_cast<std::size_t>(mesh), false, copies, 0, 1);
+  // Prices are rounded one by one.
+  const double rounding = static_cast<double>(posed_.graph.nodes.size() * 8) * micro_batches_ * (part.end - part.first);
+  return std::max(least_time, found - rounding);
+}
+
+MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks,
+                                                                        bool roomy) {
+  stage_family made{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything};
+  for (std::int32_t end = of.copies.first + fewest(of, ranks); end <= of.copies.end; ++end) {
+    const block_range some{of.copies.first, end};
+    const stage_candidate needs = least(some, ranks);
+    if (!roomy && !made.ranges.empty() && needs.held + needs.slot > posed_.cluster.device.memory) break;
+    made.ranges.push_back(some);
+    made.least.push_back(least_fixed(some, ranks));
+  }
+  if (!roomy) {
+    const auto number = static_cast<std::size_t>(&of - layers_.data());
+    made.known = [this, number, ranks, of = made](std::size_t mesh, bool, std::size_t range, double price,
+                                                  std::int32_t) {
+      return least_with_room(number, of.ranges[range], ranks, static_cast<std::int32_t>(mesh)) +
+             price * static_cast<double>(of.least[range].count);
+    };
+  }
+  return ways_of(std::move(made));
+}
+
+MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family of) {
+  of.worth = worth_;
+  return std::make_unique<stage_ways>(posed_, micro_batches_, limits_, std::move(of), &tables_);
+}
+
+MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {
+  const std::size_t row = index_of_ranks(ranks);
+  stage_search& first = fewer_ != nullptr ? *fewer_ : *this;
+  for (std::size_t number = 0; number < layers_.size(); ++number) {
+    layer& each = layers_[number];
+    const block_range part = part_of(range, each);
+    if (part.end - part.first < fewest(layers_[number], ranks)) continue;
+    auto& roomy = first.layers_[number].roomy[row];
+    auto& ways = each.ways[row];
+    const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
+    std::int64_t before = 0;
+    if (!roomy) {
+      roomy = first.ways_of_layer(first.layers_[number], ranks, true);
+      work_ += roomy->work();
+      return true;
+    }
+    if (ways) {
+      if (!ways->may_be_leaner(copies)) continue;
+      before = ways->work();
+      ways->find_lean_ways(copies);
+    } else {
+      ways = ways_of_layer(each, ranks, false);
+    }
+    work_ += ways->work() - before;
+    return true;
+  }
+  return false;
+}
+
+MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const group& which) const {
+  const auto& ranges = families_[number].ranges;
+  const std::int32_t ranks = which.meshes.front().mesh.ranks();
+  const auto& all = meshes_[index_of_ranks(ranks)];
+  stage_family made{{}, which.meshes, most_slots(ranks)};
+  std::vector<std::size_t> numbers;
+  for (std::size_t range = which.first; range < which.end; ++range) {
+    made.ranges.push_back(ranges[range]);
+    made.least.push_back(least_fixed(ranges[range], ranks));
+  }
+  for (const stage_plan& each : which.meshes) {
+    const auto same = [&](const stage_plan& known) {
+      return known.mesh == each.mesh && known.mesh_axes == each.mesh_axes;
+    };
+    numbers.push_back(static_cast<std::size_t>(std::find_if(all.begin(), all.end(), same) - all.begin()));
+  }
+  made.known = [this, ranks, numbers, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range,
+                                                            double price, std::int32_t slots) {
+    const block_range& whole = ranges[range];
+    double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
+                 price * static_cast<double>(least_fixed(whole, ranks).count);
+    for (std::size_t n = 0; n < layers_.size(); ++n) {
+      const block_range part = part_of(whole, layers_[n]);
+      if (part.end - part.first < fewest(layers_[n], ranks)) continue;
+      const double paid = price * static_cast<double>(least_fixed(part, ranks).count);
+      double found = least_with_room(n, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
+      if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) {
+        const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[n], ranks));
+        found = std::max(found, ways->least_at(numbers[mesh], again, copies, price, slots));
+      }
+      sum += found - static_cast<double>(least(part, ranks).time.count) * micro_batches_ - paid;
+    }
+    return sum;
+  };
+  return made;
+}
+
+}  // namespace meshloom
