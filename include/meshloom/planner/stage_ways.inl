@@ -139,7 +139,8 @@ MESHLOOM_INLINE void stage_ways::expect(face& on) const {
 MESHLOOM_INLINE void stage_ways::open_faces() {
   constexpr std::int64_t margin = 50;  // one part in so many
   const auto least = [](const face& on) { return on.optima.back().second; };
-  std::stable_sort(faces_.begin(), faces_.end(), [&](const face& a, const face& b) { return least(a) < least(b); });
+  std::sort(faces_.begin(), faces_.end(),
+            [&](const face& a, const face& b) { return std::pair(least(a), a.mesh) < std::pair(least(b), b.mesh); });
   for (face& on : faces_) {
     const auto is_beaten = [&](std::size_t range, picoseconds bound) {
       if (bound >= of_.worth) return true;
@@ -269,6 +270,7 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
   look_for_room(range, of_.slots);
   if (of_.slots > 1) look_for_room(range, 1);
   drop_problems();
+  if (of_.around == surroundings::anything) return;  // its ways stand for bounds alone
   for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
 }
 
