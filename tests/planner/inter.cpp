@@ -225,7 +225,9 @@ class alpa {
   /// The optimum for n stages is entry n.
   std::vector<optional_time> by_stages() const {
     std::set<std::int64_t> slowest_times;
-    for (const auto& each : posed_.candidates) slowest_times.insert(rest_of(each));
+    for (const auto& each : posed_.candidates) {
+      for (int rank = 0; rank + each.ranks <= all_; ++rank) slowest_times.insert(rest_of(each, rank));
+    }
     std::vector<optional_time> best(static_cast<std::size_t>(posed_.blocks) + 1);
     for (const std::int64_t slowest : slowest_times) {
       sums ends(best.size(), std::vector<optional_time>(static_cast<std::size_t>(all_) + 1));
@@ -234,8 +236,7 @@ class alpa {
       for (std::size_t stages = 1; stages < best.size(); ++stages) {
         sums longer = none;
         for (const auto& each : posed_.candidates) {
-          if (rest_of(each) <= slowest && most_stages(each) >= static_cast<std::int64_t>(stages))
-            add(each, ends, longer);
+          if (most_stages(each) >= static_cast<std::int64_t>(stages)) add(each, slowest, ends, longer);
         }
         ends = longer;
         if (const auto sum = ends[0][0]) keep_least(best[stages], *sum + slowest);
@@ -247,8 +248,18 @@ class alpa {
  private:
   using sums = std::vector<std::vector<optional_time>>;  // by first block and rank
 
-  std::int64_t rest_of(const ml::stage_candidate& each) const {
-    return (posed_.micro_batches - 1) * each.time.count + each.once.count;
+  std::int64_t cut(int block, int rank) const {
+    if (block == 0 || block == posed_.blocks) return 0;
+    return (rank % posed_.devices_per_host != 0 ? posed_.cut_within
+                                                : posed_.cut_between)[static_cast<std::size_t>(block)]
+        .count;
+  }
+
+  /// Alpa's, and what it leaves out: half of the messages around it.
+  std::int64_t rest_of(const ml::stage_candidate& each, int rank) const {
+    const std::int64_t messages = cut(each.first_block, rank) + cut(each.end_block, rank + each.ranks);
+    const std::int64_t wait = messages / (2 * std::max(each.ranks / posed_.devices_per_host, 1));
+    return (posed_.micro_batches - 1) * (each.time.count + wait) + each.once.count;
   }
 
   /// With itself.
@@ -256,14 +267,15 @@ class alpa {
     return (posed_.limit->count - each.held.count) / each.slot.count;
   }
 
-  void add(const ml::stage_candidate& each, const sums& ends, sums& longer) const {
+  void add(const ml::stage_candidate& each, std::int64_t slowest, const sums& ends, sums& longer) const {
     const auto first = static_cast<std::size_t>(each.first_block), end = static_cast<std::size_t>(each.end_block);
     for (int rank = 0; rank + each.ranks <= all_; ++rank) {
       const int in_host = rank % posed_.devices_per_host;
       if (in_host != 0 && in_host + each.ranks > posed_.devices_per_host) continue;
+      if (rest_of(each, rank) > slowest) continue;
       const auto after = ends[end][static_cast<std::size_t>(rank + each.ranks)];
-      const auto cut = first == 0 ? 0 : (in_host != 0 ? posed_.cut_within : posed_.cut_between)[first].count;
-      if (after) keep_least(longer[first][static_cast<std::size_t>(rank)], *after + each.time.count + cut);
+      const std::int64_t own = each.time.count + cut(each.first_block, rank);
+      if (after) keep_least(longer[first][static_cast<std::size_t>(rank)], *after + own);
     }
   }
 
