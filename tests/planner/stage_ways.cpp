@@ -197,7 +197,7 @@ TEST_CASE("no assignment that fits undercuts the bound that knows of memory, for
     each.posed.cluster.device.memory = plenty;
     ml::stage_ways found = each.ways();
     const ml::bytes most = held_by(found.all()[0].cost(each.ranges.size() - 1));
-    each.posed.cluster.device.memory.count = most.count * 3 / 4;
+    each.posed.cluster.device.memory.count = most.count * 95 / 100;
     const auto free = [&](std::size_t range) { return found.bound(range, 1, plenty); };
     std::vector<picoseconds> before;
     for (std::size_t range = 0; range < each.ranges.size(); ++range) before.push_back(free(range));
