@@ -53,6 +53,7 @@ ml::inter_problem random_problem(numbers& from) {
       for (const int ranks : stage_sizes(posed.hosts, posed.devices_per_host)) {
         for (int variant = draw(from, 0, 2); variant > 0 && draw(from, 0.0, 1.0) < share; --variant) {
           posed.candidates.push_back(random_stage(from, first, end, ranks, small));
+          if (draw(from, 0, 2) == 0) posed.candidates.back().shifts = draw(from, 0, posed.blocks - end);
         }
       }
     }
@@ -82,11 +83,12 @@ class enumeration {
     const int host = posed_.devices_per_host, all = posed_.hosts * host;
     if (block == posed_.blocks && rank == all) return plans.push_back(price());
     for (const ml::stage_candidate& each : posed_.candidates) {
-      if (each.first_block != block || rank + each.ranks > all) continue;
+      const bool here = block >= each.first_block && block <= each.first_block + each.shifts;
+      if (!here || rank + each.ranks > all) continue;
       const bool one_host = rank / host == (rank + each.ranks - 1) / host;
       if (!one_host && (rank % host != 0 || each.ranks % host != 0)) continue;
-      chosen_.push_back({&each, rank});
-      extend(each.end_block, rank + each.ranks);
+      chosen_.push_back({&each, block, rank});
+      extend(block + each.end_block - each.first_block, rank + each.ranks);
       chosen_.pop_back();
     }
   }
@@ -97,9 +99,9 @@ class enumeration {
     tried plan{.stages = count};
     std::int64_t sum = 0, slowest = 0;
     for (int s = 0; s < count; ++s) {
-      const auto& [stage, rank] = chosen_[static_cast<std::size_t>(s)];
-      const auto block = static_cast<std::size_t>(stage->first_block);
-      if (s > 0) sum += (rank % posed_.devices_per_host ? posed_.cut_within : posed_.cut_between)[block].count;
+      const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
+      const auto& cuts = rank % posed_.devices_per_host ? posed_.cut_within : posed_.cut_between;
+      if (s > 0) sum += cuts[static_cast<std::size_t>(block)].count;
       plan.bound =
           std::max({plan.bound, batches * stage->time.count + stage->once.count, sum + batches * stage->time.count});
       sum += stage->time.count;
@@ -113,30 +115,43 @@ class enumeration {
     return plan;
   }
 
+  struct placed {
+    const ml::stage_candidate* stage;
+    int block, rank;
+  };
+
   const ml::inter_problem& posed_;
-  std::vector<std::pair<const ml::stage_candidate*, int>> chosen_;
+  std::vector<placed> chosen_;
 };
 
-/// The answers are those of the plans that keep to the limit.
+/// The answers are those of the plans that keep to the limit and are worth it.
 void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
   const auto answer = ml::solve(posed);
   const auto bound = ml::bound_of(posed);
   std::vector<std::optional<std::int64_t>> least(static_cast<std::size_t>(posed.blocks) + 1);
   std::optional<std::int64_t> least_bound;
+  bool any = false;
+  if (posed.worth) least_bound = posed.worth->count;
   for (const tried& plan : plans) {
     if (posed.limit && plan.peak > posed.limit->count) continue;
+    least_bound = std::min(least_bound.value_or(plan.bound), plan.bound);
+    if (posed.worth && plan.cost >= posed.worth->count) continue;
+    any = true;
     auto& here = least[static_cast<std::size_t>(plan.stages)];
     here = std::min(here.value_or(plan.cost), plan.cost);
-    least_bound = std::min(least_bound.value_or(plan.bound), plan.bound);
   }
-  REQUIRE(bool(answer) == least_bound.has_value());
+  REQUIRE(bool(answer) == any);
   REQUIRE(bool(bound) == least_bound.has_value());
+  if (bound) CHECK(bound.value().count == *least_bound);
   if (!answer) {
     CHECK_FALSE(answer.error().empty());
-    CHECK(answer.error() == bound.error());
+    if (posed.worth)
+      CHECK(answer.error() ==
+            "no plan costs less than the " + std::to_string(posed.worth->count) + " ps that it is worth");
+    else
+      CHECK(answer.error() == bound.error());
     return;
   }
-  CHECK(bound.value().count == *least_bound);
   const auto& found = answer.value();
   std::optional<ml::inter_plan> best;
   for (std::size_t n = 0; n < least.size(); ++n) {
@@ -268,9 +283,25 @@ ml::inter_problem alpa_problem(numbers& from, int blocks, int hosts, int devices
 
 }  // namespace
 
-TEST_CASE("plans of every number of stages and the bound equal those of an enumeration, under any limit") {
+TEST_CASE("plans of every number of stages and the bound equal those of an enumeration, under any limit and worth") {
   numbers from(20220711);
   int limited = 0, without_plan = 0;
+  const auto compare_by_worth = [&](ml::inter_problem posed, const std::vector<tried>& plans) {
+    compare(posed, plans);
+    for (int chosen = 0; chosen < 2; ++chosen) {
+      const tried& plan = plans[static_cast<std::size_t>(draw(from, 0, static_cast<int>(plans.size()) - 1))];
+      for (const std::int64_t worth : {plan.cost, plan.cost + 1, plan.bound, plan.bound + 1}) {
+        posed.worth = {worth};
+        compare(posed, plans);
+      }
+    }
+    if (const auto answer = (posed.worth.reset(), ml::solve(posed))) {
+      for (const std::int64_t more : {0, 1}) {
+        posed.worth = answer.value().best.cost + ml::picoseconds{more};
+        compare(posed, plans);
+      }
+    }
+  };
   for (int trial = 0; trial < 300; ++trial) {
     CAPTURE(trial);
     ml::inter_problem posed = random_problem(from);
@@ -282,11 +313,12 @@ TEST_CASE("plans of every number of stages and the bound equal those of an enume
     }
     const auto [leanest, fullest] =
         std::minmax_element(plans.begin(), plans.end(), [](const tried& a, const tried& b) { return a.peak < b.peak; });
+    compare_by_worth(posed, plans);
     posed.limit = {fullest->peak};
     compare(posed, plans);
     for (int binding = 0; binding < 3; ++binding) {
       posed.limit = {draw(from, static_cast<int>(leanest->peak), static_cast<int>(fullest->peak))};
-      compare(posed, plans);
+      compare_by_worth(posed, plans);
       ++limited;
     }
     if (leanest->peak == 0) continue;
@@ -412,6 +444,11 @@ TEST_CASE("the referee refuses what is no plan, and says why") {
   CHECK(why({at(0, 4, 4), 1000}) == "stage 1 is a candidate that does not exist");
   CHECK(why({at(0, 4, 4), -1}) == "stage 1 is a candidate that does not exist");
   CHECK(why({}) == "the stages end before block 0");
+  posed.candidates[static_cast<std::size_t>(at(0, 4, 4))].shifts = 4;  // may stand for the second as well
+  CHECK(why({at(0, 4, 4), at(0, 4, 4)}) == "");
+  posed.candidates[static_cast<std::size_t>(at(0, 4, 4))].shifts = 3;
+  CHECK(why({at(0, 4, 4), at(0, 4, 4)}) == "stage 1 begins with block 0 to 3 where block 4 is next");
+  posed.candidates[static_cast<std::size_t>(at(0, 4, 4))].shifts = 0;
   posed.limit = {1499};  // the first of two stages holds 1000 + 2 · 250
   CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "stage 0 holds 1500 bytes, 1 more than the limit");
   posed.limit = {1500};
@@ -457,6 +494,8 @@ TEST_CASE("a faulty problem is refused with its fault") {
   CHECK(mentions(fault([](problem& p) { p.candidates[3].first_block = -1; }), "candidate 3 runs the blocks from -1"));
   CHECK(mentions(fault([](problem& p) { p.candidates[3].end_block = 0; }), "candidate 3 runs the blocks from 0 to 0"));
   CHECK(mentions(fault([](problem& p) { p.candidates[3].end_block = 9; }), "must run at least one of 8"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].shifts = -1; }), "candidate 3 is shifted by up to -1 blocks"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].shifts = 8; }), "shifted by up to 8 blocks; after it come 7"));
   CHECK(mentions(fault([](problem& p) { p.candidates[3].ranks = 0; }), "candidate 3 has 0 ranks"));
   CHECK(mentions(fault([](problem& p) { p.candidates[3].ranks = 6; }), "neither part of a host of 4"));
   CHECK(mentions(fault([](problem& p) { p.candidates[3].ranks = 12; }), "nor 1 to 2 whole ones"));
@@ -468,6 +507,7 @@ TEST_CASE("a faulty problem is refused with its fault") {
                  "there are 7 prices of cuts within a host for 8 blocks"));
   CHECK(mentions(fault([](problem& p) { p.cut_between[2] = {-1}; }), "a cut between hosts has a negative price"));
   CHECK(mentions(fault([](problem& p) { p.limit = {-1}; }), "the limit is negative"));
+  CHECK(mentions(fault([](problem& p) { p.worth = {-1}; }), "what a plan is worth is negative"));
   const std::int64_t most = std::numeric_limits<std::int64_t>::max();
   CHECK(mentions(fault([=](problem& p) { p.candidates[3].time = {most}; }), "2^60 ps"));
   CHECK(mentions(fault([=](problem& p) { p.candidates[3].time = {(std::int64_t{1} << 60) / 24}; }), "2^60 ps"));

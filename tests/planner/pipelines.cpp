@@ -28,8 +28,10 @@ ml::inter_problem random_problem(std::mt19937& random) {
     for (std::int32_t end = first + 1; end <= made.blocks; ++end) {
       for (std::int32_t ranks = 1; ranks <= made.hosts * made.devices_per_host; ++ranks) {
         if (ranks > made.devices_per_host && ranks % made.devices_per_host != 0) continue;
-        for (std::int32_t ways = draw(0, 2); ways > 0; --ways)
+        for (std::int32_t ways = draw(0, 2); ways > 0; --ways) {
           made.candidates.push_back({first, end, ranks, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 5)}});
+          if (draw(0, 3) == 0) made.candidates.back().shifts = draw(0, made.blocks - end);
+        }
       }
     }
   }
@@ -44,9 +46,10 @@ void enumerate(const ml::inter_problem& posed, pipeline& chosen, std::int32_t bl
     return;
   }
   for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
-    if (posed.candidates[c].first_block != block) continue;
+    const ml::stage_candidate& each = posed.candidates[c];
+    if (block < each.first_block || block > each.first_block + each.shifts) continue;
     chosen.push_back(static_cast<std::int32_t>(c));
-    enumerate(posed, chosen, posed.candidates[c].end_block, found);
+    enumerate(posed, chosen, block + each.end_block - each.first_block, found);
     chosen.pop_back();
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inter-operator solver: cuts blocks into pipeline stages and lays the stages on ranks. It minimises the time of a
 // step, Σ time + Σ cuts + max((B − 1) · time + once), exactly, for every number of stages, by dynamic programming from
-// the last stage back; a state keeps the Pareto frontier of sums and slowest stages, which one pass makes. The work
-// grows with stages × candidates × their placements.
+// the last stage back; a state keeps the Pareto frontier of sums and slowest stages, which one pass makes. Whatever
+// cannot become a plan that is worth it, given what the stages before take at least, is dropped at once.
 // Law: equals enumeration. Source: Alpa (Zheng et al. 2022, section 5.2), which tries every slowest stage in turn.
 #pragma once
 
@@ -19,16 +19,18 @@ struct inter_plan {
 
 struct inter_answer {
   inter_plan best;  ///< of equally cheap plans, one of the fewest stages
-  /// The cheapest plan of n stages is entry n, absent if there is none. The cost is that of equal stages in lockstep;
-  /// the true makespan may rank two numbers of stages the other way.
+  /// The cheapest plan of n stages is entry n, absent if none is worth it. The cost is that of equal stages in
+  /// lockstep; the true makespan may rank two numbers of stages the other way.
   std::vector<std::optional<inter_plan>> by_stages;
 };
 
 /// The cheapest plans, or a sentence that names what rules all out: blocks that no candidate runs, ranks that cannot be
-/// tiled, or the limit, with what the leanest plan holds. A problem with faults is refused with the first of them.
+/// tiled, or the limit, with what the leanest plan holds; or that none costs less than `worth`, and then no more. A
+/// problem with faults is refused with the first of them.
 result<inter_answer> solve(const inter_problem& posed);
 
-/// What no schedule of any plan beats, the least `inter_price::bound`; fails as `solve` does.
+/// What no schedule of any plan beats: the least `inter_price::bound`, or `worth` where that is less; without `worth`
+/// it fails as `solve` does.
 result<picoseconds> bound_of(const inter_problem& posed);
 
 }  // namespace meshloom

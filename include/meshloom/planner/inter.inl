@@ -3,211 +3,267 @@
 #pragma once
 
 #include <meshloom/planner/inter.hpp>
+#include <meshloom/planner/inter_frontiers.hpp>
 #include <meshloom/planner/inter_lattice.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace meshloom {
 
 namespace inter {
 
-/// What the stages before a state leave to those from it on.
+/// What the stages before a state take at least: in all, with their cuts, and the slowest; `never` where none lead to
+/// it.
 struct outlook {
-  picoseconds slowest = never;    ///< the slowest of those before takes at least this: being faster gains nothing
-  picoseconds allowance = never;  ///< what costs more is beaten by a known plan of as many stages
+  picoseconds sum = never, slowest = never;
 };
 
-/// By state; nothing is beaten yet. Where no plan passes, `slowest` is `never`.
-MESHLOOM_INLINE std::vector<outlook> look_back(const lattice& grid) {
-  std::vector<outlook> states(grid.states_below(grid.most_stages() + 1));
-  for (std::int32_t s = grid.most_stages(); s > 0; --s) {
-    states[grid.at(s, 0, 0)].slowest = {};
-    for (std::int32_t k = 0; k < grid.blocks(); ++k) {
-      grid.for_each_move(s, k, [&](const choice& each, std::int32_t r) {
-        picoseconds& next = states[grid.at(s - 1, each.end, r + each.ranks)].slowest;
-        next = std::min(next, std::max(states[grid.at(s, k, r)].slowest, each.rest));
-      });
-    }
-  }
+/// By state, as far as it is `wanted`.
+template <class Wanted>
+std::vector<outlook> look_back(const lattice& grid, const Wanted& wanted) {
+  std::vector<outlook> states(grid.states());
+  if (!states.empty()) states.front() = {{}, {}};
+  grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    outlook& here = states[state];
+    if (here.sum < never && !wanted(here)) here = {};
+    if (here.sum == never) return;
+    const picoseconds until = here.sum + grid.cut(k, r);
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      states[next].sum = std::min(states[next].sum, until + each.time);
+      states[next].slowest = std::min(states[next].slowest, std::max(here.slowest, each.rest));
+    });
+  });
   return states;
 }
 
-/// What the end of a plan adds to a step: the sum of its stages and of the cuts in front of them, and its slowest
-/// stage.
-struct ending {
-  picoseconds sum = never, slowest;
+/// What the last stages of a plan, so many, add to a step from a state on: at least, and in a plan that is known.
+struct prospect {
+  std::int32_t stages = 0;
+  picoseconds sum = never, slowest = never;              ///< no way to go on has less of either
+  picoseconds known_sum = never, known_slowest = never;  ///< of one way to go on
+  /// What those before leave: they cost less than this in plans that are not beaten, and the slowest takes so long.
+  picoseconds room{-never.count}, before = never;
 
-  picoseconds cost() const { return sum + slowest; }
-  auto operator<=>(const ending&) const = default;
-
-  /// One stage longer.
-  ending after(picoseconds own, picoseconds at_least) const { return {sum + own, std::max(slowest, at_least)}; }
+  void add(const prospect& rest, picoseconds own, picoseconds at_least) {
+    sum = std::min(sum, rest.sum + own);
+    slowest = std::min(slowest, std::max(rest.slowest, at_least));
+    const picoseconds made_sum = rest.known_sum + own, made_slowest = std::max(rest.known_slowest, at_least);
+    if (made_sum + made_slowest >= known_sum + known_slowest) return;
+    known_sum = made_sum;
+    known_slowest = made_slowest;
+  }
+  bool is_open() const { return sum + std::max(slowest, before) < room; }
 };
 
-/// By number of stages, what some plan costs, `never` if there is none: every state keeps its cheapest ending,
-/// though the stages before may be better served by another.
-MESHLOOM_INLINE std::vector<picoseconds> known_costs(const lattice& grid, const std::vector<outlook>& states) {
-  std::vector<ending> best(states.size());
-  best[grid.at(0, grid.blocks(), grid.ranks())].sum = {};
-  std::vector<picoseconds> costs{never};
-  for (std::int32_t s = 1; s <= grid.most_stages(); ++s) {
-    for (std::int32_t k = 0; k < grid.blocks(); ++k) {
-      grid.for_each_move(s, k, [&](const choice& each, std::int32_t r) {
-        const std::size_t here = grid.at(s, k, r);
-        const picoseconds at_least = std::max(each.rest, states[here].slowest);
-        const ending made = best[grid.at(s - 1, each.end, r + each.ranks)].after(each.time + grid.cut(k, r), at_least);
-        if (made.cost() < best[here].cost()) best[here] = made;
-      });
-    }
-    costs.push_back(best[grid.at(s, 0, 0)].cost());
-  }
-  return costs;
-}
-
-/// Only what is no dearer than the plan known of as many stages is allowed.
-MESHLOOM_INLINE void allow(const lattice& grid, const std::vector<picoseconds>& costs, std::vector<outlook>& states) {
-  constexpr picoseconds nothing{-never.count};
-  for (outlook& each : states) each.allowance = nothing;
-  for (std::int32_t s = grid.most_stages(); s > 0; --s) {
-    const picoseconds known = costs[static_cast<std::size_t>(s)];
-    if (known < never) states[grid.at(s, 0, 0)].allowance = known;
-    for (std::int32_t k = 0; k < grid.blocks(); ++k) {
-      grid.for_each_move(s, k, [&](const choice& each, std::int32_t r) {
-        picoseconds& next = states[grid.at(s - 1, each.end, r + each.ranks)].allowance;
-        next = std::max(next, states[grid.at(s, k, r)].allowance - each.time - grid.cut(k, r));
-      });
-    }
-  }
-}
-
-/// The Pareto frontier of endings of every state, and how they go on.
-class frontiers {
+/// The prospects of the states of a lattice, by the number of stages to go.
+class prospects {
  public:
-  frontiers(const lattice& grid, const std::vector<outlook>& states);
+  prospects(const lattice& grid, picoseconds worth);
 
-  /// The cheapest plan of so many stages; costs `never` if there is none.
-  inter_plan plan(std::int32_t stages) const;
+  std::span<const prospect> at(std::size_t state) const {
+    return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
+  }
 
  private:
-  struct label {
-    ending what;
-    std::int32_t candidate = -1;
-    std::uint32_t next = 0;
-    auto operator<=>(const label&) const = default;
-  };
+  std::span<prospect> at(std::size_t state) {
+    return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
+  }
+  void look_ahead(const lattice& grid, const std::vector<outlook>& before, picoseconds worth);
+  void look_back(const lattice& grid, picoseconds worth);
 
-  void gather(std::int32_t s, std::int32_t k, const std::vector<outlook>& states);
-  void settle(std::vector<label>& found);
-
-  const lattice& grid_;
-  std::vector<label> labels_;                ///< by state; those of one state by sum
-  std::vector<std::size_t> begin_;           ///< of the labels of each state and of the next
-  std::vector<std::vector<label>> by_rank_;  ///< found for the states of one s and k
+  std::vector<prospect> found_;
+  std::vector<std::uint32_t> begin_, end_;
 };
 
-MESHLOOM_INLINE frontiers::frontiers(const lattice& grid, const std::vector<outlook>& states) : grid_(grid) {
-  begin_.assign(grid.states_below(1), 0);
-  labels_.emplace_back().what.sum = {};  // no stage to go: the empty ending, past the last block and rank
-  begin_.push_back(labels_.size());
-  by_rank_.resize(static_cast<std::size_t>(grid.ranks()) + 1);
-  for (std::int32_t s = 1; s <= grid.most_stages(); ++s) {
-    for (std::int32_t k = 0; k <= grid.blocks(); ++k) {
-      if (k < grid.blocks()) gather(s, k, states);
-      for (std::vector<label>& found : by_rank_) settle(found);
-    }
-  }
+MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth)
+    : begin_(grid.states()), end_(grid.states()) {
+  if (grid.states() == 0) return;
+  const auto wanted = [&](const outlook& before) { return before.sum + before.slowest < worth; };
+  look_ahead(grid, inter::look_back(grid, wanted), worth);
+  look_back(grid, worth);
 }
 
-MESHLOOM_INLINE void frontiers::gather(std::int32_t s, std::int32_t k, const std::vector<outlook>& states) {
-  grid_.for_each_move(s, k, [&](const choice& each, std::int32_t r) {
-    const outlook& here = states[grid_.at(s, k, r)];
-    const picoseconds own = each.time + grid_.cut(k, r), at_least = std::max(each.rest, here.slowest);
-    if (own + at_least > here.allowance) return;
-    const std::size_t next = grid_.at(s - 1, each.end, r + each.ranks);
-    for (std::size_t n = begin_[next]; n < begin_[next + 1]; ++n) {
-      const label made{labels_[n].what.after(own, at_least), each.candidate, static_cast<std::uint32_t>(n)};
-      if (made.what.cost() <= here.allowance) by_rank_[static_cast<std::size_t>(r)].push_back(made);
+/// What is known where the number of stages before does not matter.
+MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vector<outlook>& before, picoseconds worth) {
+  std::vector<prospect> made(static_cast<std::size_t>(grid.most_stages()) + 1);
+  for (std::size_t s = 0; s < made.size(); ++s) made[s].stages = static_cast<std::int32_t>(s);
+  const std::vector<prospect> none = made;
+  found_.push_back({0, {}, {}, {}, {}});
+  end_.back() = 1;
+  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    const outlook& here = before[state];
+    if (here.sum == never) return;
+    const picoseconds cut = grid.cut(k, r), room = worth - here.sum;
+    std::int32_t least = grid.most_stages(), most = 0;
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      const auto after = std::as_const(*this).at(next);
+      if (after.empty()) return;
+      const picoseconds own = each.time + cut, at_least = std::max(each.rest, here.slowest);
+      if (own + at_least >= room) return;
+      least = std::min(least, after.front().stages + 1);
+      most = std::max(most, after.back().stages + 1);
+      for (const prospect& rest : after) {
+        const std::int32_t s = rest.stages + 1;
+        if (each.least_stages <= s && s <= each.most_stages) made[static_cast<std::size_t>(s)].add(rest, own, at_least);
+      }
+    });
+    begin_[state] = static_cast<std::uint32_t>(found_.size());
+    for (auto s = static_cast<std::size_t>(least); s <= static_cast<std::size_t>(most); ++s) {
+      if (made[s].sum + made[s].slowest < room) found_.push_back(made[s]);
+      made[s] = none[s];
     }
+    end_[state] = static_cast<std::uint32_t>(found_.size());
   });
 }
 
-/// Closes a state: keeps, in order of sum, what is faster than all before.
-MESHLOOM_INLINE void frontiers::settle(std::vector<label>& found) {
-  std::sort(found.begin(), found.end());
-  picoseconds fastest = never;
-  for (const label& each : found) {
-    if (each.what.slowest >= fastest) continue;
-    fastest = each.what.slowest;
-    labels_.push_back(each);
+/// Plans that are dearer than the known one of as many stages are beaten.
+MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth) {
+  for (prospect& all : at(0)) {
+    all.room = std::min(worth, all.known_sum + all.known_slowest + picoseconds{1});
+    all.before = {};
   }
-  begin_.push_back(labels_.size());
-  found.clear();
+  grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    const auto here = std::as_const(*this).at(state);
+    if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
+    const picoseconds cut = grid.cut(k, r);
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      const picoseconds own = each.time + cut;
+      auto from = here.begin();
+      for (prospect& rest : at(next)) {
+        const std::int32_t s = rest.stages + 1;
+        while (from != here.end() && from->stages < s) ++from;
+        if (from == here.end()) return;
+        if (from->stages != s || s < each.least_stages || s > each.most_stages || !from->is_open()) continue;
+        rest.room = std::max(rest.room, from->room - own);
+        rest.before = std::min(rest.before, std::max(from->before, each.rest));
+      }
+    });
+  });
 }
 
-MESHLOOM_INLINE inter_plan frontiers::plan(std::int32_t stages) const {
-  const std::size_t start = grid_.at(stages, 0, 0);
-  inter_plan found{{}, never};
-  const label* best = nullptr;
-  for (std::size_t n = begin_[start]; n < begin_[start + 1]; ++n) {
-    const picoseconds cost = labels_[n].what.cost();
-    if (cost < found.cost) best = &labels_[n], found.cost = cost;
-  }
-  for (; best && best->candidate >= 0; best = &labels_[best->next]) found.candidates.push_back(best->candidate);
-  return found;
-}
+/// What the end of a plan adds to a step: the sum of its stages and of the cuts in front of them, and its slowest
+/// stage; and how it goes on.
+struct ending {
+  picoseconds sum, slowest;
+  std::int32_t stages = 0, candidate = -1;
+  std::uint32_t next = 0;
 
-/// The least max(B · time + Σ time + Σ cuts before) of a plan without a stage that takes more than `most` in a step;
-/// `never` if there is none. Stages to go are not counted where their number makes no difference.
-MESHLOOM_INLINE picoseconds least_wait(const lattice& grid, std::int32_t micro_batches, picoseconds most) {
-  const std::int32_t settled = grid.settled();
-  std::vector<picoseconds> least(grid.states_below(settled + 1), never);
-  least[grid.at(0, grid.blocks(), grid.ranks())] = {};
-  picoseconds total = never;
-  for (std::int32_t s = 1; s <= settled; ++s) {
-    for (std::int32_t k = grid.blocks() - 1; k >= 0; --k) {
-      grid.for_each_move(s, k, [&](const choice& each, std::int32_t r) {
-        if (each.time + each.rest > most) return;
-        picoseconds after = least[grid.at(s - 1, each.end, r + each.ranks)];
-        if (s == settled) after = std::min(after, least[grid.at(s, each.end, r + each.ranks)]);
-        picoseconds& here = least[grid.at(s, k, r)];
-        here = std::min(here, std::max(micro_batches * each.time, each.time + after) + grid.cut(k, r));
-      });
-    }
-    total = std::min(total, least[grid.at(s, 0, 0)]);
-  }
-  return total;
-}
-
-/// The plan whose fullest rank holds least: how much, and its number of stages.
-struct leanest {
-  bytes holds{never.count};
-  std::int32_t stages = 0;
+  picoseconds cost() const { return sum + slowest; }
+  std::size_t lane() const { return static_cast<std::size_t>(stages); }
+  bool covers(const ending& other) const { return sum <= other.sum && slowest <= other.slowest; }
 };
 
-MESHLOOM_INLINE leanest find_leanest(const inter_problem& posed, const lattice& grid) {
-  leanest found;
-  std::vector<bytes> least(grid.states_below(grid.most_stages() + 1), found.holds);
-  least[grid.at(0, grid.blocks(), grid.ranks())] = {};
-  for (std::int32_t s = 1; s <= grid.most_stages(); ++s) {
-    const int slots = slots_in_flight(posed.schedule, s, 0, posed.micro_batches);
-    for (const stage_candidate& each : posed.candidates) {
-      const bytes holds = each.held + slots * each.slot;
-      for (const std::int32_t r : grid.places(each.ranks)) {
-        bytes& here = least[grid.at(s, each.first_block, r)];
-        here = std::min(here, std::max(holds, least[grid.at(s - 1, each.end_block, r + each.ranks)]));
+/// All endings that may be those of the cheapest plan of some number of stages, by state.
+MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth) {
+  const prospects open(grid, worth);
+  frontiers<ending> ends(grid.states(), static_cast<std::size_t>(grid.most_stages()) + 1);
+  if (grid.states() == 0) return ends;
+  ends.add({});
+  ends.close(grid.states() - 1);
+  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    const auto here = open.at(state);
+    if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
+    const picoseconds cut = grid.cut(k, r);
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      const picoseconds own = each.time + cut;
+      auto from = here.begin();
+      for (const ending& rest : ends.at(next)) {
+        const std::int32_t s = rest.stages + 1;
+        while (from != here.end() && from->stages < s) ++from;
+        if (from == here.end()) return;
+        if (from->stages != s || s < each.least_stages || s > each.most_stages) continue;
+        // to be faster than the slowest of those before gains nothing
+        const ending made{rest.sum + own, std::max({rest.slowest, each.rest, from->before}), s, each.candidate,
+                          ends.number_of(rest)};
+        if (made.cost() < from->room) ends.add(made);
       }
-    }
-    const bytes all = least[grid.at(s, 0, 0)];
-    if (all < found.holds) found = {all, s};
+    });
+    ends.close(state);
+  });
+  return ends;
+}
+
+/// What the end of a plan makes a step take: the wait for its first micro-batch to come back, with others to work on
+/// meanwhile, and its slowest stage. `stages` are not counted where their number makes no difference.
+struct wait {
+  picoseconds time, slowest;
+  std::int32_t stages = 0;
+
+  std::size_t lane() const { return 0; }
+  bool covers(const wait& other) const {
+    return time <= other.time && slowest <= other.slowest && stages <= other.stages;
   }
-  return found;
+};
+
+/// The least max(B · time + max(once, Σ time + Σ cuts before)) of a plan, or `worth` if there is none below.
+MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_batches, picoseconds worth) {
+  const auto before = look_back(grid, [&](const outlook& each) { return each.sum < worth; });
+  frontiers<wait> waits(before.size(), 1);
+  if (before.empty()) return worth;
+  waits.add({});
+  waits.close(before.size() - 1);
+  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    const picoseconds sum = before[state].sum, cut = grid.cut(k, r);
+    if (sum == never) return;
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      if (sum + cut + micro_batches * each.time >= worth) return;
+      for (const wait& rest : waits.at(next)) {
+        const std::int32_t stages = std::min(rest.stages + 1, grid.settled());
+        if (stages < each.least_stages || stages > each.most_stages) continue;
+        const picoseconds time = std::max(micro_batches * each.time, each.time + rest.time) + cut;
+        // to be faster than what waits for the stages before gains nothing
+        const wait made{time, std::max({rest.slowest, each.time + each.rest, sum + time}), stages};
+        if (made.slowest < worth) waits.add(made);
+      }
+    });
+    waits.close(state);
+  });
+  for (const wait& each : waits.at(0)) worth = std::min(worth, each.slowest);
+  return worth;
+}
+
+/// What the fullest rank of the end of a plan holds.
+struct fullest {
+  bytes holds;
+  std::int32_t stages = 0;
+
+  std::size_t lane() const { return 0; }
+  bool covers(const fullest& other) const { return holds <= other.holds && stages <= other.stages; }
+};
+
+/// The plan whose fullest rank holds least; of no stages if there is no plan. Its problem is one of bytes for times.
+MESHLOOM_INLINE fullest find_leanest(const inter_problem& posed) {
+  inter_problem sizes = posed;
+  sizes.micro_batches = 1;
+  sizes.limit.reset();
+  for (stage_candidate& each : sizes.candidates) each.time = {each.held.count}, each.once = {each.slot.count};
+  const lattice grid(sizes);
+  frontiers<fullest> plans(grid.states(), 1);
+  fullest found{{never.count}};
+  if (grid.states() == 0) return {};
+  plans.add({});
+  plans.close(grid.states() - 1);
+  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    grid.for_each_move(k, r, [&](const choice& each, std::size_t next) {
+      for (const fullest& rest : plans.at(next)) {
+        const int slots = slots_in_flight(posed.schedule, rest.stages + 1, 0, posed.micro_batches);
+        plans.add({std::max(rest.holds, bytes{each.time.count + slots * each.rest.count}), rest.stages + 1});
+      }
+    });
+    plans.close(state);
+  });
+  for (const fullest& each : plans.at(0))
+    found = std::min(found, each, [](auto& a, auto& b) { return a.holds < b.holds; });
+  return found.holds.count < never.count ? found : fullest{};
 }
 
 /// The first block that no sequence of stages from the start gets past; the number of blocks if there is none.
 MESHLOOM_INLINE std::int32_t stuck_at(const inter_problem& posed) {
   std::vector<std::vector<std::int32_t>> ends(static_cast<std::size_t>(posed.blocks));
   for (const stage_candidate& each : posed.candidates) {
-    ends[static_cast<std::size_t>(each.first_block)].push_back(each.end_block);
+    for (std::int32_t n = 0; n <= each.shifts; ++n)
+      ends[static_cast<std::size_t>(each.first_block + n)].push_back(each.end_block + n);
   }
   std::vector<bool> reached(static_cast<std::size_t>(posed.blocks) + 1);
   reached[0] = true;
@@ -222,24 +278,30 @@ MESHLOOM_INLINE std::int32_t stuck_at(const inter_problem& posed) {
   return furthest;
 }
 
+/// "1, 2, 8": the numbers of ranks that stages have.
+MESHLOOM_INLINE std::string sizes_of(const inter_problem& posed) {
+  std::vector<std::int32_t> sizes;
+  for (const stage_candidate& each : posed.candidates) sizes.push_back(each.ranks);
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  std::string text;
+  for (const std::int32_t ranks : sizes) text += (text.empty() ? "" : ", ") + std::to_string(ranks);
+  return text;
+}
+
 /// Why there is no plan, where there is none.
 MESHLOOM_INLINE failure why_none(const inter_problem& posed) {
+  if (posed.worth)
+    return {"no plan costs less than the " + std::to_string(posed.worth->count) + " ps that it is worth"};
   const std::string blocks = std::to_string(posed.blocks);
   if (const std::int32_t block = stuck_at(posed); block < posed.blocks) {
     return {"no stages cover the " + blocks + " blocks: those that can be reached end before block " +
             std::to_string(block) + ", where none begins; price stages that begin there"};
   }
-  inter_problem unlimited = posed;
-  unlimited.limit.reset();
-  const lattice grid(unlimited);
-  const leanest lean = find_leanest(posed, grid);
+  const fullest lean = find_leanest(posed);
   if (lean.stages == 0) {
-    std::string sizes;
-    for (std::int32_t ranks = 1; ranks <= grid.ranks(); ++ranks) {
-      if (!grid.places(ranks).empty()) sizes += (sizes.empty() ? "" : ", ") + std::to_string(ranks);
-    }
     return {"no stages that cover the " + blocks + " blocks tile " + std::to_string(posed.hosts) + " hosts of " +
-            std::to_string(posed.devices_per_host) + " devices in order; they have " + sizes +
+            std::to_string(posed.devices_per_host) + " devices in order; they have " + sizes_of(posed) +
             " ranks: price stages of other numbers of ranks"};
   }
   return {"no plan keeps to the limit of " + std::to_string(posed.limit->count) + " bytes per rank: the leanest, of " +
@@ -253,37 +315,30 @@ MESHLOOM_INLINE failure why_none(const inter_problem& posed) {
 MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
-  auto states = inter::look_back(grid);
-  inter::allow(grid, inter::known_costs(grid, states), states);
-  const inter::frontiers exact(grid, states);
-  inter_answer answer{{{}, inter::never}, {std::nullopt}};
-  for (std::int32_t n = 1; n <= grid.most_stages(); ++n) {
-    const inter_plan found = exact.plan(n);
-    answer.by_stages.push_back(found.cost < inter::never ? std::optional(found) : std::nullopt);
+  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never));
+  if (grid.states() == 0 || ends.at(0).empty()) return inter::why_none(posed);
+  std::vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
+  for (const inter::ending& each : ends.at(0)) {
+    const inter::ending*& known = cheapest[each.lane()];
+    if (!known || each.cost() < known->cost()) known = &each;
+  }
+  inter_answer answer{{{}, inter::never}, {}};
+  for (const inter::ending* each : cheapest) {
+    answer.by_stages.emplace_back();
+    if (!each) continue;
+    inter_plan& found = answer.by_stages.back().emplace(inter_plan{{}, each->cost()});
+    for (; each->candidate >= 0; each = &ends[each->next]) found.candidates.push_back(each->candidate);
     if (found.cost < answer.best.cost) answer.best = found;
   }
-  if (answer.best.candidates.empty()) return inter::why_none(posed);
   return answer;
 }
 
-/// The least wait falls as the slowest stage is let grow: the bound lies where they cross.
 MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
-  const auto wait = [&](picoseconds most) { return inter::least_wait(grid, posed.micro_batches, most); };
-  const picoseconds least = wait(inter::never);
-  if (least == inter::never) return inter::why_none(posed);
-  picoseconds bound = wait(least);
-  std::vector<picoseconds> slowest;
-  for (const stage_candidate& each : posed.candidates) {
-    const picoseconds whole = posed.micro_batches * each.time + each.once;
-    if (least < whole && whole < bound) slowest.push_back(whole);
-  }
-  std::sort(slowest.begin(), slowest.end());
-  const auto crossing =
-      std::partition_point(slowest.begin(), slowest.end(), [&](picoseconds most) { return wait(most) > most; });
-  if (crossing != slowest.begin()) bound = wait(crossing[-1]);
-  if (crossing != slowest.end()) bound = std::min(bound, *crossing);
+  const picoseconds worth = posed.worth.value_or(inter::never);
+  const picoseconds bound = inter::least_bound(grid, posed.micro_batches, worth);
+  if (bound == inter::never) return inter::why_none(posed);
   return bound;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The lattice of stage boundaries that the inter-operator solver walks: a state is a stage yet to be chosen that begins
-// with block k on rank r, the s-th from the last; a move runs it as one of the candidates that fit there.
-// Law: candidates that exceed the limit, or that another of the same blocks and ranks is nowhere worse than, make no
-// move; every other legal placement is visited once.
+// with block k on rank r; a move runs it as one of the candidates that fit there. Few states lie between what the first
+// r ranks can get done at most and what the others must leave to them, so no table is as large as blocks × ranks.
+// Law: candidates that exceed the limit, that alone take as long as is not worth it, or that others of the same blocks
+// and ranks are nowhere worse than, make no move; every other placement that a plan can use is visited once.
 #pragma once
 
 #include <meshloom/planner/inter_problem.hpp>
@@ -21,7 +22,10 @@ inline constexpr picoseconds never{std::int64_t{1} << 61};
 struct choice {
   picoseconds time;
   picoseconds rest;  ///< what it adds to a step after its first micro-batch: (B − 1) · time + once
-  std::int32_t end = 0, ranks = 0, candidate = 0;
+  std::int32_t blocks = 0, first = 0, last = 0;  ///< it runs so many blocks, from one of these on
+  /// It is of use as the s-th stage from the last: no other that fits is as good, and it fits.
+  std::int32_t least_stages = 1, most_stages = 0;
+  std::int32_t candidate = 0;
 };
 
 class lattice {
@@ -29,61 +33,96 @@ class lattice {
   explicit lattice(const inter_problem& posed);
 
   std::int32_t blocks() const { return blocks_; }
+  /// In units of which all stages have whole numbers.
   std::int32_t ranks() const { return ranks_; }
-  std::int32_t most_stages() const { return std::min(blocks_, ranks_); }
+  std::int32_t most_stages() const { return most_stages_; }
 
   /// From so many stages to go on, the choices stay the same.
   std::int32_t settled() const { return settled_; }
 
-  /// States are numbered by s, then k, then r.
-  std::size_t at(std::int32_t s, std::int32_t k, std::int32_t r) const {
-    const auto rows = static_cast<std::size_t>(s) * static_cast<std::size_t>(blocks_ + 1) + static_cast<std::size_t>(k);
-    return rows * static_cast<std::size_t>(ranks_ + 1) + static_cast<std::size_t>(r);
-  }
-  std::size_t states_below(std::int32_t s) const { return at(s, 0, 0); }
+  /// States are numbered by r, then k: a move leads to a larger number. The first is the start, the last the end; there
+  /// are none where it is plain that no plan gets from one to the other.
+  std::size_t states() const { return begin_.back(); }
 
   /// What stages that meet in front of block k and rank r pay.
   picoseconds cut(std::int32_t k, std::int32_t r) const {
     if (k == 0) return {};
-    return (r % devices_per_host_ == 0 ? between_ : within_)[static_cast<std::size_t>(k)];
+    return (r % host_ == 0 ? between_ : within_)[static_cast<std::size_t>(k)];
   }
 
-  /// The choices for the s-th stage from the last, if it begins with block k.
-  std::span<const choice> choices(std::int32_t s, std::int32_t k) const {
-    const table& fit = tables_[table_of_[static_cast<std::size_t>(s)]];
-    const auto first = fit.first_of[static_cast<std::size_t>(k)], end = fit.first_of[static_cast<std::size_t>(k) + 1];
-    return std::span(fit.choices).subspan(first, end - first);
-  }
-
-  /// The ranks with which a stage of so many may begin.
-  const std::vector<std::int32_t>& places(std::int32_t ranks) const { return places_[static_cast<std::size_t>(ranks)]; }
-
-  /// visit(choice, r) for every move from a state (s, k, r).
+  /// visit(state, k, r) for every state but the end, in order or from the last back.
   template <class Visit>
-  void for_each_move(std::int32_t s, std::int32_t k, Visit visit) const {
-    for (const choice& each : choices(s, k)) {
-      if (each.end > last_end(s)) continue;
-      for (const std::int32_t r : places(each.ranks)) visit(each, r);
+  void for_each_state(Visit visit) const {
+    for (std::int32_t r = 0; r < ranks_; ++r) for_each_block(r, visit);
+  }
+  template <class Visit>
+  void for_each_state_back(Visit visit) const {
+    for (std::int32_t r = ranks_ - 1; r >= 0; --r) for_each_block(r, visit);
+  }
+
+  /// visit(choice, next state) for every move from block k and rank r.
+  template <class Visit>
+  void for_each_move(std::int32_t k, std::int32_t r, Visit visit) const {
+    for (std::size_t n = 0; n < sizes_.size(); ++n) {
+      if (!fits(sizes_[n], r)) continue;
+      const band& ends = bands_[static_cast<std::size_t>(r + sizes_[n])];
+      const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
+      if (least > most) continue;
+      const std::size_t from =
+          begin_[static_cast<std::size_t>(r + sizes_[n])] - static_cast<std::size_t>(ends.first - k);
+      const auto visit_all = [&](std::span<const choice> some) {
+        auto each = some.begin();
+        if (each != some.end() && each->blocks < least)
+          each = std::partition_point(each, some.end(), [&](const choice& c) { return c.blocks < least; });
+        for (; each != some.end() && each->blocks <= most; ++each) {
+          if (each->first <= k && k <= each->last) visit(*each, from + static_cast<std::size_t>(each->blocks));
+        }
+      };
+      visit_all(row(n, k));
+      visit_all(row(n, -1));
     }
   }
 
  private:
-  struct table {
-    std::vector<choice> choices;  ///< by the block that they begin with
-    std::vector<std::size_t> first_of;
+  /// The first blocks of the stages that begin with one rank.
+  struct band {
+    std::int32_t first = 0, last = -1;
   };
 
-  /// The stages after the s-th from the last run at least a block each.
-  std::int32_t last_end(std::int32_t s) const { return blocks_ - (s - 1); }
-  void find_places(const inter_problem& posed);
-  void fill_tables(const inter_problem& posed);
-  table table_for(const inter_problem& posed, const std::vector<std::int32_t>& order) const;
+  template <class Visit>
+  void for_each_block(std::int32_t r, Visit visit) const {
+    const band& here = bands_[static_cast<std::size_t>(r)];
+    std::size_t state = begin_[static_cast<std::size_t>(r)];
+    for (std::int32_t k = here.first; k <= here.last; ++k) visit(state++, k, r);
+  }
 
-  std::int32_t blocks_, ranks_, devices_per_host_, settled_ = 1;
+  bool fits(std::int32_t ranks, std::int32_t r) const {
+    const std::int32_t in_host = r % host_;
+    return r + ranks <= ranks_ && (in_host == 0 || in_host + ranks <= host_);
+  }
+
+  /// The choices of the n-th number of ranks that begin with block k only, or with −1 for any, by their blocks.
+  std::size_t row_number(std::size_t n, std::int32_t k) const {
+    return n * static_cast<std::size_t>(blocks_ + 1) + static_cast<std::size_t>(k + 1);
+  }
+  std::span<const choice> row(std::size_t n, std::int32_t k) const {
+    const std::size_t first = row_[row_number(n, k)];
+    return std::span(choices_).subspan(first, row_[row_number(n, k) + 1] - first);
+  }
+
+  void find_choices(const inter_problem& posed);
+  void keep_useful();
+  void find_bands();
+  std::vector<std::int32_t> furthest_ends(std::size_t n) const;
+  std::vector<std::int32_t> nearest_starts(std::size_t n) const;
+
+  std::int32_t blocks_, ranks_, host_, most_stages_, settled_ = 1;
   std::span<const picoseconds> within_, between_;
-  std::vector<std::vector<std::int32_t>> places_;
-  std::vector<table> tables_;
-  std::vector<std::size_t> table_of_;  ///< by stages to go, this one included
+  std::vector<std::int32_t> sizes_;  ///< the numbers of ranks that stages have, in units
+  std::vector<choice> choices_;
+  std::vector<std::size_t> row_;    ///< where each row of choices begins, and the next
+  std::vector<band> bands_;         ///< by rank
+  std::vector<std::size_t> begin_;  ///< of the states of each rank, and of the next
 };
 
 }  // namespace meshloom::inter

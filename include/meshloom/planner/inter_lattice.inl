@@ -5,6 +5,7 @@
 #include <meshloom/planner/inter_lattice.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <tuple>
 
@@ -13,70 +14,174 @@ namespace meshloom::inter {
 MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
     : blocks_(posed.blocks),
       ranks_(posed.hosts * posed.devices_per_host),
-      devices_per_host_(posed.devices_per_host),
+      host_(posed.devices_per_host),
+      most_stages_(std::min(blocks_, ranks_)),
       within_(posed.cut_within),
       between_(posed.cut_between) {
-  find_places(posed);
-  fill_tables(posed);
+  find_choices(posed);
+  find_bands();
 }
 
-MESHLOOM_INLINE void lattice::find_places(const inter_problem& posed) {
-  places_.resize(static_cast<std::size_t>(ranks_) + 1);
-  for (const stage_candidate& each : posed.candidates) {
-    auto& legal = places_[static_cast<std::size_t>(each.ranks)];
-    if (!legal.empty()) continue;
-    for (std::int32_t r = 0; r + each.ranks <= ranks_; ++r) {
-      const std::int32_t in_host = r % devices_per_host_;
-      if (in_host == 0 || in_host + each.ranks <= devices_per_host_) legal.push_back(r);
-    }
-  }
+/// With how many stages to go, itself included, a stage that has room for so many micro-batches fits.
+inline std::int32_t most_stages_of(const inter_problem& posed, const stage_candidate& each, std::int32_t all) {
+  std::int64_t room = posed.micro_batches;
+  if (posed.limit && each.held > *posed.limit) room = 0;
+  if (posed.limit && each.slot.count > 0) room = std::min(room, (*posed.limit - each.held).count / each.slot.count);
+  if (room >= slots_in_flight(posed.schedule, all, 0, posed.micro_batches)) return all;
+  return posed.schedule == schedule_kind::one_f_one_b ? static_cast<std::int32_t>(room) : 0;
 }
 
-/// Sorted by blocks, ranks and time. The more stages to go, the fewer candidates fit; a table is new when one that is
-/// still early enough no longer does.
-MESHLOOM_INLINE void lattice::fill_tables(const inter_problem& posed) {
-  std::vector<std::int32_t> order(posed.candidates.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto of = [&](std::int32_t c) -> const stage_candidate& {
-    return posed.candidates[static_cast<std::size_t>(c)];
-  };
-  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    const auto key = [](const stage_candidate& each, std::int32_t c) {
-      return std::tuple(each.first_block, each.end_block, each.ranks, each.time, each.once, c);
-    };
-    return key(of(a), a) < key(of(b), b);
-  });
-  table_of_.resize(static_cast<std::size_t>(most_stages()) + 1);
-  for (std::int32_t s = 1; s <= most_stages(); ++s) {
-    const int slots = slots_in_flight(posed.schedule, s, 0, posed.micro_batches);
-    std::erase_if(order, [&](std::int32_t c) { return of(c).end_block > last_end(s); });
-    const auto misfits = std::erase_if(
-        order, [&](std::int32_t c) { return posed.limit && of(c).held + slots * of(c).slot > *posed.limit; });
-    if (s == 1 || misfits > 0) {
-      tables_.push_back(table_for(posed, order));
-      settled_ = s;
-    }
-    table_of_[static_cast<std::size_t>(s)] = tables_.size() - 1;
-  }
-}
-
-/// In order of time, a candidate of the same blocks and ranks as the one before is worth keeping if it has less `once`.
-MESHLOOM_INLINE lattice::table lattice::table_for(const inter_problem& posed,
-                                                  const std::vector<std::int32_t>& order) const {
-  table made{{}, std::vector<std::size_t>(static_cast<std::size_t>(blocks_) + 1)};
-  const stage_candidate* last = nullptr;
-  for (const std::int32_t c : order) {
-    const stage_candidate& each = posed.candidates[static_cast<std::size_t>(c)];
-    const bool same = last && std::tie(last->first_block, last->end_block, last->ranks) ==
-                                  std::tie(each.first_block, each.end_block, each.ranks);
-    if (same && last->once <= each.once) continue;
+MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
+  std::vector<choice> found;
+  std::vector<std::int32_t> number_of(static_cast<std::size_t>(ranks_) + 1, -1);  // by ranks, among `sizes_`
+  for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
+    const stage_candidate& each = posed.candidates[c];
     const picoseconds rest = (posed.micro_batches - 1) * each.time + each.once;
-    made.choices.push_back({each.time, rest, each.end_block, each.ranks, c});
-    ++made.first_of[static_cast<std::size_t>(each.first_block) + 1];
-    last = &each;
+    if (posed.worth && each.time + rest >= *posed.worth) continue;
+    const std::int32_t most = most_stages_of(posed, each, most_stages_);
+    if (most < 1) continue;
+    found.push_back({each.time, rest, each.end_block - each.first_block, each.first_block,
+                     each.first_block + each.shifts, 1, most, static_cast<std::int32_t>(c)});
+    number_of[static_cast<std::size_t>(each.ranks)] = 0;
   }
-  std::partial_sum(made.first_of.begin(), made.first_of.end(), made.first_of.begin());
-  return made;
+  std::int32_t unit = host_;
+  for (std::int32_t ranks = 1; ranks <= ranks_; ++ranks) {
+    if (number_of[static_cast<std::size_t>(ranks)] < 0) continue;
+    number_of[static_cast<std::size_t>(ranks)] = static_cast<std::int32_t>(sizes_.size());
+    sizes_.push_back(ranks);
+    unit = std::gcd(unit, ranks);
+  }
+  const auto row_of = [&](const choice& each) {
+    const std::int32_t ranks = posed.candidates[static_cast<std::size_t>(each.candidate)].ranks;
+    return row_number(static_cast<std::size_t>(number_of[static_cast<std::size_t>(ranks)]),
+                      each.first == each.last ? each.first : -1);
+  };
+  row_.assign(row_number(sizes_.size(), -1) + 1, 0);
+  for (const choice& each : found) ++row_[row_of(each) + 1];
+  std::partial_sum(row_.begin(), row_.end(), row_.begin());
+  choices_.resize(found.size());
+  std::vector<std::size_t> next(row_);
+  for (const choice& each : found) choices_[next[row_of(each)]++] = each;
+  keep_useful();
+  for (std::int32_t& ranks : sizes_) ranks /= unit;
+  ranks_ /= unit;
+  host_ /= unit;
+}
+
+/// Sorts every row by blocks, and drops what others that may begin alike make useless.
+MESHLOOM_INLINE void lattice::keep_useful() {
+  const auto place = [](const choice& each) { return std::tie(each.blocks, each.first, each.last); };
+  std::size_t kept = 0;
+  for (std::size_t row = 0; row + 1 < row_.size(); ++row) {
+    const auto first = choices_.begin() + static_cast<std::ptrdiff_t>(row_[row]);
+    const auto end = choices_.begin() + static_cast<std::ptrdiff_t>(row_[row + 1]);
+    std::sort(first, end, [&](const choice& a, const choice& b) {
+      return std::tuple_cat(place(a), std::tie(a.time, a.rest, a.candidate)) <
+             std::tuple_cat(place(b), std::tie(b.time, b.rest, b.candidate));
+    });
+    const std::size_t row_begin = kept;
+    for (auto at = first; at != end; ++at) {
+      choice each = *at;
+      for (std::size_t n = kept; n > row_begin && place(choices_[n - 1]) == place(each); --n) {
+        if (choices_[n - 1].rest <= each.rest)
+          each.least_stages = std::max(each.least_stages, choices_[n - 1].most_stages + 1);
+      }
+      if (each.least_stages > each.most_stages) continue;
+      settled_ = std::max({settled_, each.least_stages, std::min(each.most_stages + 1, most_stages_)});
+      choices_[kept++] = each;
+    }
+    row_[row] = row_begin;
+  }
+  row_.back() = kept;
+  choices_.resize(kept);
+}
+
+/// Where a stage of the n-th number of ranks that begins with block k, or earlier, ends at most; −1 if there is none.
+MESHLOOM_INLINE std::vector<std::int32_t> lattice::furthest_ends(std::size_t n) const {
+  std::vector<std::int32_t> ends(static_cast<std::size_t>(blocks_), -1);
+  std::vector<std::int32_t> longest(ends), top(ends);  // of those that may begin with several blocks
+  for (const choice& each : row(n, -1)) {
+    const auto first = static_cast<std::size_t>(each.first);
+    longest[first] = std::max(longest[first], each.blocks);
+    top[first] = std::max(top[first], each.last + each.blocks);
+  }
+  for (std::int32_t k = 0; k < blocks_; ++k) {
+    const auto here = static_cast<std::size_t>(k);
+    if (!row(n, k).empty()) ends[here] = k + row(n, k).back().blocks;
+    if (k > 0) {
+      ends[here] = std::max(ends[here], ends[here - 1]);
+      longest[here] = std::max(longest[here], longest[here - 1]);
+      top[here] = std::max(top[here], top[here - 1]);
+    }
+    if (longest[here] > 0) ends[here] = std::max(ends[here], std::min(top[here], k + longest[here]));
+  }
+  return ends;
+}
+
+/// Where a stage of the n-th number of ranks that ends before block k, or later, begins at least; past the last if
+/// there is none.
+MESHLOOM_INLINE std::vector<std::int32_t> lattice::nearest_starts(std::size_t n) const {
+  std::vector<std::int32_t> starts(static_cast<std::size_t>(blocks_) + 1, blocks_ + 1), least(starts);
+  std::vector<std::int32_t> longest(starts.size(), -1);
+  for (const choice& each : row(n, -1)) {
+    const auto end = static_cast<std::size_t>(each.last + each.blocks);
+    longest[end] = std::max(longest[end], each.blocks);
+    least[end] = std::min(least[end], each.first);
+  }
+  for (std::int32_t k = 0; k < blocks_; ++k) {
+    for (const choice& each : row(n, k)) {
+      std::int32_t& start = starts[static_cast<std::size_t>(k + each.blocks)];
+      start = std::min(start, k);
+    }
+  }
+  for (std::int32_t k = blocks_; k > 0; --k) {
+    const auto here = static_cast<std::size_t>(k);
+    if (k < blocks_) {
+      starts[here] = std::min(starts[here], starts[here + 1]);
+      longest[here] = std::max(longest[here], longest[here + 1]);
+      least[here] = std::min(least[here], least[here + 1]);
+    }
+    if (longest[here] > 0) starts[here] = std::min(starts[here], std::max(least[here], k - longest[here]));
+  }
+  return starts;
+}
+
+/// Between the least that the ranks from r on must find done and the most that those before can have done.
+MESHLOOM_INLINE void lattice::find_bands() {
+  std::vector<std::vector<std::int32_t>> ends, starts;
+  for (std::size_t n = 0; n < sizes_.size(); ++n) {
+    ends.push_back(furthest_ends(n));
+    starts.push_back(nearest_starts(n));
+  }
+  bands_.assign(static_cast<std::size_t>(ranks_) + 1, {blocks_ + 1, -1});
+  const auto band_at = [&](std::int32_t r) -> band& { return bands_[static_cast<std::size_t>(r)]; };
+  band_at(0).last = 0;
+  for (std::int32_t r = 0; r < ranks_; ++r) {
+    const std::int32_t from = std::min(band_at(r).last, blocks_ - 1);
+    for (std::size_t n = 0; n < sizes_.size() && from >= 0; ++n) {
+      if (!fits(sizes_[n], r)) continue;
+      std::int32_t& last = band_at(r + sizes_[n]).last;
+      last = std::max(last, ends[n][static_cast<std::size_t>(from)]);
+    }
+  }
+  band_at(ranks_).first = blocks_;
+  for (std::int32_t r = ranks_ - 1; r >= 0; --r) {
+    for (std::size_t n = 0; n < sizes_.size(); ++n) {
+      if (!fits(sizes_[n], r)) continue;
+      const std::int32_t next = std::max(band_at(r + sizes_[n]).first, 1);
+      std::int32_t& first = band_at(r).first;
+      if (next <= blocks_) first = std::min(first, starts[n][static_cast<std::size_t>(next)]);
+    }
+  }
+  begin_.assign(1, 0);
+  for (std::int32_t r = 0; r <= ranks_; ++r) {
+    band& here = band_at(r);
+    if (r > 0) here.first = std::max(here.first, 1);
+    if (r < ranks_) here.last = std::min(here.last, blocks_ - 1);
+    begin_.push_back(begin_.back() + static_cast<std::size_t>(std::max(here.last - here.first + 1, 0)));
+  }
+  const bool both = band_at(0).first == 0 && band_at(ranks_).last == blocks_;
+  if (!both) begin_.assign(begin_.size(), 0), bands_.assign(bands_.size(), {});
 }
 
 }  // namespace meshloom::inter

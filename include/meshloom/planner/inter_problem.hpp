@@ -18,12 +18,15 @@
 namespace meshloom {
 
 /// One way to run the blocks [first_block, end_block) as a stage on `ranks` ranks: on one host, or on whole hosts.
+/// Where a layer is repeated, as many blocks from a later one on are run alike: one candidate says so of all of them.
 struct stage_candidate {
   std::int32_t first_block = 0, end_block = 0, ranks = 0;
   picoseconds time;  ///< forward and backward of one micro-batch
   picoseconds once;  ///< per step: reduce and update
   bytes held;        ///< parameters, state, accumulators, and the largest transient
   bytes slot;        ///< more for every micro-batch in flight
+  /// It runs [first_block + n, end_block + n) as well, for every n up to this.
+  std::int32_t shifts = 0;
   bool operator==(const stage_candidate&) const = default;
 };
 
@@ -34,7 +37,8 @@ struct inter_problem {
   /// What a micro-batch's values cost to cross the cut in front of block b, forward and back, between stages that meet
   /// on one host and that do not; entry 0 is unused.
   std::vector<picoseconds> cut_within{}, cut_between{};
-  std::optional<bytes> limit{};  ///< of one rank; none: memory does not matter
+  std::optional<bytes> limit{};        ///< of one rank; none: memory does not matter
+  std::optional<picoseconds> worth{};  ///< plans that cost as much or more are not wanted; none: all are
   bool operator==(const inter_problem&) const = default;
 };
 

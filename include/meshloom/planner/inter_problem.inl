@@ -18,21 +18,28 @@ inline std::int64_t capped_product(std::int64_t a, std::int64_t b) {
   return a != 0 && b > sums_end / a ? sums_end : a * b;
 }
 
-MESHLOOM_INLINE void check_candidate(const inter_problem& posed, const stage_candidate& each, const std::string& name,
-                                     std::vector<std::string>& found) {
-  if (each.first_block < 0 || each.first_block >= each.end_block || each.end_block > posed.blocks) {
-    found.push_back(name + " runs the blocks from " + std::to_string(each.first_block) + " to " +
-                    std::to_string(each.end_block) + "; it must run at least one of " + std::to_string(posed.blocks));
+MESHLOOM_INLINE void check_candidate(const inter_problem& posed, std::size_t number, std::vector<std::string>& found) {
+  const stage_candidate& each = posed.candidates[number];
+  const auto say = [&](const std::string& what) {
+    found.push_back("candidate " + std::to_string(number) + " " + what);
+  };
+  const bool runs_some = each.first_block >= 0 && each.first_block < each.end_block && each.end_block <= posed.blocks;
+  if (!runs_some) {
+    say("runs the blocks from " + std::to_string(each.first_block) + " to " + std::to_string(each.end_block) +
+        "; it must run at least one of " + std::to_string(posed.blocks));
+  } else if (each.shifts < 0 || each.shifts > posed.blocks - each.end_block) {
+    say("is shifted by up to " + std::to_string(each.shifts) + " blocks; after it come " +
+        std::to_string(posed.blocks - each.end_block));
   }
+  const bool in_host = each.ranks >= 1 && each.ranks <= posed.devices_per_host;
   const bool whole_hosts =
-      each.ranks % posed.devices_per_host == 0 && each.ranks / posed.devices_per_host <= posed.hosts;
-  if (each.ranks < 1 || (each.ranks > posed.devices_per_host && !whole_hosts)) {
-    found.push_back(name + " has " + std::to_string(each.ranks) + " ranks, which are neither part of a host of " +
-                    std::to_string(posed.devices_per_host) + " devices nor 1 to " + std::to_string(posed.hosts) +
-                    " whole ones");
+      each.ranks >= 1 && each.ranks % posed.devices_per_host == 0 && each.ranks / posed.devices_per_host <= posed.hosts;
+  if (!in_host && !whole_hosts) {
+    say("has " + std::to_string(each.ranks) + " ranks, which are neither part of a host of " +
+        std::to_string(posed.devices_per_host) + " devices nor 1 to " + std::to_string(posed.hosts) + " whole ones");
   }
-  if (std::min(each.time, each.once).count < 0) found.push_back(name + " has a negative time");
-  if (std::min(each.held, each.slot).count < 0) found.push_back(name + " has a negative size");
+  if (std::min(each.time, each.once).count < 0) say("has a negative time");
+  if (std::min(each.held, each.slot).count < 0) say("has a negative size");
 }
 
 MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const std::vector<picoseconds>& cuts,
@@ -50,10 +57,11 @@ MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const std::vector<pi
 MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::string>& found) {
   picoseconds time, once, cut;
   std::int64_t most_bytes = 0;
+  const std::int64_t most_slot = sums_end / posed.micro_batches;
   for (const stage_candidate& each : posed.candidates) {
     time = std::max(time, each.time);
     once = std::max(once, each.once);
-    const std::int64_t slots = capped_product(each.slot.count, posed.micro_batches);
+    const std::int64_t slots = each.slot.count > most_slot ? sums_end : each.slot.count * posed.micro_batches;
     most_bytes = std::max(most_bytes, std::min(each.held.count, sums_end) + slots);
   }
   for (const picoseconds price : posed.cut_within) cut = std::max(cut, price);
@@ -76,11 +84,12 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
   }
   if (!found.empty()) return found;
   for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
-    inter::check_candidate(posed, posed.candidates[c], "candidate " + std::to_string(c), found);
+    inter::check_candidate(posed, c, found);
   }
   inter::check_cuts(posed, posed.cut_within, "within a host", found);
   inter::check_cuts(posed, posed.cut_between, "between hosts", found);
   if (posed.limit && posed.limit->count < 0) found.push_back("the limit is negative");
+  if (posed.worth && posed.worth->count < 0) found.push_back("what a plan is worth is negative");
   if (found.empty()) inter::check_sums(posed, found);
   return found;
 }
@@ -91,9 +100,10 @@ namespace inter {
 MESHLOOM_INLINE std::string misfit(const inter_problem& posed, const stage_candidate& stage, std::int32_t block,
                                    std::int32_t rank) {
   const std::int32_t host = posed.devices_per_host, in_host = rank % host;
-  if (stage.first_block != block) {
-    return "begins with block " + std::to_string(stage.first_block) + " where block " + std::to_string(block) +
-           " is next";
+  if (block < stage.first_block || block > stage.first_block + stage.shifts) {
+    return "begins with block " + std::to_string(stage.first_block) +
+           (stage.shifts > 0 ? " to " + std::to_string(stage.first_block + stage.shifts) : "") + " where block " +
+           std::to_string(block) + " is next";
   }
   if (stage.ranks > posed.hosts * host - rank) {
     return "needs " + std::to_string(stage.ranks) + " ranks from rank " + std::to_string(rank) +
@@ -129,7 +139,7 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
     path += stage.time;
     const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
     if (holds > total.peak) total.peak = holds, total.where = s;
-    block = stage.end_block;
+    block += stage.end_block - stage.first_block;
     rank += stage.ranks;
   }
   if (block < posed.blocks) return failure{"the stages end before block " + std::to_string(block)};

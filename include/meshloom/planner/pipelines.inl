@@ -20,8 +20,9 @@ class pipeline_walk {
         beginning_(static_cast<std::size_t>(posed.blocks)) {
     for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
       const stage_candidate& each = posed.candidates[c];
-      if (!posed.limit || each.held + each.slot <= *posed.limit)
-        beginning_[static_cast<std::size_t>(each.first_block)].push_back(static_cast<std::int32_t>(c));
+      if (posed.limit && each.held + each.slot > *posed.limit) continue;
+      for (std::int32_t n = 0; n <= each.shifts; ++n)
+        beginning_[static_cast<std::size_t>(each.first_block + n)].push_back(static_cast<std::int32_t>(c));
     }
     find_slowest();
   }
@@ -57,7 +58,7 @@ class pipeline_walk {
     for (std::int32_t block = posed_.blocks - 1; block >= 0; --block) {
       for (std::int32_t rank = 0; rank < ranks_; ++rank) {
         for_each_move(block, rank, [&](std::int32_t, const stage_candidate& each) {
-          const picoseconds rest = slowest(each.end_block, rank + each.ranks);
+          const picoseconds rest = slowest(block + each.end_block - each.first_block, rank + each.ranks);
           slowest(block, rank) = std::min(slowest(block, rank), std::max(whole(each), rest));
         });
       }
@@ -71,7 +72,7 @@ class pipeline_walk {
     for_each_move(block, rank, [&](std::int32_t number, const stage_candidate& each) {
       const picoseconds here = each.time * posed_.micro_batches + std::max(each.once, before);
       chosen_.push_back(number);
-      extend(each.end_block, rank + each.ranks, before + each.time, std::max(bound, here));
+      extend(block + each.end_block - each.first_block, rank + each.ranks, before + each.time, std::max(bound, here));
       chosen_.pop_back();
     });
   }
