@@ -26,6 +26,7 @@
 // What every rank executes.
 #include <meshloom/program/check.hpp>
 #include <meshloom/program/lower.hpp>
+#include <meshloom/program/memories.hpp>
 
 // Running it, for real and on paper.
 #include <meshloom/exec/host.hpp>

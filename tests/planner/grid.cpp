@@ -106,7 +106,7 @@ TEST_CASE(
       }
     }
   }
-  CHECK(beyond > 20);
+  CHECK(beyond > 10);
 }
 
 TEST_CASE("why there is none: nothing asked for, nothing that can be had, nothing that fits") {

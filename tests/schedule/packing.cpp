@@ -167,3 +167,81 @@ TEST_CASE("bad lifetimes are refused") {
   CHECK_THROWS_AS(ml::pack(std::vector<ml::lifetime>{{{1}, 2, 1}}), ml::error);
   CHECK_THROWS_AS(ml::pack(std::vector<ml::lifetime>{{{1}, 0, 1}}, 0), ml::error);
 }
+
+namespace {
+
+/// Copies of a part, behind a prelude: buffers that live in one copy, some that the next one reads, and perhaps some
+/// that live all along or, in a body that cannot be told from a short one, from every copy to the end.
+class copied_body {
+ public:
+  copied_body(std::mt19937& from, bool to_the_end) : length_(4 + static_cast<std::int32_t>(from() % 5)) {
+    const auto size = [&] { return ml::bytes{64 * static_cast<std::int64_t>(1 + from() % 6)}; };
+    for (auto buffers = 2 + from() % 5; buffers > 0; --buffers) {
+      const auto begin = static_cast<std::int32_t>(from() % static_cast<std::size_t>(length_));
+      const auto lives = 1 + static_cast<std::int32_t>(from() % static_cast<std::size_t>(length_));
+      copy_.push_back({size(), begin, begin + lives});
+    }
+    std::sort(copy_.begin(), copy_.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    prelude_ = length_ * static_cast<std::int32_t>(1 + from() % 8);
+    for (auto buffers = from() % 5; buffers > 0; --buffers) {
+      const auto begin = static_cast<std::int32_t>(from() % static_cast<std::size_t>(prelude_));
+      const auto lives = 1 + from() % static_cast<std::size_t>(prelude_ + length_ - begin);
+      first_.push_back({size(), begin, begin + static_cast<std::int32_t>(lives)});
+    }
+    for (auto buffers = from() % 3; buffers > 0; --buffers)
+      all_along_.push_back({size(), static_cast<std::int32_t>(from() % static_cast<std::size_t>(prelude_)), 0});
+    if (to_the_end) to_the_end_ = size();
+  }
+
+  std::vector<ml::lifetime> lives(std::int32_t copies) const {
+    const std::int32_t end = prelude_ + length_ * copies + length_;
+    std::vector<ml::lifetime> all = first_;
+    for (const ml::lifetime& each : all_along_) all.push_back({each.size, each.begin, end});
+    for (std::int32_t k = 0; k < copies; ++k) {
+      const std::int32_t begin = prelude_ + k * length_;
+      for (const ml::lifetime& each : copy_) all.push_back({each.size, each.begin + begin, each.end + begin});
+      if (to_the_end_.count > 0) all.push_back({to_the_end_, begin + length_ - 1, end});
+    }
+    all.push_back({ml::bytes{128}, end - 1, end});
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    return all;
+  }
+
+  /// The copy in the middle of five.
+  ml::refrain middle(std::int64_t times) const {
+    const std::int32_t begin = prelude_ + 2 * length_;
+    return {begin - length_, begin, begin + length_, begin + 2 * length_, times};
+  }
+
+ private:
+  std::int32_t length_, prelude_ = 0;
+  std::vector<ml::lifetime> first_, copy_, all_along_;
+  ml::bytes to_the_end_;
+};
+
+}  // namespace
+
+TEST_CASE("what is said of a longer body from a short one is what it packs to") {
+  std::mt19937 from(5);
+  int said = 0, silent = 0;
+  for (int round = 0; round < 1500; ++round) {
+    const copied_body body(from, false);
+    for (const std::int32_t more : {0, 1, 2, 7, 60}) {
+      const ml::refrain middle = body.middle(1 + more);
+      const auto total = ml::total_with(std::span(&middle, 1), body.lives(5));
+      ++(total ? said : silent);
+      if (total) CHECK(*total == ml::pack(body.lives(5 + more)).total);
+    }
+  }
+  CHECK(said > 5000);
+  CHECK(silent > 100);
+}
+
+TEST_CASE("of a body in which every copy leaves something that stays, nothing is said") {
+  std::mt19937 from(6);
+  for (int round = 0; round < 100; ++round) {
+    const copied_body body(from, true);
+    const ml::refrain middle = body.middle(3);
+    CHECK_FALSE(ml::total_with(std::span(&middle, 1), body.lives(5)));
+  }
+}

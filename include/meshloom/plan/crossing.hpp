@@ -30,34 +30,47 @@ struct sorted_nodes {
   std::vector<update> updates;
 };
 
-/// Calls `visit(stage, node, block, pass)` for every node of every stage, in the order in which a stage runs them; a
-/// block that recomputes runs forward nodes again in backward.
+/// Calls `visit(node, block, pass)` for every node of a stage, in the order in which it runs them, and in front of a
+/// block's backward for the nodes that `again(number of the block)` lists.
+template <class Again, class Visit>
+void for_each_node_of(const graph& whole, const stage_plan& stage, const sorted_nodes& nodes, const Again& again,
+                      const Visit& visit) {
+  const std::int32_t first = stage.first_block, end = stage.end_block;
+  for (std::int32_t b = first; b < end; ++b) {
+    const block here = nodes.blocks[static_cast<std::size_t>(b)];
+    for (const node_id id : nodes.forward[here.region]) visit(id, here, pass::forward);
+  }
+  for (std::int32_t b = end - 1; b >= first; --b) {
+    const block here = nodes.blocks[static_cast<std::size_t>(b)];
+    for (const node_id id : again(b)) visit(id, here, pass::backward);
+    for (const node_id id : nodes.backward[here.region]) visit(id, here, pass::backward);
+  }
+  for (const auto& [id, parameter] : nodes.updates) {
+    if (!stage.parameters[parameter].used) continue;
+    const region_id home = whole.nodes[id].region;
+    const bool repeated = whole.regions[home].repeated;
+    const std::int32_t before = nodes.first[home], count = whole.regions[home].count;
+    for (std::int32_t copy = repeated ? std::max(first - before, 0) : 0; copy < count; ++copy) {
+      if (repeated && before + copy >= end) break;
+      visit(id, block{home, copy}, pass::update);
+    }
+  }
+}
+
+/// The same with the forward nodes that blocks run again as they recompute.
+template <class Visit>
+void for_each_node_of(const graph& whole, const stage_plan& stage, const sorted_nodes& nodes, const Visit& visit) {
+  const recomputation recomputed(whole, stage);
+  for_each_node_of(
+      whole, stage, nodes, [&](std::int32_t number) { return recomputed.again(number); }, visit);
+}
+
+/// Calls `visit(stage, node, block, pass)` for every node of every stage.
 template <class Visit>
 void for_each_node(const graph& whole, const plan& made, const sorted_nodes& nodes, const Visit& visit) {
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
-    const auto stage = static_cast<stage_id>(s);
-    const stage_plan& here_made = made.stages[stage];
-    const std::int32_t first = here_made.first_block, end = here_made.end_block;
-    const recomputation recomputed(whole, here_made);
-    for (std::int32_t b = first; b < end; ++b) {
-      const block here = nodes.blocks[static_cast<std::size_t>(b)];
-      for (const node_id id : nodes.forward[here.region]) visit(stage, id, here, pass::forward);
-    }
-    for (std::int32_t b = end - 1; b >= first; --b) {
-      const block here = nodes.blocks[static_cast<std::size_t>(b)];
-      for (const node_id id : recomputed.again(b)) visit(stage, id, here, pass::backward);
-      for (const node_id id : nodes.backward[here.region]) visit(stage, id, here, pass::backward);
-    }
-    for (const auto& [id, parameter] : nodes.updates) {
-      if (!here_made.parameters[parameter].used) continue;
-      const region_id home = whole.nodes[id].region;
-      const bool repeated = whole.regions[home].repeated;
-      const std::int32_t before = nodes.first[home], count = whole.regions[home].count;
-      for (std::int32_t copy = repeated ? std::max(first - before, 0) : 0; copy < count; ++copy) {
-        if (repeated && before + copy >= end) break;
-        visit(stage, id, block{home, copy}, pass::update);
-      }
-    }
+    for_each_node_of(whole, made.stages[stage_id(s)], nodes,
+                     [&](node_id id, const block& here, pass when) { visit(stage_id(s), id, here, when); });
   }
 }
 

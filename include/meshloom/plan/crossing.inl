@@ -35,7 +35,7 @@ MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const p
     std::fill(stages.begin() + each.first_block, stages.begin() + each.end_block, static_cast<stage_id>(s));
   }
   std::vector<crossing> found;
-  for_each_node(whole, made, nodes, [&](stage_id stage, node_id id, const block& here, pass to_pass) {
+  const auto visit = [&](stage_id stage, node_id id, const block& here, pass to_pass) {
     const node& at = whole.nodes[id];
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
       const value& named = whole.values[at.operands[k]];
@@ -55,7 +55,12 @@ MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const p
       const spec wanted = operand_spec_in(whole, made.stages[stage], id, k).without_partial();
       found.push_back({what, from, stage, from_pass, made_when == phase::forward ? pass::forward : to_pass, wanted});
     }
-  });
+  };
+  const auto again = [](std::int32_t) { return std::vector<node_id>(); };  // would read what forward has read
+  for (std::size_t s = 0; s < made.stages.size(); ++s) {
+    for_each_node_of(whole, made.stages[stage_id(s)], nodes, again,
+                     [&](node_id id, const block& here, pass when) { visit(stage_id(s), id, here, when); });
+  }
   return found;
 }
 

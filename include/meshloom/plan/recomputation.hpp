@@ -6,9 +6,8 @@
 // Source: Chen et al. 2016 (Training Deep Nets with Sublinear Memory Cost).
 #pragma once
 
+#include <meshloom/graph/instance_table.hpp>
 #include <meshloom/plan/plan.hpp>
-
-#include <set>
 
 namespace meshloom {
 
@@ -23,18 +22,22 @@ class recomputation {
   bool drops(const instance& what) const;
 
  private:
+  /// True for those that are marked, of a block's own values.
+  using own_values = table<value_id, bool>;
+
   bool is_of_forward(const instance& what) const;
+  bool is_kept(const instance& what) const;
   /// What is summed over micro-batches as forward makes it is kept.
   void keep_sums();
   /// Notes what a node of block `here` reads of what forward makes: `own` values, and those of other blocks.
-  void read(node_id id, const block& here, std::set<instance>& own);
-  /// The operators of block `here` that must make what is in `own`, directly or for one another, in order.
-  std::vector<node_id> makers_of(std::set<instance>& own, const block& here);
+  void read(node_id id, const block& here, own_values& own);
+  /// Those of the `forward` operators of block `here` that must make what is in `own`, directly or for one another.
+  std::vector<node_id> makers_of(own_values& own, const block& here, const std::vector<node_id>& forward);
 
   const graph& whole_;
   const stage_plan& stage_;
   std::vector<std::vector<node_id>> again_;  ///< per block of the stage; empty if none recomputes
-  std::set<instance> kept_;                  ///< what forward leaves all the same
+  instance_table<bool> kept_;                ///< what forward leaves all the same
 };
 
 }  // namespace meshloom

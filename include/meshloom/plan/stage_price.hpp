@@ -20,6 +20,8 @@ struct stage_price {
 
 /// The price of every stage of a plan that `check` accepts.
 std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine);
+/// The price of one of them.
+stage_price price_of(const graph& whole, const plan& made, const cluster& machine, stage_id which);
 
 /// What messages cost where they land, whatever stages they skip: at the last cut that they cross, or in the update.
 struct transfer_prices {

@@ -364,6 +364,17 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
   return paid;
 }
 
+/// What one stage pays.
+inline stage_price pay_alone(const graph& whole, const plan& made, const cluster& machine, stage_id which,
+                             const std::vector<std::int64_t>& times) {
+  shared_paths known(whole);
+  priced_plan common{.whole = whole, .made = made, .machine = machine, .known = known, .times = times};
+  priced_stage paid(common, which);
+  for_each_node_of(whole, made.stages[which], common.nodes,
+                   [&](node_id id, const block& here, pass when) { paid.visit(id, here, when); });
+  return paid.finish();
+}
+
 inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
   if (const auto shorter = shortened(whole, made)) {
     return pay(shorter->whole, shorter->made, machine, known, shorter->times);
@@ -376,6 +387,12 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
 MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
   shared_paths known(whole);
   return detail::pay(whole, made, machine, known).stages;
+}
+
+MESHLOOM_INLINE stage_price price_of(const graph& whole, const plan& made, const cluster& machine, stage_id which) {
+  if (const auto shorter = shortened(whole, made))
+    return detail::pay_alone(shorter->whole, shorter->made, machine, which, shorter->times);
+  return detail::pay_alone(whole, made, machine, which, std::vector<std::int64_t>(blocks_of(whole).size(), 1));
 }
 
 MESHLOOM_INLINE transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine) {

@@ -14,7 +14,7 @@ namespace meshloom {
 /// runner-up is the next that differs in shape. If none can be had or none fits, what the leanest holds.
 result<plan> best_of(const graph& whole, const cluster& machine, const std::vector<manual>& grid);
 
-/// What the fullest rank of a plan holds; where that is more than `limit`, what was found to be held when that showed.
+/// What the fullest rank of a plan holds; where its parameters alone take more than `limit`, what they take.
 bytes peak_of(const graph& whole, const plan& made, const cluster& machine, bytes limit);
 
 }  // namespace meshloom

@@ -2,7 +2,7 @@
 #include <meshloom/planner/contest.hpp>
 #include <meshloom/planner/grid.hpp>
 #include <meshloom/planner/solve.hpp>
-#include <meshloom/program/lower.hpp>
+#include <meshloom/program/memories.hpp>
 
 #include <algorithm>
 
@@ -85,17 +85,10 @@ inline std::string too_much(bytes leanest, bytes limit) {
 }  // namespace detail
 
 MESHLOOM_INLINE bytes peak_of(const graph& whole, const plan& made, const cluster& machine, bytes limit) {
-  bytes most = detail::parameter_bytes(whole, made);
-  if (most > limit) return most;
-  const auto stages = static_cast<int>(made.stages.size());
-  if (stages > 1) {  // the first has the most micro-batches in flight
-    const stage_program first = lower_stage(whole, made, machine, stage_id{0});
-    const int slots = slots_in_flight(schedule_of(whole, made), stages, 0, made.micro_batches);
-    most = first.fixed + first.kept * slots + first.transient;
-    if (most > limit) return most;
-  }
-  for (const stage_program& stage : lower(whole, made, machine).stages) most = std::max(most, stage.peak());
-  return most;
+  const bytes least = detail::parameter_bytes(whole, made);
+  if (least > limit) return least;
+  const auto peaks = peaks_of(whole, made, machine);
+  return *std::max_element(peaks.begin(), peaks.end());
 }
 
 MESHLOOM_INLINE result<plan> best_of(const graph& whole, const cluster& machine, const std::vector<manual>& grid) {

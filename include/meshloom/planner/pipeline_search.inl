@@ -3,7 +3,7 @@
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/pipelines.hpp>
-#include <meshloom/program/lower.hpp>
+#include <meshloom/program/memories.hpp>
 #include <meshloom/sharding/meshes.hpp>
 
 #include <algorithm>
@@ -321,9 +321,8 @@ MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
 }
 
 MESHLOOM_INLINE bytes pipeline_search::excess(const plan& made) const {
-  bytes most;
-  for (const stage_program& each : lower(posed_.graph, made, posed_.cluster).stages) most = std::max(most, each.peak());
-  return most - posed_.cluster.device.memory;
+  const auto peaks = peaks_of(posed_.graph, made, posed_.cluster);
+  return *std::max_element(peaks.begin(), peaks.end()) - posed_.cluster.device.memory;
 }
 
 }  // namespace meshloom

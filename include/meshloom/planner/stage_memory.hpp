@@ -4,18 +4,11 @@
 // pipeline the forms in which messages leave may differ by a reshard, and so may sums of gradients that stages share.
 #pragma once
 
-#include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
 #include <meshloom/plan/stage_price.hpp>
+#include <meshloom/program/memories.hpp>
 
 namespace meshloom {
-
-struct stage_memory {
-  bytes fixed;      ///< parameters, optimizer state, gradients summed over micro-batches, results
-  bytes slot;       ///< more for every micro-batch in flight
-  bytes transient;  ///< besides, while a micro-batch or the update runs
-  bool operator==(const stage_memory&) const = default;
-};
 
 /// `stage` may begin at any rank.
 stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/planner/stage_memory.hpp>
-#include <meshloom/program/lower.hpp>
 
 namespace meshloom {
 namespace detail {
@@ -48,13 +47,12 @@ inline stage_alone stand_alone(const problem& posed, const stage_plan& stage, st
 
 MESHLOOM_INLINE stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
   const auto [made, which] = detail::stand_alone(posed, stage, micro_batches);
-  const stage_program lowered = lower_stage(posed.graph, made, posed.cluster, which);
-  return {lowered.fixed, lowered.kept, lowered.transient};
+  return memory_of(posed.graph, made, posed.cluster, which);
 }
 
 MESHLOOM_INLINE stage_price price_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
   const auto [made, which] = detail::stand_alone(posed, stage, micro_batches);
-  return prices_of(posed.graph, made, posed.cluster)[index_of(which)];
+  return price_of(posed.graph, made, posed.cluster, which);
 }
 
 }  // namespace meshloom

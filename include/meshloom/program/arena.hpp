@@ -5,11 +5,19 @@
 #pragma once
 
 #include <meshloom/program/program.hpp>
+#include <meshloom/schedule/packing.hpp>
 
 namespace meshloom {
 
 /// Per pass, the buffers that messages read after the body has run.
 using sent_buffers = std::array<std::vector<buffer_id>, pass_count>;
+
+/// When the transient buffers of one body are alive: from the first instruction that touches them to the last.
+struct body_lifetimes {
+  std::vector<lifetime> lives;  ///< in the order in which they begin
+  std::vector<buffer_id> buffers;
+};
+body_lifetimes lifetimes_of(const stage_program& stage, pass which, const sent_buffers& sent);
 
 /// Sets every offset, and the sizes of the three regions.
 void allocate(stage_program& stage, const sent_buffers& sent);

@@ -57,15 +57,15 @@ class form_table {
 /// one into another.
 class form_maker {
  public:
-  /// `paths` are those of the stage.
-  form_maker(const graph& whole, const plan& made, const stage_plan& stage, known_paths& paths);
+  /// `paths` are those of the stage. Names take longer than all the rest: who only counts bytes does without.
+  form_maker(const graph& whole, const plan& made, const stage_plan& stage, known_paths& paths, bool named = true);
 
   /// The buffer with `what` in spec `layout`, made from the cheapest form there is.
   buffer_id need(const instance& what, const spec& layout);
   /// A new buffer for `what` in spec `layout`, to be written by whoever asks.
   buffer_id add_form(const instance& what, const spec& layout, memory where);
-  buffer_id add_buffer(std::string name, const std::vector<std::int64_t>& extents, dtype type, const spec& layout,
-                       memory where);
+  buffer_id add_buffer(std::string name, std::span<const std::int64_t> extents, dtype type, const spec& layout,
+                       memory where, const block& of);
   /// One step of a reshard, from buffer to buffer; returns `to`.
   buffer_id emit_reshard(const instance& what, buffer_id from, const reshard_step& step, buffer_id to);
   /// A buffer of this pass with what is in `from` and the halo around it.
@@ -74,12 +74,15 @@ class form_maker {
   void let_visit(buffer_id home, int places, std::vector<buffer_id>& visiting);
   /// The first spec in which a value exists here, with pending reductions done.
   spec without_partial(const instance& what) const;
-  /// "blocks[3].residual.linear.weight".
+  /// "blocks[3].residual.linear.weight"; empty if nothing is named.
   std::string name_of_instance(const instance& what) const;
+  /// The name of a node; of one that has copies, that of what it makes here.
+  std::string name_of_node(const node& at, const block& here) const;
 
   std::vector<instruction>& body() { return out.bodies[static_cast<std::size_t>(now)]; }
 
   stage_program out;
+  table<buffer_id, block> blocks;  ///< to which each buffer belongs
   form_table forms;
   recomputation recomputed;  ///< what backward does not find of forward, and what it runs again
   pass now = pass::forward;  ///< what is being lowered
@@ -97,6 +100,7 @@ class form_maker {
   const stage_plan& stage_;
   known_paths& paths_;
   size_table sizes_;
+  bool named_;
 };
 
 }  // namespace meshloom

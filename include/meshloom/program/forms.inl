@@ -12,22 +12,35 @@ inline bytes aligned_size(const buffer& what, const mesh_shape& mesh) {
   return {(exact + arena_alignment - 1) / arena_alignment * arena_alignment};
 }
 
+inline std::string full_name_of(const graph& whole, const instance& what) {
+  const value& entry = whole.values[what.value];
+  if (entry.region == region_id::none || !whole.regions[entry.region].repeated) return entry.name;
+  const std::string& area = whole.regions[entry.region].name;
+  const bool begins_with_it = entry.name.compare(0, area.size(), area) == 0;
+  std::string name;
+  name.reserve(area.size() + entry.name.size() + 16);
+  name.append(area).append("[").append(std::to_string(what.copy)).append(begins_with_it ? "]" : "].");
+  return name.append(entry.name, begins_with_it ? area.size() : 0);
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE form_maker::form_maker(const graph& whole, const plan& made, const stage_plan& stage,
-                                       known_paths& paths)
+                                       known_paths& paths, bool named)
     : recomputed(whole, stage),
       whole_(whole),
       stage_(stage),
       paths_(paths),
-      sizes_(micro_batch_sizes(whole, made.micro_batches)) {
+      sizes_(micro_batch_sizes(whole, made.micro_batches)),
+      named_(named) {
   out.first_rank = stage.first_rank;
   out.mesh = stage.mesh;
   out.mesh_axes = stage.mesh_axes;
 }
 
-MESHLOOM_INLINE buffer_id form_maker::add_buffer(std::string name, const std::vector<std::int64_t>& extents, dtype type,
-                                                 const spec& layout, memory where) {
+MESHLOOM_INLINE buffer_id form_maker::add_buffer(std::string name, std::span<const std::int64_t> extents, dtype type,
+                                                 const spec& layout, memory where, const block& of) {
+  blocks.add(of);
   buffer made{.name = std::move(name),
               .rank = static_cast<std::int32_t>(extents.size()),
               .global = {},
@@ -43,20 +56,21 @@ MESHLOOM_INLINE buffer_id form_maker::add_buffer(std::string name, const std::ve
 
 MESHLOOM_INLINE buffer_id form_maker::add_form(const instance& what, const spec& layout, memory where) {
   const value& entry = whole_.values[what.value];
-  const buffer_id made = add_buffer(name_of_instance(what), extents_of(sizes_, entry.axes), entry.type, layout, where);
+  std::array<std::int64_t, max_rank> extents{};
+  for (std::size_t k = 0; k < entry.axes.size(); ++k) extents[k] = sizes_[entry.axes[k]].extent;
+  const buffer_id made = add_buffer(name_of_instance(what), std::span(extents).first(entry.axes.size()), entry.type,
+                                    layout, where, {entry.region, what.copy});
   forms.add(what, {layout, made, now, where == memory::fixed});
   return made;
 }
 
 MESHLOOM_INLINE std::string form_maker::name_of_instance(const instance& what) const {
-  const value& entry = whole_.values[what.value];
-  if (entry.region == region_id::none || !whole_.regions[entry.region].repeated) return entry.name;
-  const std::string& area = whole_.regions[entry.region].name;
-  const bool begins_with_it = entry.name.compare(0, area.size(), area) == 0;
-  std::string name;
-  name.reserve(area.size() + entry.name.size() + 16);
-  name.append(area).append("[").append(std::to_string(what.copy)).append(begins_with_it ? "]" : "].");
-  return name.append(entry.name, begins_with_it ? area.size() : 0);
+  return named_ ? detail::full_name_of(whole_, what) : std::string();
+}
+
+MESHLOOM_INLINE std::string form_maker::name_of_node(const node& at, const block& here) const {
+  if (!named_) return {};
+  return whole_.regions[at.region].repeated ? name_of_instance({at.results.front(), here.copy}) : at.name;
 }
 
 MESHLOOM_INLINE form_maker::source form_maker::cheapest(const instance& what, const spec& layout) const {
@@ -74,7 +88,7 @@ MESHLOOM_INLINE buffer_id form_maker::need(const instance& what, const spec& lay
   if (whole_.values[what.value].kind == value_kind::input) return load(what, layout);
   const source from = cheapest(what, layout);
   if (from.path == nullptr) {
-    throw error("lower: " + name_of_instance(what) +
+    throw error("lower: " + detail::full_name_of(whole_, what) +
                 " cannot be had in the form that an operator of its stage wants; "
                 "the plan does not fit the model, solve it again");
   }
@@ -103,6 +117,7 @@ MESHLOOM_INLINE buffer_id form_maker::widen(const instance& what, buffer_id from
   wide.where = memory::transient;
   wide.widened.push_back(lacked);
   wide.size = detail::aligned_size(wide, stage_.mesh);
+  blocks.add(blocks[from]);
   const buffer_id to = out.buffers.add(std::move(wide));
   body().push_back({.kind = instruction::redistribute,
                     .name = name_of_instance(what),
@@ -117,7 +132,10 @@ MESHLOOM_INLINE void form_maker::let_visit(buffer_id home, int places, std::vect
   buffer place = out.buffers[home];
   place.name += " (visiting)";
   place.where = memory::transient;
-  for (int k = 0; k < places; ++k) visiting.push_back(out.buffers.add(place));
+  for (int k = 0; k < places; ++k) {
+    blocks.add(blocks[home]);
+    visiting.push_back(out.buffers.add(place));
+  }
 }
 
 MESHLOOM_INLINE buffer_id form_maker::load(const instance& what, const spec& layout) {

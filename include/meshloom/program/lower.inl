@@ -15,6 +15,10 @@ inline port port_of(const graph& whole, value_id id) {
   return made;
 }
 
+inline message route_of(const crossing& each) {
+  return {static_cast<std::int32_t>(each.from), each.from_pass, static_cast<std::int32_t>(each.to), each.to_pass};
+}
+
 /// Everything but the stages and their schedules.
 inline program frame_of(const graph& whole, const plan& made, const std::vector<crossing>& crossings) {
   program out{.ranks = made.ranks,
@@ -25,11 +29,7 @@ inline program frame_of(const graph& whole, const plan& made, const std::vector<
               .rate = whole.rate};
   for (const value_id id : whole.inputs) out.inputs.push_back(port_of(whole, id));
   for (const instance& each : results_of(whole)) out.results.push_back(port_of(whole, each.value));
-  for (const auto& each : crossings) {
-    const message route{static_cast<std::int32_t>(each.from), each.from_pass, static_cast<std::int32_t>(each.to),
-                        each.to_pass};
-    out.transfers.push_back({whole.values[each.what.value].name, route});
-  }
+  for (const auto& each : crossings) out.transfers.push_back({whole.values[each.what.value].name, route_of(each)});
   return out;
 }
 
@@ -38,26 +38,37 @@ inline known_paths& paths_of(const plan& made, stage_id which, const cluster& ma
   return known.of(made.micro_batches, stage.mesh, links_of(machine, stage.mesh, stage.first_rank));
 }
 
-/// The actions of every stage, folded into loops; slots for the micro-batches in flight and for messages that land
-/// before their forward. One that lands before its backward finds the slot that its forward has taken.
-inline void schedule_stages(const plan& made, schedule_kind kind, program& whole) {
+/// The actions of every stage.
+inline std::vector<std::vector<action>> orders_of(const plan& made, schedule_kind kind,
+                                                  std::span<const message> routes) {
   const auto stages = static_cast<int>(made.stages.size());
   std::vector<std::vector<task>> tasks;
-  std::vector<message> routes;
   for (int s = 0; s < stages; ++s) tasks.push_back(order_of(kind, stages, s, made.micro_batches));
+  return linearise(tasks, routes);
+}
+
+/// Slots for the micro-batches in flight and for messages that land before their forward. One that lands before its
+/// backward finds the slot that its forward has taken.
+inline std::int32_t slots_of(const plan& made, schedule_kind kind, int stage, std::span<const message> routes,
+                             std::span<const action> order) {
+  const int slots = slots_in_flight(kind, static_cast<int>(made.stages.size()), stage, made.micro_batches);
+  int early = 0;
+  for (std::size_t t = 0; t < routes.size(); ++t) {
+    if (routes[t].to_stage != stage || routes[t].to != pass::forward) continue;
+    early = std::max(early, landing_slots(order, routes, static_cast<std::int32_t>(t)) - 1);
+  }
+  return std::min(slots + early, made.micro_batches);
+}
+
+/// The actions of every stage, folded into loops, and its slots.
+inline void schedule_stages(const plan& made, schedule_kind kind, program& whole) {
+  std::vector<message> routes;
   for (const transfer& each : whole.transfers) routes.push_back(each.route);
-  const auto orders = linearise(tasks, routes);
-  for (int s = 0; s < stages; ++s) {
+  const auto orders = orders_of(made, kind, routes);
+  for (std::size_t s = 0; s < orders.size(); ++s) {
     stage_program& stage = whole.stages[static_cast<stage_id>(s)];
-    const auto& order = orders[static_cast<std::size_t>(s)];
-    stage.schedule = fold(order);
-    stage.slots = slots_in_flight(kind, stages, s, made.micro_batches);
-    int early = 0;
-    for (std::size_t t = 0; t < routes.size(); ++t) {
-      if (routes[t].to_stage != s || routes[t].to != pass::forward) continue;
-      early = std::max(early, landing_slots(order, routes, static_cast<std::int32_t>(t)) - 1);
-    }
-    stage.slots = std::min(stage.slots + early, made.micro_batches);
+    stage.schedule = fold(orders[s]);
+    stage.slots = slots_of(made, kind, static_cast<int>(s), routes, orders[s]);
   }
 }
 

@@ -11,14 +11,28 @@
 
 namespace meshloom {
 
+/// A lowered stage that has no places in memory yet, and which of its parts belongs to which block.
+struct stage_draft {
+  /// Instructions of a block, up to the next part.
+  struct part {
+    block of;
+    std::int32_t begin;
+  };
+  stage_program made;
+  table<buffer_id, block> blocks;  ///< to which each buffer belongs
+  std::array<std::vector<part>, pass_count> parts = {};
+  sent_buffers sent = {};
+};
+
 class stage_lowering {
  public:
   /// `transfers` has one entry per crossing; those that begin or end in this stage get their buffers.
   stage_lowering(const graph& whole, const plan& made, stage_id which, const sorted_nodes& nodes, known_paths& paths,
-                 const std::vector<crossing>& crossings, std::vector<transfer>& transfers);
+                 const std::vector<crossing>& crossings, std::vector<transfer>& transfers, bool named = true);
 
   /// The lowered stage; results made here get their stage and buffer.
   stage_program run(std::vector<port>& results);
+  stage_draft draft(std::vector<port>& results);
 
  private:
   /// A gradient that is summed over micro-batches.
@@ -34,6 +48,8 @@ class stage_lowering {
   };
 
   void begin(pass what);
+  /// What comes next belongs to a block; to none: to the stage.
+  void begin_part(const block& of);
   /// In backward a block first makes again what it recomputes.
   void lower_blocks(phase when);
 
@@ -97,6 +113,7 @@ class stage_lowering {
   std::vector<accumulator> accumulators_;
   instance_table<std::optional<std::size_t>> accumulator_of_;  ///< the number of the first
   table<node_id, node_specs> specs_;                           ///< of those that were lowered
+  std::array<std::vector<stage_draft::part>, pass_count> parts_;
   sent_buffers sent_;
 };
 

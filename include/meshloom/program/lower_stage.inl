@@ -7,7 +7,8 @@ namespace meshloom {
 
 MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& made, stage_id which,
                                                const sorted_nodes& nodes, known_paths& paths,
-                                               const std::vector<crossing>& crossings, std::vector<transfer>& transfers)
+                                               const std::vector<crossing>& crossings, std::vector<transfer>& transfers,
+                                               bool named)
     : whole_(whole),
       made_(made),
       plan_(made.stages[which]),
@@ -17,11 +18,17 @@ MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& m
       crossings_(crossings),
       transfers_(transfers),
       sizes_(micro_batch_sizes(whole, made.micro_batches)),
-      make_(whole, made, plan_, paths),
+      make_(whole, made, plan_, paths, named),
       read_in_backward_(find_read_in_backward()),
       specs_(whole.nodes.size()) {}
 
 MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
+  stage_draft made = draft(results);
+  allocate(made.made, made.sent);
+  return std::move(made.made);
+}
+
+MESHLOOM_INLINE stage_draft stage_lowering::draft(std::vector<port>& results) {
   place_parameters();
   begin(pass::forward);
   lower_blocks(phase::forward);
@@ -36,8 +43,7 @@ MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
   send();
   begin(pass::update);
   lower_updates();
-  allocate(make_.out, sent_);
-  return std::move(make_.out);
+  return {std::move(make_.out), std::move(make_.blocks), std::move(parts_), std::move(sent_)};
 }
 
 MESHLOOM_INLINE void stage_lowering::begin(pass what) {
@@ -45,17 +51,23 @@ MESHLOOM_INLINE void stage_lowering::begin(pass what) {
   receive();
 }
 
+MESHLOOM_INLINE void stage_lowering::begin_part(const block& of) {
+  parts_[static_cast<std::size_t>(make_.now)].push_back({of, static_cast<std::int32_t>(make_.body().size())});
+}
+
 MESHLOOM_INLINE void stage_lowering::lower_blocks(phase when) {
   const std::int32_t count = plan_.end_block - plan_.first_block;
   for (std::int32_t k = 0; k < count; ++k) {
     const std::int32_t number = when == phase::forward ? plan_.first_block + k : plan_.end_block - 1 - k;
     const block here = nodes_.blocks[static_cast<std::size_t>(number)];
+    begin_part(here);
     if (when == phase::backward) {
       for (const node_id id : make_.recomputed.again(number)) lower_node(id, here);
     }
     const auto& all = when == phase::forward ? nodes_.forward : nodes_.backward;
     for (const node_id id : all[here.region]) lower_node(id, here);
   }
+  begin_part({});
 }
 
 MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id area) const {
@@ -92,8 +104,9 @@ MESHLOOM_INLINE void stage_lowering::place_accumulators(std::size_t p, std::int3
     const instance what = resolve(whole_, each.gradients[g], {whole_.values[each.value].region, copy});
     if (!is_made_here(what)) continue;
     const value& entry = whole_.values[what.value];
-    const buffer_id made = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
-                                            entry.type, plan_.parameters[p].accumulated[g], memory::fixed);
+    const buffer_id made =
+        make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes), entry.type,
+                         plan_.parameters[p].accumulated[g], memory::fixed, {entry.region, what.copy});
     std::optional<std::size_t>& known = accumulator_of_[what];
     if (!known) known = accumulators_.size();
     accumulators_.push_back({what, made, !read_in_backward_[what.value]});
@@ -141,12 +154,13 @@ MESHLOOM_INLINE void stage_lowering::lower_node(node_id id, const block& here) {
   const node& at = whole_.nodes[id];
   const node_specs& specs = specs_of(id);
   instruction next{.kind = instruction::compute,
-                   .name = at.name,
+                   .name = make_.name_of_node(at, here),
                    .op = at.op,
                    .attributes = at.attributes,
                    .number = index_of(id) * (std::uint64_t{1} << copy_bits) + static_cast<std::uint64_t>(here.copy),
                    .again = at.when == phase::forward && make_.now == pass::backward};
-  if (whole_.regions[at.region].repeated) next.name = make_.name_of_instance({at.results.front(), here.copy});
+  next.operands.reserve(at.operands.size());
+  next.results.reserve(at.results.size());
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
     const instance what = resolve(whole_, at.operands[k], here);
     buffer_id read = make_.need(what, specs.operands[k]);
@@ -241,7 +255,8 @@ MESHLOOM_INLINE buffer_id stage_lowering::statistic_buffer(node_id id, int k, co
   }
   extents.push_back(what.values);
   const spec layout = rows_spec(op, at.op->choices, plan_.mesh.rank, plan_.strategies[id], k);
-  return make_.add_buffer(name + " (statistics)", extents, whole_.precision, layout, memory::transient);
+  return make_.add_buffer(name + " (statistics)", extents, whole_.precision, layout, memory::transient,
+                          parts_[static_cast<std::size_t>(make_.now)].back().of);
 }
 
 MESHLOOM_INLINE void stage_lowering::accumulate(accumulator& into) {
@@ -255,7 +270,11 @@ MESHLOOM_INLINE void stage_lowering::accumulate(accumulator& into) {
 }
 
 MESHLOOM_INLINE void stage_lowering::accumulate_rest() {
-  for (accumulator& each : accumulators_) accumulate(each);
+  for (accumulator& each : accumulators_) {
+    begin_part(maker_of(whole_, each.gradient));
+    accumulate(each);
+  }
+  begin_part({});
   for (accumulator& each : accumulators_)
     make_.forms.add(each.gradient, {make_.out.buffers[each.buffer].layout, each.buffer, pass::reduce, false});
   for (accumulator& each : accumulators_)
@@ -291,7 +310,11 @@ MESHLOOM_INLINE void stage_lowering::lower_updates() {
     if (reads && !totalled) lower_total();
     totalled = totalled || reads;
     if (!plan_.parameters[parameter].used) continue;
-    for (const std::int32_t copy : copies_here(at.region)) lower_node(id, {at.region, copy});
+    for (const std::int32_t copy : copies_here(at.region)) {
+      begin_part({at.region, copy});
+      lower_node(id, {at.region, copy});
+    }
+    begin_part({});
   }
 }
 
@@ -347,6 +370,7 @@ MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
   for (std::size_t r = 0; r < results.size(); ++r) {
     const instance what = made[r];
     if (!is_made_here(what)) continue;
+    begin_part(maker_of(whole_, what));
     if (results[r].batch_axis >= 0) {
       const buffer_id part = make_.need(what, make_.without_partial(what));
       make_.body().push_back({.kind = instruction::store,
@@ -359,7 +383,7 @@ MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
     make_.forms.for_each(what, make_.now, false, [&](const form& each) { layout = each.layout; });
     const value& entry = whole_.values[what.value];
     const buffer_id sum = make_.add_buffer(make_.name_of_instance(what) + " (sum)", extents_of(sizes_, entry.axes),
-                                           entry.type, layout, memory::fixed);
+                                           entry.type, layout, memory::fixed, {entry.region, what.copy});
     make_.body().push_back({.kind = instruction::accumulate,
                             .name = make_.name_of_instance(what),
                             .operands = {make_.need(what, layout)},
@@ -367,16 +391,19 @@ MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
     make_.forms.add(what, {layout, sum, pass::reduce, false});
     results[r].stage = which_;
   }
+  begin_part({});
 }
 
 MESHLOOM_INLINE void stage_lowering::finish_results(std::vector<port>& results) {
   const auto made = results_of(whole_);
   for (std::size_t r = 0; r < results.size(); ++r) {
     if (results[r].stage != which_) continue;
+    begin_part(maker_of(whole_, made[r]));
     const buffer_id whole = make_.need(made[r], {});
     make_.out.buffers[whole].where = memory::fixed;
     results[r].buffer = whole;
   }
+  begin_part({});
 }
 
 }  // namespace meshloom

@@ -11,6 +11,7 @@
 #include <meshloom/base/units.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,18 @@ struct packing {
 /// Tries a fixed set of heuristics, then improves the best within a fixed amount of work; stops where total == bound.
 /// Throws if a size is negative, a lifetime ends before it begins or the alignment is not positive.
 packing pack(std::span<const lifetime> buffers, std::int64_t alignment = 64);
+
+/// Instructions [begin, end) that a longer body runs `times` times, one right after the other: alike before, in
+/// [before, begin), and after, in [end, after).
+struct refrain {
+  std::int32_t before, begin, end, after;
+  std::int64_t times;
+};
+
+/// The `total` that `pack` finds for the longer body; nothing where that is not sure. Buffers come in the order in
+/// which they begin.
+std::optional<bytes> total_with(std::span<const refrain> refrains, std::span<const lifetime> buffers,
+                                std::int64_t alignment = 64);
 
 }  // namespace meshloom
 

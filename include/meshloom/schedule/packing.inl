@@ -2,6 +2,7 @@
 #include <meshloom/schedule/packing.hpp>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -58,6 +59,9 @@ class neighbours {
     const std::size_t begin = which == 0 ? 0 : ends_[which - 1];
     return std::span(all_).subspan(begin, ends_[which] - begin);
   }
+
+  std::int64_t count(std::size_t which) const { return static_cast<std::int64_t>(of(which).size()); }
+  std::int64_t count() const { return static_cast<std::int64_t>(all_.size()); }
 
  private:
   std::vector<std::uint32_t> all_;  ///< those of one block after the other
@@ -116,8 +120,9 @@ inline std::int64_t gap_for(const block& wanted, std::vector<berth>& in_the_way,
   return chosen < 0 ? top : chosen;
 }
 
-/// How many pairs of a block and one that was placed before it there may be, over all tries: a bound on the time that
-/// every machine reaches at the same point.
+/// How many pairs of a block and one in its way there may be before another order is tried, and how many of a block and
+/// one that was placed before it before no more is improved: bounds on time that every machine reaches at the same
+/// point.
 inline constexpr std::int64_t most_looks = 8'000'000;
 
 /// Places the blocks one after the other, up to the first that leads above `limit`.
@@ -143,39 +148,45 @@ inline void place(arrangement& a, const std::vector<block>& blocks, const neighb
 /// The blocks with the smallest key first.
 using key = double (*)(const block&);
 inline std::vector<std::size_t> sorted_by(key of, const std::vector<block>& blocks) {
-  std::vector<std::size_t> order(blocks.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    const double left = of(blocks[a]), right = of(blocks[b]);
-    return left < right || (left == right && a < b);
-  });
+  std::vector<std::pair<double, std::size_t>> keyed;
+  keyed.reserve(blocks.size());
+  for (const block& each : blocks) keyed.emplace_back(of(each), keyed.size());
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<std::size_t> order;
+  order.reserve(blocks.size());
+  for (const auto& [by, which] : keyed) order.push_back(which);
   return order;
 }
 
-/// The best of several orders and rules, those first that most often are: large, long, early or large x long blocks.
+inline constexpr key large = [](const block& b) { return -static_cast<double>(b.size); };
+inline constexpr key lengthy = [](const block& b) { return static_cast<double>(b.begin) - b.end; };
+inline constexpr key early = [](const block& b) { return static_cast<double>(b.begin); };
+inline constexpr key large_and_lengthy = [](const block& b) { return large(b) * -lengthy(b); };
+
+struct heuristic {
+  key first;
+  fit rule;
+};
+
+/// Those first that most often are the best: large, long, early or large x long blocks.
+inline constexpr heuristic heuristics[] = {{large, fit::first},
+                                           {lengthy, fit::first},
+                                           {early, fit::best},
+                                           {large_and_lengthy, fit::first},
+                                           {large, fit::best},
+                                           {early, fit::first},
+                                           {large_and_lengthy, fit::best}};
+
 inline arrangement best_heuristic(const std::vector<block>& blocks, const neighbours& near, std::int64_t bound,
                                   std::int64_t& looks) {
-  struct heuristic {
-    key first;
-    fit rule;
-  };
-  constexpr key large = [](const block& b) { return -static_cast<double>(b.size); };
-  constexpr key lengthy = [](const block& b) { return static_cast<double>(b.begin) - b.end; };
-  constexpr key early = [](const block& b) { return static_cast<double>(b.begin); };
-  constexpr key large_and_lengthy = [](const block& b) { return large(b) * -lengthy(b); };
-  constexpr heuristic heuristics[] = {{large, fit::first},
-                                      {lengthy, fit::first},
-                                      {early, fit::best},
-                                      {large_and_lengthy, fit::first},
-                                      {large, fit::best},
-                                      {early, fit::first},
-                                      {large_and_lengthy, fit::best}};
   arrangement best;
+  std::int64_t pairs = 0;
   for (const auto& [first, rule] : heuristics) {
     arrangement next{sorted_by(first, blocks), rule, {}, 0};
     place(next, blocks, near, best.total - 1, looks);
     if (next.total < best.total) best = std::move(next);
-    if (best.total == bound || looks >= most_looks) break;
+    pairs += near.count();
+    if (best.total == bound || pairs >= most_looks) break;
   }
   return best;
 }
@@ -214,6 +225,54 @@ inline void improve(arrangement& best, const std::vector<block>& blocks, const n
   }
 }
 
+/// A block that begins in a part of the body, from the first instruction of that part.
+struct berthed_block {
+  std::int64_t size, low;
+  std::int32_t begin, end;
+  bool operator==(const berthed_block&) const = default;
+};
+
+/// True if the three parts of a refrain have the same blocks in the same places, and what is alive in two of them is
+/// alive in all or in neighbours only. Then a block finds the same ones in its way however often the refrain is
+/// repeated: placed in an order that looks at sizes and then at beginnings, it lies where its like does.
+inline bool repeats(const std::vector<block>& blocks, const arrangement& placed, const refrain& part) {
+  const std::array<std::int32_t, 5> cuts{part.before, part.begin, part.end, part.after, 2 * part.after - part.end};
+  std::array<std::vector<berthed_block>, 3> found;
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const auto& [buffer, size, begin, end] = blocks[b];
+    if (begin >= part.after) continue;
+    if (begin < part.before) {
+      if (end > part.begin && end < part.after) return false;
+      continue;
+    }
+    const std::size_t k = begin < part.begin ? 0 : begin < part.end ? 1 : 2;
+    if (end > cuts[k + 2]) return false;
+    found[k].push_back({size, placed.berths[b].low, begin - cuts[k], end - cuts[k]});
+  }
+  const std::int32_t length = part.end - part.begin;
+  return part.begin - part.before == length && part.after - part.end == length && found[0] == found[1] &&
+         found[1] == found[2];
+}
+
+/// What is alive throughout a refrain, and so longer in the longer body.
+inline bool lasts(const block& b, const refrain& part) { return b.begin < part.before && b.end >= part.after; }
+
+/// The pairs of a block and one in its way in the longer body; what lasts meets every block.
+inline std::int64_t pairs_with(std::span<const refrain> refrains, const std::vector<block>& blocks,
+                               const neighbours& near) {
+  std::int64_t pairs = 0, more = 0, lasting = 0;
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    std::int64_t times = 1;
+    for (const refrain& each : refrains) {
+      if (blocks[b].begin >= each.begin && blocks[b].begin < each.end) times = each.times;
+      lasting += lasts(blocks[b], each) ? 1 : 0;
+    }
+    pairs += times * near.count(b);
+    more += times - 1;
+  }
+  return pairs + lasting * more;
+}
+
 }  // namespace detail::arena
 
 MESHLOOM_INLINE packing pack(std::span<const lifetime> buffers, std::int64_t alignment) {
@@ -227,6 +286,34 @@ MESHLOOM_INLINE packing pack(std::span<const lifetime> buffers, std::int64_t ali
   for (std::size_t b = 0; b < blocks.size(); ++b) packed.offset[blocks[b].buffer] = {arrangement.berths[b].low};
   packed.total = {arrangement.total};
   return packed;
+}
+
+/// Where an order leads to the bound, `pack` is content, if it comes to try it. An order by length may be another one
+/// where lengths change.
+MESHLOOM_INLINE std::optional<bytes> total_with(std::span<const refrain> refrains, std::span<const lifetime> buffers,
+                                                std::int64_t alignment) {
+  const auto blocks = detail::arena::blocks_of(buffers, alignment);
+  const detail::arena::neighbours near(blocks);
+  const std::int64_t bound = detail::arena::bound_of(blocks);
+  const std::int64_t each = detail::arena::pairs_with(refrains, blocks, near);
+  const bool some_last = std::any_of(blocks.begin(), blocks.end(), [&](const detail::arena::block& b) {
+    return std::any_of(refrains.begin(), refrains.end(),
+                       [&](const refrain& part) { return detail::arena::lasts(b, part); });
+  });
+  std::int64_t looks = 0, pairs = 0;
+  for (const auto& [first, rule] : detail::arena::heuristics) {
+    if (pairs >= detail::arena::most_looks) break;
+    pairs += each;
+    const bool by_length = first != detail::arena::large && first != detail::arena::early;
+    if (by_length && some_last) continue;
+    detail::arena::arrangement placed{detail::arena::sorted_by(first, blocks), rule, {}, 0};
+    place(placed, blocks, near, bound, looks);
+    const bool found = placed.total <= bound && std::all_of(refrains.begin(), refrains.end(), [&](const refrain& part) {
+                         return repeats(blocks, placed, part);
+                       });
+    if (found) return bytes{bound};
+  }
+  return std::nullopt;
 }
 
 }  // namespace meshloom
