@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner/solve.hpp against all plans: on small models and random clusters the bound is no more than the optimum, and
+// the optimum is what `solve` finds; where no plan fits, it says so.
+#include "joint.hpp"
+
+#include <meshloom/cluster/presets.hpp>
+#include <meshloom/model/training.hpp>
+#include <meshloom/planner/solve.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+namespace ml = meshloom;
+using namespace ml::axis;
+using ml::bytes;
+using ml::picoseconds;
+
+namespace {
+
+struct shape {
+  std::int64_t samples, narrow, wide, classes;
+};
+
+/// A perceptron: two products with relu between them.
+ml::graph perceptron(const shape& of, bool trains) {
+  const auto model = ml::linear_without_bias<embed, mlp>{} | ml::relu{} | ml::linear_without_bias<mlp, vocab>{};
+  const ml::training task{.model = model,
+                          .loss = ml::cross_entropy<vocab>{},
+                          .optimizer = ml::sgd{},
+                          .sizes = ml::sizes{ml::size<batch>{of.samples}, ml::size<embed>{of.narrow},
+                                             ml::size<mlp>{of.wide}, ml::size<vocab>{of.classes}},
+                          .input = ml::tensor<batch, embed>{},
+                          .target = ml::integers<batch>{}};
+  return trains ? ml::trace(task) : ml::trace_inference(task);
+}
+
+/// A layer that may be repeated: a square product and relu.
+struct square_layer {
+  static constexpr std::string_view name = "square";
+  auto operator()(auto& scope, const ml::pointwise_value auto& x) const {
+    const auto made = ml::linear_without_bias<embed, ml::keys<embed>>{}(scope, x);
+    return ml::rename<ml::keys<embed>, embed>(ml::evaluate(scope, ml::relu_of(made)));
+  }
+};
+
+struct square_error {
+  auto operator()(auto& scope, const ml::pointwise_value auto& output, const auto& target) const {
+    const auto error = evaluate(scope, output - target);
+    return error * error;
+  }
+};
+
+/// So many square layers.
+ml::graph squares(std::int32_t layers, std::int64_t samples, std::int64_t width) {
+  return ml::trace(ml::training{.model = ml::repeat(layers, square_layer{}),
+                                .loss = square_error{},
+                                .optimizer = ml::sgd{},
+                                .sizes = ml::sizes{ml::size<batch>{samples}, ml::size<embed>{width}},
+                                .input = ml::tensor<batch, embed>{},
+                                .target = ml::tensor<batch, embed>{}});
+}
+
+/// A cluster on which anything may be worth it, for models of microseconds.
+ml::cluster random_cluster(std::mt19937_64& random, std::int32_t hosts, std::int32_t devices) {
+  const auto between = [&](double low, double high) {
+    return low * std::pow(high / low, static_cast<double>(random() % 1000) / 999);
+  };
+  const auto whole = [&](double low, double high) { return static_cast<std::int64_t>(between(low, high)); };
+  ml::cluster machine = ml::local(devices);
+  machine.hosts = hosts;
+  machine.device.flops_per_second = between(1e8, 1e11);
+  machine.device.bytes_per_second = whole(1e8, 1e11);
+  machine.device.launch = picoseconds{whole(1e3, 1e6)};
+  machine.within_host = {.latency = picoseconds{whole(1e4, 5e6)}, .bytes_per_second = whole(1e7, 1e11)};
+  machine.between_hosts = {.latency = picoseconds{whole(1e5, 2e7)}, .bytes_per_second = whole(1e7, 1e10)};
+  return machine;
+}
+
+/// What `solve` finds beside what there is; never where there is nothing.
+struct comparison {
+  picoseconds cost = joint::never, optimum = joint::never;
+};
+
+/// Compares the plan of `solve` with all others: bound ≤ optimum ≤ cost.
+comparison compare(const ml::problem& posed) {
+  CAPTURE(posed.cluster.hosts);
+  CAPTURE(posed.cluster.devices_per_host);
+  CAPTURE(posed.cluster.device.memory.count);
+  const auto made = ml::solve(posed);
+  const picoseconds cost = made ? made.value().predicted : joint::never;
+  const comparison found{cost, joint::fastest(posed, cost).time};
+  if (!made) return found;
+  CHECK(made.value().bound <= found.optimum);
+  CHECK(ml::check(posed.graph, made.value()).empty());
+  CHECK(cost == ml::predict(posed.graph, made.value(), posed.cluster));
+  CHECK(measures::peak_of(posed.graph, made.value(), posed.cluster) <= posed.cluster.device.memory);
+  return found;
+}
+
+struct hosts_of_devices {
+  std::int32_t hosts, devices;
+};
+
+void compare_on(const ml::graph& graph, std::initializer_list<hosts_of_devices> clusters, int rounds,
+                std::uint64_t seed, int mesh_axes = 2) {
+  std::mt19937_64 random(seed);
+  ml::manual asked = ml::automatic();
+  if (mesh_axes == 1) asked.mesh = {{"outer", 0}};
+  for (int round = 0; round < rounds; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
+    for (const auto& [hosts, devices] : clusters) {
+      const comparison found = compare(ml::formulate(graph, random_cluster(random, hosts, devices), asked));
+      CHECK(found.cost < joint::never);
+      CHECK(found.cost == found.optimum);
+    }
+  }
+}
+
+/// With less and less memory, until nothing fits. A pipeline whose stages were thought to hold more than their programs
+/// do is not looked at: then a plan may be slower than the optimum, or be missed.
+void compare_tight(const ml::graph& graph, std::initializer_list<hosts_of_devices> clusters, int rounds,
+                   std::uint64_t seed) {
+  constexpr double worst_known = 1.7;
+  std::mt19937_64 random(seed);
+  int optimal = 0, slower = 0, missed = 0, none = 0;
+  double worst = 1;
+  for (int round = 0; round < rounds; ++round) {
+    for (const auto& [hosts, devices] : clusters) {
+      ml::problem posed = ml::formulate(graph, random_cluster(random, hosts, devices));
+      const bytes ample = measures::peak_of(graph, ml::solve(posed).value(), posed.cluster);
+      for (const std::int64_t percent : {95, 80, 65, 50, 10}) {
+        posed.cluster.device.memory.count = ample.count * percent / 100;
+        const comparison found = compare(posed);
+        (found.optimum == joint::never ? none
+         : found.cost == joint::never  ? missed
+         : found.cost == found.optimum ? optimal
+                                       : slower) += 1;
+        if (found.cost < joint::never)
+          worst = std::max(worst, static_cast<double>(found.cost.count) / static_cast<double>(found.optimum.count));
+      }
+    }
+  }
+  CHECK(missed == 0);
+  CHECK(none > 0);
+  CHECK(optimal > slower);
+  CHECK(worst < worst_known);
+}
+
+/// Checks what is said of plans beforehand on random ones; returns how many.
+int check_outlooks(const ml::problem& posed, std::uint64_t seed) {
+  std::mt19937_64 dice(seed);
+  ml::shared_paths paths(posed.graph);
+  int plans = 0;
+  joint::every_frame(posed, [&](const ml::plan& frame) {
+    joint::completion all(posed, frame, paths);
+    for (int attempt = 0; attempt < 200; ++attempt) {
+      const auto look = [&](const ml::plan& made, const joint::outlook& seen) {
+        ++plans;
+        REQUIRE(ml::check(posed.graph, made).empty());
+        const picoseconds time = ml::predict(posed.graph, made, posed.cluster, paths);
+        CHECK(seen.time <= time);
+        if (made.stages.size() == 1) CHECK(seen.time == time);
+        CHECK(seen.peak <= measures::peak_of(posed.graph, made, posed.cluster));
+      };
+      all.run([](const joint::outlook&) { return false; }, look, false, &dice);
+    }
+  });
+  return plans;
+}
+
+}  // namespace
+
+TEST_CASE("no plan is faster: a perceptron that infers") {
+  for (const std::int64_t samples : {2, 4})
+    compare_on(perceptron({samples, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 6, 1);
+}
+
+TEST_CASE("no plan is faster: a perceptron that trains") {
+  compare_on(perceptron({4, 6, 8, 5}, true), {{1, 2}, {2, 1}}, 10, 2);
+  compare_on(perceptron({2, 16, 3, 4}, true), {{1, 2}, {2, 1}}, 10, 3);
+}
+
+TEST_CASE("no plan is faster: a repeated layer, of which copies may recompute") {
+  compare_on(squares(2, 4, 6), {{1, 2}, {2, 1}}, 6, 4);
+  compare_on(squares(3, 2, 16), {{1, 2}, {2, 1}}, 3, 5);
+}
+
+TEST_CASE("what is said of plans beforehand is what the referees say, or less") {
+  std::mt19937_64 random(6);
+  int plans = 0;
+  for (const auto& [hosts, devices] : {hosts_of_devices{1, 2}, {2, 2}}) {
+    for (const ml::graph& graph : {perceptron({4, 6, 8, 5}, true), squares(2, 4, 6), perceptron({4, 6, 8, 5}, false)})
+      plans += check_outlooks(ml::formulate(graph, random_cluster(random, hosts, devices)), 7);
+  }
+  CHECK(plans > 300);
+}
+
+TEST_CASE("what is left out while looking for the fastest plan is not faster") {
+  std::mt19937_64 random(8);
+  for (const auto& [hosts, devices] : {hosts_of_devices{1, 2}, {2, 1}}) {
+    ml::problem posed = ml::formulate(perceptron({2, 4, 6, 3}, false), random_cluster(random, hosts, devices));
+    const joint::optimum pruned = joint::fastest(posed), all = joint::fastest(posed, joint::never, false);
+    CHECK(pruned.time == all.time);
+    CHECK(pruned.plans < all.plans);
+    CHECK(joint::fastest(posed, all.time).time == all.time);
+    CHECK(joint::fastest(posed, all.time + picoseconds{1}).time == all.time);
+  }
+  for (const auto& [hosts, devices] : {hosts_of_devices{1, 2}, {2, 1}, {1, 2}, {2, 1}}) {
+    for (const ml::graph& graph : {perceptron({2, 4, 6, 3}, true), squares(2, 2, 4)}) {
+      ml::problem posed = ml::formulate(graph, random_cluster(random, hosts, devices));
+      const picoseconds below = ml::solve(posed).value().predicted + picoseconds{1};
+      const joint::optimum merged = joint::fastest(posed, below);
+      posed.cluster.device.memory = joint::plenty(graph) - bytes{1};  // now it might matter: plans are not merged
+      const joint::optimum each = joint::fastest(posed, below);
+      CHECK(each.time == merged.time);
+      CHECK(each.best);
+      CHECK(merged.steps < each.steps);
+    }
+  }
+}
+
+TEST_CASE("a plan that is not the fastest is found out") {
+  std::mt19937_64 random(9);
+  int slower = 0;
+  for (int round = 0; round < 4; ++round) {
+    const ml::graph graph = perceptron({4, 6, 8, 5}, true);
+    const ml::cluster machine = random_cluster(random, 1, 2);
+    const picoseconds best = ml::solve(ml::formulate(graph, machine)).value().predicted;
+    for (const ml::manual& preset : {ml::data_parallel(2), ml::zero(3, 2), ml::pipeline(2)}) {
+      const ml::plan made = ml::solve(ml::formulate(graph, machine, preset)).value();
+      const joint::optimum found = joint::fastest(ml::formulate(graph, machine), made.predicted);
+      CHECK(found.time == best);
+      slower += found.time < made.predicted ? 1 : 0;
+    }
+  }
+  CHECK(slower > 8);
+}
+
+TEST_CASE("with less memory no plan is faster, or not by much, and where there is none that is said") {
+  compare_tight(perceptron({4, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 2, 10);
+}
+
+TEST_SUITE("all") {
+  TEST_CASE("no plan is faster: more clusters") {
+    compare_on(perceptron({4, 6, 8, 5}, true), {{1, 2}, {2, 1}}, 60, 12);
+    compare_on(perceptron({3, 24, 24, 6}, true), {{1, 2}, {2, 1}}, 40, 13);
+    compare_on(squares(3, 4, 8), {{1, 2}, {2, 1}}, 10, 14);
+    compare_on(perceptron({4, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 60, 15);
+  }
+}
