@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adafactor in a whole training, written again from its formulas: states that have fewer axes than their parameter.
 #include "optimizing.hpp"
+
 #include <map>
 
 using namespace optimizing;

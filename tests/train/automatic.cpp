@@ -3,6 +3,7 @@
 // three kinds: the batch split, the matrices split, a pipeline. Then the same under plans of which only a part is said.
 #include "../plan/measures.hpp"
 #include "comparison.hpp"
+
 #include <map>
 
 namespace {
