@@ -2,6 +2,8 @@
 // Adafactor in a whole training, written again from its formulas: states that have fewer axes than their parameter.
 #include "optimizing.hpp"
 
+#include <map>
+
 using namespace optimizing;
 
 namespace {

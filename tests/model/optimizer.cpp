@@ -4,6 +4,7 @@
 #include "optimizing.hpp"
 
 #include <functional>
+#include <map>
 
 using namespace optimizing;
 

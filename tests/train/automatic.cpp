@@ -4,6 +4,8 @@
 #include "../plan/measures.hpp"
 #include "comparison.hpp"
 
+#include <map>
+
 namespace {
 
 namespace ml = meshloom;

@@ -12,6 +12,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <map>
 
 namespace runs {
 
