@@ -42,7 +42,7 @@ MESHLOOM_INLINE std::vector<std::vector<bytes>> stage_choices::paid_for(std::int
     paid.emplace_back(choice.size.size());
     for (std::size_t option = 0; alive && option < choice.size.size(); ++option) {
       const bytes size = choice.size[option];
-      paid.back()[option] = lasting ? size * (kept ? slots : 1) : bytes{size.count / 2};
+      paid.back()[option] = lasting ? size * (kept ? slots : 1) : bytes{slots > 0 ? size.count / 2 : 0};
     }
   }
   return paid;

@@ -60,8 +60,8 @@ class stage_choices {
   const std::string& stuck() const { return stuck_; }
 
   /// Bytes that may be paid for, by choice and option: what lies there all the time, `slots` times what is kept for a
-  /// micro-batch in flight, and half of what else is alive at the time `when`: at least that is there, where results
-  /// take the place of operands.
+  /// micro-batch in flight, and, if there are any, half of what else is alive at the time `when`: at least that is
+  /// there, where results take the place of operands.
   std::vector<std::vector<bytes>> paid_for(std::int32_t slots, std::int32_t when) const;
 
   /// The problem with these bytes paid for instead of limited. Prices are rounded down.

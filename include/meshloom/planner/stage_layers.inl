@@ -139,47 +139,52 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& ran
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     const block_range part = part_of(range, layers_[number]);
     if (part.end - part.first < fewest(layers_[number], ranks)) continue;
-    picoseconds bound{static_cast<std::int64_t>(least_with_room(number, part, ranks, -1))};
-    if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)]) {
-      const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
-      bound = std::max(
-          bound,
-          ways->bound(static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks)), slots, room));
-    }
-    sum += std::max(bound - least(part, ranks).time * micro_batches_, picoseconds{});
+    const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
+    const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
+    const picoseconds least_time = least(part, ranks).time * micro_batches_;
+    picoseconds bound = least_time;
+    if (const auto& roomy = coarsest().layers_[number].roomy[index_of_ranks(ranks)])
+      bound = std::max(bound, roomy->bound(copies, 0, room) - rounding_of(part));
+    if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)])
+      bound = std::max(bound, ways->bound(copies, slots, room));
+    sum += bound - least_time;
   }
   return sum;
 }
 
-MESHLOOM_INLINE double stage_search::least_with_room(std::size_t number, const block_range& part, std::int32_t ranks,
-                                                     std::int32_t mesh) const {
-  const double least_time = static_cast<double>(least(part, ranks).time.count) * micro_batches_;
-  const auto& ways = (fewer_ != nullptr ? fewer_ : this)->layers_[number].roomy[index_of_ranks(ranks)];
+/// Prices are rounded one by one.
+MESHLOOM_INLINE picoseconds stage_search::rounding_of(const block_range& range) const {
+  return picoseconds{static_cast<std::int64_t>(posed_.graph.nodes.size() * 8)} * micro_batches_ *
+         (range.end - range.first);
+}
+
+MESHLOOM_INLINE double stage_search::least_paid(std::size_t number, const block_range& part, std::int32_t ranks,
+                                                std::size_t mesh, bool again, double price) const {
+  const double least_time = static_cast<double>(least(part, ranks).time.count) * micro_batches_ +
+                            price * static_cast<double>(least_fixed(part, ranks).count);
+  const auto& ways = coarsest().layers_[number].roomy[index_of_ranks(ranks)];
   if (!ways) return least_time;
   const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
-  const double found = mesh < 0 ? static_cast<double>(ways->bound(copies, 0, {}).count)
-                                : ways->least_at(static_cast<std::size_t>(mesh), false, copies, 0, 1);
-  // Prices are rounded one by one.
-  const double rounding = static_cast<double>(posed_.graph.nodes.size() * 8) * micro_batches_ * (part.end - part.first);
-  return std::max(least_time, found - rounding);
+  const double found = ways->least_at(mesh, again, copies, price, 0);
+  return std::max(least_time, found - static_cast<double>(rounding_of(part).count));
 }
 
 MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks,
                                                                         bool roomy) {
-  stage_family made{{}, meshes_[index_of_ranks(ranks)], most_slots(ranks), {}, surroundings::anything};
+  stage_family made{{}, meshes_[index_of_ranks(ranks)], roomy ? std::vector{0} : slots_of({{}, {}, false, false, true}, ranks), {}, surroundings::anything};
   for (std::int32_t end = of.copies.first + fewest(of, ranks); end <= of.copies.end; ++end) {
     const block_range some{of.copies.first, end};
     const stage_candidate needs = least(some, ranks);
-    if (!roomy && !made.ranges.empty() && needs.held + needs.slot > posed_.cluster.device.memory) break;
+    const bytes held = roomy ? least_fixed(some, ranks) : needs.held + needs.slot;
+    if (!made.ranges.empty() && held > posed_.cluster.device.memory) break;
     made.ranges.push_back(some);
     made.least.push_back(least_fixed(some, ranks));
   }
   if (!roomy) {
     const auto number = static_cast<std::size_t>(&of - layers_.data());
-    made.known = [this, number, ranks, of = made](std::size_t mesh, bool, std::size_t range, double price,
-                                                  std::int32_t) {
-      return least_with_room(number, of.ranges[range], ranks, static_cast<std::int32_t>(mesh)) +
-             price * static_cast<double>(of.least[range].count);
+    made.known = [this, number, ranks, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range,
+                                                             double price, std::int32_t) {
+      return least_paid(number, ranges[range], ranks, mesh, again, price);
     };
   }
   return ways_of(std::move(made));
@@ -192,18 +197,23 @@ MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family o
 
 MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {
   const std::size_t row = index_of_ranks(ranks);
-  stage_search& first = fewer_ != nullptr ? *fewer_ : *this;
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     layer& each = layers_[number];
     const block_range part = part_of(range, each);
     if (part.end - part.first < fewest(layers_[number], ranks)) continue;
-    auto& roomy = first.layers_[number].roomy[row];
+    auto& roomy = coarsest().layers_[number].roomy[row];
     auto& ways = each.ways[row];
     const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
     std::int64_t before = 0;
     if (!roomy) {
-      roomy = first.ways_of_layer(first.layers_[number], ranks, true);
+      roomy = coarsest().ways_of_layer(coarsest().layers_[number], ranks, true);
       work_ += roomy->work();
+      return true;
+    }
+    if (roomy->may_be_leaner(copies)) {
+      before = roomy->work();
+      roomy->find_lean_ways(copies);
+      work_ += roomy->work() - before;
       return true;
     }
     if (ways) {
@@ -223,7 +233,10 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
   const auto& ranges = families_[number].ranges;
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
   const auto& all = meshes_[index_of_ranks(ranks)];
-  stage_family made{{}, which.meshes, most_slots(ranks)};
+  stage_family made{{}, which.meshes, slots_of(families_[number], ranks)};
+  for (const layer& each : layers_) {
+    if (const auto& ways = each.ways[index_of_ranks(ranks)]; ways && made.alike == nullptr) made.alike = ways.get();
+  }
   std::vector<std::size_t> numbers;
   for (std::size_t range = which.first; range < which.end; ++range) {
     made.ranges.push_back(ranges[range]);
@@ -244,7 +257,7 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
       const block_range part = part_of(whole, layers_[n]);
       if (part.end - part.first < fewest(layers_[n], ranks)) continue;
       const double paid = price * static_cast<double>(least_fixed(part, ranks).count);
-      double found = least_with_room(n, part, ranks, static_cast<std::int32_t>(numbers[mesh])) + paid;
+      double found = least_paid(n, part, ranks, numbers[mesh], again, price);
       if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) {
         const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[n], ranks));
         found = std::max(found, ways->least_at(numbers[mesh], again, copies, price, slots));

@@ -85,6 +85,8 @@ class stage_search {
   struct family {
     std::vector<std::int32_t> copies;  ///< per region; −1: the one that varies
     std::vector<block_range> ranges;
+    bool starts = true;  ///< all ranges of the kind begin with the first block
+    bool ends = false, may_end = false;  ///< all, or some, end with the last
   };
   /// Every range of blocks: its family, and which of its lengths.
   struct member {
@@ -105,8 +107,8 @@ class stage_search {
     bytes entering;    ///< more of that: what a copy of a layer reads of the copy before
     bytes remade;      ///< and what a block that recomputes makes anew; of one block
   };
-  /// The copies of a repeated layer that are all alike, and by number of ranks what they take in any stage: as many as
-  /// fit, and all of them were there room.
+  /// The copies of a repeated layer that are all alike, and by number of ranks what as many as fit take in any stage;
+  /// and with large micro-batches, were there room for those.
   struct layer {
     block_range copies;
     std::vector<std::unique_ptr<stage_ways>> ways, roomy;
@@ -136,9 +138,15 @@ class stage_search {
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
   picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots) const;
-  /// What no assignment of a layer's part of a range takes less than, were there room, on the mesh of that number or
-  /// (−1) on any.
-  double least_with_room(std::size_t number, const block_range& part, std::int32_t ranks, std::int32_t mesh) const;
+  /// The search whose micro-batches are the largest: it knows layers for the others.
+  const stage_search& coarsest() const { return fewer_ != nullptr ? *fewer_ : *this; }
+  stage_search& coarsest() { return fewer_ != nullptr ? *fewer_ : *this; }
+  /// By how much prices of a range may differ because they are rounded one by one.
+  picoseconds rounding_of(const block_range& range) const;
+  /// What no assignment of a layer's part of a range on that mesh comes to with what it holds all the time at a price,
+  /// as far as is known for all sizes of micro-batches.
+  double least_paid(std::size_t number, const block_range& part, std::int32_t ranks, std::size_t mesh, bool again,
+                    double price) const;
   /// Prices the first layer of a range that is not priced yet; false if all are.
   bool advance_layers(const block_range& range, std::int32_t ranks);
   std::unique_ptr<stage_ways> ways_of_layer(const layer& of, std::int32_t ranks, bool roomy);
@@ -148,13 +156,17 @@ class stage_search {
   stage_family family_of(std::size_t number, const group& which) const;
   /// What no way to run a range takes less than, nor holds, as far as is known, with so many micro-batches in flight.
   stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots) const;
+  /// Adds candidates of which one takes and holds no more than any way to run a range that fits: that with many
+  /// micro-batches in flight, and what has room for fewer.
+  void add_bounds(std::size_t member, std::int32_t ranks, std::vector<stage_candidate>& found) const;
   void list_ways(std::size_t member, std::int32_t ranks);
   void list_candidates();
   /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.
   stage_candidate least(const block_range& blocks, std::int32_t ranks) const;
   /// Of that, what is held all the time.
   bytes least_fixed(const block_range& blocks, std::int32_t ranks) const;
-  std::int32_t most_slots(std::int32_t ranks) const;
+  /// How many micro-batches in flight stages on so many ranks keep: at the most, and at the least if that is less.
+  std::vector<std::int32_t> slots_of(const family& of, std::int32_t ranks) const;
 
   const problem& posed_;
   std::int32_t micro_batches_;

@@ -141,6 +141,10 @@ MESHLOOM_INLINE void stage_search::find_members() {
         families_.push_back({std::move(copies), {range}});
       else if (known->ranges.back().end - known->ranges.back().first < length)
         known->ranges.push_back(range);
+      family& of = families_[number];
+      of.starts = of.starts && first == 0;
+      of.ends = (of.ends || of.ranges.front() == range) && range.end == blocks;
+      of.may_end = of.may_end || range.end == blocks;
       members_.push_back({range, number, families_[number].ranges.size() - 1});
     }
   }
@@ -185,12 +189,16 @@ MESHLOOM_INLINE std::size_t stage_search::index_of_ranks(std::int32_t ranks) con
   return static_cast<std::size_t>(std::find(rank_counts_.begin(), rank_counts_.end(), ranks) - rank_counts_.begin());
 }
 
-MESHLOOM_INLINE std::int32_t stage_search::most_slots(std::int32_t ranks) const {
-  const auto& schedules = posed_.constraints.schedules;
-  if (!schedules.empty() && schedules.front() == schedule_kind::gpipe) return micro_batches_;
-  const std::int32_t stages =
-      posed_.constraints.stages > 0 ? posed_.constraints.stages : posed_.cluster.ranks() / ranks;
-  return std::min(micro_batches_, stages);
+MESHLOOM_INLINE std::vector<std::int32_t> stage_search::slots_of(const family& of, std::int32_t ranks) const {
+  const manual& asked = posed_.constraints;
+  const schedule_kind kind = !trains(posed_.graph)      ? schedule_kind::forward_only
+                             : asked.schedules.empty() ? schedule_kind::one_f_one_b
+                                                        : asked.schedules.front();
+  const std::int32_t stages = asked.stages > 0 ? asked.stages : posed_.cluster.ranks() / ranks;
+  const auto in_flight = [&](std::int32_t stage) { return slots_in_flight(kind, stages, stage, micro_batches_); };
+  const std::int32_t most = in_flight(of.ends ? stages - 1 : 0);
+  const std::int32_t least = of.starts ? most : in_flight(std::max(stages - (of.may_end ? 1 : 2), 0));
+  return least < most ? std::vector{most, least} : std::vector{most};
 }
 
 MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t number, group& which) {
@@ -220,8 +228,8 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
       if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
       const bool open = !from.ways || from.ways->may_be_leaner(each.range - from.first);
       if (open && !closed_) {
-        candidates_.push_back(bound(m, ranks, 1));
-        origins_.push_back({m, ranks, -1});
+        add_bounds(m, ranks, candidates_);
+        origins_.resize(candidates_.size(), {m, ranks, -1});
       }
       if (from.ways) list_ways(m, ranks);
     }
@@ -263,6 +271,18 @@ MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int
   return made;
 }
 
+MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t ranks,
+                                              std::vector<stage_candidate>& found) const {
+  const std::vector<std::int32_t> slots = slots_of(families_[members_[number].family], ranks);
+  const std::int32_t many = slots.front();
+  found.push_back(bound(number, ranks, many));
+  if (many == 1) return;
+  stage_candidate few = bound(number, ranks, slots.back() < many ? slots.back() : 1);
+  few.held = {};
+  few.slot.count = posed_.cluster.device.memory.count / (many - 1);
+  if (few.once < found.back().once) found.push_back(few);
+}
+
 MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   std::vector<stage_candidate> found;
   for (std::size_t m = 0; m < members_.size(); ++m) {
@@ -270,13 +290,7 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
       const group& from = group_of({m, ranks, -1});
       if (members_[m].range < from.first || members_[m].range >= from.end) continue;
       if (from.ways && from.ways->all().empty()) continue;
-      const std::int32_t many = from.meshes.empty() ? 1 : most_slots(ranks);
-      found.push_back(bound(m, ranks, many));
-      if (!from.ways || many == 1) continue;
-      stage_candidate few = bound(m, ranks, 1);  // which has room for fewer than `many` micro-batches
-      few.held = {};
-      few.slot.count = posed_.cluster.device.memory.count / (many - 1);
-      if (few.once < found.back().once) found.push_back(few);
+      add_bounds(m, ranks, found);
     }
   }
   return found;

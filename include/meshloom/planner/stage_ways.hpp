@@ -44,17 +44,22 @@ struct stage_way {
   stage_cost cost(std::size_t range, std::int32_t keep = 0) const;
 };
 
+class stage_ways;
+
 /// Ranges of blocks on so many ranks.
 struct stage_family {
   std::vector<block_range> ranges;  ///< of one copy more each, all of at least two copies; or only one range
   std::vector<stage_plan> meshes;   ///< with a mesh and nothing else
-  std::int32_t slots = 1;           ///< how many micro-batches in flight a stage of most pipelines has to keep
+  /// How many micro-batches in flight stages of most pipelines have to keep, at the most and then fewer; 0: only what is
+  /// held all the time counts.
+  std::vector<std::int32_t> slots{1};
   std::vector<bytes> least = {};    ///< by range, what every way to run it holds all the time
   surroundings around = surroundings::other_stages;
   /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
   /// many micro-batches in flight: no assignment comes to less. May be none.
   std::function<double(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots)> known = {};
   picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
+  const stage_ways* alike = nullptr;  ///< of most of the blocks, if known: where ways of those fit, these nearly do
 };
 
 class stage_ways {
@@ -86,6 +91,9 @@ class stage_ways {
 
   /// Asks `lower` what a range holds in one of the ways.
   void measure(std::size_t way, std::size_t range, std::int32_t keep = 0);
+
+  /// The least price of a byte that was found to make ways fit with so many micro-batches in flight; none: none was.
+  std::optional<byte_price> fitting(std::int32_t slots) const;
 
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
@@ -158,6 +166,7 @@ class stage_ways {
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;
+  std::map<std::int32_t, byte_price> fitting_;  ///< by micro-batches in flight
   std::vector<std::size_t> leaned_;  ///< the ranges for which leaner ways were looked for
   std::string stuck_;
   std::int64_t work_ = 0;

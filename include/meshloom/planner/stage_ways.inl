@@ -244,7 +244,7 @@ MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std:
 
 MESHLOOM_INLINE stage_ways::point stage_ways::place(std::size_t way, std::size_t range, std::int32_t slots) const {
   const stage_cost cost = ways_[way].cost(range);
-  return {step_time(cost), cost.fixed + cost.slot * slots + cost.transient};
+  return {step_time(cost), slots > 0 ? cost.fixed + cost.slot * slots + cost.transient : cost.fixed};
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
@@ -258,7 +258,7 @@ MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   constexpr std::size_t often = 3;
   if (ways_.empty() || leaned_.size() == often) return false;
   if (std::find(leaned_.begin(), leaned_.end(), range) != leaned_.end()) return false;
-  return place(fastest(range), range, of_.slots).held > posed_.cluster.device.memory;
+  return place(fastest(range), range, of_.slots.front()).held > posed_.cluster.device.memory;
 }
 
 MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
@@ -267,8 +267,7 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
   if (ways_.empty()) return;
   if (first) open_again();
   const std::size_t known = ways_.size();
-  look_for_room(range, of_.slots);
-  if (of_.slots > 1) look_for_room(range, 1);
+  for (const std::int32_t slots : of_.slots) look_for_room(range, slots);
   drop_problems();
   if (of_.around == surroundings::anything) return;  // its ways stand for bounds alone
   for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
@@ -312,14 +311,33 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   if (start.held <= room) return;
   for (face& each : faces_) each.paying.reset();
   const std::int32_t when = ways_[full].when;
-  std::size_t lean = best_at({start.time * dearest, start.held + bytes{1}}, slots, when, full);
+  byte_price price{start.time * dearest, start.held + bytes{1}};
+  std::size_t lean = full;
+  if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
+    lean = best_at(*known, slots, when, full);
+    if (place(lean, range, slots).held > room)
+      full = lean;
+    else
+      price = *known;
+  }
+  if (lean == full) lean = best_at(price, slots, when, full);
   for (int look = 0; look < most_looks; ++look) {
     const point left = place(full, range, slots), right = place(lean, range, slots);
-    if (left.held <= right.held || right.time <= left.time || right.held > room) return;
-    const std::size_t found = best_at({right.time - left.time, left.held - right.held}, slots, when, full);
+    if (right.held > room) return;
+    fitting_[slots] = price;
+    if (left.held <= right.held || right.time <= left.time) return;
+    const byte_price next{right.time - left.time, left.held - right.held};
+    const std::size_t found = best_at(next, slots, when, full);
     if (found == full || found == lean) return;
-    (place(found, range, slots).held > room ? full : lean) = found;
+    const bool fits = place(found, range, slots).held <= room;
+    if (fits) price = next;
+    (fits ? lean : full) = found;
   }
+}
+
+MESHLOOM_INLINE std::optional<byte_price> stage_ways::fitting(std::int32_t slots) const {
+  const auto known = fitting_.find(slots);
+  return known == fitting_.end() ? std::nullopt : std::optional(known->second);
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
