@@ -33,8 +33,9 @@ result<inter_answer> solve(const inter_problem& posed);
 /// it fails as `solve` does.
 result<picoseconds> bound_of(const inter_problem& posed);
 
-/// What no plan of stages beats under 1F1B: S stages send S micro-batches around at a time, so that a step takes at
-/// least B / S times what its stages, and the messages between them, take for one. Fails as `solve` does.
+/// What no plan beats under 1F1B, to one part in 4,096, or `worth` where that is less: d stages in a row send d
+/// micro-batches around at a time, so that a step takes at least what they do on average, B · time + once and
+/// (B − n) times the messages between them, where plans have up to n stages. Fails as `solve` does.
 result<picoseconds> pace_bound_of(const inter_problem& posed);
 
 }  // namespace meshloom

@@ -13,25 +13,24 @@ namespace meshloom {
 
 namespace inter {
 
-/// What the stages before a state take at least: in all, with their cuts, and the slowest; `never` where none lead to
-/// it.
+/// What the stages before a state take at least: in all, with their messages, and the slowest; `never` where none lead
+/// to it.
 struct outlook {
   picoseconds sum = never, slowest = never;
 };
 
-/// By state, as far as it is `wanted`.
+/// By state, as far as it is `wanted`. `cuts`: messages are those of the cuts before, or else half of all around.
 template <class Wanted>
-std::vector<outlook> look_back(const lattice& grid, const Wanted& wanted) {
+std::vector<outlook> look_back(const lattice& grid, bool cuts, const Wanted& wanted) {
   std::vector<outlook> states(grid.states());
   if (!states.empty()) states.front() = {{}, {}};
   grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
     outlook& here = states[state];
     if (here.sum < never && !wanted(here)) here = {};
     if (here.sum == never) return;
-    const picoseconds until = here.sum + grid.cut(k, r);
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
-      states[next].sum = std::min(states[next].sum, until + each.time);
-      states[next].slowest = std::min(states[next].slowest, std::max(here.slowest, so_on));
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+      states[to.next].sum = std::min(states[to.next].sum, here.sum + (cuts ? each.time + grid.cut(k, r) : to.own));
+      states[to.next].slowest = std::min(states[to.next].slowest, std::max(here.slowest, each.rest));
     });
   });
   return states;
@@ -42,8 +41,9 @@ struct prospect {
   std::int32_t stages = 0;
   picoseconds sum = never, slowest = never;              ///< no way to go on has less of either
   picoseconds known_sum = never, known_slowest = never;  ///< of one way to go on
-  /// What those before leave: they cost less than this in plans that are not beaten, and the slowest takes so long.
-  picoseconds room{-never.count}, before = never;
+  /// What those before leave in plans that are not beaten: the whole costs less than this, the sum is less than that,
+  /// and the slowest takes so long.
+  picoseconds room{-never.count}, room_of_sum{-never.count}, before = never;
 
   void add(const prospect& rest, picoseconds own, picoseconds at_least) {
     sum = std::min(sum, rest.sum + own);
@@ -53,7 +53,7 @@ struct prospect {
     known_sum = made_sum;
     known_slowest = made_slowest;
   }
-  bool is_open() const { return sum + std::max(slowest, before) < room; }
+  bool is_open() const { return sum + std::max(slowest, before) < room && sum < room_of_sum; }
 };
 
 /// The prospects of the states of a lattice, by the number of stages to go.
@@ -80,11 +80,12 @@ MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth)
     : begin_(grid.states()), end_(grid.states()) {
   if (grid.states() == 0) return;
   const auto wanted = [&](const outlook& before) { return before.sum + before.slowest < worth; };
-  look_ahead(grid, inter::look_back(grid, wanted), worth);
+  look_ahead(grid, inter::look_back(grid, false, wanted), worth);
   look_back(grid, worth);
 }
 
-/// What is known where the number of stages before does not matter.
+/// Rounds of all stages are left out: how many stages there are in all is not known. What is known holds where the
+/// number of stages before does not matter.
 MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vector<outlook>& before, picoseconds worth) {
   std::vector<prospect> made(static_cast<std::size_t>(grid.most_stages()) + 1);
   for (std::size_t s = 0; s < made.size(); ++s) made[s].stages = static_cast<std::int32_t>(s);
@@ -94,18 +95,19 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const outlook& here = before[state];
     if (here.sum == never) return;
-    const picoseconds cut = grid.cut(k, r), room = worth - here.sum;
+    const picoseconds room = worth - here.sum;
     std::int32_t least = grid.most_stages(), most = 0;
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
-      const auto after = std::as_const(*this).at(next);
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+      const auto after = std::as_const(*this).at(to.next);
       if (after.empty()) return;
-      const picoseconds own = each.time + cut, at_least = std::max(so_on, here.slowest);
-      if (own + at_least >= room) return;
+      const picoseconds at_least = std::max(each.rest, here.slowest);
+      if (to.own + at_least >= room) return;
       least = std::min(least, after.front().stages + 1);
       most = std::max(most, after.back().stages + 1);
       for (const prospect& rest : after) {
         const std::int32_t s = rest.stages + 1;
-        if (each.least_stages <= s && s <= each.most_stages) made[static_cast<std::size_t>(s)].add(rest, own, at_least);
+        if (each.least_stages <= s && s <= each.most_stages)
+          made[static_cast<std::size_t>(s)].add(rest, to.own, at_least);
       }
     });
     begin_[state] = static_cast<std::uint32_t>(found_.size());
@@ -120,36 +122,35 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
 /// Plans that are dearer than the known one of as many stages are beaten.
 MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth) {
   for (prospect& all : at(0)) {
-    all.room = std::min(worth, all.known_sum + all.known_slowest + picoseconds{1});
+    all.room = std::min(worth, grid.cost(all.known_sum, all.known_slowest, all.stages) + picoseconds{1});
+    all.room_of_sum = grid.most_passing(all.room, all.stages);
     all.before = {};
   }
   grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const auto here = std::as_const(*this).at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
-    const picoseconds cut = grid.cut(k, r);
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
-      const picoseconds own = each.time + cut;
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
       auto from = here.begin();
-      for (prospect& rest : at(next)) {
+      for (prospect& rest : at(to.next)) {
         const std::int32_t s = rest.stages + 1;
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
         if (from->stages != s || s < each.least_stages || s > each.most_stages || !from->is_open()) continue;
-        rest.room = std::max(rest.room, from->room - own);
-        rest.before = std::min(rest.before, std::max(from->before, so_on));
+        rest.room = std::max(rest.room, from->room - to.own);
+        rest.room_of_sum = std::max(rest.room_of_sum, from->room_of_sum - to.own);
+        rest.before = std::min(rest.before, std::max(from->before, each.rest));
       }
     });
   });
 }
 
-/// What the end of a plan adds to a step: the sum of its stages and of the cuts in front of them, and its slowest
-/// stage; and how it goes on.
+/// What the end of a plan adds to a step: the sum of its stages and of the messages around them, and its slowest stage;
+/// and how it goes on.
 struct ending {
   picoseconds sum, slowest;
   std::int32_t stages = 0, candidate = -1;
   std::uint32_t next = 0;
 
-  picoseconds cost() const { return sum + slowest; }
   std::size_t lane() const { return static_cast<std::size_t>(stages); }
   bool covers(const ending& other) const { return sum <= other.sum && slowest <= other.slowest; }
 };
@@ -164,19 +165,17 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const auto here = open.at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
-    const picoseconds cut = grid.cut(k, r);
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
-      const picoseconds own = each.time + cut;
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
       auto from = here.begin();
-      for (const ending& rest : ends.at(next)) {
+      for (const ending& rest : ends.at(to.next)) {
         const std::int32_t s = rest.stages + 1;
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
         if (from->stages != s || s < each.least_stages || s > each.most_stages) continue;
         // to be faster than the slowest of those before gains nothing
-        const ending made{rest.sum + own, std::max({rest.slowest, so_on, from->before}), s, each.candidate,
+        const ending made{rest.sum + to.own, std::max({rest.slowest, each.rest, from->before}), s, each.candidate,
                           ends.number_of(rest)};
-        if (made.cost() < from->room) ends.add(made);
+        if (made.sum + made.slowest < from->room && made.sum < from->room_of_sum) ends.add(made);
       }
     });
     ends.close(state);
@@ -198,7 +197,7 @@ struct wait {
 
 /// The least max(B · time + max(once, Σ time + Σ cuts before)) of a plan, or `worth` if there is none below.
 MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_batches, picoseconds worth) {
-  const auto before = look_back(grid, [&](const outlook& each) { return each.sum < worth; });
+  const auto before = look_back(grid, true, [&](const outlook& each) { return each.sum < worth; });
   frontiers<wait> waits(before.size(), 1);
   if (before.empty()) return worth;
   waits.add({});
@@ -206,9 +205,9 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const picoseconds sum = before[state].sum, cut = grid.cut(k, r);
     if (sum == never) return;
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds) {
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
       if (sum + cut + micro_batches * each.time >= worth) return;
-      for (const wait& rest : waits.at(next)) {
+      for (const wait& rest : waits.at(to.next)) {
         const std::int32_t stages = std::min(rest.stages + 1, grid.settled());
         if (stages < each.least_stages || stages > each.most_stages) continue;
         const picoseconds time = std::max(micro_batches * each.time, each.time + rest.time) + cut;
@@ -223,38 +222,41 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
   return worth;
 }
 
-/// What stages take on average for a micro-batch and its messages, in the plan in which that is least: times of all
-/// stages and their number.
-struct pace {
-  picoseconds sum = never;
-  std::int64_t stages = 1;
-
-  /// What is left if every stage took as long as those of another plan do on average.
-  __extension__ using wide = __int128;
-  wide beyond(const pace& other) const { return wide{sum.count} * other.stages - wide{other.sum.count} * stages; }
-};
-
-/// Newton's method on the ratio (Dinkelbach 1967): the plan that is best at the ratio of the plan before has a better
-/// one, until none has.
-MESHLOOM_INLINE pace least_pace(const lattice& grid, std::int64_t waits) {
-  pace best{never, 1};
-  for (bool better = grid.states() > 0; better;) {
-    std::vector<pace> ends(grid.states());
-    ends.back() = {{}, 0};
-    grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
-      pace& here = ends[state];
-      grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds so_on) {
-        if (ends[next].sum == never) return;
-        const picoseconds wait{waits > 0 ? (so_on - each.rest).count / waits : 0};
-        const pace made{ends[next].sum + each.time + wait, ends[next].stages + 1};
-        const bool first = best.sum == never || here.sum == never;
-        if (first ? made.sum < here.sum : made.beyond(best) < here.beyond(best)) here = made;
-      });
+/// True if in some plan no stages in a row take more than `pace` on average, with the messages between them.
+MESHLOOM_INLINE bool keeps_pace(const lattice& grid, picoseconds pace, std::int64_t messages) {
+  const auto settled = static_cast<std::size_t>(grid.settled()), lanes = settled + 1;
+  // By state and stages to go, what those that come next take beyond the pace at the most, with their half of messages.
+  std::vector<picoseconds> beyond(grid.states() * lanes, never);
+  beyond[(grid.states() - 1) * lanes] = {};
+  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+      const picoseconds own = each.time + each.rest - pace;
+      if (own.count > 0) return;
+      for (std::size_t s = 0; s < lanes; ++s) {
+        const auto stages = std::min(s + 1, settled);
+        const auto number = static_cast<std::int32_t>(stages);
+        const picoseconds rest = beyond[to.next * lanes + s];
+        if (rest == never || number < each.least_stages || number > each.most_stages) continue;
+        const picoseconds here = own + std::max(picoseconds{}, rest + messages * to.leaving);
+        picoseconds& least = beyond[state * lanes + stages];
+        if (here.count <= 0) least = std::min(least, here + messages * to.entering);
+      }
     });
-    better = ends.front().sum < never && (best.sum == never || ends.front().beyond(best) < 0);
-    if (better) best = ends.front();
+  });
+  return std::any_of(beyond.begin(), beyond.begin() + static_cast<std::ptrdiff_t>(lanes),
+                     [](picoseconds each) { return each < never; });
+}
+
+/// The least pace that some plan keeps; or `worth`.
+MESHLOOM_INLINE picoseconds least_pace(const lattice& grid, std::int64_t messages, picoseconds worth) {
+  constexpr std::int64_t closeness = 4096;  // of what is known to be too little, to what may be enough
+  picoseconds little{-1}, enough = worth;
+  if (grid.states() == 0 || !keeps_pace(grid, worth - picoseconds{1}, messages)) return worth;
+  while (enough.count - little.count > 1 + little.count / closeness) {
+    const picoseconds middle{little.count + (enough.count - little.count) / 2};
+    (keeps_pace(grid, middle, messages) ? enough : little) = middle;
   }
-  return best;
+  return little + picoseconds{1};
 }
 
 /// What the fullest rank of the end of a plan holds.
@@ -279,8 +281,8 @@ MESHLOOM_INLINE fullest find_leanest(const inter_problem& posed) {
   plans.add({});
   plans.close(grid.states() - 1);
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
-    grid.for_each_move(k, r, [&](const choice& each, std::size_t next, picoseconds) {
-      for (const fullest& rest : plans.at(next)) {
+    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+      for (const fullest& rest : plans.at(to.next)) {
         const int slots = slots_in_flight(posed.schedule, rest.stages + 1, 0, posed.micro_batches);
         plans.add({std::max(rest.holds, bytes{each.time.count + slots * each.rest.count}), rest.stages + 1});
       }
@@ -352,18 +354,21 @@ MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) {
   const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never));
   if (grid.states() == 0 || ends.at(0).empty()) return inter::why_none(posed);
   std::vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
+  const auto cost = [&](const inter::ending& each) { return grid.cost(each.sum, each.slowest, each.stages); };
   for (const inter::ending& each : ends.at(0)) {
+    if (posed.worth && cost(each) >= *posed.worth) continue;
     const inter::ending*& known = cheapest[each.lane()];
-    if (!known || each.cost() < known->cost()) known = &each;
+    if (!known || cost(each) < cost(*known)) known = &each;
   }
   inter_answer answer{{{}, inter::never}, {}};
   for (const inter::ending* each : cheapest) {
     answer.by_stages.emplace_back();
     if (!each) continue;
-    inter_plan& found = answer.by_stages.back().emplace(inter_plan{{}, each->cost()});
+    inter_plan& found = answer.by_stages.back().emplace(inter_plan{{}, cost(*each)});
     for (; each->candidate >= 0; each = &ends[each->next]) found.candidates.push_back(each->candidate);
     if (found.cost < answer.best.cost) answer.best = found;
   }
+  if (answer.best.candidates.empty()) return inter::why_none(posed);
   return answer;
 }
 
@@ -378,10 +383,12 @@ MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {
 
 MESHLOOM_INLINE result<picoseconds> pace_bound_of(const inter_problem& posed) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
-  __extension__ using wide = __int128;
-  const inter::pace least = inter::least_pace(inter::lattice(posed), waits_for_messages(posed));
-  if (least.sum == inter::never) return inter::why_none(posed);
-  return picoseconds{static_cast<std::int64_t>(wide{least.sum.count} * posed.micro_batches / least.stages)};
+  const inter::lattice grid(posed);
+  const std::int64_t messages = std::max(posed.micro_batches - grid.most_stages(), 0);
+  const picoseconds worth = posed.worth.value_or(picoseconds{inter::sums_end});
+  const picoseconds bound = inter::least_pace(grid, messages, worth);
+  if (bound.count == inter::sums_end) return inter::why_none(posed);
+  return bound;
 }
 
 }  // namespace meshloom

@@ -21,11 +21,18 @@ inline constexpr picoseconds never{std::int64_t{1} << 61};
 /// A candidate as the solver's loops read it.
 struct choice {
   picoseconds time;
-  picoseconds rest;  ///< what it adds to a step after its first micro-batch, messages apart: (B − 1) · time + once
+  picoseconds passing;  ///< with more that its messages take than the cuts say
+  picoseconds rest;     ///< what it adds to a step after its first micro-batch: (B − 1) · time + once
   std::int32_t blocks = 0, first = 0, last = 0;  ///< it runs so many blocks, from one of these on
   /// It is of use as the s-th stage from the last: no other that fits is as good, and it fits.
   std::int32_t least_stages = 1, most_stages = 0;
   std::int32_t candidate = 0;
+};
+
+/// Where a choice leads, and what it takes with its half of the messages in front of it and after it.
+struct move {
+  std::size_t next = 0;  ///< state
+  picoseconds own, entering, leaving;
 };
 
 class lattice {
@@ -39,6 +46,17 @@ class lattice {
 
   /// From so many stages to go on, the choices stay the same.
   std::int32_t settled() const { return settled_; }
+
+  /// What a plan of so many stages costs.
+  picoseconds cost(picoseconds passing, picoseconds slowest, std::int32_t stages) const {
+    return passing + std::max(slowest, rounds_of(schedule_, micro_batches_, passing, stages));
+  }
+
+  /// More than stages and messages may take for a micro-batch where a step takes less than `worth`.
+  picoseconds most_passing(picoseconds worth, std::int32_t stages) const {
+    const std::int64_t more = schedule_ == schedule_kind::one_f_one_b ? micro_batches_ - 1 : 0;
+    return {(worth.count / (stages + more) + 1) * stages + 1};
+  }
 
   /// States are numbered by r, then k: a move leads to a larger number. The first is the start, the last the end; there
   /// are none where it is plain that no plan gets from one to the other.
@@ -60,8 +78,7 @@ class lattice {
     for (std::int32_t r = ranks_ - 1; r >= 0; --r) for_each_block(r, visit);
   }
 
-  /// visit(choice, next state, what it adds to a step after its first micro-batch) for every move from block k and rank
-  /// r.
+  /// visit(choice, move) for every move from block k and rank r.
   template <class Visit>
   void for_each_move(std::int32_t k, std::int32_t r, Visit visit) const {
     for (std::size_t n = 0; n < sizes_.size(); ++n) {
@@ -69,8 +86,8 @@ class lattice {
       const band& ends = bands_[static_cast<std::size_t>(r + sizes_[n])];
       const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
       if (least > most) continue;
-      const picoseconds entering = k > 0 ? cut(k, r) : picoseconds{};
       const std::int32_t hosts = std::max(sizes_[n] / host_, 1);
+      const picoseconds entering = half_of_cut(k > 0 ? cut(k, r) : picoseconds{}, hosts);
       const std::size_t from =
           begin_[static_cast<std::size_t>(r + sizes_[n])] - static_cast<std::size_t>(ends.first - k);
       const auto visit_all = [&](std::span<const choice> some) {
@@ -80,8 +97,9 @@ class lattice {
         for (; each != some.end() && each->blocks <= most; ++each) {
           if (each->first > k || k > each->last) continue;
           const std::int32_t end = k + each->blocks;
-          const picoseconds both = entering + (end < blocks_ ? cut(end, r + sizes_[n]) : picoseconds{});
-          visit(*each, from + static_cast<std::size_t>(each->blocks), each->rest + waits_ * wait_between(both, hosts));
+          const picoseconds leaving = half_of_cut(end < blocks_ ? cut(end, r + sizes_[n]) : picoseconds{}, hosts);
+          visit(*each, move{from + static_cast<std::size_t>(each->blocks), each->passing + entering + leaving, entering,
+                            leaving});
         }
       };
       visit_all(row(n, k));
@@ -123,7 +141,8 @@ class lattice {
   std::vector<std::int32_t> nearest_starts(std::size_t n) const;
 
   std::int32_t blocks_, ranks_, host_, most_stages_, settled_ = 1;
-  std::int64_t waits_;  ///< the times that a stage waits for messages
+  schedule_kind schedule_;
+  std::int64_t micro_batches_;
   std::span<const picoseconds> within_, between_;
   std::vector<std::int32_t> sizes_;  ///< the numbers of ranks that stages have, in units
   std::vector<choice> choices_;

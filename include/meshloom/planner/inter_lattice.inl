@@ -16,7 +16,8 @@ MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
       ranks_(posed.hosts * posed.devices_per_host),
       host_(posed.devices_per_host),
       most_stages_(std::min(blocks_, ranks_)),
-      waits_(waits_for_messages(posed)),
+      schedule_(posed.schedule),
+      micro_batches_(posed.micro_batches),
       within_(posed.cut_within),
       between_(posed.cut_between) {
   find_choices(posed);
@@ -41,7 +42,7 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
     if (posed.worth && each.time + rest >= *posed.worth) continue;
     const std::int32_t most = most_stages_of(posed, each, most_stages_);
     if (most < 1) continue;
-    found.push_back({each.time, rest, each.end_block - each.first_block, each.first_block,
+    found.push_back({each.time, each.time + each.extra, rest, each.end_block - each.first_block, each.first_block,
                      each.first_block + each.shifts, 1, most, static_cast<std::int32_t>(c)});
     number_of[static_cast<std::size_t>(each.ranks)] = 0;
   }
@@ -77,14 +78,14 @@ MESHLOOM_INLINE void lattice::keep_useful() {
     const auto first = choices_.begin() + static_cast<std::ptrdiff_t>(row_[row]);
     const auto end = choices_.begin() + static_cast<std::ptrdiff_t>(row_[row + 1]);
     std::sort(first, end, [&](const choice& a, const choice& b) {
-      return std::tuple_cat(place(a), std::tie(a.time, a.rest, a.candidate)) <
-             std::tuple_cat(place(b), std::tie(b.time, b.rest, b.candidate));
+      return std::tuple_cat(place(a), std::tie(a.passing, a.rest, a.time, a.candidate)) <
+             std::tuple_cat(place(b), std::tie(b.passing, b.rest, b.time, b.candidate));
     });
     const std::size_t row_begin = kept;
     for (auto at = first; at != end; ++at) {
       choice each = *at;
       for (std::size_t n = kept; n > row_begin && place(choices_[n - 1]) == place(each); --n) {
-        if (choices_[n - 1].rest <= each.rest)
+        if (choices_[n - 1].rest <= each.rest && choices_[n - 1].time <= each.time)
           each.least_stages = std::max(each.least_stages, choices_[n - 1].most_stages + 1);
       }
       if (each.least_stages > each.most_stages) continue;

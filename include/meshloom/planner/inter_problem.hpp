@@ -27,6 +27,7 @@ struct stage_candidate {
   bytes slot;        ///< more for every micro-batch in flight
   /// It runs [first_block + n, end_block + n) as well, for every n up to this.
   std::int32_t shifts = 0;
+  picoseconds extra{};  ///< what it receives for a micro-batch takes so much longer than the cuts say
   bool operator==(const stage_candidate&) const = default;
 };
 
@@ -42,23 +43,25 @@ struct inter_problem {
   bool operator==(const inter_problem&) const = default;
 };
 
-/// How often in a step a stage waits for messages: under 1F1B, where as many micro-batches are in flight as there are
-/// stages, those that go on and those that come back hold up every micro-batch but the first. (Of d stages in a row one
-/// waits (d − 1) / d of a cut's messages, as micro-batches go around in turns.)
-inline std::int64_t waits_for_messages(const inter_problem& posed) {
-  return posed.schedule == schedule_kind::one_f_one_b ? posed.micro_batches - 1 : 0;
-}
+/// A stage's half of what crosses a cut beside it; its `hosts` carry it side by side.
+constexpr picoseconds half_of_cut(picoseconds cut, std::int32_t hosts) { return {cut.count / (2 * hosts)}; }
 
-/// A stage's half of what crosses the two cuts around it; `hosts` carry it side by side.
-constexpr picoseconds wait_between(picoseconds cuts, std::int32_t hosts) { return {cuts.count / (2 * hosts)}; }
+/// How long the micro-batches after the first take to go around: under 1F1B as many are in flight as there are stages,
+/// and the next begins when one comes back. `passing`: the stages and messages on the way of one.
+constexpr picoseconds rounds_of(schedule_kind schedule, std::int64_t micro_batches, picoseconds passing,
+                                std::int64_t stages) {
+  const std::int64_t more = schedule == schedule_kind::one_f_one_b ? micro_batches - 1 : 0;
+  return {passing.count / stages * more + passing.count % stages * more / stages};
+}
 
 /// What a plan costs and holds. The bound: the first forward reaches a stage and the last backward leaves it through
 /// all stages before it, and meanwhile the stage works on B micro-batches; so a step takes at least, of every stage,
 /// B · time + max(once, Σ time + Σ cuts before it).
 struct inter_price {
-  picoseconds cost;        ///< of a step: Σ time + Σ cuts + max((B − 1) · (time + wait) + once)
-  picoseconds bound;       ///< no schedule takes less
-  bytes peak;              ///< the most bytes that one rank holds
+  picoseconds cost;   ///< of a step: Σ (time + wait + extra) + max((B − 1) · time + once, rounds of all stages)
+  picoseconds paced;  ///< as the cost, but of those stages in a row that are slowest, and with uneven messages
+  picoseconds bound;  ///< no schedule takes less
+  bytes peak;         ///< the most bytes that one rank holds
   std::int32_t where = 0;  ///< the first stage that holds them
 };
 

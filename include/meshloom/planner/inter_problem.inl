@@ -38,7 +38,7 @@ MESHLOOM_INLINE void check_candidate(const inter_problem& posed, std::size_t num
     say("has " + std::to_string(each.ranks) + " ranks, which are neither part of a host of " +
         std::to_string(posed.devices_per_host) + " devices nor 1 to " + std::to_string(posed.hosts) + " whole ones");
   }
-  if (std::min(each.time, each.once).count < 0) say("has a negative time");
+  if (std::min({each.time, each.once, each.extra}).count < 0) say("has a negative time");
   if (std::min(each.held, each.slot).count < 0) say("has a negative size");
 }
 
@@ -59,7 +59,7 @@ MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::str
   std::int64_t most_bytes = 0;
   const std::int64_t most_slot = sums_end / posed.micro_batches;
   for (const stage_candidate& each : posed.candidates) {
-    time = std::max(time, each.time);
+    time = std::max(time, each.time + each.extra);
     once = std::max(once, each.once);
     const std::int64_t slots = each.slot.count > most_slot ? sums_end : each.slot.count * posed.micro_batches;
     most_bytes = std::max(most_bytes, std::min(each.held.count, sums_end) + slots);
@@ -122,41 +122,93 @@ MESHLOOM_INLINE std::string misfit(const inter_problem& posed, const stage_candi
   return "";
 }
 
-}  // namespace inter
+/// A stage of a plan, and what crosses the cut in front of it.
+struct placed_stage {
+  stage_candidate stage;
+  picoseconds cut;
+  picoseconds entering, leaving;  ///< its half of the messages in front of it and after it
+  picoseconds uneven;             ///< what messages take longer if it does not have as many ranks as the stage before
+};
 
-MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates) {
-  const auto stages = static_cast<int>(candidates.size());
+/// Fewer ranks send larger parts, one to each of those that receive: half of a cut, so much more often.
+MESHLOOM_INLINE picoseconds uneven_messages(const inter_problem& posed, picoseconds cut, std::int32_t left,
+                                            std::int32_t right) {
+  const std::int32_t most = std::min(std::max(left, right), posed.devices_per_host);
+  const std::int32_t least = std::min({left, right, posed.devices_per_host});
+  return {cut.count / 2 * (most - least) / least};
+}
+
+MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& posed,
+                                                        const std::vector<std::int32_t>& candidates) {
+  std::vector<placed_stage> made;
   std::int32_t block = 0, rank = 0;
-  inter_price total;
-  picoseconds path, slowest;
-  for (int s = 0; s < stages; ++s) {
-    const std::string name = "stage " + std::to_string(s);
-    const auto number = static_cast<std::size_t>(candidates[static_cast<std::size_t>(s)]);
+  for (const std::int32_t candidate : candidates) {
+    const std::string name = "stage " + std::to_string(made.size());
+    const auto number = static_cast<std::size_t>(candidate);
     if (number >= posed.candidates.size()) return failure{name + " is a candidate that does not exist"};
     const stage_candidate& stage = posed.candidates[number];
-    const std::string why = inter::misfit(posed, stage, block, rank);
+    const std::string why = misfit(posed, stage, block, rank);
     if (!why.empty()) return failure{name + " " + why};
-    const picoseconds entering = s > 0 ? inter::cut_before(posed, block, rank) : picoseconds{};
-    const std::int32_t end = block + stage.end_block - stage.first_block;
-    const picoseconds leaving = end < posed.blocks ? inter::cut_before(posed, end, rank + stage.ranks) : picoseconds{};
-    const picoseconds wait = wait_between(entering + leaving, std::max(stage.ranks / posed.devices_per_host, 1));
-    path += entering;
-    total.bound = std::max(total.bound, posed.micro_batches * stage.time + std::max(stage.once, path));
-    slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + waits_for_messages(posed) * wait + stage.once);
-    path += stage.time;
-    const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
-    if (holds > total.peak) total.peak = holds, total.where = s;
+    const std::int32_t hosts = std::max(stage.ranks / posed.devices_per_host, 1);
+    placed_stage next{stage, {}, {}, {}, {}};
+    if (!made.empty()) {
+      next.cut = cut_before(posed, block, rank);
+      next.entering = half_of_cut(next.cut, hosts);
+      if (rank % posed.devices_per_host == 0)
+        next.uneven = uneven_messages(posed, next.cut, made.back().stage.ranks, stage.ranks);
+    }
     block += stage.end_block - stage.first_block;
     rank += stage.ranks;
+    if (block < posed.blocks) next.leaving = half_of_cut(cut_before(posed, block, rank), hosts);
+    made.push_back(next);
   }
   if (block < posed.blocks) return failure{"the stages end before block " + std::to_string(block)};
   if (rank < posed.hosts * posed.devices_per_host)
     return failure{"the stages leave rank " + std::to_string(rank) + " idle"};
+  return made;
+}
+
+/// The rounds of those stages in a row that are slowest.
+MESHLOOM_INLINE picoseconds slowest_rounds(const inter_problem& posed, const std::vector<placed_stage>& stages) {
+  picoseconds slowest;
+  for (std::size_t first = 0; first < stages.size(); ++first) {
+    picoseconds passing;
+    for (std::size_t last = first; last < stages.size(); ++last) {
+      const placed_stage& here = stages[last];
+      passing += here.stage.time;
+      if (last > first) passing += stages[last - 1].leaving + here.entering + here.stage.extra + here.uneven;
+      const auto count = static_cast<std::int64_t>(last - first) + 1;
+      slowest = std::max(slowest, rounds_of(posed.schedule, posed.micro_batches, passing, count));
+    }
+  }
+  return slowest;
+}
+
+}  // namespace inter
+
+MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates) {
+  const auto placed = inter::place(posed, candidates);
+  if (!placed) return failure{placed.error()};
+  const auto stages = static_cast<int>(placed.value().size());
+  inter_price total;
+  picoseconds path, passing, slowest;
+  for (int s = 0; s < stages; ++s) {
+    const inter::placed_stage& here = placed.value()[static_cast<std::size_t>(s)];
+    const stage_candidate& stage = here.stage;
+    path += here.cut;
+    total.bound = std::max(total.bound, posed.micro_batches * stage.time + std::max(stage.once, path));
+    path += stage.time;
+    passing += stage.time + stage.extra + here.entering + here.leaving;
+    slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);
+    const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
+    if (holds > total.peak) total.peak = holds, total.where = s;
+  }
   if (posed.limit && total.peak > *posed.limit) {
     return failure{"stage " + std::to_string(total.where) + " holds " + std::to_string(total.peak.count) + " bytes, " +
                    std::to_string((total.peak - *posed.limit).count) + " more than the limit"};
   }
-  total.cost = path + slowest;
+  total.cost = passing + std::max(slowest, rounds_of(posed.schedule, posed.micro_batches, passing, stages));
+  total.paced = passing + std::max(slowest, inter::slowest_rounds(posed, placed.value()));
   return total;
 }
 

@@ -47,8 +47,8 @@ class pipeline_search {
   /// Prices read so far.
   std::int64_t work() const { return stages_.work(); }
 
-  /// No plan takes less; none where there is no plan.
-  std::optional<picoseconds> bound() const;
+  /// No plan takes less, or less than `worth` where that is the least.
+  picoseconds bound(picoseconds worth) const;
 
   /// Why there is no plan. Where even what every plan needs does not fit, that is said.
   std::string why() const;

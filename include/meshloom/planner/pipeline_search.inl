@@ -110,21 +110,20 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
       cuts_(detail::cut_bytes(posed.graph, micro_batches)),
       stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr) {}
 
-MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::bound() const {
+MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
   inter_problem chain = chain_of(stages_.bounds(), false);
   chain.limit = posed_.cluster.device.memory;  // messages of one plan say nothing of all
-  std::optional<picoseconds> least;
+  chain.worth = worth;
+  picoseconds least = worth;
   for (const schedule_kind kind : schedules()) {
     chain.schedule = kind;
-    const auto found = bound_of(chain);
-    if (!found) continue;
-    picoseconds here = found.value();
-    if (kind == schedule_kind::one_f_one_b) {
+    picoseconds here = bound_of(chain).value();
+    if (kind == schedule_kind::one_f_one_b && here < worth) {
       inter_problem paced = chain;  // within a host ranks have links of their own
       paced.cut_between = chain_of({}, true).cut_between;
       here = std::max(here, pace_bound_of(paced).value());
     }
-    least = std::min(here, least.value_or(here));
+    least = std::min(least, here);
   }
   return least;
 }
@@ -208,8 +207,10 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   for (const auto& each : answer.value().by_stages) {
     if (!each || each->cost >= least || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
     if (entered_.count(stages_.origins_of(each->candidates)) != 0) continue;
+    const picoseconds hope = evaluate(chain, each->candidates).value().paced;
+    if (hope >= least || (chain.worth && hope >= *chain.worth)) continue;
     next_ = each->candidates;
-    least = each->cost;
+    least = hope;
   }
   return next_.empty() ? std::nullopt : std::optional(least);
 }

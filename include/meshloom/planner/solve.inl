@@ -120,9 +120,7 @@ class plan_search {
     made.bound = made.predicted;
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
     const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
-    for (const auto& each : searches_) {
-      if (const auto found = each.bound()) made.bound = std::min(made.bound, *found + meeting);
-    }
+    for (const auto& each : searches_) made.bound = each.bound(made.bound - meeting) + meeting;
     return made;
   }
 

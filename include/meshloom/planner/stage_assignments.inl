@@ -80,6 +80,18 @@ MESHLOOM_INLINE intra_problem stage_choices::discounting(const price_share& of) 
   return priced;
 }
 
+MESHLOOM_INLINE intra_problem stage_choices::receiving() const {
+  intra_problem priced = made_;
+  for (const auto& [number, more] : extra_) {
+    auto& cost = priced.choices[static_cast<std::size_t>(number)].cost;
+    for (std::size_t option = 0; option < cost.size(); ++option) {
+      if (cost[option] < forbidden) cost[option] = std::min(cost[option] + more[option] * micro_batches_, forbidden);
+    }
+  }
+  leave_out_hopeless(priced);
+  return priced;
+}
+
 MESHLOOM_INLINE stage_cost stage_choices::cost_of(std::span<const std::int32_t> options) const {
   const auto option_of = [&](std::int32_t number) {
     return static_cast<std::size_t>(options[static_cast<std::size_t>(number)]);
@@ -105,6 +117,7 @@ MESHLOOM_INLINE stage_cost stage_choices::cost_of(std::span<const std::int32_t> 
       if (sum >= 0) cost.fixed += size_of_choice(sum);
     }
   }
+  for (const auto& [number, more] : extra_) cost.extra += more[option_of(number)];
   bytes kept;
   for (const std::int32_t number : kept_) kept += size_of_choice(number);
   cost.slot.count = kept.count / slots_;

@@ -19,9 +19,10 @@ namespace meshloom {
 /// What a stage costs: for a micro-batch forward and backward, and once per step; and what it holds.
 struct stage_cost {
   picoseconds time, once;
-  bytes fixed;      ///< parameters, optimizer state, gradients summed over micro-batches
-  bytes slot;       ///< activations of every micro-batch in flight
-  bytes transient;  ///< the most at any time besides
+  bytes fixed;          ///< parameters, optimizer state, gradients summed over micro-batches
+  bytes slot;           ///< activations of every micro-batch in flight
+  bytes transient;      ///< the most at any time besides
+  picoseconds extra{};  ///< how much longer messages of a micro-batch take than if every rank were sent another part
   bool operator==(const stage_cost&) const = default;
 };
 
@@ -70,6 +71,10 @@ class stage_choices {
   /// The problem with a share of what is paid once per step, rounded down: in a pipeline that delays only the slowest
   /// stage, while what a micro-batch takes is also on everyone's way. The share is at most 1.
   intra_problem discounting(const price_share& of) const;
+
+  /// The problem with what messages take longer than if every rank were sent another part priced as well: it delays
+  /// others, though the stage need not wait.
+  intra_problem receiving() const;
 
   /// What an assignment costs; micro-batches · time + once is its cost in the problem.
   stage_cost cost_of(std::span<const std::int32_t> options) const;
@@ -133,6 +138,7 @@ class stage_choices {
   /// Prices what it takes to make the forms that `choice` holds. Another stage sends the first form that is wanted.
   void make_forms(const read_value& each, const origin& from, std::int32_t choice, const form_list& held,
                   std::int64_t times);
+  void add_messages(const read_value& each, std::int32_t choice, const form_list& held);
   void read_forms(const std::vector<reading>& readers, std::int32_t choice, const form_list& held);
   form_list wanted_by(const std::vector<reading>& readers) const;
   static form_list forms_of(const form_list& wanted);
@@ -155,6 +161,9 @@ class stage_choices {
   std::vector<parameter_choice> parameters_;
   std::vector<std::int32_t> kept_;      ///< choices whose bytes are those of all slots
   std::vector<std::size_t> paid_once_;  ///< couplings priced per step
+  /// By option of a choice, how much longer messages take to each form of what another stage sends than if every rank
+  /// were sent another part of it.
+  std::vector<std::pair<std::int32_t, std::vector<picoseconds>>> extra_;
 };
 
 }  // namespace meshloom

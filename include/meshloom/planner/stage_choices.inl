@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/recomputation.hpp>
 #include <meshloom/planner/stage_choices.hpp>
 
@@ -369,8 +370,25 @@ MESHLOOM_INLINE void stage_choices::make_forms(const read_value& each, const ori
     made.push_back(detail::times_or_forbidden(price, times));
   }
   made = detail::by_option(made, held);
+  if (whole_.values[each.value].kind == value_kind::activation) add_messages(each, choice, held);
   auto& cost = made_.choices[static_cast<std::size_t>(choice)].cost;
   for (std::size_t option = 0; option < made.size(); ++option) cost[option] += made[option];
+}
+
+/// Where the stage before meets it is not known: what is sent all over is sent from another host, if there is one.
+MESHLOOM_INLINE void stage_choices::add_messages(const read_value& each, std::int32_t choice, const form_list& held) {
+  const cluster& machine = tables_->machine();
+  const std::int32_t ranks = stage_.mesh.ranks(), sharing = std::min(ranks, machine.devices_per_host);
+  const link& over = machine.hosts > 1 ? machine.between_hosts : machine.within_host;
+  const auto message = [&](bytes shard) { return transfer_price(shard * (machine.hosts > 1 ? sharing : 1), over); };
+  const picoseconds least = message({tables_->size_of_shard(each.value, {}).count / ranks});
+  std::vector<picoseconds> extra;
+  for (const forms& how : held.entries) {
+    bytes shard = tables_->size_of_shard(each.value, how.first.layout);
+    if (how.pair()) shard = std::min(shard, tables_->size_of_shard(each.value, how.second.layout));
+    extra.push_back(std::max(message(shard) - least, picoseconds{}));
+  }
+  extra_.push_back({choice, detail::by_option(extra, held)});
 }
 
 MESHLOOM_INLINE void stage_choices::read_forms(const std::vector<reading>& readers, std::int32_t choice,

@@ -171,7 +171,11 @@ MESHLOOM_INLINE double stage_search::least_paid(std::size_t number, const block_
 
 MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks,
                                                                         bool roomy) {
-  stage_family made{{}, meshes_[index_of_ranks(ranks)], roomy ? std::vector{0} : slots_of({{}, {}, false, false, true}, ranks), {}, surroundings::anything};
+  stage_family made{{},
+                    meshes_[index_of_ranks(ranks)],
+                    roomy ? std::vector{0} : slots_of({{}, {}, false, false, true}, ranks),
+                    {},
+                    surroundings::anything};
   for (std::int32_t end = of.copies.first + fewest(of, ranks); end <= of.copies.end; ++end) {
     const block_range some{of.copies.first, end};
     const stage_candidate needs = least(some, ranks);

@@ -85,7 +85,7 @@ class stage_search {
   struct family {
     std::vector<std::int32_t> copies;  ///< per region; −1: the one that varies
     std::vector<block_range> ranges;
-    bool starts = true;  ///< all ranges of the kind begin with the first block
+    bool starts = true;                  ///< all ranges of the kind begin with the first block
     bool ends = false, may_end = false;  ///< all, or some, end with the last
   };
   /// Every range of blocks: its family, and which of its lengths.

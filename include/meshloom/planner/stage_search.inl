@@ -191,9 +191,9 @@ MESHLOOM_INLINE std::size_t stage_search::index_of_ranks(std::int32_t ranks) con
 
 MESHLOOM_INLINE std::vector<std::int32_t> stage_search::slots_of(const family& of, std::int32_t ranks) const {
   const manual& asked = posed_.constraints;
-  const schedule_kind kind = !trains(posed_.graph)      ? schedule_kind::forward_only
+  const schedule_kind kind = !trains(posed_.graph)     ? schedule_kind::forward_only
                              : asked.schedules.empty() ? schedule_kind::one_f_one_b
-                                                        : asked.schedules.front();
+                                                       : asked.schedules.front();
   const std::int32_t stages = asked.stages > 0 ? asked.stages : posed_.cluster.ranks() / ranks;
   const auto in_flight = [&](std::int32_t stage) { return slots_in_flight(kind, stages, stage, micro_batches_); };
   const std::int32_t most = in_flight(of.ends ? stages - 1 : 0);
@@ -254,8 +254,8 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
       if (cost.time * micro_batches_ + cost.once >= worth_) continue;
       // What choices add up is held no longer than they say, and much of it is made in place.
       const bytes transient = way.measured.count({range, keep}) != 0 ? cost.transient : bytes{};
-      candidates_.push_back(
-          {each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient, cost.slot});
+      candidates_.push_back({each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient,
+                             cost.slot, 0, cost.extra});
       origins_.push_back({m, ranks, static_cast<std::int32_t>(w), keep});
     }
   }

@@ -78,6 +78,7 @@ class stage_tables {
 
   numbered_spec numbered(value_id id, const spec& layout);
   bytes size_of_shard(value_id id, const spec& layout) const;
+  const cluster& machine() const { return posed_.cluster; }
   /// The price of making one form of a value from another; `forbidden` if it cannot be made.
   picoseconds price(value_id id, const numbered_spec& from, const numbered_spec& to);
 

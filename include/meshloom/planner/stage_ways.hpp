@@ -50,10 +50,10 @@ class stage_ways;
 struct stage_family {
   std::vector<block_range> ranges;  ///< of one copy more each, all of at least two copies; or only one range
   std::vector<stage_plan> meshes;   ///< with a mesh and nothing else
-  /// How many micro-batches in flight stages of most pipelines have to keep, at the most and then fewer; 0: only what is
-  /// held all the time counts.
+  /// How many micro-batches in flight stages of most pipelines have to keep, at the most and then fewer; 0: only what
+  /// is held all the time counts.
   std::vector<std::int32_t> slots{1};
-  std::vector<bytes> least = {};    ///< by range, what every way to run it holds all the time
+  std::vector<bytes> least = {};  ///< by range, what every way to run it holds all the time
   surroundings around = surroundings::other_stages;
   /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
   /// many micro-batches in flight: no assignment comes to less. May be none.
@@ -109,7 +109,8 @@ class stage_ways {
     std::size_t mesh = 0;
     bool again = false;
     std::unique_ptr<stage_choices> shortest, longest;
-    std::unique_ptr<priced_intra> paying;  ///< for the longest, at some time
+    /// For the longest, at some time; and where messages are paid for too.
+    std::unique_ptr<priced_intra> paying, paying_messages;
     std::vector<std::pair<std::size_t, picoseconds>> optima;
     std::map<std::int32_t, std::vector<std::pair<double, double>>> priced;  ///< by micro-batches in flight
   };
@@ -143,9 +144,11 @@ class stage_ways {
   void solve_between(face& on, std::size_t low, std::size_t high);
   /// The way of these options; it may be known.
   std::size_t add_way(const face& on, std::vector<std::int32_t> options);
+  /// True if messages take much longer than they need to: then others are looked for that say less.
+  bool is_verbose(const stage_way& way) const;
   /// Looks for ways that take less per micro-batch than this one, and more once per step.
   void find_brisk_ways(const face& on, std::size_t thrifty);
-  picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
+  picoseconds step_time(const stage_cost& cost) const { return (cost.time + cost.extra) * micro_batches_ + cost.once; }
   point place(std::size_t way, std::size_t range, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;
   /// Looks where the hull crosses the memory of a device.
@@ -167,7 +170,7 @@ class stage_ways {
   std::vector<stage_way> ways_;
   std::vector<support> supports_;
   std::map<std::int32_t, byte_price> fitting_;  ///< by micro-batches in flight
-  std::vector<std::size_t> leaned_;  ///< the ranges for which leaner ways were looked for
+  std::vector<std::size_t> leaned_;             ///< the ranges for which leaner ways were looked for
   std::string stuck_;
   std::int64_t work_ = 0;
 };

@@ -16,6 +16,7 @@ void for_each_part(Left& a, Right& b, const Visit& visit) {
   visit(a.fixed, b.fixed);
   visit(a.slot, b.slot);
   visit(a.transient, b.transient);
+  visit(a.extra, b.extra);
 }
 
 /// What one step of `steps` equal ones adds on the way from `from` to `to`.
@@ -124,6 +125,7 @@ MESHLOOM_INLINE void stage_ways::drop_problems() {
     each.shortest.reset();
     each.longest.reset();
     each.paying.reset();
+    each.paying_messages.reset();
   }
 }
 
@@ -166,6 +168,9 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   const auto low = last() > 0 ? solve_problem(on.shortest->made()) : high;
   if (!high || !low) return;
   const std::size_t fast = add_way(on, high->options);
+  if (is_verbose(ways_[fast])) {
+    if (const auto terse = solve_problem(on.longest->receiving())) add_way(on, terse->options);
+  }
   if (last() > 0) {
     add_way(on, low->options);
     on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
@@ -222,6 +227,12 @@ MESHLOOM_INLINE void stage_ways::find_brisk_ways(const face& on, std::size_t thr
     const picoseconds saved = (left.time - right.time) * micro_batches_, lost = right.once - left.once;
     return saved.count > 0 && saved < lost ? best_at({saved.count, lost.count}, a, b) : a;
   });
+}
+
+MESHLOOM_INLINE bool stage_ways::is_verbose(const stage_way& way) const {
+  constexpr std::int64_t least_share = 200;  // of a step, one part in so many
+  const stage_cost cost = way.cost(last());
+  return cost.extra * micro_batches_ * least_share > step_time(cost);
 }
 
 MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std::int32_t> options) {
@@ -305,11 +316,15 @@ MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
 MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t slots) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   constexpr int most_looks = 5;
+  constexpr double closeness = 300;  // of what is found to what could be
   const bytes room = posed_.cluster.device.memory;
   std::size_t full = fastest(range);
   const point start = place(full, range, slots);
   if (start.held <= room) return;
-  for (face& each : faces_) each.paying.reset();
+  for (face& each : faces_) {
+    each.paying.reset();
+    each.paying_messages.reset();
+  }
   const std::int32_t when = ways_[full].when;
   byte_price price{start.time * dearest, start.held + bytes{1}};
   std::size_t lean = full;
@@ -327,6 +342,9 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
     fitting_[slots] = price;
     if (left.held <= right.held || right.time <= left.time) return;
     const byte_price next{right.time - left.time, left.held - right.held};
+    const double gain = static_cast<double>(next.cost.count) * static_cast<double>((room - right.held).count) /
+                        static_cast<double>(next.per.count);  // at the most, by what just fits
+    if (gain * closeness < static_cast<double>(right.time.count)) return;
     const std::size_t found = best_at(next, slots, when, full);
     if (found == full || found == lean) return;
     const bool fits = place(found, range, slots).held <= room;
@@ -359,7 +377,15 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
     const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
     auto& priced = on.priced[slots];
     priced.insert(std::upper_bound(priced.begin(), priced.end(), optimum), optimum);
-    const std::size_t way = add_way(on, found->options);
+    std::size_t way = add_way(on, found->options);
+    if (worth(way) < worth(best)) best = way;
+    if (!is_verbose(ways_[way])) continue;
+    if (!on.paying_messages)
+      on.paying_messages = std::make_unique<priced_intra>(on.longest->receiving(), on.longest->paid_for(slots, when));
+    work_ += detail::entries_of(on.longest->made());
+    const auto terse = on.paying_messages->solve(each, limits_);
+    if (!terse) continue;
+    way = add_way(on, terse->options);
     if (worth(way) < worth(best)) best = way;
   }
   support made{price, std::numeric_limits<double>::max(), slots};
