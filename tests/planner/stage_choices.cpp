@@ -453,6 +453,39 @@ TEST_CASE("of what is paid once per step a share is left, rounded down by each c
   }
 }
 
+TEST_CASE("messages between hosts take as much longer than their least as stages say that want them all over") {
+  constexpr std::int32_t parts = 4;
+  int longer = 0, exact = 0, all = 0;
+  for (const auto& [name, graph] : models::all()) {
+    CAPTURE(name);
+    const std::int32_t cut = blocks_in(graph) / 2;
+    ml::problem posed = posed_on(graph, {{"outer", 0}}, 4);
+    posed.cluster.hosts = posed.cluster.devices_per_host = 2;
+    const ml::stage_choices first(posed, stage_on({1, {2}}, 0, cut), parts, 2, {});
+    const ml::stage_choices second(posed, stage_on({1, {2}}, cut, blocks_in(graph), 2), parts, 1, {});
+    std::vector<picoseconds> rest;  // of what messages take, their extra apart
+    const auto seconds = some_assignments(second, 6);
+    for (const options& sends : some_assignments(first, 6)) {
+      for (const options& receives : seconds) {
+        const ml::plan made = plan_with(graph, {first.plan_of(sends), second.plan_of(receives)}, parts);
+        const ml::transfer_times paid = ml::transfers_of(graph, made, posed.cluster).cuts.front();
+        const picoseconds extra = first.cost_of(sends).extra + second.cost_of(receives).extra;
+        longer += extra.count > 0 ? 1 : 0;
+        rest.push_back(paid.forward + paid.backward - extra);
+        CHECK(ml::evaluate(second.receiving(), receives).cost ==
+              ml::evaluate(second.made(), receives).cost + parts * second.cost_of(receives).extra);
+      }
+    }
+    // Of two forms that are wanted the larger may be sent.
+    const picoseconds least = *std::min_element(rest.begin(), rest.end());
+    exact += static_cast<int>(std::count(rest.begin(), rest.end(), least));
+    all += static_cast<int>(rest.size());
+    CHECK(least.count > 0);
+  }
+  CHECK(longer > 0);
+  CHECK(exact > all / 3);
+}
+
 TEST_CASE("a price at which most options are hopeless leaves a problem without a fault, and the lean ones in it") {
   const ml::graph& graph = models::all()[2].graph;
   const ml::problem posed = posed_on(graph, {{"outer", 0}}, 2);
