@@ -55,7 +55,7 @@ MESHLOOM_INLINE priced_intra::priced_intra(const intra_problem& posed, const std
     for (const bytes each : paid[v]) held.size.push_back(each.count);
     net.variables[v].parts = {std::move(held)};
   }
-  once_ = intra::presolve(net);
+  once_ = intra::presolve(std::move(net));
 }
 
 MESHLOOM_INLINE intra::network priced_intra::at(const byte_price& each) const {
