@@ -396,12 +396,12 @@ MESHLOOM_INLINE std::vector<std::int64_t> certifying::write(const part& here, co
   std::size_t begin = 0;
   for (std::size_t e = 0; e < few_.edges.size(); ++e) {
     const intra::network::edge& each = few_.edges[e];
-    const auto put = [&](std::int32_t v, const std::vector<std::int64_t>& given) {
+    const auto put = [&](std::int32_t v, std::span<const std::int64_t> given) {
       for (std::size_t k = 0; k < given.size(); ++k) node.moved[begin + index(here.option[index(v)][k])] = given[k];
       begin += few_.options(v);
     };
-    put(each.left, pass.given()[e].left);
-    put(each.right, pass.given()[e].right);
+    put(each.left, pass.given(e).left);
+    put(each.right, pass.given(e).right);
   }
   std::vector<std::int64_t> bounds = pass.bounds();
   for (std::int64_t& each : bounds) each = each < intra::never ? each - paid : each;

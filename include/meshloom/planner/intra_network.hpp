@@ -6,6 +6,8 @@
 
 #include <meshloom/planner/intra_problem.hpp>
 
+#include <span>
+
 namespace meshloom::intra {
 
 /// At least this dear: cannot be.
@@ -63,8 +65,15 @@ inline edge_view seen_from(const network& net, std::int32_t end, const network::
   return {each.cost.data(), 1, columns};
 }
 
-/// The edges at each variable, in order.
-std::vector<std::vector<std::int32_t>> edges_at(const network& net);
+/// The edges at each variable, in order, one list after the other.
+struct incidence {
+  std::vector<std::size_t> begin;  ///< by variable, and at the end how many there are
+  std::vector<std::int32_t> edges;
+  std::span<const std::int32_t> operator[](std::size_t v) const {
+    return std::span(edges).subspan(begin[v], begin[v + 1] - begin[v]);
+  }
+};
+incidence edges_at(const network& net);
 
 /// Options are numbered through: the number of each variable's first, and at the end how many there are.
 std::vector<std::size_t> numbering(const network& net);

@@ -13,9 +13,9 @@ namespace meshloom::intra {
 MESHLOOM_INLINE presolver::presolver(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries)
     : net_(std::move(given)), most_entries_(most_entries), states_(net_.variables.size()) {
   std::size_t number = 0;
-  const auto edges = edges_at(net_);
+  const incidence edges = edges_at(net_);
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
-    at(v).edges = edges[index(v)];
+    at(v).edges.assign(edges[index(v)].begin(), edges[index(v)].end());
     at(v).left.resize(options(v));
     std::iota(at(v).left.begin(), at(v).left.end(), 0);
     kept_.clear();

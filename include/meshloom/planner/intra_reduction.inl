@@ -17,7 +17,8 @@ MESHLOOM_INLINE assignment lift(const reduction& made, const assignment& options
   for (auto each = made.removals.rbegin(); each != made.removals.rend(); ++each) {
     places.clear();
     for (const removal::table& by : each->tables) {
-      const auto here = std::lower_bound(by.options.begin(), by.options.end(), all[static_cast<std::size_t>(by.neighbour)]);
+      const auto here =
+          std::lower_bound(by.options.begin(), by.options.end(), all[static_cast<std::size_t>(by.neighbour)]);
       places.push_back(std::min(static_cast<std::size_t>(here - by.options.begin()), by.options.size() - 1));
     }
     std::int32_t& mine = all[static_cast<std::size_t>(each->variable)];

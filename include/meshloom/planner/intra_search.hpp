@@ -53,7 +53,7 @@ class local_search {
   std::uint64_t random();
 
   const network& net_;
-  std::vector<std::vector<std::int32_t>> edges_at_;
+  incidence edges_at_;
   std::vector<std::size_t> number_;
   assignment options_;
   std::vector<std::int64_t> held_;
