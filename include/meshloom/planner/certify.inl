@@ -277,10 +277,10 @@ MESHLOOM_INLINE void certifying::find_moments(const intra_answer& answer) {
 /// Knows more moments from now on; the multipliers with them.
 MESHLOOM_INLINE intra::multipliers certifying::with_moments(const std::vector<std::int32_t>& more,
                                                             const intra::multipliers& at) {
-  const intra::network before = std::move(few_);
+  const std::vector<std::int32_t> before = few_.times;
   intra::add_moments(moments_, more);
   few_ = intra::at_moments(joined_.net(), moments_);
-  return intra::carried(before, at, few_);
+  return intra::carried(before, at, few_.times);
 }
 
 MESHLOOM_INLINE certifying::part certifying::reduced(const keep& left) const {
@@ -456,10 +456,9 @@ MESHLOOM_INLINE void certifying::split(const part& here, const intra::multiplier
     if (k < middle) made_.nodes[node].first.push_back(option);
     (k < middle ? second : first)[number_[found] + index(option)] = 0;
   }
-  intra::network before;
-  before.times = few_.times;
+  const std::vector<std::int32_t> before = few_.times;
   close(std::move(first), at, limits_.rounds);
-  close(std::move(second), intra::carried(before, at, few_), limits_.rounds);
+  close(std::move(second), intra::carried(before, at, few_.times), limits_.rounds);
 }
 
 }  // namespace detail

@@ -46,13 +46,13 @@ constexpr std::int64_t quotient(std::int64_t all, std::int64_t parts) {
 
 MESHLOOM_INLINE messages::messages(const network& net)
     : net_(net), number_(numbering(net)), prices_(own_prices(net)), kept_(prices_) {
-  std::size_t shares = 0;
+  std::size_t places = 0;
   for (const network::edge& each : net.edges) {
-    first_given_.push_back(shares);
-    shares += net.options(each.left) + net.options(each.right);
+    first_given_.push_back(places);
+    places += net.options(each.left) + net.options(each.right);
     work_ += 2 * static_cast<std::int64_t>(each.cost.size());
   }
-  given_.resize(shares);
+  given_.resize(places);
   const incidence edges = edges_at(net);
   first_side_ = edges.begin;
   for (std::size_t v = 0; v < net.variables.size(); ++v) {

@@ -24,10 +24,11 @@ MESHLOOM_INLINE void add_couplings(const intra_problem& posed, network& net) {
     const bool turned = each.left > each.right;
     network::edge next{std::min(each.left, each.right), std::max(each.left, each.right), {}};
     next.cost.resize(rows * columns);
-    for (std::size_t i = 0, from = 0; i < rows; ++i) {
-      for (std::size_t j = 0; j < columns; ++j, ++from) {
-        next.cost[turned ? j * rows + i : from] = std::min(each.cost[from].count, never);
-      }
+    const auto [down, right] = turned ? std::pair(std::size_t{1}, rows) : std::pair(columns, std::size_t{1});
+    const picoseconds* from = each.cost.data();
+    for (std::size_t i = 0; i < rows; ++i) {
+      std::int64_t* to = next.cost.data() + i * down;
+      for (std::size_t j = 0; j < columns; ++j, ++from, to += right) *to = std::min(from->count, never);
     }
     all.push_back(std::move(next));
   }

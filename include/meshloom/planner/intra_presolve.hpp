@@ -80,6 +80,7 @@ class presolver {
   std::vector<surrounding> around_;  ///< the variable that is looked at, and its best prices beside them
   std::vector<std::int64_t> best_;
   std::vector<std::int64_t> beside_;  ///< its prices where one option is at its best
+  std::vector<std::uint8_t> beaten_;
   bool possible_ = true, changed_ = true;
 };
 

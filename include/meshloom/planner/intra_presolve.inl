@@ -63,11 +63,15 @@ MESHLOOM_INLINE void presolver::lose(std::int32_t v) {
 
 template <class Doomed>
 void presolver::kill_if(std::int32_t v, const Doomed& doomed) {
-  kept_.clear();
-  for (std::size_t k = 0; k < options(v); ++k) {
+  const std::size_t count = options(v);
+  std::size_t first = 0;
+  while (first < count && !doomed(first)) ++first;
+  if (first == count) return;
+  kept_.resize(first);
+  std::iota(kept_.begin(), kept_.end(), std::size_t{0});
+  for (std::size_t k = first + 1; k < count; ++k) {
     if (!doomed(k)) kept_.push_back(k);
   }
-  if (kept_.size() == options(v)) return;
   keep_only(v, kept_);
   if (kept_.empty()) possible_ = false;
   lose(v);
@@ -306,17 +310,17 @@ MESHLOOM_INLINE void presolver::dominate(std::int32_t v) {
     look_around(v, edge(at(v).edges[e]), around_[e]);
     for (std::size_t k = 0; k < count; ++k) best_[k] = plus(best_[k], around_[e].least[k]);
   }
-  std::vector<std::uint8_t> beaten(count);
+  beaten_.assign(count, 0);
   for (std::size_t worse = 0; worse < count; ++worse) {
     bool found = best_[worse] >= never;
     if (!found) price_beside_partners_of(v, worse);
     const std::int64_t *const beside = beside_.data(), best = best_[worse];
     for (std::size_t better = 0; !found && better < count; ++better) {
-      if (beside[better] <= best && better != worse && !beaten[better]) found = beats(v, better, worse);
+      if (beside[better] <= best && better != worse && !beaten_[better]) found = beats(v, better, worse);
     }
-    beaten[worse] = found;
+    beaten_[worse] = found;
   }
-  kill_if(v, [&](std::size_t k) { return beaten[k] != 0; });
+  kill_if(v, [&](std::size_t k) { return beaten_[k] != 0; });
 }
 
 /// What every option costs beside the cheapest partners of one.
