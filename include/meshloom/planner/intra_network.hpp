@@ -43,6 +43,7 @@ struct network {
   std::vector<std::int64_t> room;   ///< bytes that the variables may hold at each moment
   std::vector<std::int32_t> times;  ///< the time of the problem that each moment is
   bool paid = false;                ///< bytes have a price instead, which is yet to be said: all moments matter
+  bool reduced = false;             ///< presolve finds nothing more in it, unless it loses options
   std::int64_t constant = 0;        ///< paid by every assignment
   int shift = 0;                    ///< prices are ps times 2^shift, so that what rounding loses stays below one ps
   int grain = 0;                    ///< multipliers of memory have so many bits after the point

@@ -24,9 +24,9 @@ class presolver {
 
  private:
   struct state {
-    std::vector<std::int32_t> left;   ///< the options that are not gone, as they were given
-    bool gone = false, dirty = true;  ///< dirty: something around it changed since it was looked at
-    bool lost = false;                ///< it lost options since partners were last pruned
+    std::vector<std::int32_t> left;    ///< the options that are not gone, as they were given
+    bool gone = false, dirty = false;  ///< dirty: something around it changed since it was looked at
+    bool lost = false;                 ///< it lost options since partners were last pruned
     std::vector<std::int32_t> edges;
   };
   state& at(std::int32_t v) { return states_[index(v)]; }

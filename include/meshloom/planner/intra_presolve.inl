@@ -12,19 +12,18 @@ namespace meshloom::intra {
 
 MESHLOOM_INLINE presolver::presolver(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries)
     : net_(std::move(given)), most_entries_(most_entries), states_(net_.variables.size()) {
-  std::size_t number = 0;
   const incidence edges = edges_at(net_);
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     at(v).edges.assign(edges[index(v)].begin(), edges[index(v)].end());
     at(v).left.resize(options(v));
     std::iota(at(v).left.begin(), at(v).left.end(), 0);
-    kept_.clear();
-    for (std::size_t k = 0; k < options(v); ++k, ++number) {
-      if (variable(v).cost[k] < never && (keep.empty() || keep[number])) kept_.push_back(k);
-    }
-    possible_ = possible_ && !kept_.empty();
-    if (kept_.size() < options(v)) keep_only(v, kept_);
-    lose(v);
+    at(v).dirty = !net_.reduced;
+    if (!net_.reduced) lose(v);
+  }
+  std::size_t number = 0;
+  for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
+    const std::size_t first = std::exchange(number, number + options(v));
+    kill_if(v, [&](std::size_t k) { return variable(v).cost[k] >= never || (!keep.empty() && !keep[first + k]); });
   }
 }
 
@@ -323,17 +322,25 @@ MESHLOOM_INLINE void presolver::dominate(std::int32_t v) {
   kill_if(v, [&](std::size_t k) { return beaten_[k] != 0; });
 }
 
-/// What every option costs beside the cheapest partners of one.
+/// What every option costs beside the cheapest partners of one. Two neighbours at a time: fewer sums are kept between.
 MESHLOOM_INLINE void presolver::price_beside_partners_of(std::int32_t v, std::size_t worse) {
   constexpr std::size_t few = 6;  // sums of so many prices, each at most `never`, stay in range
-  beside_ = variable(v).cost;
-  std::int64_t *const begin = beside_.data(), *const end = begin + beside_.size();
-  for (std::size_t e = 0; e < at(v).edges.size(); ++e) {
-    const auto [prices, own, other] = around_[e].price;
-    const std::int64_t* price = prices + around_[e].favourite[worse] * other;
-    for (std::int64_t* sum = begin; sum != end; ++sum, price += own) *sum += *price;
-    if (e % few != few - 1) continue;
-    for (std::int64_t* sum = begin; sum != end; ++sum) *sum = std::min(*sum, never);
+  constexpr std::int64_t nothing = 0;
+  const auto prices_of = [&](std::size_t e) {
+    const surrounding& each = around_[e];
+    return std::pair(each.price.cost + each.favourite[worse] * each.price.other, each.price.own);
+  };
+  const std::size_t count = options(v), edges = at(v).edges.size();
+  beside_.resize(count);
+  std::int64_t* const sums = beside_.data();
+  const std::int64_t* before = variable(v).cost.data();
+  for (std::size_t e = 0; e < std::max<std::size_t>(edges, 1); e += 2, before = sums) {
+    auto [first, stride] = e < edges ? prices_of(e) : std::pair(&nothing, std::size_t{0});
+    auto [second, other_stride] = e + 1 < edges ? prices_of(e + 1) : std::pair(&nothing, std::size_t{0});
+    for (std::size_t k = 0; k < count; ++k, first += stride, second += other_stride)
+      sums[k] = before[k] + *first + *second;
+    if (e % few != few - 2) continue;
+    for (std::size_t k = 0; k < count; ++k) sums[k] = std::min(sums[k], never);
   }
 }
 
@@ -475,6 +482,7 @@ MESHLOOM_INLINE reduction presolver::compact() {
       edges.push_back({number[index(each.left)], number[index(each.right)], std::move(each.cost)});
   }
   made.net = std::move(net_);
+  made.net.reduced = true;
   made.net.variables = std::move(variables);
   made.net.edges = std::move(edges);
   return made;

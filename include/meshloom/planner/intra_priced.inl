@@ -81,7 +81,7 @@ MESHLOOM_INLINE intra::network priced_intra::at(const byte_price& each) const {
     variable.parts.clear();
   }
   net.constant = intra::plus(net.constant, paid(detail::bytes_to_pay - net.room.front()));
-  net.paid = false;
+  net.paid = net.reduced = false;
   net.room.clear();
   net.times.clear();
   return net;
