@@ -93,9 +93,5 @@ TEST_CASE("an ascent ends as soon as the bound closes, and says what cannot be")
 }
 
 TEST_CASE("multipliers are carried by time") {
-  ml::intra::network from, to;
-  from.times = {1, 4, 7, 9};
-  to.times = {0, 4, 9};
-  to.room = {1, 1, 1};
-  CHECK(ml::intra::carried(from, {10, 40, 70, 90}, to) == ml::intra::multipliers{0, 40, 90});
+  CHECK(ml::intra::carried({1, 4, 7, 9}, {10, 40, 70, 90}, {0, 4, 9}) == ml::intra::multipliers{0, 40, 90});
 }

@@ -58,6 +58,37 @@ TEST_CASE("the optimum of what is left is the optimum, and every assignment lift
   CHECK(left > 30);
 }
 
+TEST_CASE("a reduced network that loses options is reduced as if all of it were looked at again") {
+  int smaller = 0, same = 0;
+  for (std::uint32_t seed = 0; seed < 300; ++seed) {
+    CAPTURE(seed);
+    dice roll(seed);
+    const auto posed = seed % 2 == 0 ? small_problem(seed) : ladder(seed, 8, 2, 6);
+    const ml::intra::network once = ml::intra::presolve(ml::intra::network_of(posed), {}, 0).net;
+    if (once.variables.empty()) continue;
+    CHECK(once.reduced);
+    std::vector<std::uint8_t> keep;
+    for (std::size_t n = 0; n < ml::intra::numbering(once).back(); ++n) keep.push_back(!roll.one_in(8));
+    ml::intra::network anew = once;
+    anew.reduced = false;
+    const ml::intra::reduction made = ml::intra::presolve(once, keep, 0), truly = ml::intra::presolve(anew, keep, 0);
+    REQUIRE(made.possible == truly.possible);
+    CHECK(made.variable_of == truly.variable_of);
+    CHECK(made.option_of == truly.option_of);
+    CHECK(made.net.room == truly.net.room);
+    CHECK(made.net.constant == truly.net.constant);
+    CHECK(ml::intra::own_prices(made.net) == ml::intra::own_prices(truly.net));
+    REQUIRE(made.net.edges.size() == truly.net.edges.size());
+    for (std::size_t e = 0; e < made.net.edges.size(); ++e) REQUIRE(made.net.edges[e].cost == truly.net.edges[e].cost);
+    const ml::intra::reduction rest = ml::intra::presolve(once, {}, 0);
+    CHECK(rest.net.variables.size() == once.variables.size());
+    CHECK(ml::intra::own_prices(rest.net) == ml::intra::own_prices(once));
+    ++(made.net.variables.size() < once.variables.size() ? smaller : same);
+  }
+  CHECK(smaller > 30);
+  CHECK(same > 30);
+}
+
 TEST_CASE("each step does what it is for") {
   const auto f = ml::forbidden;
   SUBCASE("a chain without memory is eliminated, a star too") {

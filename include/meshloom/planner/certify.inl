@@ -277,10 +277,10 @@ MESHLOOM_INLINE void certifying::find_moments(const intra_answer& answer) {
 /// Knows more moments from now on; the multipliers with them.
 MESHLOOM_INLINE intra::multipliers certifying::with_moments(const std::vector<std::int32_t>& more,
                                                             const intra::multipliers& at) {
-  const intra::network before = std::move(few_);
+  const std::vector<std::int32_t> before = few_.times;
   intra::add_moments(moments_, more);
   few_ = intra::at_moments(joined_.net(), moments_);
-  return intra::carried(before, at, few_);
+  return intra::carried(before, at, few_.times);
 }
 
 MESHLOOM_INLINE certifying::part certifying::reduced(const keep& left) const {
@@ -396,12 +396,12 @@ MESHLOOM_INLINE std::vector<std::int64_t> certifying::write(const part& here, co
   std::size_t begin = 0;
   for (std::size_t e = 0; e < few_.edges.size(); ++e) {
     const intra::network::edge& each = few_.edges[e];
-    const auto put = [&](std::int32_t v, const std::vector<std::int64_t>& given) {
+    const auto put = [&](std::int32_t v, std::span<const std::int64_t> given) {
       for (std::size_t k = 0; k < given.size(); ++k) node.moved[begin + index(here.option[index(v)][k])] = given[k];
       begin += few_.options(v);
     };
-    put(each.left, pass.given()[e].left);
-    put(each.right, pass.given()[e].right);
+    put(each.left, pass.given(e).left);
+    put(each.right, pass.given(e).right);
   }
   std::vector<std::int64_t> bounds = pass.bounds();
   for (std::int64_t& each : bounds) each = each < intra::never ? each - paid : each;
@@ -456,10 +456,9 @@ MESHLOOM_INLINE void certifying::split(const part& here, const intra::multiplier
     if (k < middle) made_.nodes[node].first.push_back(option);
     (k < middle ? second : first)[number_[found] + index(option)] = 0;
   }
-  intra::network before;
-  before.times = few_.times;
+  const std::vector<std::int32_t> before = few_.times;
   close(std::move(first), at, limits_.rounds);
-  close(std::move(second), intra::carried(before, at, few_), limits_.rounds);
+  close(std::move(second), intra::carried(before, at, few_.times), limits_.rounds);
 }
 
 }  // namespace detail

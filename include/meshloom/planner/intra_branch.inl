@@ -72,7 +72,7 @@ MESHLOOM_INLINE void branching::explore(const branch_node& node) {
       static_cast<std::int32_t>(std::clamp<std::int64_t>(left / (2 * inner.work() + 1), 1, limits_.rounds));
   local_search search(part.net, 0, left / 2);
   bool first = true;
-  ascent up = ascend(part.net, inner, carried(net_, node.at, part.net), rounds, [&](const assignment& met) {
+  ascent up = ascend(part.net, inner, carried(net_.times, node.at, part.net.times), rounds, [&](const assignment& met) {
     if (first) {
       search.start(met);
       search.descend();
@@ -135,7 +135,7 @@ MESHLOOM_INLINE void branching::split(const branch_node& node, const reduction& 
 
 MESHLOOM_INLINE void branching::push(const branch_node& parent, const reduction& part, const ascent& up,
                                      const std::vector<std::uint8_t>& open) {
-  branch_node child{up.bound, ++pushed_, parent.keep, carried(part.net, up.at, net_)};
+  branch_node child{up.bound, ++pushed_, parent.keep, carried(part.net.times, up.at, net_.times)};
   std::size_t n = 0;
   for (std::size_t v = 0; v < part.variable_of.size(); ++v) {
     const auto first =

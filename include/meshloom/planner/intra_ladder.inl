@@ -58,10 +58,13 @@ MESHLOOM_INLINE void ladder::few_at_a_time() {
 /// Reduces what is left once more; if nothing legal is left, nothing beats the best.
 MESHLOOM_INLINE void ladder::presolve(const std::vector<std::uint8_t>& keep) {
   for (const network::edge& each : rest().edges) count_.work += static_cast<std::int64_t>(each.cost.size());
-  reduction made = intra::presolve(rest(), keep);
+  const std::vector<std::int32_t> times = rest().times;
+  // Of what was left before, only the way back from it is needed any more.
+  reduction made =
+      reductions_.empty() ? intra::presolve(whole_, keep) : intra::presolve(std::move(reductions_.back().net), keep);
   if (!made.possible) return prove(never, intra_rung::presolve);
-  ascent_.at.resize(rest().times.size());
-  ascent_.at = carried(rest(), ascent_.at, made.net);
+  ascent_.at.resize(times.size());
+  ascent_.at = carried(times, ascent_.at, made.net.times);
   reductions_.push_back(std::move(made));
   if (!rest().variables.empty()) return;
   offer({});

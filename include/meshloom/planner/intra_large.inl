@@ -59,7 +59,7 @@ MESHLOOM_INLINE void large_search::raise() {
   count_.rounds += up_.rounds;
   count_.work += up_.rounds * (inner_.work() + 1000);  // small networks take their time as well
   if (!add_moments(moments_, more)) return;
-  up_.at = carried(some, up_.at, at_moments(net_, moments_));
+  up_.at = carried(some.times, up_.at, at_moments(net_, moments_).times);
 }
 
 /// Single moves that make the leanest assignment fit.

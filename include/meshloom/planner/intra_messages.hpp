@@ -34,24 +34,34 @@ class messages {
 
   /// What an edge has been given by its ends, added to its prices: by option of left, by option of right.
   struct shares {
-    std::vector<std::int64_t> left, right;
+    std::span<const std::int64_t> left, right;
   };
-  const std::vector<shares>& given() const { return shares_; }  ///< by edge
+  shares given(std::size_t edge) const;
 
  private:
-  std::vector<std::int64_t>& mine(std::int32_t v, std::int32_t e);
-  const std::vector<std::int64_t>& theirs(std::int32_t v, std::int32_t e) const;
+  /// An edge as one of its ends sees it.
+  struct side {
+    const std::int64_t* cost = nullptr;
+    bool rows = false;                 ///< the own options are
+    std::int32_t other = 0;            ///< the variable at the other end,
+    std::size_t partners = 0;          ///< and its options
+    std::size_t mine = 0, theirs = 0;  ///< where the shares that the ends have given begin
+  };
+  std::span<const side> sides_of(std::int32_t v) const;
   void visit(std::int32_t v, bool forth);
-  void collect(std::int32_t v, std::int32_t e);
-  void find_least(std::int32_t v, std::int32_t e, std::vector<std::int64_t>& least) const;
+  void collect(std::int32_t v, const side& by);
+  void share(std::int32_t v, bool forth);
+  void find_least(const side& by, std::size_t options, std::vector<std::int64_t>& least) const;
 
   const network& net_;
   std::vector<std::size_t> number_;
-  std::vector<std::vector<std::int32_t>> edges_at_;
-  std::vector<std::int64_t> prices_;  ///< as told
-  std::vector<std::int64_t> kept_;    ///< what is left of each option's price after giving and taking
-  std::vector<shares> shares_;        ///< by edge
-  std::vector<std::int64_t> least_;   ///< of the edge that is looked at, by option
+  std::vector<side> sides_;               ///< of one variable after the other, in order of edges
+  std::vector<std::size_t> first_side_;   ///< by variable
+  std::vector<std::int64_t> prices_;      ///< as told
+  std::vector<std::int64_t> kept_;        ///< what is left of each option's price after giving and taking
+  std::vector<std::int64_t> given_;       ///< to one edge after the other, by left and by right
+  std::vector<std::size_t> first_given_;  ///< by edge
+  std::vector<std::int64_t> least_;       ///< of the edge that is looked at, by option
   std::int64_t work_ = 0;
   bool begun_ = false;  ///< every variable has been visited
 };

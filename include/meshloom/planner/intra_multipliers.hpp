@@ -43,8 +43,8 @@ std::vector<std::int64_t> prices_with(const network& net, const multipliers& at)
 /// The price of all the room, rounded up.
 std::int64_t refund(const network& net, const multipliers& at);
 
-/// The multipliers of another network, by time; both are in order of time.
-multipliers carried(const network& from, const multipliers& at, const network& to);
+/// The multipliers of another network, by time; the times of both are in order.
+multipliers carried(const std::vector<std::int32_t>& from, const multipliers& at, const std::vector<std::int32_t>& to);
 
 struct ascent {
   multipliers at;           ///< with these the bound was found

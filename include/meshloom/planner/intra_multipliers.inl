@@ -119,12 +119,13 @@ MESHLOOM_INLINE std::int64_t refund(const network& net, const multipliers& at) {
   return static_cast<std::int64_t>(sum >> net.grain);
 }
 
-MESHLOOM_INLINE multipliers carried(const network& from, const multipliers& at, const network& to) {
-  multipliers moved(to.room.size());
+MESHLOOM_INLINE multipliers carried(const std::vector<std::int32_t>& from, const multipliers& at,
+                                    const std::vector<std::int32_t>& to) {
+  multipliers moved(to.size());
   std::size_t m = 0;
   for (std::size_t n = 0; n < moved.size(); ++n) {
-    while (m < from.times.size() && from.times[m] < to.times[n]) ++m;
-    if (m < from.times.size() && from.times[m] == to.times[n]) moved[n] = at[m];
+    while (m < from.size() && from[m] < to[n]) ++m;
+    if (m < from.size() && from[m] == to[n]) moved[n] = at[m];
   }
   return moved;
 }

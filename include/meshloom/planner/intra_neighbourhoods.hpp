@@ -32,7 +32,7 @@ class neighbourhoods {
   void add_sizes(const std::vector<std::int32_t>& members, network& made) const;
 
   const network& net_;
-  std::vector<std::vector<std::int32_t>> edges_at_;
+  incidence edges_at_;
   std::vector<std::vector<std::int32_t>> alive_at_;  ///< the variables with size, by moment
   assignment options_;
   std::vector<std::int64_t> held_;

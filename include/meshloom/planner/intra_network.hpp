@@ -6,6 +6,8 @@
 
 #include <meshloom/planner/intra_problem.hpp>
 
+#include <span>
+
 namespace meshloom::intra {
 
 /// At least this dear: cannot be.
@@ -41,6 +43,7 @@ struct network {
   std::vector<std::int64_t> room;   ///< bytes that the variables may hold at each moment
   std::vector<std::int32_t> times;  ///< the time of the problem that each moment is
   bool paid = false;                ///< bytes have a price instead, which is yet to be said: all moments matter
+  bool reduced = false;             ///< presolve finds nothing more in it, unless it loses options
   std::int64_t constant = 0;        ///< paid by every assignment
   int shift = 0;                    ///< prices are ps times 2^shift, so that what rounding loses stays below one ps
   int grain = 0;                    ///< multipliers of memory have so many bits after the point
@@ -63,8 +66,15 @@ inline edge_view seen_from(const network& net, std::int32_t end, const network::
   return {each.cost.data(), 1, columns};
 }
 
-/// The edges at each variable, in order.
-std::vector<std::vector<std::int32_t>> edges_at(const network& net);
+/// The edges at each variable, in order, one list after the other.
+struct incidence {
+  std::vector<std::size_t> begin;  ///< by variable, and at the end how many there are
+  std::vector<std::int32_t> edges;
+  std::span<const std::int32_t> operator[](std::size_t v) const {
+    return std::span(edges).subspan(begin[v], begin[v + 1] - begin[v]);
+  }
+};
+incidence edges_at(const network& net);
 
 /// Options are numbered through: the number of each variable's first, and at the end how many there are.
 std::vector<std::size_t> numbering(const network& net);

@@ -24,10 +24,11 @@ MESHLOOM_INLINE void add_couplings(const intra_problem& posed, network& net) {
     const bool turned = each.left > each.right;
     network::edge next{std::min(each.left, each.right), std::max(each.left, each.right), {}};
     next.cost.resize(rows * columns);
-    for (std::size_t i = 0, from = 0; i < rows; ++i) {
-      for (std::size_t j = 0; j < columns; ++j, ++from) {
-        next.cost[turned ? j * rows + i : from] = std::min(each.cost[from].count, never);
-      }
+    const auto [down, right] = turned ? std::pair(std::size_t{1}, rows) : std::pair(columns, std::size_t{1});
+    const picoseconds* from = each.cost.data();
+    for (std::size_t i = 0; i < rows; ++i) {
+      std::int64_t* to = next.cost.data() + i * down;
+      for (std::size_t j = 0; j < columns; ++j, ++from, to += right) *to = std::min(from->count, never);
     }
     all.push_back(std::move(next));
   }
@@ -112,12 +113,15 @@ MESHLOOM_INLINE network network_of(const intra_problem& posed) {
   return net;
 }
 
-MESHLOOM_INLINE std::vector<std::vector<std::int32_t>> edges_at(const network& net) {
-  std::vector<std::vector<std::int32_t>> found(net.variables.size());
-  for (std::size_t e = 0; e < net.edges.size(); ++e) {
-    for (const std::int32_t end : {net.edges[e].left, net.edges[e].right}) {
-      found[static_cast<std::size_t>(end)].push_back(static_cast<std::int32_t>(e));
-    }
+MESHLOOM_INLINE incidence edges_at(const network& net) {
+  incidence found{std::vector<std::size_t>(net.variables.size() + 1), std::vector<std::int32_t>(2 * net.edges.size())};
+  for (const network::edge& each : net.edges) {
+    for (const std::int32_t end : {each.left, each.right}) ++found.begin[static_cast<std::size_t>(end)];
+  }
+  std::partial_sum(found.begin.begin(), found.begin.end(), found.begin.begin());  // where the lists end
+  for (std::size_t e = net.edges.size(); e-- > 0;) {
+    for (const std::int32_t end : {net.edges[e].right, net.edges[e].left})
+      found.edges[--found.begin[static_cast<std::size_t>(end)]] = static_cast<std::int32_t>(e);
   }
   return found;
 }

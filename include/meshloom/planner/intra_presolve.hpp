@@ -13,40 +13,36 @@ namespace meshloom::intra {
 
 /// Reduces a network until nothing changes. `keep`, by option number, says which options are to be considered; empty:
 /// all. No table with more than `most_entries` is made.
-reduction presolve(const network& given, const std::vector<std::uint8_t>& keep = {},
-                   std::int64_t most_entries = 1 << 16);
+reduction presolve(network given, const std::vector<std::uint8_t>& keep = {}, std::int64_t most_entries = 1 << 16);
 
-/// The state of presolve. Options and variables that are gone keep their numbers until the end, so that a removal is
-/// told in the numbers of the given network.
+/// The state of presolve. Variables that are gone keep their numbers until the end; options that are gone leave all
+/// tables at once, so that what is left lies side by side.
 class presolver {
  public:
-  presolver(const network& given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries);
+  presolver(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries);
   reduction run();
 
  private:
   struct state {
-    std::vector<std::size_t> left;    ///< the options that are not gone
-    bool gone = false, dirty = true;  ///< dirty: something around it changed since it was looked at
-    bool lost = false;                ///< it lost options since partners were last pruned
+    std::vector<std::int32_t> left;    ///< the options that are not gone, as they were given
+    bool gone = false, dirty = false;  ///< dirty: something around it changed since it was looked at
+    bool lost = false;                 ///< it lost options since partners were last pruned
     std::vector<std::int32_t> edges;
   };
   state& at(std::int32_t v) { return states_[index(v)]; }
   network::variable& variable(std::int32_t v) { return net_.variables[index(v)]; }
   network::edge& edge(std::int32_t e) { return net_.edges[index(e)]; }
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
-  template <class Meets>
-  bool all_left(std::int32_t v, const Meets& meets) {
-    return std::all_of(at(v).left.begin(), at(v).left.end(), meets);
-  }
+  std::size_t options(std::int32_t v) const { return net_.options(v); }
 
-  /// Takes out the options that are doomed, one after the other.
+  /// Takes out the options that are doomed.
   template <class Doomed>
   void kill_if(std::int32_t v, const Doomed& doomed);
+  void keep_only(std::int32_t v, const std::vector<std::size_t>& kept);
   void touch(std::int32_t v);
   void lose(std::int32_t v);
 
   void settle_memory();
-  std::pair<std::int64_t, std::int64_t> range(std::int32_t v, const network::part& each);
   void keep_binding_moments();
   void prune_sizes(const std::vector<std::int64_t>& least);
   void prune_partners();
@@ -54,21 +50,22 @@ class presolver {
   void look_at(std::int32_t v);
   bool separate(std::int32_t e);
   bool match(std::int32_t e);
-  void contract(std::int32_t e, const std::vector<std::int32_t>& partner);
-  void move_parts(std::int32_t from, std::int32_t to, const std::vector<std::int32_t>& partner);
-  /// The prices with a neighbour, and the cheapest partner of each option that is left, by its place among them.
+  void contract(std::int32_t e, const std::vector<std::size_t>& partner);
+  void move_parts(std::int32_t from, std::int32_t to, const std::vector<std::size_t>& partner);
+  /// The prices with a neighbour, and the cheapest partner of each option.
   struct surrounding {
     edge_view price = {};
-    const std::vector<std::size_t>* partners = nullptr;
+    std::size_t partners = 0;
     std::vector<std::int64_t> least = {};
     std::vector<std::size_t> favourite = {};
   };
-  void look_around(std::int32_t v, const network::edge& each, surrounding& made);
+  void look_around(std::int32_t v, const network::edge& each, surrounding& made) const;
   void dominate(std::int32_t v);
+  void price_beside_partners_of(std::int32_t v, std::size_t worse);
   bool beats(std::int32_t v, std::size_t better, std::size_t worse) const;
   removal how_to_remove(std::int32_t v);
   void eliminate(std::int32_t v);
-  std::vector<std::int64_t> least_with(std::int32_t v, const removal& how);
+  static std::vector<std::int64_t> least_with(const removal& how);
 
   void remove_edge(std::int32_t e);
   void add_edge(std::int32_t left, std::int32_t right, std::vector<std::int64_t> cost);
@@ -79,8 +76,11 @@ class presolver {
   std::vector<state> states_;
   std::vector<std::int32_t> lost_;  ///< the variables that lost options
   std::vector<removal> removals_;
+  std::vector<std::size_t> kept_;    ///< of the variable that loses others
   std::vector<surrounding> around_;  ///< the variable that is looked at, and its best prices beside them
   std::vector<std::int64_t> best_;
+  std::vector<std::int64_t> beside_;  ///< its prices where one option is at its best
+  std::vector<std::uint8_t> beaten_;
   bool possible_ = true, changed_ = true;
 };
 

@@ -6,22 +6,24 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace meshloom::intra {
 
-MESHLOOM_INLINE presolver::presolver(const network& given, const std::vector<std::uint8_t>& keep,
-                                     std::int64_t most_entries)
-    : net_(given), most_entries_(most_entries), states_(given.variables.size()) {
+MESHLOOM_INLINE presolver::presolver(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries)
+    : net_(std::move(given)), most_entries_(most_entries), states_(net_.variables.size()) {
+  const incidence edges = edges_at(net_);
+  for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
+    at(v).edges.assign(edges[index(v)].begin(), edges[index(v)].end());
+    at(v).left.resize(options(v));
+    std::iota(at(v).left.begin(), at(v).left.end(), 0);
+    at(v).dirty = !net_.reduced;
+    if (!net_.reduced) lose(v);
+  }
   std::size_t number = 0;
-  const auto edges = edges_at(net_);
-  for (std::size_t v = 0; v < states_.size(); ++v) {
-    state& here = states_[v];
-    here.edges = edges[v];
-    for (std::size_t k = 0; k < net_.variables[v].options(); ++k, ++number) {
-      if (net_.variables[v].cost[k] < never && (keep.empty() || keep[number])) here.left.push_back(k);
-    }
-    possible_ = possible_ && !here.left.empty();
-    lose(static_cast<std::int32_t>(v));
+  for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
+    const std::size_t first = std::exchange(number, number + options(v));
+    kill_if(v, [&](std::size_t k) { return variable(v).cost[k] >= never || (!keep.empty() && !keep[first + k]); });
   }
 }
 
@@ -60,30 +62,54 @@ MESHLOOM_INLINE void presolver::lose(std::int32_t v) {
 
 template <class Doomed>
 void presolver::kill_if(std::int32_t v, const Doomed& doomed) {
-  auto& left = at(v).left;
-  const std::size_t before = left.size();
-  for (std::size_t n = 0; n < left.size();) {
-    if (doomed(left[n]))
-      left.erase(left.begin() + static_cast<std::ptrdiff_t>(n));
-    else
-      ++n;
+  const std::size_t count = options(v);
+  std::size_t first = 0;
+  while (first < count && !doomed(first)) ++first;
+  if (first == count) return;
+  kept_.resize(first);
+  std::iota(kept_.begin(), kept_.end(), std::size_t{0});
+  for (std::size_t k = first + 1; k < count; ++k) {
+    if (!doomed(k)) kept_.push_back(k);
   }
-  if (left.size() == before) return;
-  if (left.empty()) possible_ = false;
+  keep_only(v, kept_);
+  if (kept_.empty()) possible_ = false;
   lose(v);
   touch(v);
   for (const std::int32_t e : at(v).edges) touch(edge(e).other(v));
 }
 
-/// The least and the most that the options left need of a part.
-MESHLOOM_INLINE std::pair<std::int64_t, std::int64_t> presolver::range(std::int32_t v, const network::part& each) {
-  std::int64_t least = std::numeric_limits<std::int64_t>::max(), most = 0;
-  for (const std::size_t k : at(v).left) {
-    least = std::min(least, each.size[k]);
-    most = std::max(most, each.size[k]);
+MESHLOOM_INLINE void presolver::keep_only(std::int32_t v, const std::vector<std::size_t>& kept) {
+  for (const std::int32_t e : at(v).edges) {
+    network::edge& each = edge(e);
+    const std::size_t columns = options(each.right);
+    std::int64_t *const begin = each.cost.data(), *to = begin;
+    if (v == each.left) {
+      for (const std::size_t k : kept) to = std::copy_n(begin + k * columns, columns, to);
+    } else {
+      for (std::size_t i = 0; i < options(each.left); ++i) {
+        for (const std::size_t k : kept) *to++ = begin[i * columns + k];
+      }
+    }
+    each.cost.resize(static_cast<std::size_t>(to - begin));
   }
-  return {least, most};
+  const auto pick = [&](auto& numbers) {
+    for (std::size_t n = 0; n < kept.size(); ++n) numbers[n] = numbers[kept[n]];
+    numbers.resize(kept.size());
+  };
+  for (network::part& each : variable(v).parts) pick(each.size);
+  pick(variable(v).cost);
+  pick(at(v).left);
 }
+
+namespace detail {
+
+/// The least and the most that options need of a part.
+MESHLOOM_INLINE std::pair<std::int64_t, std::int64_t> range(const network::part& each) {
+  const auto [least, most] = std::minmax_element(each.size.begin(), each.size.end());
+  return {*least, *most};
+}
+
+}  // namespace detail
 
 /// Sizes on which all options agree are taken from the room; moments that can no longer overflow go; so do options
 /// that do not fit beside the smallest of all others.
@@ -91,7 +117,7 @@ MESHLOOM_INLINE void presolver::settle_memory() {
   if (net_.room.empty()) return;
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     std::erase_if(variable(v).parts, [&](const network::part& each) {
-      const auto [least, most] = range(v, each);
+      const auto [least, most] = detail::range(each);
       if (least != most) return false;
       for (std::int32_t m = each.first; m < each.end; ++m) net_.room[index(m)] -= least;
       touch(v);
@@ -105,7 +131,7 @@ MESHLOOM_INLINE void presolver::keep_binding_moments() {
   std::vector<std::int64_t> least(net_.room.size() + 1), most(least.size());
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     for (const network::part& each : variable(v).parts) {
-      const auto [low, high] = range(v, each);
+      const auto [low, high] = detail::range(each);
       least[index(each.first)] += low, least[index(each.end)] -= low;
       most[index(each.first)] += high, most[index(each.end)] -= high;
     }
@@ -135,7 +161,7 @@ MESHLOOM_INLINE void presolver::prune_sizes(const std::vector<std::int64_t>& lea
     for (const network::part& each : variable(v).parts) {
       std::int64_t spare = std::numeric_limits<std::int64_t>::max();
       for (auto m = index(each.first); m < index(each.end); ++m) spare = std::min(spare, net_.room[m] - least[m]);
-      const std::int64_t smallest = range(v, each).first;
+      const std::int64_t smallest = detail::range(each).first;
       kill_if(v, [&](std::size_t k) { return each.size[k] - smallest > spare; });
     }
   }
@@ -151,8 +177,12 @@ MESHLOOM_INLINE void presolver::prune_partners() {
     for (const std::int32_t e : at(v).edges) {
       const std::int32_t other = edge(e).other(v);
       const edge_view price = seen_from(net_, other, edge(e));
-      kill_if(other,
-              [&](std::size_t k) { return all_left(v, [&](std::size_t mine) { return price(k, mine) >= never; }); });
+      const std::size_t partners = options(v);
+      kill_if(other, [&](std::size_t k) {
+        std::size_t met = 0;
+        while (met < partners && price(k, met) >= never) ++met;
+        return met == partners;
+      });
       if (!possible_) return;
     }
   }
@@ -161,72 +191,68 @@ MESHLOOM_INLINE void presolver::prune_partners() {
 /// An edge whose prices are a sum of one per row and one per column says nothing about pairs: they move to its ends.
 MESHLOOM_INLINE bool presolver::separate(std::int32_t e) {
   const std::int32_t left = edge(e).left, right = edge(e).right;
-  const edge_view price = seen_from(net_, left, edge(e));
-  const std::size_t first = at(left).left.front();
-  const auto less = [&](std::size_t a, std::size_t b) { return price(first, a) < price(first, b); };
-  const std::size_t cheapest = *std::min_element(at(right).left.begin(), at(right).left.end(), less);
-  const auto above = [&](std::size_t j) { return price(first, j) - price(first, cheapest); };
-  const bool sums = all_left(left, [&](std::size_t i) {
-    return all_left(right, [&](std::size_t j) {
-      return price(i, j) < never && price(first, j) < never && price(i, j) == price(i, cheapest) + above(j);
-    });
-  });
-  if (!sums) return false;
-  for (const std::size_t i : at(left).left) variable(left).cost[i] += price(i, cheapest);
-  for (const std::size_t j : at(right).left) variable(right).cost[j] += above(j);
+  const std::size_t rows = options(left), columns = options(right);
+  const std::int64_t *first = edge(e).cost.data(), *row = first;
+  const auto cheapest = static_cast<std::size_t>(std::min_element(first, first + columns) - first);
+  for (std::size_t i = 0; i < rows; ++i, row += columns) {
+    const std::int64_t above = row[cheapest] - first[cheapest];
+    for (std::size_t j = 0; j < columns; ++j) {
+      if (row[j] >= never || first[j] >= never || row[j] != first[j] + above) return false;
+    }
+  }
+  for (std::size_t i = 0; i < rows; ++i) variable(left).cost[i] += first[i * columns + cheapest];
+  for (std::size_t j = 0; j < columns; ++j) variable(right).cost[j] += first[j] - first[cheapest];
   remove_edge(e);
   return true;
 }
 
 /// An edge that leaves each option one partner, a different one for each, makes its two ends one variable.
 MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
-  const std::int32_t left = edge(e).left, right = edge(e).right;
-  if (at(left).left.size() != at(right).left.size()) return false;
-  const edge_view price = seen_from(net_, left, edge(e));
-  const auto met = [&](std::size_t j) { return price(at(left).left.front(), j) < never; };
-  if (std::count_if(at(right).left.begin(), at(right).left.end(), met) != 1) return false;
-  std::vector<std::int32_t> partner(net_.options(left), -1);
-  std::vector<std::uint8_t> taken(net_.options(right));
-  const bool matched = all_left(left, [&](std::size_t i) {
-    return all_left(right, [&](std::size_t j) {
-      if (price(i, j) >= never) return true;
-      const bool first = partner[i] < 0 && !taken[j];
-      partner[i] = static_cast<std::int32_t>(j);
-      taken[j] = 1;
-      return first;
-    });
-  });
-  if (!matched || !all_left(left, [&](std::size_t i) { return partner[i] >= 0; })) return false;
+  const std::size_t count = options(edge(e).left);
+  if (count != options(edge(e).right)) return false;
+  std::vector<std::size_t> partner;
+  std::vector<std::uint8_t> taken;
+  const auto met = [](std::int64_t price) { return price < never; };
+  for (auto row = edge(e).cost.begin(); partner.size() < count; row += static_cast<std::ptrdiff_t>(count)) {
+    const auto end = row + static_cast<std::ptrdiff_t>(count), found = std::find_if(row, end, met);
+    if (found == end || std::find_if(found + 1, end, met) != end) return false;
+    partner.push_back(static_cast<std::size_t>(found - row));
+    taken.resize(count);
+    if (std::exchange(taken[partner.back()], 1) != 0) return false;
+  }
   contract(e, partner);
   return true;
 }
 
-MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::int32_t>& partner) {
+MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::size_t>& partner) {
   const std::int32_t kept = edge(e).left, gone = edge(e).right;
   const edge_view price = seen_from(net_, kept, edge(e));
-  for (const std::size_t i : at(kept).left) {
-    variable(kept).cost[i] += price(i, index(partner[i])) + variable(gone).cost[index(partner[i])];
+  removal how{gone, {}, {}, {{kept, at(kept).left, {}}}};
+  for (std::size_t i = 0; i < partner.size(); ++i) {
+    variable(kept).cost[i] += price(i, partner[i]) + variable(gone).cost[partner[i]];
+    how.options.push_back(at(gone).left[partner[i]]);
   }
   remove_edge(e);
   move_parts(gone, kept, partner);
   while (!at(gone).edges.empty()) {
     const std::int32_t old = at(gone).edges.back(), other = edge(old).other(gone);
-    const std::size_t columns = net_.options(other);
+    const std::size_t columns = options(other);
     const edge_view old_price = seen_from(net_, gone, edge(old));
-    std::vector<std::int64_t> cost(partner.size() * columns, never);
-    for (const std::size_t i : at(kept).left) {
-      for (std::size_t j = 0; j < columns; ++j) cost[i * columns + j] = old_price(index(partner[i]), j);
+    std::vector<std::int64_t> cost;
+    cost.reserve(partner.size() * columns);
+    for (const std::size_t mine : partner) {
+      for (std::size_t j = 0; j < columns; ++j) cost.push_back(old_price(mine, j));
     }
     remove_edge(old);
     add_edge(kept, other, std::move(cost));
   }
   at(gone).gone = true;
-  removals_.push_back({gone, partner, {}, {{kept, {}}}});
+  removals_.push_back(std::move(how));
   touch(kept);
 }
 
 MESHLOOM_INLINE void presolver::move_parts(std::int32_t from, std::int32_t to,
-                                           const std::vector<std::int32_t>& partner) {
+                                           const std::vector<std::size_t>& partner) {
   auto& parts = variable(to).parts;
   for (const network::part& each : variable(from).parts) {
     const auto same = [&](const network::part& other) { return other.first == each.first && other.end == each.end; };
@@ -235,89 +261,106 @@ MESHLOOM_INLINE void presolver::move_parts(std::int32_t from, std::int32_t to,
       parts.push_back({each.first, each.end, std::vector<std::int64_t>(partner.size())});
       here = parts.end() - 1;
     }
-    for (const std::size_t i : at(to).left) here->size[i] += each.size[index(partner[i])];
+    for (std::size_t i = 0; i < partner.size(); ++i) here->size[i] += each.size[partner[i]];
   }
   variable(from).parts.clear();
 }
 
-MESHLOOM_INLINE void presolver::look_around(std::int32_t v, const network::edge& each, surrounding& made) {
-  const auto& left = at(v).left;
+MESHLOOM_INLINE void presolver::look_around(std::int32_t v, const network::edge& each, surrounding& made) const {
+  const std::size_t count = options(v);
   made.price = seen_from(net_, v, each);
-  made.partners = &at(each.other(v)).left;
-  made.least.assign(left.size(), std::numeric_limits<std::int64_t>::max());
-  made.favourite.assign(left.size(), 0);
-  if (v != each.left) {  // prices in the order in which they lie
-    for (const std::size_t j : *made.partners) {
-      for (std::size_t n = 0; n < left.size(); ++n) {
-        const std::int64_t price = made.price(left[n], j);
-        const bool less = price < made.least[n];
-        made.least[n] = less ? price : made.least[n];
-        made.favourite[n] = less ? j : made.favourite[n];
+  made.partners = options(each.other(v));
+  made.favourite.assign(count, 0);
+  const std::int64_t* prices = each.cost.data();
+  if (v == each.left) {
+    made.least.resize(count);
+    for (std::size_t k = 0; k < count; ++k, prices += made.partners) {
+      std::int64_t least = prices[0];
+      std::size_t favourite = 0;
+      for (std::size_t j = 1; j < made.partners; ++j) {
+        const bool less = prices[j] < least;
+        least = less ? prices[j] : least;
+        favourite = less ? j : favourite;
       }
+      made.least[k] = least;
+      made.favourite[k] = favourite;
     }
     return;
   }
-  for (std::size_t n = 0; n < left.size(); ++n) {
-    std::int64_t least = made.least[n];
-    std::size_t favourite = 0;
-    for (const std::size_t j : *made.partners) {
-      const std::int64_t price = made.price(left[n], j);
-      const bool less = price < least;
-      least = less ? price : least;
-      favourite = less ? j : favourite;
+  made.least.assign(prices, prices + count);
+  for (std::size_t j = 1; j < made.partners; ++j) {
+    prices += count;
+    for (std::size_t k = 0; k < count; ++k) {
+      const bool less = prices[k] < made.least[k];
+      made.least[k] = less ? prices[k] : made.least[k];
+      made.favourite[k] = less ? j : made.favourite[k];
     }
-    made.least[n] = least;
-    made.favourite[n] = favourite;
   }
 }
 
 /// Takes out options that another one beats, or that have no partner. Where the worse one is at its best, beside its
 /// cheapest partners, most of the others fail.
 MESHLOOM_INLINE void presolver::dominate(std::int32_t v) {
-  const auto& left = at(v).left;
-  if (left.size() < 2) return;
+  const std::size_t count = options(v);
+  if (count < 2) return;
   around_.resize(std::max(around_.size(), at(v).edges.size()));
-  best_.clear();
-  for (const std::size_t k : left) best_.push_back(variable(v).cost[k]);
+  best_ = variable(v).cost;
   for (std::size_t e = 0; e < at(v).edges.size(); ++e) {
     look_around(v, edge(at(v).edges[e]), around_[e]);
-    for (std::size_t n = 0; n < best_.size(); ++n) best_[n] = plus(best_[n], around_[e].least[n]);
+    for (std::size_t k = 0; k < count; ++k) best_[k] = plus(best_[k], around_[e].least[k]);
   }
-  std::vector<std::uint8_t> beaten(net_.options(v));
-  for (std::size_t worse = 0; worse < left.size(); ++worse) {
+  beaten_.assign(count, 0);
+  for (std::size_t worse = 0; worse < count; ++worse) {
     bool found = best_[worse] >= never;
-    for (std::size_t better = 0; !found && better < left.size(); ++better) {
-      if (better == worse || best_[better] > best_[worse] || beaten[left[better]]) continue;
-      found = beats(v, better, worse);
+    if (!found) price_beside_partners_of(v, worse);
+    const std::int64_t *const beside = beside_.data(), best = best_[worse];
+    for (std::size_t better = 0; !found && better < count; ++better) {
+      if (beside[better] <= best && better != worse && !beaten_[better]) found = beats(v, better, worse);
     }
-    beaten[left[worse]] = found;
+    beaten_[worse] = found;
   }
-  kill_if(v, [&](std::size_t k) { return beaten[k] != 0; });
+  kill_if(v, [&](std::size_t k) { return beaten_[k] != 0; });
+}
+
+/// What every option costs beside the cheapest partners of one. Two neighbours at a time: fewer sums are kept between.
+MESHLOOM_INLINE void presolver::price_beside_partners_of(std::int32_t v, std::size_t worse) {
+  constexpr std::size_t few = 6;  // sums of so many prices, each at most `never`, stay in range
+  constexpr std::int64_t nothing = 0;
+  const auto prices_of = [&](std::size_t e) {
+    const surrounding& each = around_[e];
+    return std::pair(each.price.cost + each.favourite[worse] * each.price.other, each.price.own);
+  };
+  const std::size_t count = options(v), edges = at(v).edges.size();
+  beside_.resize(count);
+  std::int64_t* const sums = beside_.data();
+  const std::int64_t* before = variable(v).cost.data();
+  for (std::size_t e = 0; e < std::max<std::size_t>(edges, 1); e += 2, before = sums) {
+    auto [first, stride] = e < edges ? prices_of(e) : std::pair(&nothing, std::size_t{0});
+    auto [second, other_stride] = e + 1 < edges ? prices_of(e + 1) : std::pair(&nothing, std::size_t{0});
+    for (std::size_t k = 0; k < count; ++k, first += stride, second += other_stride)
+      sums[k] = before[k] + *first + *second;
+    if (e % few != few - 2) continue;
+    for (std::size_t k = 0; k < count; ++k) sums[k] = std::min(sums[k], never);
+  }
 }
 
 /// Whether one option is never larger and, whatever the neighbours take, never dearer than another. The margin is at
 /// first the difference where the worse one is at its best, and grows from edge to edge.
 MESHLOOM_INLINE bool presolver::beats(std::int32_t v, std::size_t better, std::size_t worse) const {
-  const state& here = states_[index(v)];
-  const std::size_t good = here.left[better], bad = here.left[worse];
-  std::int64_t margin = best_[better] - best_[worse];
-  for (std::size_t e = 0; e < here.edges.size(); ++e) {
-    margin += around_[e].price(good, around_[e].favourite[worse]) - around_[e].least[better];
-    if (margin > 0) return false;
-  }
   for (const network::part& each : net_.variables[index(v)].parts) {
-    if (each.size[good] > each.size[bad]) return false;
+    if (each.size[better] > each.size[worse]) return false;
   }
-  for (std::size_t e = 0; e < here.edges.size(); ++e) {
+  std::int64_t margin = beside_[better] - best_[worse];
+  for (std::size_t e = 0; e < states_[index(v)].edges.size(); ++e) {
     const surrounding& each = around_[e];
-    const std::int64_t known = each.price(good, each.favourite[worse]) - each.least[worse];
+    const std::int64_t known = each.price(better, each.favourite[worse]) - each.least[worse];
     // At most as much more as the margin; and it has to meet all that the worse one may: other prices stay below that.
     const std::int64_t limit = std::min(known - margin, never / 2 - 1);
     std::int64_t most = known;
-    for (const std::size_t j : *each.partners) {
-      const std::int64_t with = each.price(bad, j);
+    for (std::size_t j = 0; j < each.partners; ++j) {
+      const std::int64_t with = each.price(worse, j);
       if (with >= never) continue;
-      most = std::max(most, each.price(good, j) - with);
+      most = std::max(most, each.price(better, j) - with);
       if (most > limit) return false;
     }
     margin += most - known;
@@ -325,17 +368,20 @@ MESHLOOM_INLINE bool presolver::beats(std::int32_t v, std::size_t better, std::s
   return true;
 }
 
-/// A variable with its prices and those of its edges; what is gone costs `never`.
+/// A variable with its prices and those of its edges.
 MESHLOOM_INLINE removal presolver::how_to_remove(std::int32_t v) {
-  removal how{v, {}, std::vector<std::int64_t>(net_.options(v), never), {}};
-  for (const std::size_t k : at(v).left) how.cost[k] = variable(v).cost[k];
+  removal how{v, at(v).left, variable(v).cost, {}};
   for (const std::int32_t e : at(v).edges) {
     const std::int32_t neighbour = edge(e).other(v);
-    const edge_view price = seen_from(net_, v, edge(e));
-    const std::size_t columns = net_.options(neighbour);
-    removal::table next{neighbour, std::vector<std::int64_t>(how.cost.size() * columns)};
-    for (const std::size_t k : at(v).left) {
-      for (std::size_t j = 0; j < columns; ++j) next.cost[k * columns + j] = price(k, j);
+    removal::table next{neighbour, at(neighbour).left, {}};
+    if (v == edge(e).left) {
+      next.cost = std::move(edge(e).cost);
+    } else {
+      const edge_view price = seen_from(net_, v, edge(e));
+      next.cost.reserve(edge(e).cost.size());
+      for (std::size_t k = 0; k < options(v); ++k) {
+        for (std::size_t j = 0; j < options(neighbour); ++j) next.cost.push_back(price(k, j));
+      }
     }
     how.tables.push_back(std::move(next));
   }
@@ -349,7 +395,7 @@ MESHLOOM_INLINE void presolver::eliminate(std::int32_t v) {
   for (const std::int32_t e : edges) entries *= net_.options(edge(e).other(v));
   if (edges.size() == 2 && static_cast<std::int64_t>(entries) > most_entries_) return;
   removal how = how_to_remove(v);
-  std::vector<std::int64_t> least = least_with(v, how);
+  std::vector<std::int64_t> least = least_with(how);
   for (const std::int32_t e : edges) remove_edge(e);
   at(v).gone = true;
   changed_ = true;
@@ -363,16 +409,15 @@ MESHLOOM_INLINE void presolver::eliminate(std::int32_t v) {
 }
 
 /// The least price of a variable for each option of its neighbours, those of the first by those of the second.
-MESHLOOM_INLINE std::vector<std::int64_t> presolver::least_with(std::int32_t v, const removal& how) {
-  const auto columns_of = [&](std::size_t t) {
-    return t < how.tables.size() ? how.tables[t].cost.size() / how.cost.size() : 1;
-  };
+MESHLOOM_INLINE std::vector<std::int64_t> presolver::least_with(const removal& how) {
+  const std::size_t count = how.cost.size();
+  const auto columns_of = [&](std::size_t t) { return t < how.tables.size() ? how.tables[t].options.size() : 1; };
   const std::size_t rows = columns_of(0), columns = columns_of(1);
-  const std::vector<std::int64_t> nothing(how.cost.size());
+  const std::vector<std::int64_t> nothing(count);
   const std::int64_t* first = how.tables.empty() ? nothing.data() : how.tables[0].cost.data();
   const std::int64_t* second = how.tables.size() < 2 ? nothing.data() : how.tables[1].cost.data();
   std::vector<std::int64_t> least(rows * columns, never);
-  for (const std::size_t k : at(v).left) {
+  for (std::size_t k = 0; k < count; ++k) {
     for (std::size_t i = 0; i < rows; ++i) {
       const std::int64_t own = how.cost[k] + first[k * rows + i];
       if (own >= never) continue;
@@ -422,44 +467,29 @@ MESHLOOM_INLINE reduction presolver::compact() {
   if (!possible_) return made;
   made.variables = states_.size();
   made.removals = std::move(removals_);
-  made.net.room = net_.room;
-  made.net.times = net_.times;
-  made.net.paid = net_.paid;
-  made.net.constant = net_.constant;
-  made.net.shift = net_.shift;
-  made.net.grain = net_.grain;
+  std::vector<network::variable> variables;
+  std::vector<network::edge> edges;
   std::vector<std::int32_t> number(states_.size(), -1);
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     if (at(v).gone) continue;
-    number[index(v)] = static_cast<std::int32_t>(made.variable_of.size());
+    number[index(v)] = static_cast<std::int32_t>(variables.size());
     made.variable_of.push_back(v);
-    network::variable next;
-    for (const network::part& each : variable(v).parts) next.parts.push_back({each.first, each.end, {}});
-    made.option_of.emplace_back();
-    for (const std::size_t k : at(v).left) {
-      made.option_of.back().push_back(static_cast<std::int32_t>(k));
-      next.cost.push_back(variable(v).cost[k]);
-      for (std::size_t p = 0; p < next.parts.size(); ++p) next.parts[p].size.push_back(variable(v).parts[p].size[k]);
-    }
-    made.net.variables.push_back(std::move(next));
+    made.option_of.push_back(std::move(at(v).left));
+    variables.push_back(std::move(variable(v)));
   }
-  for (const network::edge& each : net_.edges) {
-    if (each.cost.empty()) continue;
-    network::edge next{number[index(each.left)], number[index(each.right)], {}};
-    const auto &rows = at(each.left).left, &columns = at(each.right).left;
-    const edge_view price = seen_from(net_, each.left, each);
-    next.cost.reserve(rows.size() * columns.size());
-    for (const std::size_t i : rows) {
-      for (const std::size_t j : columns) next.cost.push_back(price(i, j));
-    }
-    made.net.edges.push_back(std::move(next));
+  for (network::edge& each : net_.edges) {
+    if (!each.cost.empty())
+      edges.push_back({number[index(each.left)], number[index(each.right)], std::move(each.cost)});
   }
+  made.net = std::move(net_);
+  made.net.reduced = true;
+  made.net.variables = std::move(variables);
+  made.net.edges = std::move(edges);
   return made;
 }
 
-MESHLOOM_INLINE reduction presolve(const network& given, const std::vector<std::uint8_t>& keep,
-                                   std::int64_t most_entries) {
-  return presolver(given, keep, most_entries).run();
+MESHLOOM_INLINE reduction presolve(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries) {
+  return presolver(std::move(given), keep, most_entries).run();
 }
 
 }  // namespace meshloom::intra

@@ -26,7 +26,8 @@ class priced_intra {
   /// What is left at a price, in ps.
   intra::network at(const byte_price& each) const;
 
-  intra::reduction once_;
+  intra::reduction once_;                 ///< its network is left in ps
+  std::int64_t most_together_ = 0;        ///< that pairs of its options may cost, or `never`
   std::vector<intra::assignment> known_;  ///< of what is left
 };
 

@@ -18,19 +18,18 @@ MESHLOOM_INLINE std::int64_t largest_of(const std::vector<std::int64_t>& prices)
   return largest;
 }
 
-/// The most that an assignment may cost, or `never`.
-MESHLOOM_INLINE std::int64_t most_of(const intra::network& net) {
+/// The most that the options of an assignment may cost, each alone, or `never`.
+MESHLOOM_INLINE std::int64_t most_alone(const intra::network& net) {
   std::int64_t sum = net.constant;
   for (const auto& each : net.variables) sum = intra::plus(sum, largest_of(each.cost));
-  for (const auto& each : net.edges) sum = intra::plus(sum, largest_of(each.cost));
   return sum;
 }
 
-/// Leaves out options that are so dear that sums of prices would leave their range, where another is cheaper. No
-/// assignment left out costs less than the answer; `never`: none is left out.
-MESHLOOM_INLINE std::int64_t leave_out_dearest(intra::network& net) {
+/// Leaves out options so dear that sums of prices would leave their range, where another is cheaper. No assignment left
+/// out costs less than the answer; `never`: none is left out.
+MESHLOOM_INLINE std::int64_t leave_out_dearest(intra::network& net, std::int64_t most_together) {
   std::int64_t least = intra::never;
-  if (net.variables.empty() || most_of(net) < intra::never / 2) return least;
+  if (net.variables.empty() || intra::plus(most_alone(net), most_together) < intra::never / 2) return least;
   const std::int64_t share = intra::never / 4 / static_cast<std::int64_t>(net.variables.size());
   for (auto& variable : net.variables) {
     const std::int64_t most = std::max(share, *std::min_element(variable.cost.begin(), variable.cost.end()));
@@ -55,7 +54,17 @@ MESHLOOM_INLINE priced_intra::priced_intra(const intra_problem& posed, const std
     for (const bytes each : paid[v]) held.size.push_back(each.count);
     net.variables[v].parts = {std::move(held)};
   }
-  once_ = intra::presolve(net);
+  once_ = intra::presolve(std::move(net));
+  const int shift = std::exchange(once_.net.shift, 0);
+  const auto unshift = [&](std::vector<std::int64_t>& prices) {
+    for (std::int64_t& price : prices) price = price < intra::never ? price >> shift : price;
+  };
+  once_.net.constant >>= shift;
+  for (auto& variable : once_.net.variables) unshift(variable.cost);
+  for (auto& edge : once_.net.edges) {
+    unshift(edge.cost);
+    most_together_ = intra::plus(most_together_, detail::largest_of(edge.cost));
+  }
 }
 
 MESHLOOM_INLINE intra::network priced_intra::at(const byte_price& each) const {
@@ -64,21 +73,15 @@ MESHLOOM_INLINE intra::network priced_intra::at(const byte_price& each) const {
     const intra::wide exact = intra::wide{held} * each.cost.count / each.per.count;
     return static_cast<std::int64_t>(std::min<intra::wide>(exact, intra::never - 1));
   };
-  const int shift = std::exchange(net.shift, 0);
-  const auto unshift = [&](std::vector<std::int64_t>& prices) {
-    for (std::int64_t& price : prices) price = price < intra::never ? price >> shift : price;
-  };
-  for (auto& edge : net.edges) unshift(edge.cost);
   for (auto& variable : net.variables) {
-    unshift(variable.cost);
     for (const auto& part : variable.parts) {
       for (std::size_t k = 0; k < part.size.size(); ++k)
         variable.cost[k] = intra::plus(variable.cost[k], paid(part.size[k]));
     }
     variable.parts.clear();
   }
-  net.constant = intra::plus(net.constant >> shift, paid(detail::bytes_to_pay - net.room.front()));
-  net.paid = false;
+  net.constant = intra::plus(net.constant, paid(detail::bytes_to_pay - net.room.front()));
+  net.paid = net.reduced = false;
   net.room.clear();
   net.times.clear();
   return net;
@@ -87,8 +90,8 @@ MESHLOOM_INLINE intra::network priced_intra::at(const byte_price& each) const {
 MESHLOOM_INLINE std::optional<intra_answer> priced_intra::solve(const byte_price& each, const intra_options& limits) {
   if (!once_.possible) return std::nullopt;
   intra::network net = at(each);
-  const std::int64_t left_out = detail::leave_out_dearest(net);
-  if (detail::most_of(net) >= intra::never / 2) return std::nullopt;
+  const std::int64_t left_out = detail::leave_out_dearest(net, most_together_);
+  if (intra::plus(detail::most_alone(net), most_together_) >= intra::never / 2) return std::nullopt;
   intra::ladder made(std::move(net), limits);
   for (const intra::assignment& known : known_) made.start_from(known);
   made.climb();

@@ -11,12 +11,13 @@ namespace meshloom::intra {
 struct removal {
   struct table {
     std::int32_t neighbour = 0;
-    std::vector<std::int64_t> cost;  ///< own options by the neighbour's
+    std::vector<std::int32_t> options;  ///< of the neighbour, those that were left
+    std::vector<std::int64_t> cost;     ///< own options by these
   };
   std::int32_t variable = 0;
-  std::vector<std::int32_t> match;  ///< must-match: its option for each of the one neighbour's; otherwise empty, and
-  std::vector<std::int64_t> cost;   ///< it takes its cheapest option, by these prices
-  std::vector<table> tables;        ///< and these (a must-match has one table, without prices)
+  std::vector<std::int32_t> options;  ///< those that were left; of a must-match, by option of its one neighbour
+  std::vector<std::int64_t> cost;     ///< it takes the cheapest of them, by these prices (a must-match has none)
+  std::vector<table> tables;          ///< and these
 };
 
 struct reduction {

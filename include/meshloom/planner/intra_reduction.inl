@@ -13,23 +13,24 @@ MESHLOOM_INLINE assignment lift(const reduction& made, const assignment& options
   for (std::size_t v = 0; v < options.size(); ++v) {
     all[static_cast<std::size_t>(made.variable_of[v])] = made.option_of[v][static_cast<std::size_t>(options[v])];
   }
+  std::vector<std::size_t> places;
   for (auto each = made.removals.rbegin(); each != made.removals.rend(); ++each) {
-    const auto option = [&](std::size_t table) {
-      return static_cast<std::size_t>(all[static_cast<std::size_t>(each->tables[table].neighbour)]);
-    };
-    std::int32_t& mine = all[static_cast<std::size_t>(each->variable)];
-    if (!each->match.empty()) {
-      mine = each->match[option(0)];
-      continue;
+    places.clear();
+    for (const removal::table& by : each->tables) {
+      const auto here =
+          std::lower_bound(by.options.begin(), by.options.end(), all[static_cast<std::size_t>(by.neighbour)]);
+      places.push_back(std::min(static_cast<std::size_t>(here - by.options.begin()), by.options.size() - 1));
     }
+    std::int32_t& mine = all[static_cast<std::size_t>(each->variable)];
+    if (each->cost.empty()) mine = each->options[places.front()];
     std::int64_t least = never;
     for (std::size_t k = 0; k < each->cost.size(); ++k) {
       std::int64_t sum = each->cost[k];
-      for (std::size_t t = 0; t < each->tables.size(); ++t) {
-        const std::size_t columns = each->tables[t].cost.size() / each->cost.size();
-        sum = plus(sum, each->tables[t].cost[k * columns + option(t)]);
+      for (std::size_t t = 0; t < places.size(); ++t) {
+        const removal::table& by = each->tables[t];
+        sum = plus(sum, by.cost[k * by.options.size() + places[t]]);
       }
-      if (sum < least) least = sum, mine = static_cast<std::int32_t>(k);
+      if (sum < least) least = sum, mine = each->options[k];
     }
   }
   return all;

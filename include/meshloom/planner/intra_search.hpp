@@ -42,9 +42,11 @@ class local_search {
   static rank rank_of(wide price, wide excess) { return {price / never, excess, price}; }
   bool improve_one(std::int32_t v);
   bool improve_pair(const network::edge& each);
-  std::vector<wide> prices_at(std::int32_t v, const network::edge* without = nullptr);
+  const wide* prices_at(std::int32_t v);
+  void price_all();
   wide excess_with(std::int32_t v, std::int32_t option);
   void move(std::int32_t v, std::int32_t option);
+  void tell_neighbours(std::int32_t v, std::int32_t before);
 
   std::vector<std::int32_t> neighbourhood(std::size_t most);
   network around(const std::vector<std::int32_t>& members, const std::vector<std::int64_t>& prices) const;
@@ -53,10 +55,11 @@ class local_search {
   std::uint64_t random();
 
   const network& net_;
-  std::vector<std::vector<std::int32_t>> edges_at_;
+  incidence edges_at_;
   std::vector<std::size_t> number_;
   assignment options_;
   std::vector<std::int64_t> held_;
+  std::vector<wide> beside_;  ///< what each option costs beside the neighbours as they are; empty: not asked for yet
   std::int64_t most_work_;
   wide price_ = never;  ///< each forbidden price in it counts
   wide excess_ = 0;

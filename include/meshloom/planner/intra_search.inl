@@ -11,6 +11,7 @@ MESHLOOM_INLINE local_search::local_search(const network& net, std::uint64_t see
 
 MESHLOOM_INLINE void local_search::start(assignment options) {
   options_ = std::move(options);
+  beside_.clear();
   held_ = held(net_, options_);
   excess_ = intra::excess(net_, held_);
   price_ = net_.constant;
@@ -35,29 +36,48 @@ MESHLOOM_INLINE void local_search::descend() {
   }
 }
 
-/// What each option of a variable costs beside its neighbours, one edge left out.
-MESHLOOM_INLINE std::vector<wide> local_search::prices_at(std::int32_t v, const network::edge* without) {
-  const auto& cost = net_.variables[static_cast<std::size_t>(v)].cost;
-  std::vector<wide> prices(cost.begin(), cost.end());
-  work_ += static_cast<std::int64_t>(prices.size());
+/// What each option of a variable costs beside its neighbours.
+MESHLOOM_INLINE const wide* local_search::prices_at(std::int32_t v) {
+  if (beside_.empty()) price_all();
+  const auto edges = static_cast<std::int64_t>(edges_at_[static_cast<std::size_t>(v)].size());
+  work_ += static_cast<std::int64_t>(net_.options(v)) * (1 + edges);
+  return beside_.data() + number_[static_cast<std::size_t>(v)];
+}
+
+MESHLOOM_INLINE void local_search::price_all() {
+  for (const network::variable& each : net_.variables)
+    beside_.insert(beside_.end(), each.cost.begin(), each.cost.end());
+  for (const network::edge& each : net_.edges) {
+    const auto left = static_cast<std::size_t>(each.left), right = static_cast<std::size_t>(each.right);
+    const std::size_t rows = net_.options(each.left), columns = net_.options(each.right);
+    const auto row = static_cast<std::size_t>(options_[left]), column = static_cast<std::size_t>(options_[right]);
+    wide *const lefts = beside_.data() + number_[left], *const rights = beside_.data() + number_[right];
+    for (std::size_t i = 0; i < rows; ++i) lefts[i] += each.cost[i * columns + column];
+    for (std::size_t j = 0; j < columns; ++j) rights[j] += each.cost[row * columns + j];
+  }
+}
+
+/// After a move: what the options of the neighbours cost has changed.
+MESHLOOM_INLINE void local_search::tell_neighbours(std::int32_t v, std::int32_t before) {
+  const auto from = static_cast<std::size_t>(before),
+             to = static_cast<std::size_t>(options_[static_cast<std::size_t>(v)]);
+  if (from == to || beside_.empty()) return;
   for (const std::int32_t e : edges_at_[static_cast<std::size_t>(v)]) {
     const network::edge& each = net_.edges[static_cast<std::size_t>(e)];
-    if (&each == without) continue;
+    const std::int32_t other = each.other(v);
     const edge_view price = seen_from(net_, v, each);
-    const auto other = static_cast<std::size_t>(options_[static_cast<std::size_t>(each.other(v))]);
-    for (std::size_t k = 0; k < prices.size(); ++k) prices[k] += price(k, other);
-    work_ += static_cast<std::int64_t>(prices.size());
+    wide* const beside = beside_.data() + number_[static_cast<std::size_t>(other)];
+    for (std::size_t k = 0; k < net_.options(other); ++k) beside[k] += price(to, k) - price(from, k);
   }
-  return prices;
 }
 
 MESHLOOM_INLINE bool local_search::improve_one(std::int32_t v) {
   const std::int32_t before = options_[static_cast<std::size_t>(v)];
-  const std::vector<wide> prices = prices_at(v);
+  const wide* const prices = prices_at(v);
   const wide rest = price_ - prices[static_cast<std::size_t>(before)];
   rank best = rank_of(price_, excess_);
   std::int32_t found = before;
-  for (std::int32_t k = 0; static_cast<std::size_t>(k) < prices.size(); ++k) {
+  for (std::int32_t k = 0; static_cast<std::size_t>(k) < net_.options(v); ++k) {
     const wide price = rest + prices[static_cast<std::size_t>(k)];
     if (excess_ == 0 && price >= best.price) continue;
     const rank here = rank_of(price, excess_with(v, k));
@@ -65,35 +85,43 @@ MESHLOOM_INLINE bool local_search::improve_one(std::int32_t v) {
   }
   if (found == before) return false;
   move(v, found);
+  tell_neighbours(v, before);
   price_ = best.price;
   return true;
 }
 
 MESHLOOM_INLINE bool local_search::improve_pair(const network::edge& each) {
-  const std::vector<wide> left = prices_at(each.left, &each), right = prices_at(each.right, &each);
+  const wide *const left = prices_at(each.left), *const right = prices_at(each.right);
   const std::int32_t row = options_[static_cast<std::size_t>(each.left)];
   const std::int32_t column = options_[static_cast<std::size_t>(each.right)];
-  const auto with = [&](std::int32_t i, std::int32_t j) {
-    const auto k = static_cast<std::size_t>(i), l = static_cast<std::size_t>(j);
-    return left[k] + right[l] + each.cost[k * right.size() + l];
+  const std::size_t rows = net_.options(each.left), columns = net_.options(each.right);
+  work_ += static_cast<std::int64_t>(rows * columns) - static_cast<std::int64_t>(rows + columns);  // it is read once
+  const auto pair = [&](std::int32_t i, std::int32_t j) {
+    return each.cost[static_cast<std::size_t>(i) * columns + static_cast<std::size_t>(j)];
   };
-  const wide rest = price_ - with(row, column);
+  const auto left_alone = [&](std::int32_t i) { return left[i] - pair(i, column); };
+  const auto right_alone = [&](std::int32_t j) { return right[j] - pair(row, j); };
+  const wide rest = price_ - left[row] - right_alone(column);
+  wide least = right_alone(0);
+  for (std::int32_t j = 1; static_cast<std::size_t>(j) < columns; ++j) least = std::min(least, right_alone(j));
+  least += rest;
   rank best = rank_of(price_, excess_);
   std::pair found{row, column};
-  const wide least = rest + *std::min_element(right.begin(), right.end());
-  for (std::int32_t i = 0; static_cast<std::size_t>(i) < left.size(); ++i) {
-    if (best.excess == 0 && least + left[static_cast<std::size_t>(i)] >= best.price) continue;
+  for (std::int32_t i = 0; static_cast<std::size_t>(i) < rows; ++i) {
+    const wide here = left_alone(i);
+    if (best.excess == 0 && least + here >= best.price) continue;
     move(each.left, i);
-    for (std::int32_t j = 0; static_cast<std::size_t>(j) < right.size(); ++j) {
-      const wide price = rest + with(i, j);
+    for (std::int32_t j = 0; static_cast<std::size_t>(j) < columns; ++j) {
+      const wide price = rest + here + right_alone(j) + pair(i, j);
       if (best.excess == 0 && price >= best.price) continue;
-      const rank here = rank_of(price, excess_with(each.right, j));
-      if (here < best) best = here, found = {i, j};
+      const rank there = rank_of(price, excess_with(each.right, j));
+      if (there < best) best = there, found = {i, j};
     }
   }
-  work_ += static_cast<std::int64_t>(each.cost.size());
   move(each.left, found.first);
+  tell_neighbours(each.left, row);
   move(each.right, found.second);
+  tell_neighbours(each.right, column);
   price_ = best.price;
   return found != std::pair(row, column);
 }
@@ -193,15 +221,20 @@ MESHLOOM_INLINE void local_search::solve_around(std::vector<std::int32_t> member
 MESHLOOM_INLINE void local_search::take(const std::vector<std::int32_t>& members, const assignment& options) {
   const rank before = rank_of(price_, excess_);
   assignment old;
+  const auto move_to = [&](std::size_t k, std::int32_t option) {
+    const std::int32_t from = options_[static_cast<std::size_t>(members[k])];
+    move(members[k], option);
+    tell_neighbours(members[k], from);
+  };
   for (std::size_t k = 0; k < members.size(); ++k) {
     old.push_back(options_[static_cast<std::size_t>(members[k])]);
     if (old[k] == options[k]) continue;
-    const std::vector<wide> prices = prices_at(members[k]);
-    price_ += prices[static_cast<std::size_t>(options[k])] - prices[static_cast<std::size_t>(old[k])];
-    move(members[k], options[k]);
+    const wide* const prices = prices_at(members[k]);
+    price_ += prices[options[k]] - prices[old[k]];
+    move_to(k, options[k]);
   }
   if (rank_of(price_, excess_) < before) return;
-  for (std::size_t k = 0; k < members.size(); ++k) move(members[k], old[k]);
+  for (std::size_t k = 0; k < members.size(); ++k) move_to(k, old[k]);
   price_ = before.price;
 }
 
