@@ -268,7 +268,8 @@ MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
 MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   constexpr std::size_t often = 3;
   if (ways_.empty() || leaned_.size() == often) return false;
-  if (std::find(leaned_.begin(), leaned_.end(), range) != leaned_.end()) return false;
+  const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
+  if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
   return place(fastest(range), range, of_.slots.front()).held > posed_.cluster.device.memory;
 }
 
