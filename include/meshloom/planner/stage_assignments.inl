@@ -143,6 +143,23 @@ MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> 
   return chosen;
 }
 
+MESHLOOM_INLINE std::vector<bool> stage_choices::decisions() const {
+  std::vector<bool> decides(made_.choices.size());
+  const auto note = [&](std::int32_t number) {
+    if (number >= 0) decides[static_cast<std::size_t>(number)] = true;
+  };
+  for (const operator_choice& each : operators_) note(each.number);
+  for (const parameter_choice& each : parameters_) {
+    note(each.number);
+    std::for_each(each.sums.begin(), each.sums.end(), note);
+  }
+  return decides;
+}
+
+MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::completed(std::vector<std::int32_t> options) const {
+  return settle(made_, std::move(options));
+}
+
 MESHLOOM_INLINE std::optional<std::vector<std::int32_t>> stage_choices::options_of(const stage_plan& chosen) const {
   std::vector<std::int32_t> options(made_.choices.size(), -1);
   bool all_found = true;

@@ -74,6 +74,12 @@ class stage_choices {
   /// What an assignment costs; micro-batches · time + once is its cost in the problem.
   stage_cost cost_of(std::span<const std::int32_t> options) const;
 
+  /// True of the choices that say how a stage is run; the others follow.
+  std::vector<bool> decisions() const;
+
+  /// The cheapest assignment that decides so; other choices may be open (−1).
+  std::vector<std::int32_t> completed(std::vector<std::int32_t> options) const;
+
   /// The stage with everything chosen.
   stage_plan plan_of(std::span<const std::int32_t> options) const;
 

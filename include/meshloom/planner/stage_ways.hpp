@@ -140,6 +140,10 @@ class stage_ways {
   picoseconds step_time(const stage_cost& cost) const { return cost.time * micro_batches_ + cost.once; }
   point place(std::size_t way, std::size_t range, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;
+  /// Where little is to be chosen, looks at all that may be in order of time and adds what holds less, with so many
+  /// micro-batches in flight, than all before; false where there is too much.
+  bool look_through(std::size_t range, std::int32_t slots);
+  bool look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
   /// The best way to run the longest range at a price of bytes, `known` if none is better.

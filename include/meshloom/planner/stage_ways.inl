@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/planner/intra_queue.hpp>
 #include <meshloom/planner/stage_ways.hpp>
 
 #include <algorithm>
@@ -267,8 +268,11 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
   if (ways_.empty()) return;
   if (first) open_again();
   const std::size_t known = ways_.size();
-  look_for_room(range, of_.slots);
-  if (of_.slots > 1) look_for_room(range, 1);
+  for (const std::int32_t slots : {of_.slots, 1}) {
+    look_for_room(range, slots);
+    look_through(range, slots);
+    if (of_.slots == 1) break;
+  }
   drop_problems();
   if (of_.around == surroundings::anything) return;  // its ways stand for bounds alone
   for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
@@ -300,6 +304,40 @@ MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
   const auto slot = [&](const stage_plan& each) { return memory_of(posed_, each, micro_batches_).slot; };
   way.relief.count = (time(none) - time(all)).count / copies;
   way.burden.count = (slot(all) - slot(none)).count / copies;
+}
+
+MESHLOOM_INLINE bool stage_ways::look_through(std::size_t range, std::int32_t slots) {
+  if (of_.around == surroundings::anything) return false;
+  bool all = true;
+  for (face& on : faces_) all = all && look_through(on, range, slots);
+  return all;
+}
+
+/// A stage that has all ranks has to fit and no more; others have messages to keep beside.
+MESHLOOM_INLINE bool stage_ways::look_through(face& on, std::size_t range, std::int32_t slots) {
+  constexpr std::int64_t most_entries = 1 << 20, most_work = 200'000;
+  constexpr std::size_t most_choices = 100;
+  constexpr int most_measured = 2000;
+  const stage_choices choices = choices_on(on, range);
+  if (!choices.stuck().empty() || choices.made().choices.size() > most_choices) return false;
+  auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
+  if (!queue) return false;
+  form(on);
+  const bool alone = of_.meshes[on.mesh].mesh.ranks() == posed_.cluster.ranks();
+  bytes most = posed_.cluster.device.memory;
+  for (int measured = 0; measured < most_measured && queue->work() < most_work; ++measured) {
+    const auto next = queue->next(most);
+    if (!next || next->cost >= of_.worth) return true;
+    const auto options = choices.completed(next->options);
+    const stage_memory found = memory_of(posed_, choices.plan_of(options), micro_batches_);
+    const bytes holds = found.fixed + found.slot * slots + found.transient;
+    if (holds > most) continue;
+    const std::size_t way = add_way(on, options);
+    ways_[way].measured[{range, 0}] = found;
+    if (alone) return true;
+    most = holds - bytes{1};
+  }
+  return false;
 }
 
 /// Between two ways of the hull lies the one that is best when they come to the same.
