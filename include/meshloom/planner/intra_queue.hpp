@@ -17,6 +17,7 @@ class intra_queue {
   /// The options of the `listed` choices, −1 for the others.
   struct entry {
     picoseconds cost;
+    bytes held;  ///< with the least of the others
     std::vector<std::int32_t> options;
   };
 
@@ -67,9 +68,9 @@ class intra_queue {
   std::vector<std::int32_t> counts_;  ///< options of each choice
   std::vector<std::vector<bytes>> held_;
   std::vector<factor> factors_;
-  std::vector<bool> used_;     ///< factors that some step has taken up
-  std::vector<step> steps_;    ///< of listed choices after the others
-  std::size_t listed_ = 0;     ///< so many of them
+  std::vector<bool> used_;   ///< factors that some step has taken up
+  std::vector<step> steps_;  ///< of listed choices after the others
+  std::size_t listed_ = 0;   ///< so many of them
   std::vector<node> nodes_;
   std::vector<std::int32_t> open_;  ///< a heap
 };

@@ -44,7 +44,8 @@ MESHLOOM_INLINE bool intra_queue::take_out(const std::vector<bool>& which, std::
   }
   while (!open.empty()) {
     const auto entries = [&](std::int32_t choice) { return entries_of(scope_without(choice)); };
-    const auto least = std::min_element(open.begin(), open.end(), [&](auto a, auto b) { return entries(a) < entries(b); });
+    const auto least =
+        std::min_element(open.begin(), open.end(), [&](auto a, auto b) { return entries(a) < entries(b); });
     most_entries -= entries(*least) * counts_[static_cast<std::size_t>(*least)];
     if (most_entries < 0) return false;
     step made{*least, {}, factors_.size()};
@@ -133,7 +134,7 @@ MESHLOOM_INLINE std::optional<intra_queue::entry> intra_queue::next(bytes most) 
     open_.pop_back();
     const node& first = nodes_[static_cast<std::size_t>(number)];
     if (first.held > most) continue;
-    if (first.depth == static_cast<std::int32_t>(listed_)) return entry{first.cost, options_of(number)};
+    if (first.depth == static_cast<std::int32_t>(listed_)) return entry{first.cost, first.held, options_of(number)};
     expand(number, most);
   }
   return std::nullopt;

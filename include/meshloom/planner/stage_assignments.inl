@@ -156,6 +156,15 @@ MESHLOOM_INLINE std::vector<bool> stage_choices::decisions() const {
   return decides;
 }
 
+MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::messages_of(std::span<const std::int32_t> options) const {
+  std::vector<std::int32_t> found;
+  for (const message_form& each : messages_) {
+    const auto option = static_cast<std::size_t>(options[static_cast<std::size_t>(each.choice)]);
+    found.push_back(each.forms->which[option]);
+  }
+  return found;
+}
+
 MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::completed(std::vector<std::int32_t> options) const {
   return settle(made_, std::move(options));
 }

@@ -84,6 +84,9 @@ class stage_ways {
   /// Looks for ways to run a range that hold no more than there is.
   void find_lean_ways(std::size_t range);
 
+  /// Looks for ways to run a range with other messages, where little is to be chosen; false if that was done.
+  bool find_other_ways(std::size_t range);
+
   /// Asks `lower` what a range holds in one of the ways.
   void measure(std::size_t way, std::size_t range, std::int32_t keep = 0);
 
@@ -141,9 +144,9 @@ class stage_ways {
   point place(std::size_t way, std::size_t range, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;
   /// Where little is to be chosen, looks at all that may be in order of time and adds what holds less, with so many
-  /// micro-batches in flight, than all before; false where there is too much.
-  bool look_through(std::size_t range, std::int32_t slots);
-  bool look_through(face& on, std::size_t range, std::int32_t slots);
+  /// micro-batches in flight, than all before with like messages.
+  void look_through(std::size_t range, std::int32_t slots);
+  void look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
   /// The best way to run the longest range at a price of bytes, `known` if none is better.
@@ -162,7 +165,8 @@ class stage_ways {
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;
-  std::vector<std::size_t> leaned_;  ///< the ranges for which leaner ways were looked for
+  std::vector<std::size_t> leaned_;   ///< the ranges for which leaner ways were looked for
+  std::vector<std::size_t> through_;  ///< the ranges for which all that may be was looked at
   std::string stuck_;
   std::int64_t work_ = 0;
 };

@@ -268,11 +268,9 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
   if (ways_.empty()) return;
   if (first) open_again();
   const std::size_t known = ways_.size();
-  for (const std::int32_t slots : {of_.slots, 1}) {
-    look_for_room(range, slots);
-    look_through(range, slots);
-    if (of_.slots == 1) break;
-  }
+  look_for_room(range, of_.slots);
+  if (of_.slots > 1) look_for_room(range, 1);
+  find_other_ways(range);
   drop_problems();
   if (of_.around == surroundings::anything) return;  // its ways stand for bounds alone
   for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
@@ -306,38 +304,45 @@ MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
   way.burden.count = (slot(all) - slot(none)).count / copies;
 }
 
-MESHLOOM_INLINE bool stage_ways::look_through(std::size_t range, std::int32_t slots) {
-  if (of_.around == surroundings::anything) return false;
-  bool all = true;
-  for (face& on : faces_) all = all && look_through(on, range, slots);
-  return all;
+MESHLOOM_INLINE bool stage_ways::find_other_ways(std::size_t range) {
+  constexpr std::size_t most_nodes = 100;
+  const bool known = std::find(through_.begin(), through_.end(), range) != through_.end();
+  if (known || of_.around == surroundings::anything || posed_.graph.nodes.size() > most_nodes) return false;
+  through_.push_back(range);
+  for (face& on : faces_) {
+    look_through(on, range, of_.slots);
+    if (of_.slots > 1) look_through(on, range, 1);
+  }
+  return true;
 }
 
-/// A stage that has all ranks has to fit and no more; others have messages to keep beside.
-MESHLOOM_INLINE bool stage_ways::look_through(face& on, std::size_t range, std::int32_t slots) {
+/// A stage that has all ranks has to fit and no more; others have neighbours, and messages to keep beside.
+MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::int32_t slots) {
   constexpr std::int64_t most_entries = 1 << 20, most_work = 200'000;
-  constexpr std::size_t most_choices = 100;
-  constexpr int most_measured = 2000;
+  constexpr std::int64_t most_measured = 100'000;  // of one choice each
   const stage_choices choices = choices_on(on, range);
-  if (!choices.stuck().empty() || choices.made().choices.size() > most_choices) return false;
+  if (!choices.stuck().empty()) return;
   auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
-  if (!queue) return false;
+  if (!queue) return;
   form(on);
   const bool alone = of_.meshes[on.mesh].mesh.ranks() == posed_.cluster.ranks();
-  bytes most = posed_.cluster.device.memory;
-  for (int measured = 0; measured < most_measured && queue->work() < most_work; ++measured) {
-    const auto next = queue->next(most);
-    if (!next || next->cost >= of_.worth) return true;
+  const bytes room = posed_.cluster.device.memory;
+  std::map<std::vector<std::int32_t>, bytes> leanest;  // by messages
+  const auto count = static_cast<std::int64_t>(choices.made().choices.size());
+  for (std::int64_t measured = 0; measured < most_measured && queue->work() < most_work;) {
+    const auto next = queue->next(room);
+    if (!next || next->cost >= of_.worth) return;
+    bytes& known = leanest.try_emplace(choices.messages_of(next->options), room + bytes{1}).first->second;
+    if (next->held >= known) continue;
     const auto options = choices.completed(next->options);
     const stage_memory found = memory_of(posed_, choices.plan_of(options), micro_batches_);
     const bytes holds = found.fixed + found.slot * slots + found.transient;
-    if (holds > most) continue;
-    const std::size_t way = add_way(on, options);
-    ways_[way].measured[{range, 0}] = found;
-    if (alone) return true;
-    most = holds - bytes{1};
+    measured += count;
+    if (holds >= known) continue;
+    known = holds;
+    ways_[add_way(on, options)].measured[{range, 0}] = found;
+    if (alone) return;
   }
-  return false;
 }
 
 /// Between two ways of the hull lies the one that is best when they come to the same.
