@@ -121,6 +121,8 @@ class stage_ways {
   };
 
   std::size_t last() const { return of_.ranges.size() - 1; }
+  /// True if there are other stages beside.
+  bool is_staged() const { return of_.meshes.front().mesh.ranks() < posed_.cluster.ranks(); }
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <limits>
+#include <set>
 
 namespace meshloom {
 namespace detail {
@@ -174,10 +175,9 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
   if (last() > 0 && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
-  const bool staged =
-      of_.meshes[on.mesh].mesh.ranks() < posed_.cluster.ranks() && of_.around == surroundings::other_stages;
   const stage_cost cost = ways_[fast].cost(last());
-  if (staged && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
+  if (is_staged() && of_.around == surroundings::other_stages && cost.once * least_share > step_time(cost))
+    find_brisk_ways(on, fast);
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
@@ -263,23 +263,23 @@ MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
 }
 
 MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
-  const bool first = leaned_.empty();
   leaned_.push_back(range);
   if (ways_.empty()) return;
-  if (first) open_again();
+  open_again();
   const std::size_t known = ways_.size();
   look_for_room(range, of_.slots);
   if (of_.slots > 1) look_for_room(range, 1);
-  find_other_ways(range);
   drop_problems();
   if (of_.around == surroundings::anything) return;  // its ways stand for bounds alone
   for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
+  find_other_ways(range);
 }
 
 /// To recompute takes time: where bytes cost nothing, what is known without it is a bound.
 MESHLOOM_INLINE void stage_ways::open_again() {
   const std::vector<bool> forced = recomputed(last(), false, 0), free = recomputed(last(), true, 0);
-  if (forced == free || !trains(posed_.graph)) return;
+  const bool known = std::any_of(faces_.begin(), faces_.end(), [](const face& on) { return on.again; });
+  if (known || forced == free || !trains(posed_.graph)) return;
   const std::size_t count = faces_.size();
   for (std::size_t number = 0; number < count; ++number) {
     face on;
@@ -309,10 +309,16 @@ MESHLOOM_INLINE bool stage_ways::find_other_ways(std::size_t range) {
   const bool known = std::find(through_.begin(), through_.end(), range) != through_.end();
   if (known || of_.around == surroundings::anything || posed_.graph.nodes.size() > most_nodes) return false;
   through_.push_back(range);
+  open_again();
+  const std::size_t before = ways_.size();
+  std::set<std::int32_t> slots{1, of_.slots};
+  if (is_staged() && posed_.constraints.schedules.empty() && trains(posed_.graph))
+    slots.insert(micro_batches_);  // GPipe
   for (face& on : faces_) {
-    look_through(on, range, of_.slots);
-    if (of_.slots > 1) look_through(on, range, 1);
+    for (const std::int32_t each : slots) look_through(on, range, each);
   }
+  drop_problems();
+  for (std::size_t way = before; way < ways_.size(); ++way) find_relief(ways_[way]);
   return true;
 }
 
@@ -325,7 +331,6 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
   auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
   if (!queue) return;
   form(on);
-  const bool alone = of_.meshes[on.mesh].mesh.ranks() == posed_.cluster.ranks();
   const bytes room = posed_.cluster.device.memory;
   std::map<std::vector<std::int32_t>, bytes> leanest;  // by messages
   const auto count = static_cast<std::int64_t>(choices.made().choices.size());
@@ -341,7 +346,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
     if (holds >= known) continue;
     known = holds;
     ways_[add_way(on, options)].measured[{range, 0}] = found;
-    if (alone) return;
+    if (!is_staged()) return;
   }
 }
 
