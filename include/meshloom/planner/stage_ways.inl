@@ -325,7 +325,7 @@ MESHLOOM_INLINE bool stage_ways::find_other_ways(std::size_t range) {
 /// A stage that has all ranks has to fit and no more; others have neighbours, and messages to keep beside.
 MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::int32_t slots) {
   constexpr std::int64_t most_entries = 1 << 20, most_work = 200'000;
-  constexpr std::int64_t most_measured = 100'000;  // of one choice each
+  const std::int64_t most_measured = is_staged() ? 100'000 : 400'000;  // of one choice each
   const stage_choices choices = choices_on(on, range);
   if (!choices.stuck().empty()) return;
   auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
@@ -344,7 +344,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
     const bytes holds = found.fixed + found.slot * slots + found.transient;
     measured += count;
     if (holds >= known) continue;
-    known = holds;
+    known = holds.count <= room.count / 2 ? bytes{} : holds;  // leaner ones would be of no use
     ways_[add_way(on, options)].measured[{range, 0}] = found;
     if (!is_staged()) return;
   }
