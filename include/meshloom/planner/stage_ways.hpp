@@ -2,7 +2,8 @@
 // The ways worth knowing to run a family of ranges on so many ranks. On every logical mesh that is the fastest; for
 // stages of a pipeline, of which only the slowest delays others by what it does once per step, also those that are
 // fastest at some share of that; and, where the fastest holds much, those that are so at some price of a byte (near the
-// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute.
+// lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute. Where
+// there is little to choose, all that may be is looked at, in order of time, as far as a limit on work goes.
 // Ranges of a family differ in the copies of one repeated layer, along which the price of a way is a line: what is best
 // at both ends of an interval is best in between, and planning many layers costs little more than planning two. Laws: a
 // way costs what its own problem says; no assignment takes less than the bound.
