@@ -305,7 +305,7 @@ MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
 }
 
 MESHLOOM_INLINE bool stage_ways::find_other_ways(std::size_t range) {
-  constexpr std::size_t most_nodes = 100;
+  constexpr std::size_t most_nodes = 20;
   const bool known = std::find(through_.begin(), through_.end(), range) != through_.end();
   if (known || of_.around == surroundings::anything || posed_.graph.nodes.size() > most_nodes) return false;
   through_.push_back(range);
