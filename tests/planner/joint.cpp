@@ -118,34 +118,26 @@ void compare_on(const ml::graph& graph, std::initializer_list<hosts_of_devices> 
   }
 }
 
-/// With less and less memory, until nothing fits. A pipeline whose stages were thought to hold more than their programs
-/// do is not looked at: then a plan may be slower than the optimum, or be missed.
+/// With less and less memory, until nothing fits.
 void compare_tight(const ml::graph& graph, std::initializer_list<hosts_of_devices> clusters, int rounds,
-                   std::uint64_t seed) {
-  constexpr double worst_known = 1.71;
+                   std::uint64_t seed, const std::vector<std::int64_t>& percents = {95, 80, 65, 50, 10}) {
   std::mt19937_64 random(seed);
-  int optimal = 0, slower = 0, missed = 0, none = 0;
-  double worst = 1;
+  int none = 0;
   for (int round = 0; round < rounds; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
     for (const auto& [hosts, devices] : clusters) {
       ml::problem posed = ml::formulate(graph, random_cluster(random, hosts, devices));
       const bytes ample = measures::peak_of(graph, ml::solve(posed).value(), posed.cluster);
-      for (const std::int64_t percent : {95, 80, 65, 50, 10}) {
+      for (const std::int64_t percent : percents) {
         posed.cluster.device.memory.count = ample.count * percent / 100;
         const comparison found = compare(posed);
-        (found.optimum == joint::never ? none
-         : found.cost == joint::never  ? missed
-         : found.cost == found.optimum ? optimal
-                                       : slower) += 1;
-        if (found.cost < joint::never)
-          worst = std::max(worst, static_cast<double>(found.cost.count) / static_cast<double>(found.optimum.count));
+        CHECK(found.cost == found.optimum);
+        none += found.optimum == joint::never ? 1 : 0;
       }
     }
   }
-  CHECK(missed == 0);
   CHECK(none > 0);
-  CHECK(optimal > slower);
-  CHECK(worst < worst_known);
 }
 
 /// Checks what is said of plans beforehand on random ones; returns how many.
@@ -238,8 +230,14 @@ TEST_CASE("a plan that is not the fastest is found out") {
   CHECK(slower > 8);
 }
 
-TEST_CASE("with less memory no plan is faster, or not by much, and where there is none that is said") {
+TEST_CASE("with less memory no plan is faster, and where there is none that is said: a perceptron that infers") {
   compare_tight(perceptron({4, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 2, 10);
+}
+
+TEST_CASE("with less memory no plan is faster, and where there is none that is said: training") {
+  compare_tight(perceptron({4, 6, 8, 5}, true), {{1, 2}, {2, 1}}, 1, 10, {95, 80, 65, 10});
+  compare_tight(perceptron({2, 16, 3, 4}, true), {{1, 2}, {2, 1}}, 1, 21, {95, 80, 65, 10});
+  compare_tight(squares(2, 4, 6), {{1, 2}, {2, 1}}, 1, 21, {95, 80, 65, 10});
 }
 
 TEST_SUITE("all") {
@@ -248,5 +246,14 @@ TEST_SUITE("all") {
     compare_on(perceptron({3, 24, 24, 6}, true), {{1, 2}, {2, 1}}, 40, 13);
     compare_on(squares(3, 4, 8), {{1, 2}, {2, 1}}, 10, 14);
     compare_on(perceptron({4, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 60, 15);
+  }
+
+  TEST_CASE("with less memory no plan is faster: more clusters") {
+    for (const std::uint64_t seed : {11, 12, 13, 14})
+      compare_tight(perceptron({4, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 3, seed);
+    compare_tight(perceptron({4, 6, 8, 5}, true), {{1, 2}, {2, 1}}, 3, 21);
+    compare_tight(perceptron({2, 16, 3, 4}, true), {{1, 2}, {2, 1}}, 3, 21);
+    compare_tight(squares(2, 4, 6), {{1, 2}, {2, 1}}, 3, 21);
+    compare_tight(squares(3, 2, 16), {{1, 2}, {2, 1}}, 1, 21);
   }
 }

@@ -372,12 +372,28 @@ class completion {
       if (here.kind == step::keep) {
         for (const auto& [node, way] : here.places.front().updates) chosen_at_[here.stage][ml::index_of(node)] = at;
       }
-      if (here.kind != step::run) continue;
+      if (here.kind != step::run) {
+        rest_[at][here.stage].fixed += least_held(here);
+        continue;
+      }
       here.least = least_of(here);
       std::size_t& until = until_[here.stage][ml::index_of(here.node)];
       until = std::max(until, reads_or_makes_leaving(here) ? steps_.size() : at);
       rest_[at][here.stage].pay(here.when, here.least);
     }
+  }
+
+  /// The least that lies there all the time where a parameter, a sum or states lie somewhere.
+  bytes least_held(const step& at) const {
+    std::vector<bytes> all;
+    const auto one = [&](ml::value_id id, const ml::spec& layout) { return size_of(at, id, layout) * copies_of(at); };
+    for (const ml::spec& each : at.specs) all.push_back(one(whole_.parameters[at.parameter].value, each));
+    for (const place& each : at.places) {
+      all.emplace_back();
+      for (const ml::value_id state : whole_.parameters[at.parameter].states)
+        all.back() += one(state, ml::state_spec(whole_, whole_.parameters[at.parameter], state, each.how.state));
+    }
+    return all.empty() ? bytes{} : *std::min_element(all.begin(), all.end());
   }
 
   bool reads_or_makes_leaving(const step& at) const {
@@ -570,13 +586,16 @@ class completion {
     return {(exact + ml::arena_alignment - 1) / ml::arena_alignment * ml::arena_alignment};
   }
 
-  /// Every copy of the layer in the stage has one.
-  void hold(const step& at, ml::value_id id, const ml::spec& layout) {
+  /// Every copy of the layer in the stage has a parameter of its own.
+  std::int64_t copies_of(const step& at) const {
     const auto blocks = ml::blocks_of(whole_);
     const auto begin = blocks.begin();
-    const auto copies = std::count_if(begin + stage_of(at).first_block, begin + stage_of(at).end_block,
-                                      [&](const ml::block& each) { return each.region == value_of(at).region; });
-    paid_[at.stage].fixed += size_of(at, id, layout) * copies;
+    return std::count_if(begin + stage_of(at).first_block, begin + stage_of(at).end_block,
+                         [&](const ml::block& each) { return each.region == value_of(at).region; });
+  }
+
+  void hold(const step& at, ml::value_id id, const ml::spec& layout) {
+    paid_[at.stage].fixed += size_of(at, id, layout) * copies_of(at);
   }
 
   bool runs(const step& at) {

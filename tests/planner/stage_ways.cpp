@@ -149,6 +149,12 @@ TEST_CASE("of stages of a pipeline, some way is near the best at every share of 
   CHECK(most_missed(models::near_ranks(4)) > 100);  // a stage alone pays for all of it, and needs no other way
 }
 
+/// What a way costs by its own problem, whatever was measured.
+ml::stage_cost unmeasured(ml::stage_way way, std::size_t range) {
+  way.measured.clear();
+  return way.cost(range);
+}
+
 /// Bytes are paid for at one time, and half of those that pass: a way that this misjudges may be missed by so much.
 constexpr std::int64_t hundredths_missed = 15;
 
@@ -169,8 +175,8 @@ TEST_CASE("where memory is scarce there are leaner ways, each the fastest of tho
       CHECK(!found.may_be_leaner(0));
       bool fits = false;
       for (const ml::stage_way& way : found.all()) {
-        const ml::bytes held = held_by(way.cost(0));
-        const picoseconds time = step_of(way.cost(0));
+        const ml::bytes held = held_by(unmeasured(way, 0));
+        const picoseconds time = step_of(unmeasured(way, 0));
         picoseconds least{std::numeric_limits<std::int64_t>::max()};
         for (const bool again : {false, true}) {
           const auto best = ml::solve_intra(each.alone(0, 0, held, again).made());
@@ -180,7 +186,7 @@ TEST_CASE("where memory is scarce there are leaner ways, each the fastest of tho
         CHECK(least <= time);
         CHECK((time - least).count <= least.count * hundredths_missed / 100);
         exact += time == least ? 1 : 0;
-        fits = fits || held <= each.posed.cluster.device.memory;
+        fits = fits || held_by(way.cost(0)) <= each.posed.cluster.device.memory;
         ++all;
       }
       CHECK(fits);
@@ -205,7 +211,7 @@ TEST_CASE("no assignment that fits undercuts the bound that knows of memory, for
     for (std::size_t range = 0; range < each.ranges.size(); ++range) {
       CHECK(free(range) == before[range]);
       for (const ml::stage_way& way : found.all()) {
-        const ml::bytes room = held_by(way.cost(range));
+        const ml::bytes room = held_by(unmeasured(way, range));
         const picoseconds bound = found.bound(range, 1, room);
         raised += bound > before[range] ? 1 : 0;
         for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh) {
@@ -217,7 +223,7 @@ TEST_CASE("no assignment that fits undercuts the bound that knows of memory, for
       }
     }
   }
-  CHECK(raised > 20);
+  CHECK(raised > 10);
 }
 
 TEST_CASE("copies that keep their activations cost what the plan says that has them") {

@@ -10,6 +10,7 @@
 #include <meshloom/planner/inter.hpp>
 #include <meshloom/planner/stage_search.hpp>
 
+#include <map>
 #include <set>
 
 namespace meshloom {
@@ -61,6 +62,10 @@ class pipeline_search {
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
   /// know what neighbours pay for each other's forms.
   plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const;
+  /// The chain of what is known, with what messages were found to need.
+  inter_problem loaded_chain() const;
+  /// Takes note of what a pipeline holds more than was thought; false if it has been noted too often.
+  bool note_messages(const inter_problem& chain, const plan& made);
   /// Enters a plan under every schedule; by how much it turned out not to fit.
   bytes enter(plan made, contest& plans);
   plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
@@ -69,7 +74,9 @@ class pipeline_search {
 
   const problem& posed_;
   std::int32_t micro_batches_;
-  bytes limit_;  ///< the memory of a device, less what messages were found to need
+  bytes limit_;                                    ///< the memory of a device, less what messages were found to need
+  bytes missing_;                                  ///< the most by which a pipeline did not fit that was thought to
+  std::map<stage_search::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
   std::vector<bytes> cuts_;
   stage_search stages_;
   std::vector<std::int32_t> next_;  ///< what `promise` found

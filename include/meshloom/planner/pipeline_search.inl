@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 
 namespace meshloom {
 namespace detail {
@@ -163,7 +164,7 @@ MESHLOOM_INLINE std::string pipeline_search::why() const {
              "limit, or leave a constraint out";
     return answer.error().substr(0, answer.error().rfind(';')) + "; raise the limit by as much or more";
   }
-  return "no plan" + limit + ": with its messages the leanest holds up to " + std::to_string((memory - limit_).count) +
+  return "no plan" + limit + ": with its messages the leanest holds up to " + std::to_string(missing_.count) +
          " bytes more; raise the limit by as much";
 }
 
@@ -198,7 +199,7 @@ MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>&
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contest& plans) {
   if (plans.best()) stages_.expect(plans.best()->predicted);
   constexpr std::int64_t most_dearer = 10;  // one part in so many: what equal stages pay is not all there is to know
-  inter_problem chain = chain_of(stages_.candidates(), true);
+  inter_problem chain = loaded_chain();
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
   const auto answer = solve(chain);
   next_.clear();
@@ -222,16 +223,54 @@ MESHLOOM_INLINE void pipeline_search::step(contest& plans) {
     return;
   }
   entered_.insert(stages_.origins_of(next_));
-  const bytes over = enter(plan_of(chain_of(stages_.candidates(), true), next_), plans);
+  const inter_problem chain = loaded_chain();
+  const plan made = plan_of(chain, next_);
+  const bytes over = enter(made, plans);
   if (over.count > 0) {
-    limit_ -= over;
-    entered_.clear();
+    missing_ = std::max(missing_, over);
+    if (!note_messages(chain, made)) {
+      limit_ -= over;
+      entered_.clear();
+    }
   }
+  if (next_.size() > 1 && stages_.find_others(next_)) stages_.refine({});  // with messages that suit neighbours better
+}
+
+MESHLOOM_INLINE inter_problem pipeline_search::loaded_chain() const {
+  inter_problem chain = chain_of(stages_.candidates(), true);
+  if (besides_.empty()) return chain;
+  std::vector<std::int32_t> all(chain.candidates.size());
+  std::iota(all.begin(), all.end(), 0);
+  const auto origins = stages_.origins_of(all);
+  for (std::size_t c = 0; c < all.size(); ++c) {
+    if (const auto more = besides_.find(origins[c]); more != besides_.end()) chain.candidates[c].held += more->second;
+  }
+  return chain;
+}
+
+MESHLOOM_INLINE bool pipeline_search::note_messages(const inter_problem& chain, const plan& made) {
+  constexpr std::size_t often = 20;
+  if (besides_.size() >= often) return false;
+  const auto origins = stages_.origins_of(next_);
+  const auto peaks = peaks_of(posed_.graph, made, posed_.cluster);
+  bool more = false;
+  for (std::size_t s = 0; s < peaks.size(); ++s) {
+    const stage_candidate& each = chain.candidates[static_cast<std::size_t>(next_[s])];
+    const int slots =
+        slots_in_flight(chain.schedule, static_cast<int>(peaks.size()), static_cast<int>(s), micro_batches_);
+    const bytes besides = peaks[s] - each.held - each.slot * slots;
+    if (besides.count <= 0 || peaks[s] <= posed_.cluster.device.memory) continue;
+    besides_[origins[s]] += besides;
+    more = true;
+  }
+  return more;
 }
 
 MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
-  constexpr std::int64_t most_moves = 20'000;
-  constexpr int most_entered = 40, rounds = 3;
+  constexpr std::int64_t most_moves = 20'000, most_predicted = 20'000;  // of one operator each
+  constexpr int least_entered = 40, rounds = 3;
+  const int most_entered =
+      std::max(least_entered, static_cast<int>(most_predicted / static_cast<std::int64_t>(posed_.graph.nodes.size())));
   const auto worth = [&] {
     return plans.best() ? plans.best()->predicted : picoseconds{std::numeric_limits<std::int64_t>::max()};
   };
@@ -240,7 +279,7 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
     inter_problem chain = chain_of(stages_.candidates(), false);
     chain.limit = posed_.cluster.device.memory;
     if (static_cast<std::int64_t>(chain.candidates.size()) * chain.blocks > most_moves) return;
-    std::vector<std::int32_t> open;
+    std::vector<std::int32_t> open, staged;
     for_each_pipeline(chain, most_moves, worth, [&](const std::vector<std::int32_t>& chosen) {
       if (!is_wanted(chosen) || entered >= most_entered) return;
       const auto here = open_in(chosen);
@@ -248,8 +287,9 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
       if (!here.empty() || !evaluate(chain, chosen)) return;
       ++entered;
       enter(plan_of(chain, chosen), plans);
+      if (chosen.size() > 1) staged.insert(staged.end(), chosen.begin(), chosen.end());
     });
-    if (open.empty()) return;
+    if (!stages_.find_others(staged) && open.empty()) return;
     stages_.refine(open);
   }
 }

@@ -156,6 +156,32 @@ MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> 
   return chosen;
 }
 
+MESHLOOM_INLINE std::vector<bool> stage_choices::decisions() const {
+  std::vector<bool> decides(made_.choices.size());
+  const auto note = [&](std::int32_t number) {
+    if (number >= 0) decides[static_cast<std::size_t>(number)] = true;
+  };
+  for (const operator_choice& each : operators_) note(each.number);
+  for (const parameter_choice& each : parameters_) {
+    note(each.number);
+    std::for_each(each.sums.begin(), each.sums.end(), note);
+  }
+  return decides;
+}
+
+MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::messages_of(std::span<const std::int32_t> options) const {
+  std::vector<std::int32_t> found;
+  for (const message_form& each : messages_) {
+    const auto option = static_cast<std::size_t>(options[static_cast<std::size_t>(each.choice)]);
+    found.push_back(each.forms->which[option]);
+  }
+  return found;
+}
+
+MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::completed(std::vector<std::int32_t> options) const {
+  return settle(made_, std::move(options));
+}
+
 MESHLOOM_INLINE std::optional<std::vector<std::int32_t>> stage_choices::options_of(const stage_plan& chosen) const {
   std::vector<std::int32_t> options(made_.choices.size(), -1);
   bool all_found = true;

@@ -79,6 +79,15 @@ class stage_choices {
   /// What an assignment costs; micro-batches · time + once is its cost in the problem.
   stage_cost cost_of(std::span<const std::int32_t> options) const;
 
+  /// True of the choices that say how a stage is run; the others follow.
+  std::vector<bool> decisions() const;
+
+  /// The forms in which a stage that decides so takes and sends messages, as numbers.
+  std::vector<std::int32_t> messages_of(std::span<const std::int32_t> options) const;
+
+  /// The cheapest assignment that decides so; other choices may be open (−1).
+  std::vector<std::int32_t> completed(std::vector<std::int32_t> options) const;
+
   /// The stage with everything chosen.
   stage_plan plan_of(std::span<const std::int32_t> options) const;
 
@@ -106,6 +115,12 @@ class stage_choices {
     form_list has;
   };
 
+  /// What other stages see of a choice.
+  struct message_form {
+    std::int32_t choice = -1;
+    const form_list* forms = nullptr;
+  };
+
   std::int32_t add_choice(std::vector<picoseconds> cost);
   /// Adds bytes that count in [first, end) to a choice.
   void add_size(std::int32_t choice, std::vector<bytes> size, std::int32_t first, std::int32_t end);
@@ -130,6 +145,7 @@ class stage_choices {
   std::int64_t copies_of(value_id id) const;
 
   void connect(const read_value& each);
+  void note_messages(const read_value& each);
   void keep(const read_value& each, const origin& from, std::int64_t times);
   /// Messages, and results that leave part by part, carry no pending sum; other results are reduced once per step.
   void price_leaving(const read_value& each, const origin& from, std::int64_t times);
@@ -164,6 +180,7 @@ class stage_choices {
   /// By option of a choice, how much longer messages take to each form of what another stage sends than if every rank
   /// were sent another part of it.
   std::vector<std::pair<std::int32_t, std::vector<picoseconds>>> extra_;
+  std::vector<message_form> messages_;
 };
 
 }  // namespace meshloom

@@ -278,6 +278,7 @@ MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
   if (around_ == surroundings::anything &&
       (entry.kind == value_kind::activation ? !each.made_here : is_around(each.value)))
     return;
+  note_messages(each);
   const origin from = origin_of(each);
   const std::int64_t times = std::int64_t{each.copies} * micro_batches_;
   if ((each.leaves || each.is_result) && around_ == surroundings::other_stages) price_leaving(each, from, times);
@@ -286,6 +287,16 @@ MESHLOOM_INLINE void stage_choices::connect(const read_value& each) {
   if (keeps) return keep(each, from, times);
   hold(each, from, each.forward, times);
   hold(each, from, each.backward, times);  // made anew where the operator that makes it has run again
+}
+
+MESHLOOM_INLINE void stage_choices::note_messages(const read_value& each) {
+  const value& entry = whole_.values[each.value];
+  if (entry.kind != value_kind::activation) return;
+  if (each.leaves) messages_.push_back({operators_[entry.producer].number, &forms_made(each.value)});
+  if (each.made_here) return;
+  for (const auto* readers : {&each.forward, &each.backward}) {
+    for (const reading& by : *readers) messages_.push_back({operators_[by.node].number, &forms_wanted(by)});
+  }
 }
 
 MESHLOOM_INLINE void stage_choices::keep(const read_value& each, const origin& from, std::int64_t times) {

@@ -62,6 +62,10 @@ class stage_search {
   /// Prices or measures open candidates.
   void refine(const std::vector<std::int32_t>& open);
 
+  /// Looks for ways with other messages, where little is to be chosen; false if that was done. They become candidates
+  /// with the next refinement.
+  bool find_others(const std::vector<std::int32_t>& like);
+
   /// Prices everything.
   void refine_all();
 

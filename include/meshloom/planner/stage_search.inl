@@ -368,6 +368,16 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
   list_candidates();
 }
 
+MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& like) {
+  bool found = false;
+  for (const std::int32_t candidate : like) {
+    const origin& from = origins_[static_cast<std::size_t>(candidate)];
+    group& which = group_of(from);
+    found = which.ways->find_other_ways(members_[from.member].range - which.first) || found;
+  }
+  return found;
+}
+
 MESHLOOM_INLINE void stage_search::refine_all() {
   for (std::vector<std::int32_t> open{0}; !open.empty(); refine(open)) {  // layers, prices, leaner ways, memory
     open.clear();

@@ -3,6 +3,7 @@
 #include <meshloom/graph/halo.hpp>
 #include <meshloom/graph/rotation.hpp>
 #include <meshloom/planner/stage_tables.hpp>
+#include <meshloom/program/program.hpp>
 
 #include <algorithm>
 
@@ -170,7 +171,8 @@ MESHLOOM_INLINE numbered_spec stage_tables::numbered(value_id id, const spec& la
 
 MESHLOOM_INLINE bytes stage_tables::size_of_shard(value_id id, const spec& layout) const {
   const value& entry = whole_.values[id];
-  return {largest_shard(layout, stage_.mesh, extents_of(sizes_, entry.axes)) * size_of(entry.type)};
+  const std::int64_t exact = largest_shard(layout, stage_.mesh, extents_of(sizes_, entry.axes)) * size_of(entry.type);
+  return {(exact + arena_alignment - 1) / arena_alignment * arena_alignment};
 }
 
 MESHLOOM_INLINE picoseconds stage_tables::price(value_id id, const numbered_spec& from, const numbered_spec& to) {

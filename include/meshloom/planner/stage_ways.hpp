@@ -3,6 +3,7 @@
 // stages of a pipeline, of which only the slowest delays others by what it does once per step, also those that are
 // fastest at some share of that; and, where the fastest holds much, those that are so at some price of a byte (near the
 // lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute.
+// Where there is little to choose, all that may be is looked at, in order of time, as far as a limit on work goes.
 // Ranges of a family differ in the copies of one repeated layer, along which the price of a way is a line: what is best
 // at both ends of an interval is best in between, and planning many layers costs little more than planning two. Laws: a
 // way costs what its own problem says; no assignment takes less than the bound.
@@ -89,6 +90,9 @@ class stage_ways {
   /// Looks for ways to run a range that hold no more than there is.
   void find_lean_ways(std::size_t range);
 
+  /// Looks for ways to run a range with other messages, where little is to be chosen; false if that was done.
+  bool find_other_ways(std::size_t range);
+
   /// Asks `lower` what a range holds in one of the ways.
   void measure(std::size_t way, std::size_t range, std::int32_t keep = 0);
 
@@ -127,6 +131,8 @@ class stage_ways {
   };
 
   std::size_t last() const { return of_.ranges.size() - 1; }
+  /// True if there are other stages beside.
+  bool is_staged() const { return of_.meshes.front().mesh.ranks() < posed_.cluster.ranks(); }
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
@@ -151,6 +157,10 @@ class stage_ways {
   picoseconds step_time(const stage_cost& cost) const { return (cost.time + cost.extra) * micro_batches_ + cost.once; }
   point place(std::size_t way, std::size_t range, std::int32_t slots) const;
   std::size_t fastest(std::size_t range) const;
+  /// Where little is to be chosen, looks at all that may be in order of time and adds what holds less, with so many
+  /// micro-batches in flight, than all before with like messages.
+  void look_through(std::size_t range, std::int32_t slots);
+  void look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
   /// The best way to run the longest range at a price of bytes, `known` if none is better.
@@ -171,6 +181,7 @@ class stage_ways {
   std::vector<support> supports_;
   std::map<std::int32_t, byte_price> fitting_;  ///< by micro-batches in flight
   std::vector<std::size_t> leaned_;             ///< the ranges for which leaner ways were looked for
+  std::vector<std::size_t> through_;            ///< the ranges for which all that may be was looked at
   std::string stuck_;
   std::int64_t work_ = 0;
 };
@@ -178,5 +189,6 @@ class stage_ways {
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_lean_ways.inl>
 #include <meshloom/planner/stage_ways.inl>
 #endif

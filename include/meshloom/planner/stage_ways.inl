@@ -42,13 +42,6 @@ void look_between(std::size_t first, std::size_t last, int looks, const Look& lo
   }
 }
 
-inline std::int64_t entries_of(const intra_problem& asked) {
-  std::int64_t entries = 0;
-  for (const intra_choice& each : asked.choices) entries += static_cast<std::int64_t>(each.cost.size());
-  for (const intra_coupling& each : asked.couplings) entries += static_cast<std::int64_t>(each.cost.size());
-  return entries;
-}
-
 }  // namespace detail
 
 MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range, std::int32_t keep) const {
@@ -178,10 +171,9 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
   if (last() > 0 && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
-  const bool staged =
-      of_.meshes[on.mesh].mesh.ranks() < posed_.cluster.ranks() && of_.around == surroundings::other_stages;
   const stage_cost cost = ways_[fast].cost(last());
-  if (staged && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
+  if (is_staged() && of_.around == surroundings::other_stages && cost.once * least_share > step_time(cost))
+    find_brisk_ways(on, fast);
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
@@ -263,136 +255,6 @@ MESHLOOM_INLINE std::size_t stage_ways::fastest(std::size_t range) const {
   const auto found = std::min_element(ways_.begin(), ways_.end(),
                                       [&](const stage_way& a, const stage_way& b) { return time(a) < time(b); });
   return static_cast<std::size_t>(found - ways_.begin());
-}
-
-MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
-  constexpr std::size_t often = 3;
-  if (ways_.empty() || leaned_.size() == often) return false;
-  const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
-  if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
-  return place(fastest(range), range, of_.slots.front()).held > posed_.cluster.device.memory;
-}
-
-MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
-  const bool first = leaned_.empty();
-  leaned_.push_back(range);
-  if (ways_.empty()) return;
-  if (first) open_again();
-  const std::size_t known = ways_.size();
-  for (const std::int32_t slots : of_.slots) look_for_room(range, slots);
-  drop_problems();
-  if (of_.around == surroundings::anything) return;  // its ways stand for bounds alone
-  for (std::size_t way = known; way < ways_.size(); ++way) find_relief(ways_[way]);
-}
-
-/// To recompute takes time: where bytes cost nothing, what is known without it is a bound.
-MESHLOOM_INLINE void stage_ways::open_again() {
-  const std::vector<bool> forced = recomputed(last(), false, 0), free = recomputed(last(), true, 0);
-  if (forced == free || !trains(posed_.graph)) return;
-  const std::size_t count = faces_.size();
-  for (std::size_t number = 0; number < count; ++number) {
-    face on;
-    on.mesh = faces_[number].mesh;
-    on.again = true;
-    on.optima = faces_[number].optima;
-    faces_.push_back(std::move(on));
-  }
-}
-
-/// Copies that keep are alike, and so are those that recompute.
-MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
-  const std::int32_t copies = free_copies(way, 0);
-  if (copies == 0) return;
-  const stage_plan none = plan_of(way, 0), all = plan_of(way, 0, copies);
-  const auto time = [&](const stage_plan& each) {
-    const stage_price price = price_of(posed_, each, micro_batches_);
-    return price.forward + price.backward;
-  };
-  const auto slot = [&](const stage_plan& each) { return memory_of(posed_, each, micro_batches_).slot; };
-  way.relief.count = (time(none) - time(all)).count / copies;
-  way.burden.count = (slot(all) - slot(none)).count / copies;
-}
-
-/// Between two ways of the hull lies the one that is best when they come to the same.
-MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t slots) {
-  constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
-  constexpr int most_looks = 5;
-  constexpr double closeness = 300;  // of what is found to what could be
-  const bytes room = posed_.cluster.device.memory;
-  std::size_t full = fastest(range);
-  const point start = place(full, range, slots);
-  if (start.held <= room) return;
-  for (face& each : faces_) {
-    each.paying.reset();
-    each.paying_messages.reset();
-  }
-  const std::int32_t when = ways_[full].when;
-  byte_price price{start.time * dearest, start.held + bytes{1}};
-  std::size_t lean = full;
-  if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
-    lean = best_at(*known, slots, when, full);
-    if (place(lean, range, slots).held > room)
-      full = lean;
-    else
-      price = *known;
-  }
-  if (lean == full) lean = best_at(price, slots, when, full);
-  for (int look = 0; look < most_looks; ++look) {
-    const point left = place(full, range, slots), right = place(lean, range, slots);
-    if (right.held > room) return;
-    fitting_[slots] = price;
-    if (left.held <= right.held || right.time <= left.time) return;
-    const byte_price next{right.time - left.time, left.held - right.held};
-    const double gain = static_cast<double>(next.cost.count) * static_cast<double>((room - right.held).count) /
-                        static_cast<double>(next.per.count);  // at the most, by what just fits
-    if (gain * closeness < static_cast<double>(right.time.count)) return;
-    const std::size_t found = best_at(next, slots, when, full);
-    if (found == full || found == lean) return;
-    const bool fits = place(found, range, slots).held <= room;
-    if (fits) price = next;
-    (fits ? lean : full) = found;
-  }
-}
-
-MESHLOOM_INLINE std::optional<byte_price> stage_ways::fitting(std::int32_t slots) const {
-  const auto known = fitting_.find(slots);
-  return known == fitting_.end() ? std::nullopt : std::optional(known->second);
-}
-
-MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
-                                                std::size_t known) {
-  const double price = static_cast<double>(each.cost.count) / static_cast<double>(each.per.count);
-  const auto worth = [&](std::size_t way) {
-    const point at = place(way, last(), slots);
-    return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) * price;
-  };
-  std::size_t best = known;
-  for (face& on : faces_) {
-    if (least_at(on, price, slots) >= worth(best)) continue;
-    form(on);
-    if (!on.paying) on.paying = std::make_unique<priced_intra>(on.longest->made(), on.longest->paid_for(slots, when));
-    work_ += detail::entries_of(on.longest->made());
-    const auto found = on.paying->solve(each, limits_);
-    if (!found) continue;
-    const picoseconds bound = std::min(found->bound, on.longest->left_out());
-    const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
-    auto& priced = on.priced[slots];
-    priced.insert(std::upper_bound(priced.begin(), priced.end(), optimum), optimum);
-    std::size_t way = add_way(on, found->options);
-    if (worth(way) < worth(best)) best = way;
-    if (!is_verbose(ways_[way])) continue;
-    if (!on.paying_messages)
-      on.paying_messages = std::make_unique<priced_intra>(on.longest->receiving(), on.longest->paid_for(slots, when));
-    work_ += detail::entries_of(on.longest->made());
-    const auto terse = on.paying_messages->solve(each, limits_);
-    if (!terse) continue;
-    way = add_way(on, terse->options);
-    if (worth(way) < worth(best)) best = way;
-  }
-  support made{price, std::numeric_limits<double>::max(), slots};
-  for (const face& on : faces_) made.least = std::min(made.least, least_at(on, price, slots));
-  supports_.push_back(made);
-  return best;
 }
 
 /// Above the prices that were tried, what is held in any case is paid.
