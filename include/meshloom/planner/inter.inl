@@ -385,9 +385,9 @@ MESHLOOM_INLINE result<picoseconds> pace_bound_of(const inter_problem& posed) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
   const std::int64_t messages = std::max(posed.micro_batches - grid.most_stages(), 0);
-  const picoseconds worth = posed.worth.value_or(picoseconds{inter::sums_end});
+  const picoseconds worth = posed.worth.value_or(inter::never);
   const picoseconds bound = inter::least_pace(grid, messages, worth);
-  if (bound.count == inter::sums_end) return inter::why_none(posed);
+  if (bound == inter::never) return inter::why_none(posed);
   return bound;
 }
 

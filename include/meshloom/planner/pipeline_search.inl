@@ -296,17 +296,20 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
 
 MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
   constexpr std::int64_t most_gained = 30;  // of a step, one part in so many
+  constexpr std::size_t most_polished = 2;
   const inter_problem chain = chain_of(stages_.candidates(), true);
   const auto answer = solve(chain);
   if (!answer) return;
-  std::vector<std::vector<std::int32_t>> found;
+  std::vector<std::pair<picoseconds, std::vector<std::int32_t>>> found;
   for (const auto& each : answer.value().by_stages) {
     if (!each || !is_wanted(each->candidates) || !open_in(each->candidates).empty()) continue;
     const picoseconds predicted = predict(posed_.graph, plan_of(chain, each->candidates), posed_.cluster);
     const picoseconds hope{predicted.count - predicted.count / most_gained};
-    if (plans.is_open_to(hope)) found.push_back(each->candidates);
+    if (plans.is_open_to(hope)) found.push_back({predicted, each->candidates});
   }
-  for (std::vector<std::int32_t>& each : found) enter(polished(chain, std::move(each)), plans);
+  std::sort(found.begin(), found.end());
+  if (found.size() > most_polished) found.resize(most_polished);
+  for (auto& [predicted, each] : found) enter(polished(chain, std::move(each)), plans);
 }
 
 MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const {
