@@ -41,12 +41,13 @@ class enumeration {
     if (block == static_cast<std::int32_t>(ml::blocks_of(posed_.graph).size()) && rank == made_.ranks) return look();
     for (std::size_t number = 0; number < search_.candidates().size(); ++number) {
       const ml::stage_candidate& each = search_.candidates()[number];
-      if (each.first_block != block || rank + each.ranks > made_.ranks) continue;
+      const bool here = block >= each.first_block && block <= each.first_block + each.shifts;
+      if (!here || rank + each.ranks > made_.ranks) continue;
       const bool one_host = rank / host == (rank + each.ranks - 1) / host;
       if (!one_host && (rank % host != 0 || each.ranks % host != 0)) continue;
       const auto before = made_.stages;
-      made_.stages.add(search_.plan_of(static_cast<std::int32_t>(number), rank));
-      extend(each.end_block, rank + each.ranks);
+      made_.stages.add(search_.plan_of(static_cast<std::int32_t>(number), block, rank));
+      extend(block + each.end_block - each.first_block, rank + each.ranks);
       made_.stages = before;
     }
   }

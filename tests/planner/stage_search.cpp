@@ -75,21 +75,27 @@ int check_alone(const ml::problem& posed, std::int32_t micro_batches) {
     CAPTURE(each.end_block);
     CAPTURE(each.ranks);
     CHECK(!search->is_open(static_cast<std::int32_t>(k)));
-    const ml::stage_plan stage = search->plan_of(static_cast<std::int32_t>(k), 0);
-    CHECK(stage.first_block == each.first_block);
-    CHECK(stage.end_block == each.end_block);
-    CHECK(stage.mesh.ranks() == each.ranks);
-    const ml::stage_memory memory = ml::memory_of(posed, stage, micro_batches);
-    CHECK(each.slot == memory.slot);
-    CHECK(each.held == memory.fixed + memory.transient);
-    const picoseconds time = micro_batches * each.time + each.once;
-    best_way& known = best[{each.first_block, each.end_block, each.ranks}];
-    if (time < known.time) known = {stage, time};
+    for (std::int32_t n = 0; n <= each.shifts; ++n) {
+      const ml::stage_plan stage = search->plan_of(static_cast<std::int32_t>(k), each.first_block + n, 0);
+      CHECK(stage.first_block == each.first_block + n);
+      CHECK(stage.end_block == each.end_block + n);
+      CHECK(stage.mesh.ranks() == each.ranks);
+      const ml::stage_memory memory = ml::memory_of(posed, stage, micro_batches);
+      CHECK(each.slot == memory.slot);
+      CHECK(each.held == memory.fixed + memory.transient);
+      const picoseconds time = micro_batches * each.time + each.once;
+      best_way& known = best[{stage.first_block, stage.end_block, each.ranks}];
+      if (time < known.time) known = {stage, time};
+    }
   }
   for (const auto& [where, found] : best) check_price(posed, micro_batches, found);
-  for (const ml::stage_candidate& each : search->bounds())
-    CHECK(micro_batches * each.time + each.once <= best.at({each.first_block, each.end_block, each.ranks}).time);
-  CHECK(search->bounds().size() == best.size());
+  std::size_t bounds = 0;
+  for (const ml::stage_candidate& each : search->bounds()) {
+    for (std::int32_t n = 0; n <= each.shifts; ++n, ++bounds)
+      CHECK(micro_batches * each.time + each.once <=
+            best.at({each.first_block + n, each.end_block + n, each.ranks}).time);
+  }
+  CHECK(bounds == best.size());
   return static_cast<int>(best.size());
 }
 
@@ -98,8 +104,10 @@ std::set<std::tuple<std::int32_t, std::int32_t, std::int32_t>> ranges_of(const m
   ml::stage_search search(posed, 1, {});
   search.reach(posed.cluster.ranks());
   std::set<std::tuple<std::int32_t, std::int32_t, std::int32_t>> found;
-  for (const ml::stage_candidate& each : search.candidates())
-    CHECK(found.insert({each.first_block, each.end_block, each.ranks}).second);
+  for (const ml::stage_candidate& each : search.candidates()) {
+    for (std::int32_t n = 0; n <= each.shifts; ++n)
+      CHECK(found.insert({each.first_block + n, each.end_block + n, each.ranks}).second);
+  }
   return found;
 }
 
@@ -186,7 +194,7 @@ TEST_CASE("what is open takes no more than any way, and is priced when asked for
   CHECK(search.work() < all->work() / 4);
   search.close();
   for (std::size_t k = 0; k < search.candidates().size(); ++k)
-    CHECK(search.plan_of(static_cast<std::int32_t>(k), 0).mesh.ranks() == open.front().ranks);
+    CHECK(search.plan_of(static_cast<std::int32_t>(k), 0, 0).mesh.ranks() == open.front().ranks);
 }
 
 TEST_CASE("stages reach as far as they may") {

@@ -354,10 +354,12 @@ MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
             .stages = {},
             .predicted = {},
             .bound = {}};
-  std::int32_t rank = 0;
+  std::int32_t block = 0, rank = 0;
   for (const std::int32_t number : chosen) {
-    made.stages.add(stages_.plan_of(number, rank));
-    rank += chain.candidates[static_cast<std::size_t>(number)].ranks;
+    made.stages.add(stages_.plan_of(number, block, rank));
+    const stage_candidate& each = chain.candidates[static_cast<std::size_t>(number)];
+    block += each.end_block - each.first_block;
+    rank += each.ranks;
   }
   return made;
 }

@@ -75,8 +75,8 @@ class stage_search {
   /// From now on there is nothing open.
   void close();
 
-  /// The stage plan of a candidate, from `first_rank` on.
-  stage_plan plan_of(std::int32_t candidate, std::int32_t first_rank) const;
+  /// The stage plan of a candidate, from `first_block` and `first_rank` on.
+  stage_plan plan_of(std::int32_t candidate, std::int32_t first_block, std::int32_t first_rank) const;
 
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
@@ -89,13 +89,14 @@ class stage_search {
   struct family {
     std::vector<std::int32_t> copies;  ///< per region; −1: the one that varies
     std::vector<block_range> ranges;
-    bool starts = true;                  ///< all ranges of the kind begin with the first block
-    bool ends = false, may_end = false;  ///< all, or some, end with the last
+    bool starts = true;                 ///< all ranges of the kind begin with the first block
+    bool ends = true, may_end = false;  ///< all, or some, end with the last
   };
-  /// Every range of blocks: its family, and which of its lengths.
+  /// A range of blocks and those alike that begin up to so many blocks later: the family, and which of its lengths.
   struct member {
     block_range blocks;
     std::size_t family = 0, range = 0;
+    std::int32_t shifts = 0;
   };
   /// A family on so many ranks.
   struct group {
@@ -122,7 +123,10 @@ class stage_search {
   void find_needs();
   void find_left(std::vector<need>& of_region) const;
   void add_needs(const std::vector<need>& of_region);
+  void count_copies();
   void find_members();
+  void add_member(const block_range& range, std::vector<std::int32_t> copies);
+  void note_place(family& of, const block_range& range) const;
   void find_groups();
   bool is_possible(const block_range& blocks) const;
   /// True if a stage of the family may stand on the mesh: it has the axes that pins of its operators name.
@@ -177,9 +181,11 @@ class stage_search {
   intra_options limits_;
   stage_search* fewer_;
   shared_stage_tables tables_;
-  std::vector<std::int32_t> rank_counts_;        ///< that submeshes have
-  std::vector<std::vector<stage_plan>> meshes_;  ///< by number of ranks
-  std::vector<need> before_;                     ///< of all blocks before this one
+  std::vector<std::int32_t> rank_counts_;                 ///< that submeshes have
+  std::vector<std::vector<stage_plan>> meshes_;           ///< by number of ranks
+  std::vector<need> before_;                              ///< of all blocks before this one
+  std::vector<std::vector<std::int32_t>> copies_before_;  ///< of each region, in blocks before this one
+  std::vector<bool> differs_;                             ///< by block: it is a first copy unlike the others
   std::vector<family> families_;
   std::vector<member> members_;
   std::vector<layer> layers_;

@@ -61,6 +61,7 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
       most_ranks_(posed.cluster.devices_per_host) {
   find_meshes();
   find_needs();
+  count_copies();
   find_members();
   find_groups();
   find_layers();
@@ -111,43 +112,65 @@ MESHLOOM_INLINE bool stage_search::is_possible(const block_range& range) const {
 }
 
 MESHLOOM_INLINE std::vector<std::int32_t> stage_search::copies_in(const block_range& range) const {
-  const auto blocks = blocks_of(posed_.graph);
-  std::vector<std::int32_t> copies(posed_.graph.regions.size());
-  for (std::int32_t b = range.first; b < range.end; ++b) ++copies[index_of(blocks[static_cast<std::size_t>(b)].region)];
-  const block& first = blocks[static_cast<std::size_t>(range.first)];
-  const bool differs = first.copy == 0 && detail::first_copy_differs(posed_.graph, posed_.graph.regions[first.region]);
-  copies.push_back(differs ? 1 : 0);
+  std::vector<std::int32_t> copies = copies_before_[static_cast<std::size_t>(range.end)];
+  const auto& before = copies_before_[static_cast<std::size_t>(range.first)];
+  for (std::size_t each = 0; each < copies.size(); ++each) copies[each] -= before[each];
+  copies.push_back(differs_[static_cast<std::size_t>(range.first)] ? 1 : 0);
   for (const std::int32_t each : detail::pattern_of(posed_, range)) copies.push_back(each);
   return copies;
+}
+
+MESHLOOM_INLINE void stage_search::count_copies() {
+  copies_before_.emplace_back(posed_.graph.regions.size());
+  for (const block& each : blocks_of(posed_.graph)) {
+    copies_before_.push_back(copies_before_.back());
+    ++copies_before_.back()[index_of(each.region)];
+    differs_.push_back(each.copy == 0 && detail::first_copy_differs(posed_.graph, posed_.graph.regions[each.region]));
+  }
 }
 
 /// Ranges come by length, so that those of a family rise by one copy, unless constraints leave some out.
 MESHLOOM_INLINE void stage_search::find_members() {
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
+  std::vector<std::int32_t> last;
   for (std::int32_t length = 1; length <= blocks; ++length) {
     for (std::int32_t first = 0; first + length <= blocks; ++first) {
       const block_range range{first, first + length};
       if (!is_possible(range)) continue;
       std::vector<std::int32_t> copies = copies_in(range);
-      const auto most = std::max_element(copies.begin(), copies.end());
-      const bool varies = *most > 1;
-      if (varies) *most = -1;
-      const auto known = std::find_if(families_.begin(), families_.end(), [&](const family& each) {
-        return each.copies == copies &&
-               length - (each.ranges.back().end - each.ranges.back().first) <= (varies ? 1 : 0);
-      });
-      const auto number = static_cast<std::size_t>(known - families_.begin());
-      if (known == families_.end())
-        families_.push_back({std::move(copies), {range}});
-      else if (known->ranges.back().end - known->ranges.back().first < length)
-        known->ranges.push_back(range);
-      family& of = families_[number];
-      of.starts = of.starts && first == 0;
-      of.ends = (of.ends || of.ranges.front() == range) && range.end == blocks;
-      of.may_end = of.may_end || range.end == blocks;
-      members_.push_back({range, number, families_[number].ranges.size() - 1});
+      if (!members_.empty() && copies == last && members_.back().blocks.first + members_.back().shifts + 1 == first) {
+        ++members_.back().shifts;
+        note_place(families_[members_.back().family], range);
+        continue;
+      }
+      last = copies;
+      add_member(range, std::move(copies));
     }
   }
+}
+
+MESHLOOM_INLINE void stage_search::add_member(const block_range& range, std::vector<std::int32_t> copies) {
+  const std::int32_t length = range.end - range.first;
+  const auto most = std::max_element(copies.begin(), copies.end());
+  const bool varies = *most > 1;
+  if (varies) *most = -1;
+  const auto known = std::find_if(families_.begin(), families_.end(), [&](const family& each) {
+    return each.copies == copies && length - (each.ranges.back().end - each.ranges.back().first) <= (varies ? 1 : 0);
+  });
+  const auto number = static_cast<std::size_t>(known - families_.begin());
+  if (known == families_.end())
+    families_.push_back({std::move(copies), {range}});
+  else if (known->ranges.back().end - known->ranges.back().first < length)
+    known->ranges.push_back(range);
+  note_place(families_[number], range);
+  members_.push_back({range, number, families_[number].ranges.size() - 1});
+}
+
+MESHLOOM_INLINE void stage_search::note_place(family& of, const block_range& range) const {
+  const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
+  of.starts = of.starts && range.first == 0;
+  of.ends = of.ends && range.end == blocks;
+  of.may_end = of.may_end || range.end == blocks;
 }
 
 MESHLOOM_INLINE bool stage_search::has_pinned_axes(const family& which, const stage_plan& mesh) const {
@@ -255,7 +278,7 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
       // What choices add up is held no longer than they say, and much of it is made in place.
       const bytes transient = way.measured.count({range, keep}) != 0 ? cost.transient : bytes{};
       candidates_.push_back({each.blocks.first, each.blocks.end, ranks, cost.time, cost.once, cost.fixed + transient,
-                             cost.slot, 0, cost.extra});
+                             cost.slot, each.shifts, cost.extra});
       origins_.push_back({m, ranks, static_cast<std::int32_t>(w), keep});
     }
   }
@@ -265,6 +288,7 @@ MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int
   const member& which = members_[number];
   const group& from = group_of({number, ranks, -1});
   stage_candidate made = least(which.blocks, ranks);
+  made.shifts = which.shifts;
   const picoseconds all = from.ways ? from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory)
                                     : least_of_layers(which.blocks, ranks, slots);
   made.once = std::max(all - made.time * micro_batches_, picoseconds{});
@@ -320,7 +344,7 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
     for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
       const bool all = each.blocks == block_range{0, blocks};
       if (!meshes_[r].empty() && all == (rank_counts_[r] == posed_.cluster.ranks()))
-        found.push_back(least(each.blocks, rank_counts_[r]));
+        found.push_back(least(each.blocks, rank_counts_[r])), found.back().shifts = each.shifts;
     }
   }
   return found;
@@ -398,14 +422,15 @@ MESHLOOM_INLINE void stage_search::close() {
   list_candidates();
 }
 
-MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::int32_t first_rank) const {
+MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::int32_t first_block,
+                                                 std::int32_t first_rank) const {
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
   const group& which = group_of(from);
   stage_plan made = which.ways->plan_of(which.ways->all()[static_cast<std::size_t>(from.way)],
                                         members_[from.member].range - which.first, from.keep);
-  const member& each = members_[from.member];
-  made.first_block = each.blocks.first;
-  made.end_block = each.blocks.end;
+  const block_range& blocks = members_[from.member].blocks;
+  made.first_block = first_block;
+  made.end_block = first_block + blocks.end - blocks.first;
   made.first_rank = first_rank;
   return made;
 }
