@@ -2,6 +2,7 @@
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/solve.hpp>
+#include <meshloom/planner/space.hpp>
 #include <meshloom/planner/stage_solver.hpp>
 
 #include <algorithm>
@@ -81,16 +82,6 @@ inline result<plan> propagate(const problem& posed) {
   }
   made.predicted = predict(posed.graph, made, posed.cluster);
   return made;
-}
-
-inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
-  if (posed.constraints.micro_batches > 0) return {posed.constraints.micro_batches};
-  const std::int64_t batch = posed.graph.sizes[posed.graph.micro_batched].extent;
-  std::vector<std::int32_t> counts;
-  for (std::int64_t each = 1; each <= batch; ++each) {
-    if (batch % each == 0) counts.push_back(static_cast<std::int32_t>(each));
-  }
-  return counts;
 }
 
 /// All numbers of micro-batches at once: whichever promises most goes on. Stages within a host come first, as links
