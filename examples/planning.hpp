@@ -76,9 +76,19 @@ inline ml::plan choose_plan(const run_options& options, const ml::problem& probl
   return made.value();
 }
 
+/// What a plan by hand is measured against. It has to be planned for, so it is found where a plan is to be explained.
+inline std::optional<ml::picoseconds> find_free_bound(const run_options& options, const ml::problem& problem,
+                                                      const ml::plan& plan) {
+  if (!options.explain || (ml::is_free(problem) && plan.bound.count > 0)) return std::nullopt;
+  const auto found = ml::free_bound(problem);
+  if (found) return found.value();
+  fmt::print("There is no bound of the free space: {}\n\n", found.error());
+  return std::nullopt;
+}
+
 inline void print_plan(const run_options& options, const ml::problem& problem, const ml::plan& plan,
                        const ml::program& program, double seconds) {
-  if (!options.json) return fmt::print("{}\n", ml::explain(problem, plan));
+  if (!options.json) return fmt::print("{}\n", ml::explain(problem, plan, find_free_bound(options, problem, plan)));
   std::string peaks;
   for (std::int32_t rank = 0; rank < program.ranks; ++rank) {
     peaks += fmt::format("{}{}", rank > 0 ? "," : "", program.stages[ml::stage_of_rank(program, rank)].peak().count);

@@ -21,6 +21,7 @@
 #include <meshloom/plan/manual.hpp>
 #include <meshloom/plan/problem.hpp>
 #include <meshloom/plan/text.hpp>
+#include <meshloom/planner/free_bound.hpp>
 #include <meshloom/planner/solve.hpp>
 
 // What every rank executes.

@@ -52,6 +52,9 @@ works auto --json --ranks 4 --plan auto
 works lean --json --ranks 2 --plan auto --recompute
 works explaining --explain --ranks 2 --cluster local:2
 grep -q "no plan of the searched space takes less" "$folder/explaining" || fail "--explain says nothing of the bound"
+grep -q "The space that was searched" "$folder/explaining" || fail "--explain does not say what was searched"
+works measuring --explain --ranks 2 --plan data
+grep -q "above the bound of the free space" "$folder/measuring" || fail "a plan by hand is not measured"
 grep -q "step " "$folder/explaining" && grep -q "held-out" "$folder/explaining" && fail "--explain trains"
 
 works deep --ranks 6 --layers 1 --plan pipeline

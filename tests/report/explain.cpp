@@ -4,6 +4,7 @@
 #include <meshloom/exec/simulate.hpp>
 #include <meshloom/model/gpt.hpp>
 #include <meshloom/plan/words.hpp>
+#include <meshloom/planner/free_bound.hpp>
 #include <meshloom/planner/solve.hpp>
 #include <meshloom/program/lower.hpp>
 #include <meshloom/report/explain.hpp>
@@ -93,6 +94,41 @@ TEST_CASE("a step says what is predicted, simulated and proven, and what came se
   more.push_back({"bound", "900 ps", "no plan of the searched space takes less: a gap of 10.0 %"});
   more.push_back({"runner-up", "1.2 ns", "2 stages of 2 ranks,\\0a8 micro-batches: 25.0 % more"});
   CHECK(ml::step_table(all.made, parts).rows == more);
+  more.insert(more.begin() + 3, {"free bound", "800 ps",
+                                 "this plan is 25.0 % above the bound of the free space, in which nothing is said"});
+  CHECK(ml::step_table(all.made, parts, ml::picoseconds{800}).rows == more);
+  more[3] = {"free bound", "1.2 ns", "this plan is 20.0 % below the bound of the free space, so not of that space"};
+  CHECK(ml::step_table(all.made, parts, ml::picoseconds{1'250}).rows == more);
+}
+
+TEST_CASE("a bound is followed by the space that it speaks of") {
+  const std::string searched = "\nThe space that was searched, of which the bound speaks\n",
+                    free = "\nThe free space: ";
+  const auto has = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  };
+  const explained hand = explained_plan("data", 2, 2);
+  CHECK(!has(text_of(hand), searched));
+  CHECK(!has(text_of(hand), free));
+  const ml::picoseconds bound = ml::free_bound(hand.posed).value();
+  const std::string measured = ml::explain(hand.posed, hand.made, bound);
+  CHECK(has(measured, free));
+  CHECK(has(measured, "\n  free bound "));
+  ml::problem any = ml::formulate(hand.posed.graph, hand.posed.cluster);
+  const ml::plan made = ml::solve(any).value();
+  CHECK(made.bound == bound);
+  CHECK(has(ml::explain(any, made), searched));
+  CHECK(!has(ml::explain(any, made, bound), free));
+  any.constraints.micro_batches = made.micro_batches;
+  CHECK(has(ml::explain(any, made, bound), searched));
+  CHECK(has(ml::explain(any, made, bound), free));
+}
+
+TEST_CASE("a plan that predicts nothing is measured by what its program takes") {
+  explained hand = explained_plan("data", 2, 2);
+  const std::string text = ml::explain(hand.posed, hand.made, ml::picoseconds{1'000'000});
+  hand.made.predicted = {};
+  CHECK(ml::explain(hand.posed, hand.made, ml::picoseconds{1'000'000}) == text);
 }
 
 TEST_CASE("a plan that is wrong is said to be first, and is not explained if it cannot be lowered") {

@@ -56,7 +56,6 @@ class pipeline_search {
 
  private:
   inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages) const;
-  std::vector<schedule_kind> schedules() const;
   bool is_wanted(const std::vector<std::int32_t>& chosen) const;
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not

@@ -3,6 +3,7 @@
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/pipelines.hpp>
+#include <meshloom/planner/space.hpp>
 #include <meshloom/program/memories.hpp>
 #include <meshloom/sharding/meshes.hpp>
 
@@ -116,7 +117,7 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
   chain.limit = posed_.cluster.device.memory;  // messages of one plan say nothing of all
   chain.worth = worth;
   picoseconds least = worth;
-  for (const schedule_kind kind : schedules()) {
+  for (const schedule_kind kind : schedules_of(posed_)) {
     chain.schedule = kind;
     picoseconds here = bound_of(chain).value();
     if (kind == schedule_kind::one_f_one_b && here < worth) {
@@ -174,7 +175,7 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
                      .hosts = posed_.cluster.hosts,
                      .devices_per_host = posed_.cluster.devices_per_host,
                      .micro_batches = micro_batches_,
-                     .schedule = schedules().front(),
+                     .schedule = schedules_of(posed_).front(),
                      .candidates = candidates,
                      .limit = limit_};
   for (const bytes each : cuts_) {
@@ -183,12 +184,6 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
     made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.between_hosts));
   }
   return made;
-}
-
-MESHLOOM_INLINE std::vector<schedule_kind> pipeline_search::schedules() const {
-  if (!trains(posed_.graph)) return {schedule_kind::forward_only};
-  if (!posed_.constraints.schedules.empty()) return posed_.constraints.schedules;
-  return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
 }
 
 MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>& chosen) const {
@@ -366,12 +361,12 @@ MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
 
 MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
   bytes most;
-  for (const schedule_kind kind : schedules()) {
+  for (const schedule_kind kind : schedules_of(posed_)) {
     made.schedule = kind;
     made.predicted = predict(posed_.graph, made, posed_.cluster);
     plans.enter(made, [&] {
       const bytes over = excess(made);
-      if (kind == schedules().front()) most = over;  // another schedule may keep more
+      if (kind == schedules_of(posed_).front()) most = over;  // another schedule may keep more
       return over.count <= 0;
     });
   }

@@ -11,12 +11,15 @@
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
 #include <meshloom/planner/intra.hpp>
+#include <meshloom/planner/watch.hpp>
 
 namespace meshloom {
 
 /// The plan, or why there is none. `limits` are those of every intra-operator problem; with an `exact` solver in them
-/// (planner/glpk.hpp) it closes what the library's own ladder leaves open.
-result<plan> solve(const problem& posed, const intra_options& limits = {});
+/// (planner/glpk.hpp) it closes what the library's own ladder leaves open. A search that `watch` ends answers with the
+/// best plan that it has, whose bound is proven all the same, or says that it has none yet; a plan that is not
+/// automatic takes no search, and nobody is asked.
+result<plan> solve(const problem& posed, const intra_options& limits = {}, const planning_watch& watch = {});
 
 }  // namespace meshloom
 

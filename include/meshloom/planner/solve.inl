@@ -2,6 +2,7 @@
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/solve.hpp>
+#include <meshloom/planner/space.hpp>
 #include <meshloom/planner/stage_solver.hpp>
 
 #include <algorithm>
@@ -83,21 +84,12 @@ inline result<plan> propagate(const problem& posed) {
   return made;
 }
 
-inline std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
-  if (posed.constraints.micro_batches > 0) return {posed.constraints.micro_batches};
-  const std::int64_t batch = posed.graph.sizes[posed.graph.micro_batched].extent;
-  std::vector<std::int32_t> counts;
-  for (std::int64_t each = 1; each <= batch; ++each) {
-    if (batch % each == 0) counts.push_back(static_cast<std::int32_t>(each));
-  }
-  return counts;
-}
-
 /// All numbers of micro-batches at once: whichever promises most goes on. Stages within a host come first, as links
 /// between hosts are slow.
 class plan_search {
  public:
-  plan_search(const problem& posed, const intra_options& limits) : posed_(posed) {
+  plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch)
+      : posed_(posed), watched_(watch) {
     for (const std::int32_t count : micro_batch_counts(posed))
       searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front());
   }
@@ -108,14 +100,18 @@ class plan_search {
     look(std::min(within, all), near_work);
     if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
-    if (!plans_.best()) return failure{searches_.back().why()};
+    if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
     const std::int64_t most_work = work() + far_work;
     for (bool tighter = true; tighter && work() < most_work; look(all, most_work - work())) {
       tighter = false;
-      for (pipeline_search& each : searches_)
-        tighter = each.tighten(plans_, each.work() + std::max<std::int64_t>(most_work - work(), 0)) || tighter;
+      for (pipeline_search& each : searches_) {
+        const std::int64_t most = each.work() + std::max<std::int64_t>(most_work - work(), 0);
+        tighter = (goes_on() && each.tighten(plans_, most)) || tighter;
+      }
     }
-    for (pipeline_search& each : searches_) each.polish(plans_);
+    for (pipeline_search& each : searches_) {
+      if (goes_on()) each.polish(plans_);
+    }
     plan made = plans_.winner();
     made.bound = made.predicted;
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
@@ -131,6 +127,18 @@ class plan_search {
     return sum;
   }
 
+  /// Tells whoever watches how far it has come; false if the search is to end.
+  bool goes_on(std::optional<picoseconds> promise = {}, std::int32_t racing = 0) {
+    const auto best = plans_.best() ? std::optional(plans_.best()->predicted) : std::nullopt;
+    return !watched_.ends({best, promise, work(), racing});
+  }
+
+  std::string why_ended() const {
+    return "the search was ended before it had found any plan, with " + std::to_string(work()) +
+           " prices read; let it go on for longer, or leave less to it: say how many micro-batches or stages there " +
+           "are, or the sizes of mesh axes";
+  }
+
   /// True if a pipeline that promises so much will hardly be better than the best plan.
   bool is_far(picoseconds promise) const {
     constexpr std::int64_t margin = 25;  // one part in so many: what equal stages pay is not all there is to know
@@ -138,6 +146,7 @@ class plan_search {
   }
 
   void look(std::int32_t ranks, std::int64_t most_work) {
+    if (watched_.is_over()) return;
     const std::int64_t small = work() + easy_work;
     most_work += work();
     std::vector<std::optional<picoseconds>> promises;
@@ -149,6 +158,9 @@ class plan_search {
       const auto less = [](const auto& a, const auto& b) { return a && (!b || *a < *b); };
       const auto next = std::min_element(promises.begin(), promises.end(), less);
       if (!*next || (work() > small && is_far(**next))) break;
+      const auto racing =
+          std::count_if(promises.begin(), promises.end(), [](const auto& each) { return each.has_value(); });
+      if (!goes_on(*next, static_cast<std::int32_t>(racing))) return;
       pipeline_search& here = searches_[static_cast<std::size_t>(next - promises.begin())];
       here.step(plans_);
       *next = here.promise(plans_);
@@ -159,23 +171,26 @@ class plan_search {
         promises[n] = searches_[n].promise(plans_);
       }
     }
-    for (pipeline_search& each : searches_) each.finish(plans_);
+    for (pipeline_search& each : searches_) {
+      if (goes_on()) each.finish(plans_);
+    }
   }
 
   static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
   const problem& posed_;
+  watched watched_;
   std::deque<pipeline_search> searches_;
   contest plans_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& limits) {
+MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& limits, const planning_watch& watch) {
   const auto faults = check(posed);
   if (!faults.empty()) return failure{faults.front()};
   if (!posed.constraints.automatic) return detail::propagate(posed);
-  return detail::plan_search(posed, limits).run();
+  return detail::plan_search(posed, limits, watch).run();
 }
 
 }  // namespace meshloom

@@ -1,37 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/planner/allowed.hpp>
+#include <meshloom/planner/space.hpp>
 #include <meshloom/planner/stage_search.hpp>
-#include <meshloom/sharding/meshes.hpp>
 
 #include <algorithm>
 #include <limits>
 
 namespace meshloom {
 namespace detail {
-
-/// True if constraints or the model name a mesh axis: then it matters which of two is called so.
-inline bool is_named(const problem& posed, const std::string& mesh_axis) {
-  const auto names = [&](const auto& each) { return each.mesh_axis == mesh_axis; };
-  const manual& asked = posed.constraints;
-  return is_ruled(posed, mesh_axis) || std::any_of(asked.pins.begin(), asked.pins.end(), names) ||
-         std::any_of(posed.graph.pins.begin(), posed.graph.pins.end(), names);
-}
-
-/// Calls `visit(sizes)` with every way to give the free axes sizes whose product with the others is `ranks`.
-template <class Visit>
-void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,
-                   std::vector<std::int32_t>& sizes, const Visit& visit) {
-  if (axis == axes.size()) {
-    if (ranks == 1) visit(sizes);
-    return;
-  }
-  for (std::int32_t size = 1; size <= ranks; ++size) {
-    if (ranks % size != 0 || (axes[axis].size > 0 && axes[axis].size != size)) continue;
-    sizes.push_back(size);
-    for_each_size(axes, ranks / size, axis + 1, sizes, visit);
-    sizes.pop_back();
-  }
-}
 
 /// Which blocks of a range recompute by rule: of copies that all do or all do not, said once. None without rules.
 inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_range& range) {
@@ -69,30 +45,9 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
 }
 
 MESHLOOM_INLINE void stage_search::find_meshes() {
-  std::vector<std::vector<std::pair<std::string, std::int32_t>>> seen;
   for (const submesh& each : submeshes_of(posed_.cluster)) {
-    if (rank_counts_.empty() || rank_counts_.back() != each.ranks()) {
-      rank_counts_.push_back(each.ranks());
-      meshes_.emplace_back();
-    }
-    std::vector<std::int32_t> sizes;
-    detail::for_each_size(posed_.constraints.mesh, each.ranks(), 0, sizes, [&](const auto& chosen) {
-      stage_plan next;
-      std::vector<std::pair<std::string, std::int32_t>> alike;
-      for (std::size_t axis = 0; axis < chosen.size(); ++axis) {
-        const std::string& name = posed_.constraints.mesh[axis].name;
-        if (chosen[axis] == 1) continue;
-        next.mesh_axes.push_back(name);
-        next.mesh.size[static_cast<std::size_t>(next.mesh.rank++)] = chosen[axis];
-        alike.push_back({detail::is_named(posed_, name) ? name : "", chosen[axis]});
-      }
-      // Where all links are alike, which of two axes is the inner one matters only to what both split: one is searched.
-      const bool unnamed = std::all_of(alike.begin(), alike.end(), [](const auto& axis) { return axis.first.empty(); });
-      if (each.hosts == 1 && unnamed) std::sort(alike.begin(), alike.end());
-      if (std::find(seen.begin(), seen.end(), alike) != seen.end()) return;
-      seen.push_back(std::move(alike));
-      meshes_.back().push_back(std::move(next));
-    });
+    rank_counts_.push_back(each.ranks());
+    meshes_.push_back(meshes_on(posed_, each));
   }
 }
 

@@ -8,16 +8,19 @@
 #include <meshloom/program/program.hpp>
 #include <meshloom/report/breakdown.hpp>
 
+#include <optional>
 #include <string>
 
 namespace meshloom {
 
 /// All tables below and those of the breakdown, under a heading each; no line is wider than `text_width`. What
-/// `evaluate` finds wrong comes first, and alone if the plan cannot be lowered.
-std::string explain(const problem& posed, const plan& made);
+/// `evaluate` finds wrong comes first, and alone if the plan cannot be lowered. A bound is followed by the space that
+/// it speaks of (report/space.hpp). How far a plan by hand is from what the planner could do at best is said if the
+/// bound of the free space is given: `free_bound(posed)` (planner/free_bound.hpp) finds it, but plans for that.
+std::string explain(const problem& posed, const plan& made, std::optional<picoseconds> free_bound = {});
 
-/// The step as predicted and as simulated, the bound and the runner-up, if there are any.
-text_table step_table(const plan& made, const breakdown& parts);
+/// The step as predicted and as simulated, the bounds and the runner-up, if there are any.
+text_table step_table(const plan& made, const breakdown& parts, std::optional<picoseconds> free_bound = {});
 
 /// One row per stage: ranks, mesh, blocks, slots; and which blocks recompute, where there are any.
 text_table stage_table(const graph& whole, const plan& made, const program& lowered);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/exec/simulate.hpp>
 #include <meshloom/plan/words.hpp>
+#include <meshloom/planner/space.hpp>
 #include <meshloom/program/place.hpp>
 #include <meshloom/report/evaluate.hpp>
 #include <meshloom/report/explain.hpp>
+#include <meshloom/report/space.hpp>
 #include <meshloom/report/wording.hpp>
 
 #include <algorithm>
+#include <cmath>
 
 namespace meshloom {
 namespace detail {
@@ -201,7 +204,7 @@ MESHLOOM_INLINE text_table traffic_table(const program& lowered, const cluster& 
   return table;
 }
 
-MESHLOOM_INLINE text_table step_table(const plan& made, const breakdown& parts) {
+MESHLOOM_INLINE text_table step_table(const plan& made, const breakdown& parts, std::optional<picoseconds> free_bound) {
   text_table table{{{"step"}, {"time", true}, {""}}, {}};
   const auto share = [&](picoseconds part) { return describe_share(detail::share_of(part, made.predicted)); };
   table.rows.push_back({"predicted", describe_time(made.predicted), "operators, collectives and messages"});
@@ -209,6 +212,14 @@ MESHLOOM_INLINE text_table step_table(const plan& made, const breakdown& parts) 
   if (made.bound.count > 0) {
     table.rows.push_back({"bound", describe_time(made.bound),
                           "no plan of the searched space takes less: a gap of " + share(made.predicted - made.bound)});
+  }
+  if (free_bound) {
+    const picoseconds more = made.predicted - *free_bound;
+    const std::string far = describe_share(std::abs(detail::share_of(more, *free_bound)));
+    table.rows.push_back(
+        {"free bound", describe_time(*free_bound),
+         sentence({"this plan is ", far, more.count < 0 ? " below" : " above", " the bound of the free space, ",
+                   more.count < 0 ? "so not of that space" : "in which nothing is said"})});
   }
   if (made.runner_up) {
     const alternative& next = *made.runner_up;
@@ -218,7 +229,7 @@ MESHLOOM_INLINE text_table step_table(const plan& made, const breakdown& parts) 
   return table;
 }
 
-MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made) {
+MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made, std::optional<picoseconds> free_bound) {
   const verdict judged = evaluate(posed, made);
   std::string text;
   detail::add_table(text, "Violations", detail::violation_table(judged.violations));
@@ -230,7 +241,13 @@ MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made) {
                     " micro-batches, schedule ", name_of(made.schedule), "; a rank waits ", describe_share(waiting),
                     " of a step\n(", describe_share(bubble(static_cast<int>(made.stages.size()), made.micro_batches)),
                     " if stages were equal and messages free)\n"});
-  detail::add_table(text, "A step", step_table(made, *judged.parts));
+  plan priced = made;
+  if (priced.predicted.count == 0) priced.predicted = judged.recounted;
+  detail::add_table(text, "A step", step_table(priced, *judged.parts, free_bound));
+  const bool searched = made.bound.count > 0 && posed.constraints.automatic;
+  if (searched) detail::add_table(text, "The space that was searched, of which the bound speaks", space_table(posed));
+  if (free_bound && !(searched && is_free(posed)))
+    detail::add_table(text, "The free space: nothing is said but by the model itself", space_table(freed(posed)));
   detail::add_table(text, "Stages", stage_table(posed.graph, made, lowered));
   detail::add_table(text, "Layers", layer_table(posed.graph, made));
   detail::add_table(text, "Parameters", parameter_table(posed.graph, made));

@@ -23,9 +23,10 @@ struct relaxation {
 
 struct infeasibility {
   std::string reason;  ///< what limits, by how much, and the sentence of `solve` or `evaluate`
-  /// The smallest change of each kind, nearest first: another number of micro-batches, a higher level of ZeRO, or one
-  /// kind of constraint left out, and all of them only if nothing of this will do; then more memory, or more hosts
-  /// (devices, if there is one host: one more, or 2, 4 or 8 times as many), whichever grows less.
+  /// The smallest change of each kind, nearest first: another number of micro-batches, a higher level of ZeRO, the
+  /// fewest blocks to recompute where the plan is by hand, or one kind of constraint left out, and all of them only if
+  /// nothing of this will do; then more memory, or more hosts (devices, if there is one host: one more, or 2, 4 or 8
+  /// times as many), whichever grows less.
   std::vector<relaxation> relaxations;
 };
 

@@ -4,6 +4,7 @@
 #include <meshloom/planner/solve.hpp>
 #include <meshloom/program/place.hpp>
 #include <meshloom/report/evaluate.hpp>
+#include <meshloom/report/fewest_recomputed.hpp>
 #include <meshloom/report/why_infeasible.hpp>
 #include <meshloom/report/wording.hpp>
 
@@ -63,6 +64,7 @@ class relaxations {
   std::vector<relaxation> all(const std::optional<relaxation>& more_memory) {
     change_micro_batches();
     raise_zero();
+    recompute_more();
     leave_out();
     grow(more_memory);
     return std::move(found_);
@@ -145,6 +147,17 @@ class relaxations {
           keep(attempt(sentence({"keep parameters as ZeRO ", level, " does on mesh axis ", axes}), std::move(changed))))
         return;
     }
+  }
+
+  void recompute_more() {
+    stage_plan more;
+    const auto fewest = fewest_recomputed(posed_);
+    if (!fewest) return;
+    more.recompute = *fewest;
+    const auto count = std::count(fewest->begin(), fewest->end(), true);
+    keep(attempt(sentence({"recompute ", count, posed_.constraints.recompute.empty() ? "" : " more",
+                           count == 1 ? " block: " : " blocks: ", recomputed_text(posed_.graph, more)}),
+                 recomputing(posed_, *fewest)));
   }
 
   void leave_out() {

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The space that `solve` searches, of which a bound speaks: what constraints leave open of micro-batches, schedules and
+// what stages stand on. (What they leave open within a stage is in planner/allowed.hpp.) The search goes through it,
+// and a report says it, so that no word is more than what was done.
+#pragma once
+
+#include <meshloom/plan/plan.hpp>
+#include <meshloom/plan/problem.hpp>
+#include <meshloom/sharding/meshes.hpp>
+
+namespace meshloom {
+
+/// The numbers of micro-batches: the one that is asked for, or all that divide the batch, rising.
+std::vector<std::int32_t> micro_batch_counts(const problem& posed);
+
+/// The schedules of a pipeline: those that are asked for, or 1F1B and GPipe; of what does not train, forward only.
+std::vector<schedule_kind> schedules_of(const problem& posed);
+
+/// The logical meshes of a stage on a submesh: its mesh axes in the order of the constraints, those of one rank left
+/// out. Where all links are alike and nothing names the axes, of several orders of the same sizes there is one.
+std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place);
+
+/// The problem without constraints, but for those of the model itself.
+problem freed(const problem& posed);
+
+/// True if the constraints leave all of that space open.
+bool is_free(const problem& posed);
+
+}  // namespace meshloom
+
+#if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/space.inl>
+#endif

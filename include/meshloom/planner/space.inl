@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <meshloom/planner/allowed.hpp>
+#include <meshloom/planner/space.hpp>
+
+#include <algorithm>
+
+namespace meshloom {
+namespace detail {
+
+/// True if constraints or the model name a mesh axis: then it matters which of two is called so.
+inline bool is_named(const problem& posed, const std::string& mesh_axis) {
+  const auto names = [&](const auto& each) { return each.mesh_axis == mesh_axis; };
+  const manual& asked = posed.constraints;
+  return is_ruled(posed, mesh_axis) || std::any_of(asked.pins.begin(), asked.pins.end(), names) ||
+         std::any_of(posed.graph.pins.begin(), posed.graph.pins.end(), names);
+}
+
+/// Calls `visit(sizes)` with every way to give the free axes sizes whose product with the others is `ranks`.
+template <class Visit>
+void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,
+                   std::vector<std::int32_t>& sizes, const Visit& visit) {
+  if (axis == axes.size()) {
+    if (ranks == 1) visit(sizes);
+    return;
+  }
+  for (std::int32_t size = 1; size <= ranks; ++size) {
+    if (ranks % size != 0 || (axes[axis].size > 0 && axes[axis].size != size)) continue;
+    sizes.push_back(size);
+    for_each_size(axes, ranks / size, axis + 1, sizes, visit);
+    sizes.pop_back();
+  }
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
+  if (posed.constraints.micro_batches > 0) return {posed.constraints.micro_batches};
+  const std::int64_t batch = posed.graph.sizes[posed.graph.micro_batched].extent;
+  std::vector<std::int32_t> counts;
+  for (std::int64_t each = 1; each <= batch; ++each) {
+    if (batch % each == 0) counts.push_back(static_cast<std::int32_t>(each));
+  }
+  return counts;
+}
+
+MESHLOOM_INLINE std::vector<schedule_kind> schedules_of(const problem& posed) {
+  if (!trains(posed.graph)) return {schedule_kind::forward_only};
+  if (!posed.constraints.schedules.empty()) return posed.constraints.schedules;
+  return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
+}
+
+MESHLOOM_INLINE std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place) {
+  const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
+  std::vector<stage_plan> found;
+  std::vector<std::vector<std::pair<std::string, std::int32_t>>> seen;
+  std::vector<std::int32_t> sizes;
+  detail::for_each_size(axes, place.ranks(), 0, sizes, [&](const auto& chosen) {
+    stage_plan next;
+    std::vector<std::pair<std::string, std::int32_t>> alike;
+    for (std::size_t axis = 0; axis < chosen.size(); ++axis) {
+      const std::string& name = axes[axis].name;
+      if (chosen[axis] == 1) continue;
+      next.mesh_axes.push_back(name);
+      next.mesh.size[static_cast<std::size_t>(next.mesh.rank++)] = chosen[axis];
+      alike.push_back({detail::is_named(posed, name) ? name : "", chosen[axis]});
+    }
+    // Where all links are alike, which of two axes is the inner one matters only to what both split: one is searched.
+    const bool unnamed = std::all_of(alike.begin(), alike.end(), [](const auto& axis) { return axis.first.empty(); });
+    if (place.hosts == 1 && unnamed) std::sort(alike.begin(), alike.end());
+    if (std::find(seen.begin(), seen.end(), alike) != seen.end()) return;
+    seen.push_back(std::move(alike));
+    found.push_back(std::move(next));
+  });
+  return found;
+}
+
+MESHLOOM_INLINE problem freed(const problem& posed) { return formulate(posed.graph, posed.cluster); }
+
+MESHLOOM_INLINE bool is_free(const problem& posed) {
+  const manual& asked = posed.constraints;
+  const auto free = detail::free_mesh(posed.graph, {});
+  const auto same = [](const mesh_axis_size& a, const mesh_axis_size& b) {
+    return a.name == b.name && a.size == b.size;
+  };
+  return asked.automatic && std::equal(asked.mesh.begin(), asked.mesh.end(), free.begin(), free.end(), same) &&
+         asked.rules.empty() && asked.zero.empty() && asked.pins.empty() && asked.recompute.empty() &&
+         asked.stages == 0 && asked.cuts.empty() && asked.micro_batches == 0 && asked.schedules.empty();
+}
+
+}  // namespace meshloom

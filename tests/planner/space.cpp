@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner/space.hpp: the lists that the search goes through are those that an enumeration finds, and a problem is free
+// as long as nothing is said.
+#include <meshloom/planner/solve.hpp>
+#include <meshloom/planner/space.hpp>
+
+#include "../plan/models.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+namespace ml = meshloom;
+
+namespace {
+
+const ml::graph& vectors() { return models::all()[2].graph; }
+
+using grid = std::vector<std::pair<std::string, std::int32_t>>;
+
+/// All grids on a submesh, with axes of one rank left out.
+std::multiset<grid> grids_on(const ml::problem& posed, const ml::submesh& place) {
+  std::multiset<grid> found;
+  for (const ml::stage_plan& each : ml::meshes_on(posed, place)) {
+    CHECK(each.mesh.ranks() == place.ranks());
+    grid next;
+    for (std::size_t axis = 0; axis < each.mesh_axes.size(); ++axis)
+      next.push_back({each.mesh_axes[axis], each.mesh.size[axis]});
+    found.insert(std::move(next));
+  }
+  return found;
+}
+
+/// The same for mesh axes a and b, each of a given size or (0) of any, by trying all pairs; in every order.
+std::multiset<grid> tried(const ml::submesh& place, std::int32_t a, std::int32_t b) {
+  std::multiset<grid> found;
+  for (std::int32_t first = 1; first <= place.ranks(); ++first) {
+    for (std::int32_t second = 1; second <= place.ranks(); ++second) {
+      if (first * second != place.ranks() || (a > 0 && first != a) || (b > 0 && second != b)) continue;
+      grid next;
+      if (first > 1) next.push_back({"a", first});
+      if (second > 1) next.push_back({"b", second});
+      found.insert(std::move(next));
+    }
+  }
+  return found;
+}
+
+/// Grids as what tells them apart: with the names of their axes, or their sizes in order, or in any order.
+std::set<grid> shapes_of(const std::multiset<grid>& grids, bool named, bool ordered) {
+  std::set<grid> found;
+  for (grid each : grids) {
+    for (auto& axis : each) {
+      if (!named) axis.first.clear();
+    }
+    if (!named && !ordered) std::sort(each.begin(), each.end());
+    found.insert(std::move(each));
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("numbers of micro-batches divide the batch, or there is the one that is asked for") {
+  for (const std::int64_t samples : {1, 7, 12, 24}) {
+    ml::problem posed = ml::formulate(models::vectors({.samples = samples}), ml::local(2));
+    std::vector<std::int32_t> divisors;
+    for (std::int32_t each = 1; each <= samples; ++each) {
+      if (samples % each == 0) divisors.push_back(each);
+    }
+    CHECK(ml::micro_batch_counts(posed) == divisors);
+    posed.constraints.micro_batches = divisors.back();
+    CHECK(ml::micro_batch_counts(posed) == std::vector{divisors.back()});
+  }
+}
+
+TEST_CASE("both schedules compete, unless one is asked for") {
+  using ml::schedule_kind;
+  ml::problem posed = ml::formulate(vectors(), ml::local(2));
+  CHECK(ml::schedules_of(posed) == std::vector{schedule_kind::one_f_one_b, schedule_kind::gpipe});
+  posed.constraints.schedules = {schedule_kind::gpipe};
+  CHECK(ml::schedules_of(posed) == std::vector{schedule_kind::gpipe});
+}
+
+TEST_CASE("logical meshes are all that multiply to the ranks, in one order where order does not matter") {
+  ml::cluster machine = ml::local(6);
+  machine.hosts = 4;
+  int grids = 0;
+  for (const std::int32_t a : {0, 2, 3}) {
+    for (const std::int32_t b : {0, 2}) {
+      for (const bool named : {false, true}) {
+        ml::manual asked = ml::automatic();
+        asked.mesh = {{"a", a}, {"b", b}};
+        if (named) asked.rules = {{"batch", "a"}, {"mlp", "b"}};
+        const ml::problem posed = ml::formulate(vectors(), machine, asked);
+        for (const ml::submesh& place : ml::submeshes_of(machine)) {
+          const auto found = grids_on(posed, place), wanted = tried(place, a, b);
+          for (const grid& each : found) CHECK(wanted.count(each) == 1);
+          const auto shapes = shapes_of(found, named, place.hosts > 1);
+          CHECK(shapes == shapes_of(wanted, named, place.hosts > 1));
+          CHECK(shapes.size() == found.size());
+          grids += static_cast<int>(found.size());
+        }
+      }
+    }
+  }
+  CHECK(grids > 60);
+}
+
+TEST_CASE("a problem is free as long as nothing is said, and once it is freed") {
+  const ml::cluster machine = ml::local(4);
+  const ml::problem free = ml::formulate(vectors(), machine);
+  CHECK(ml::is_free(free));
+  std::vector<ml::manual> said{{.automatic = false}, ml::data_parallel(4)};
+  const auto say = [&](const auto& change) {
+    ml::manual asked = ml::automatic();
+    change(asked);
+    said.push_back(asked);
+  };
+  say([](ml::manual& asked) { asked.mesh = {{"outer", 2}, {"inner", 0}}; });
+  say([](ml::manual& asked) { asked.mesh = {{"outer", 0}}; });
+  say([](ml::manual& asked) { asked.zero = {{"outer", 2}}; });
+  say([](ml::manual& asked) { asked.rules = {{"batch", "outer"}}; });
+  say([](ml::manual& asked) { asked.pins = {{"linear.dot", "outer", "vocab"}}; });
+  say([](ml::manual& asked) { asked.recompute = {{}}; });
+  say([](ml::manual& asked) { asked.stages = 2; });
+  say([](ml::manual& asked) { asked.cuts = {2}; });
+  say([](ml::manual& asked) { asked.micro_batches = 2; });
+  say([](ml::manual& asked) { asked.schedules = {ml::schedule_kind::gpipe}; });
+  for (const ml::manual& each : said) {
+    const ml::problem posed = ml::formulate(vectors(), machine, each);
+    CHECK(!ml::is_free(posed));
+    CHECK(ml::is_free(ml::freed(posed)));
+  }
+}
