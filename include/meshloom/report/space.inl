@@ -184,7 +184,8 @@ class space_words {
     const tally here = strategies_of(posed_);
     return sentence({here.count, " of forward and backward, each by every strategy of its table: ", here.ways(), " on ",
                      grid_text(widest_),
-                     "; what several mesh axes split is cut in their order; copies of a layer in a stage alike"});
+                     widest_.mesh.rank > 1 ? "; what several mesh axes split is cut in their order" : "",
+                     "; copies of a layer in a stage alike"});
   }
 
   std::string left_of_operators() const {
