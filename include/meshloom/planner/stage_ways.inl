@@ -177,7 +177,7 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
-  constexpr std::int64_t closeness = 1000;  // of what is found to what could be
+  constexpr std::int64_t closeness = 250;  // of what is found to what could be
   const auto [a, at_a] = on.optima[low];
   const auto [b, at_b] = on.optima[high];
   if (b - a < 2) return;
@@ -195,6 +195,7 @@ MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::s
   add_way(on, found->options);
   on.optima.insert(on.optima.begin() + static_cast<std::ptrdiff_t>(high),
                    {middle, std::min(found->bound, choices.left_out())});
+  if (known - found->cost.count <= known / closeness) return;  // what is missing is proof
   solve_between(on, high, high + 1);
   solve_between(on, low, low + 1);
 }
