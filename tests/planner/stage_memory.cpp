@@ -54,9 +54,9 @@ class pipelines {
       while (block < blocks && rank < made.ranks) {
         const auto number = static_cast<std::int32_t>(from() % search_.candidates().size());
         const ml::stage_candidate& each = search_.candidates()[static_cast<std::size_t>(number)];
-        if (each.first_block != block) continue;
-        made.stages.add(search_.plan_of(number, rank));
-        block = each.end_block;
+        if (block < each.first_block || block > each.first_block + each.shifts) continue;
+        made.stages.add(search_.plan_of(number, block, rank));
+        block += each.end_block - each.first_block;
         rank += each.ranks;
       }
       if (block == blocks && rank == made.ranks && made.stages.size() > 1) return made;

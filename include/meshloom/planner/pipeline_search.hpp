@@ -28,6 +28,9 @@ class pipeline_search {
   /// From now on only what is priced takes part.
   void close() { stages_.close(); }
 
+  /// What no pipeline promises less than, found in less time; none if none may win.
+  std::optional<picoseconds> floor(const contest& plans) const;
+
   /// What the best pipeline that is open or was not entered yet takes in lockstep, as far as is known; none if none may
   /// win.
   std::optional<picoseconds> promise(const contest& plans);

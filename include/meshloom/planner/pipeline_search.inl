@@ -131,8 +131,10 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
 }
 
 MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
+  constexpr std::int64_t most_dearer = 10;  // in lockstep, one part in so many
   inter_problem chain = chain_of(stages_.bounds(), false);
   chain.limit = posed_.cluster.device.memory;
+  if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
   const auto answer = solve(chain);
   if (!answer) return false;
   std::vector<stage_candidate> some;
@@ -189,6 +191,14 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
 MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>& chosen) const {
   const std::int32_t stages = posed_.constraints.stages;
   return stages == 0 || static_cast<std::int32_t>(chosen.size()) == stages;
+}
+
+MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::floor(const contest& plans) const {
+  inter_problem chain = loaded_chain();
+  if (plans.best()) chain.worth = plans.best()->predicted;
+  const auto least = bound_of(chain);
+  if (!least || (chain.worth && least.value() >= *chain.worth)) return std::nullopt;
+  return least.value();
 }
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contest& plans) {
@@ -292,7 +302,8 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
 MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
   constexpr std::int64_t most_gained = 30;  // of a step, one part in so many
   constexpr std::size_t most_polished = 2;
-  const inter_problem chain = chain_of(stages_.candidates(), true);
+  inter_problem chain = chain_of(stages_.candidates(), true);
+  if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_gained};
   const auto answer = solve(chain);
   if (!answer) return;
   std::vector<std::pair<picoseconds, std::vector<std::int32_t>>> found;

@@ -145,30 +145,40 @@ class plan_search {
     return plans_.best() && promise.count > plans_.best()->predicted.count / margin * (margin + 1);
   }
 
+  /// A number of micro-batches, and what its best pipeline takes: what it promises, or as long as that was not asked
+  /// for, at the least.
+  struct racer {
+    pipeline_search* search;
+    std::optional<picoseconds> hope;
+    bool promises = false;
+  };
+
   void look(std::int32_t ranks, std::int64_t most_work) {
     if (watched_.is_over()) return;
     const std::int64_t small = work() + easy_work;
     most_work += work();
-    std::vector<std::optional<picoseconds>> promises;
+    std::vector<racer> racers;
     for (pipeline_search& each : searches_) {
       each.reach(ranks);
-      promises.push_back(each.promise(plans_));
+      racers.push_back({&each, each.floor(plans_)});
     }
     for (bool open = true;;) {
-      const auto less = [](const auto& a, const auto& b) { return a && (!b || *a < *b); };
-      const auto next = std::min_element(promises.begin(), promises.end(), less);
-      if (!*next || (work() > small && is_far(**next))) break;
-      const auto racing =
-          std::count_if(promises.begin(), promises.end(), [](const auto& each) { return each.has_value(); });
-      if (!goes_on(*next, static_cast<std::int32_t>(racing))) return;
-      pipeline_search& here = searches_[static_cast<std::size_t>(next - promises.begin())];
-      here.step(plans_);
-      *next = here.promise(plans_);
+      const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
+      racer& next = *std::min_element(racers.begin(), racers.end(), less);
+      if (!next.hope || (work() > small && is_far(*next.hope))) break;
+      if (!next.promises) {
+        next = {next.search, next.search->promise(plans_), true};
+        continue;
+      }
+      const auto racing = std::count_if(racers.begin(), racers.end(), [](const racer& each) { return !!each.hope; });
+      if (!goes_on(next.hope, static_cast<std::int32_t>(racing))) return;
+      next.search->step(plans_);
+      next.hope = next.search->promise(plans_);
       if (!open || work() < most_work) continue;
       open = false;
-      for (std::size_t n = 0; n < searches_.size(); ++n) {
-        searches_[n].close();
-        promises[n] = searches_[n].promise(plans_);
+      for (racer& each : racers) {
+        each.search->close();
+        each = {each.search, each.search->floor(plans_)};
       }
     }
     for (pipeline_search& each : searches_) {
