@@ -177,7 +177,7 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
-  constexpr std::int64_t closeness = 250;  // of what is found to what could be
+  constexpr std::int64_t closeness = 1000;  // of what is found to what could be
   const auto [a, at_a] = on.optima[low];
   const auto [b, at_b] = on.optima[high];
   if (b - a < 2) return;
