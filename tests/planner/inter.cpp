@@ -491,6 +491,16 @@ TEST_CASE("the price of a plan, by hand") {
   CHECK(halves.bound.count == 1040 + 50 + 16 * 1040);
 }
 
+TEST_CASE("stages in a row that wait for slow and uneven messages set the pace, by hand") {
+  ml::inter_problem posed = example();
+  posed.cut_between.assign(8, {4000});
+  const auto price = ml::evaluate(posed, {find(posed, 0, 4, 4), find(posed, 4, 6, 2), find(posed, 6, 8, 2)}).value();
+  // times 1040, 1020, 1020; 4000 between hosts, half of it once more as 2 ranks send to 4; 5 within
+  const std::int64_t passing = 1040 + 2000 + 2000 + 1020 + 2 + 2 + 1020;
+  CHECK(price.cost.count == passing + 15 * passing / 3);
+  CHECK(price.paced.count == passing + 15 * (1040 + 4000 + 2000 + 1020) / 2);
+}
+
 TEST_CASE("the referee refuses what is no plan, and says why") {
   ml::inter_problem posed = example();
   const auto at = [&](int first, int end, int ranks) { return find(posed, first, end, ranks); };
