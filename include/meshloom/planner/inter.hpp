@@ -19,8 +19,9 @@ struct inter_plan {
 
 struct inter_answer {
   inter_plan best;  ///< of equally cheap plans, one of the fewest stages
-  /// The cheapest plan of n stages is entry n, absent if none is worth it. The cost is that of equal stages in
-  /// lockstep; the true makespan may rank two numbers of stages the other way.
+  /// The cheapest plan of n stages is entry n, absent if none is worth it. The cost is that of the
+  /// slowest stage or, under 1F1B, of the rounds of all stages; the true makespan may rank two numbers of stages the
+  /// other way.
   std::vector<std::optional<inter_plan>> by_stages;
 };
 

@@ -58,10 +58,10 @@ constexpr picoseconds rounds_of(schedule_kind schedule, std::int64_t micro_batch
 /// all stages before it, and meanwhile the stage works on B micro-batches; so a step takes at least, of every stage,
 /// B · time + max(once, Σ time + Σ cuts before it).
 struct inter_price {
-  picoseconds cost;   ///< of a step: Σ (time + wait + extra) + max((B − 1) · time + once, rounds of all stages)
-  picoseconds paced;  ///< as the cost, but of those stages in a row that are slowest, and with uneven messages
-  picoseconds bound;  ///< no schedule takes less
-  bytes peak;         ///< the most bytes that one rank holds
+  picoseconds cost;  ///< of a step: Σ (time + extra + half cuts) + max((B − 1) · time + once, rounds of all stages)
+  picoseconds paced;       ///< as the cost, but of those stages in a row that are slowest, and with uneven messages
+  picoseconds bound;       ///< no schedule takes less
+  bytes peak;              ///< the most bytes that one rank holds
   std::int32_t where = 0;  ///< the first stage that holds them
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipelines of one number of micro-batches, best first: what is open takes part in the dynamic program at the least
-// that it can take and hold, and is priced and measured when the best pipeline has it. The dynamic program knows stages
-// in lockstep; where few pipelines are left that may be faster than that, they are all tried. In
-// the end the best are polished, by the price of the whole.
+// that it can take and hold, and is priced and measured when the best pipeline has it. The dynamic program knows the
+// slowest stage, and under 1F1B the rounds of all stages; what it finds is priced once more by the stages in a row that
+// are slowest. Where few pipelines are left that may be faster than that, they are all tried. In the end the best are
+// polished, by the price of the whole.
 // Law: the plan that leads the contest holds, as lowered, no more than a device has.
 #pragma once
 
@@ -31,7 +32,7 @@ class pipeline_search {
   /// What no pipeline promises less than, found in less time; none if none may win.
   std::optional<picoseconds> floor(const contest& plans) const;
 
-  /// What the best pipeline that is open or was not entered yet takes in lockstep, as far as is known; none if none may
+  /// What the best pipeline that is open or was not entered yet takes by what is known of stages; none if none may
   /// win.
   std::optional<picoseconds> promise(const contest& plans);
 
