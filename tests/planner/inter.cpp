@@ -31,12 +31,82 @@ std::vector<int> stage_sizes(int hosts, int devices_per_host) {
   return sizes;
 }
 
+/// How many bytes less the devices of a kind have than those of kind 0.
+std::int64_t less_memory(int kind) { return std::vector{0, 7, -5}[static_cast<std::size_t>(kind)]; }
+
+void set_limit(ml::inter_problem& posed, std::int64_t limit) {
+  posed.limit = {limit};
+  for (auto& each : posed.others) each.limit = {limit - less_memory(each.kind)};
+}
+
+/// The least limit of any kind.
+std::int64_t least_limit(const ml::inter_problem& posed) {
+  std::int64_t least = posed.limit->count;
+  for (const auto& each : posed.others) least = std::min(least, each.limit->count);
+  return least;
+}
+
 /// Small numbers, so that plans tie; or costs that scale with ranks like Alpa's, for better or worse.
 ml::stage_candidate random_stage(numbers& from, int first, int end, int ranks, bool small) {
   const double scale = small ? 1 : 1e9;
   const double base = (end - first) * draw(from, 1.0, 2.0) * std::pow(ranks, draw(from, -2.0, 2.0));
   const auto time = static_cast<std::int64_t>(small ? draw(from, 0, 9) : scale * base);
   return {first, end, ranks, {time}, {draw(from, 0, small ? 9 : 1000000000)}, {draw(from, 0, 40)}, {draw(from, 0, 9)}};
+}
+
+/// Stages on hosts of one kind.
+void add_stages(numbers& from, int kind, int hosts, int devices_per_host, bool small, ml::inter_problem& posed) {
+  const double share = draw(from, 0.2, 1.0);
+  for (int first = 0; first < posed.blocks; ++first) {
+    for (int end = first + 1; end <= posed.blocks; ++end) {
+      for (const int ranks : stage_sizes(hosts, devices_per_host)) {
+        for (int variant = draw(from, 0, 2); variant > 0 && draw(from, 0.0, 1.0) < share; --variant) {
+          posed.candidates.push_back(random_stage(from, first, end, ranks, small));
+          if (draw(from, 0, 2) == 0) posed.candidates.back().shifts = draw(from, 0, posed.blocks - end);
+          if (draw(from, 0, 2) == 0) posed.candidates.back().extra = {draw(from, 0, small ? 9 : 1000000000)};
+          posed.candidates.back().kind = kind;
+        }
+      }
+    }
+  }
+}
+
+std::vector<ml::picoseconds> random_cuts(numbers& from, int blocks, int most) {
+  std::vector<ml::picoseconds> cuts;
+  for (int b = 0; b < blocks; ++b) cuts.push_back({draw(from, 0, most)});
+  return cuts;
+}
+
+/// Two or three groups of hosts, some of which may be alike.
+ml::inter_problem random_problem_of_groups(numbers& from) {
+  ml::inter_problem posed;
+  posed.blocks = draw(from, 2, 6);
+  posed.micro_batches = std::vector{1, 3, 16, 512}[static_cast<std::size_t>(draw(from, 0, 3))];
+  posed.schedule = static_cast<ml::schedule_kind>(draw(from, 0, 2));
+  const bool small = draw(from, 0, 1) == 0;
+  std::vector<int> devices, most_hosts(3);  // by kind
+  for (int kind = 0; kind < 3; ++kind) devices.push_back(draw(from, 1, 4));
+  posed.hosts = most_hosts[0] = draw(from, 1, 4 / devices[0]);
+  posed.devices_per_host = devices[0];
+  for (int more = draw(from, 1, 2); more > 0; --more) {
+    const auto kind = static_cast<std::size_t>(draw(from, 0, 2));
+    ml::inter_group& next = posed.others.emplace_back();
+    next.kind = static_cast<int>(kind);
+    next.devices_per_host = devices[kind];
+    next.hosts = draw(from, 1, 4 / devices[kind]);
+    next.cut_within = random_cuts(from, posed.blocks, small ? 3 : 100000000);
+    next.cut_between = random_cuts(from, posed.blocks, small ? 9 : 1000000000);
+    next.cut_entering = random_cuts(from, posed.blocks, small ? 9 : 2000000000);
+    most_hosts[kind] = std::max(most_hosts[kind], next.hosts);
+  }
+  posed.cut_within = random_cuts(from, posed.blocks, small ? 3 : 100000000);
+  posed.cut_between = random_cuts(from, posed.blocks, small ? 9 : 1000000000);
+  for (int kind = 0; kind < 3; ++kind) {
+    const auto number = static_cast<std::size_t>(kind);
+    if (most_hosts[number] > 0) add_stages(from, kind, most_hosts[number], devices[number], small, posed);
+  }
+  std::shuffle(posed.candidates.begin(), posed.candidates.end(), from);
+  return posed;
 }
 
 ml::inter_problem random_problem(numbers& from) {
@@ -75,19 +145,30 @@ struct tried {
 /// Every plan there is, whatever it holds.
 class enumeration {
  public:
-  explicit enumeration(const ml::inter_problem& posed) : posed_(posed) { extend(0, 0); }
+  explicit enumeration(const ml::inter_problem& posed) : posed_(posed) {
+    groups_.push_back({posed.hosts, posed.devices_per_host, 0, posed.cut_within, posed.cut_between, {}, {}});
+    groups_.insert(groups_.end(), posed.others.begin(), posed.others.end());
+    for (const auto& group : groups_) {
+      const auto first = static_cast<int>(ranks_.size());
+      for (int rank = 0; rank < group.hosts * group.devices_per_host; ++rank)
+        ranks_.push_back({&group, first, rank / group.devices_per_host, rank % group.devices_per_host == 0});
+    }
+    extend(0, 0);
+  }
 
   std::vector<tried> plans;
 
  private:
   void extend(int block, int rank) {
-    const int host = posed_.devices_per_host, all = posed_.hosts * host;
+    const auto all = static_cast<int>(ranks_.size());
     if (block == posed_.blocks && rank == all) return plans.push_back(price());
     for (const ml::stage_candidate& each : posed_.candidates) {
       const bool here = block >= each.first_block && block <= each.first_block + each.shifts;
       if (!here || rank + each.ranks > all) continue;
-      const bool one_host = rank / host == (rank + each.ranks - 1) / host;
-      if (!one_host && (rank % host != 0 || each.ranks % host != 0)) continue;
+      const auto &first = at(rank), &last = at(rank + each.ranks - 1);
+      if (first.group != last.group || first.group->kind != each.kind) continue;
+      const bool whole = first.begins_host && each.ranks % first.group->devices_per_host == 0;
+      if (first.host != last.host && !whole) continue;
       chosen_.push_back({&each, block, rank});
       extend(block + each.end_block - each.first_block, rank + each.ranks);
       chosen_.pop_back();
@@ -101,8 +182,7 @@ class enumeration {
     std::int64_t sum = 0, passing = 0, slowest = 0;
     for (int s = 0; s < count; ++s) {
       const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
-      const auto& cuts = rank % posed_.devices_per_host ? posed_.cut_within : posed_.cut_between;
-      if (s > 0) sum += cuts[static_cast<std::size_t>(block)].count;
+      if (s > 0) sum += cuts_at(rank)[static_cast<std::size_t>(block)].count;
       plan.bound =
           std::max({plan.bound, batches * stage->time.count + stage->once.count, sum + batches * stage->time.count});
       sum += stage->time.count;
@@ -111,7 +191,7 @@ class enumeration {
       std::int64_t slots = 1;
       if (posed_.schedule == ml::schedule_kind::gpipe) slots = batches;
       if (posed_.schedule == ml::schedule_kind::one_f_one_b) slots = std::min<std::int64_t>(batches, count - s);
-      plan.peak = std::max(plan.peak, stage->held.count + slots * stage->slot.count);
+      plan.peak = std::max(plan.peak, stage->held.count + slots * stage->slot.count + less_memory(stage->kind));
     }
     plan.pace = slowest_window();
     const bool in_turns = posed_.schedule == ml::schedule_kind::one_f_one_b;
@@ -121,7 +201,7 @@ class enumeration {
 
   /// What stages in a row take at the most, on average, with the messages between them.
   std::int64_t slowest_window() const {
-    const int most = std::min(posed_.blocks, posed_.hosts * posed_.devices_per_host);
+    const int most = std::min(posed_.blocks, static_cast<int>(ranks_.size()));
     const std::int64_t rounds = std::max(posed_.micro_batches - most, 0);
     const auto count = static_cast<int>(chosen_.size());
     std::int64_t slowest = 0;
@@ -141,17 +221,23 @@ class enumeration {
   /// A stage's half of that, carried by its hosts side by side.
   std::int64_t carried(int s, bool before) const { return messages(s, before) / (2 * hosts(s)); }
   int hosts(int s) const {
-    return std::max(chosen_[static_cast<std::size_t>(s)].stage->ranks / posed_.devices_per_host, 1);
+    const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
+    return std::max(stage->ranks / at(rank).group->devices_per_host, 1);
   }
 
   /// What crosses the cut before a stage or after it.
   std::int64_t messages(int s, bool before) const {
     const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
-    const int host = posed_.devices_per_host;
-    const int at = before ? block : block + stage->end_block - stage->first_block;
-    const auto& cuts = (before ? rank : rank + stage->ranks) % host ? posed_.cut_within : posed_.cut_between;
-    if (at == 0 || at == posed_.blocks) return 0;
-    return cuts[static_cast<std::size_t>(at)].count;
+    const int crossed = before ? block : block + stage->end_block - stage->first_block;
+    if (crossed == 0 || crossed == posed_.blocks) return 0;
+    return cuts_at(before ? rank : rank + stage->ranks)[static_cast<std::size_t>(crossed)].count;
+  }
+
+  /// What crosses between a rank and the one before.
+  const std::vector<ml::picoseconds>& cuts_at(int rank) const {
+    const auto& [group, first, host, begins_host] = at(rank);
+    if (rank > 0 && rank == first) return group->cut_entering;
+    return begins_host ? group->cut_between : group->cut_within;
   }
 
   struct placed {
@@ -159,7 +245,16 @@ class enumeration {
     int block, rank;
   };
 
+  struct rank_of_group {
+    const ml::inter_group* group;
+    int first, host;  ///< rank of the group; number in it
+    bool begins_host;
+  };
+  const rank_of_group& at(int rank) const { return ranks_[static_cast<std::size_t>(rank)]; }
+
   const ml::inter_problem& posed_;
+  std::vector<ml::inter_group> groups_;
+  std::vector<rank_of_group> ranks_;
   std::vector<placed> chosen_;
 };
 
@@ -346,7 +441,7 @@ ml::inter_problem alpa_problem(numbers& from, int blocks, int hosts, int devices
 
 TEST_CASE("plans of every number of stages and the bound equal those of an enumeration, under any limit and worth") {
   numbers from(20220711);
-  int limited = 0, without_plan = 0;
+  int limited = 0, without_plan = 0, of_groups = 0;
   const auto compare_by_worth = [&](ml::inter_problem posed, const std::vector<tried>& plans) {
     compare(posed, plans);
     for (int chosen = 0; chosen < 2; ++chosen) {
@@ -363,9 +458,9 @@ TEST_CASE("plans of every number of stages and the bound equal those of an enume
       }
     }
   };
-  for (int trial = 0; trial < 300; ++trial) {
+  for (int trial = 0; trial < 600; ++trial) {
     CAPTURE(trial);
-    ml::inter_problem posed = random_problem(from);
+    ml::inter_problem posed = trial % 2 == 0 ? random_problem(from) : random_problem_of_groups(from);
     const auto plans = enumeration(posed).plans;
     compare(posed, plans);
     if (plans.empty()) {
@@ -375,19 +470,22 @@ TEST_CASE("plans of every number of stages and the bound equal those of an enume
     const auto [leanest, fullest] =
         std::minmax_element(plans.begin(), plans.end(), [](const tried& a, const tried& b) { return a.peak < b.peak; });
     compare_by_worth(posed, plans);
-    posed.limit = {fullest->peak};
+    set_limit(posed, fullest->peak);
     compare(posed, plans);
     for (int binding = 0; binding < 3; ++binding) {
-      posed.limit = {draw(from, static_cast<int>(leanest->peak), static_cast<int>(fullest->peak))};
+      set_limit(posed, draw(from, static_cast<int>(leanest->peak), static_cast<int>(fullest->peak)));
       compare_by_worth(posed, plans);
       ++limited;
     }
-    if (leanest->peak == 0) continue;
-    posed.limit = {leanest->peak - 1};
+    set_limit(posed, leanest->peak - 1);
+    if (least_limit(posed) < 0) continue;
     compare(posed, plans);
-    CHECK(mentions(ml::solve(posed).error(), "holds " + std::to_string(leanest->peak) + " bytes, 1 more"));
+    const std::string more = "holds " + std::to_string(leanest->peak) + " bytes, 1 more";
+    CHECK(mentions(ml::solve(posed).error(), posed.others.empty() ? more : "holds 1 bytes more per rank"));
+    of_groups += posed.others.empty() ? 0 : 1;
   }
-  CHECK(limited > 500);
+  CHECK(limited > 1000);
+  CHECK(of_groups > 100);
   CHECK(without_plan > 10);
 }
 
@@ -530,6 +628,45 @@ TEST_CASE("the referee refuses what is no plan, and says why") {
   CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "stage 0 holds 5000 bytes, 3500 more than the limit");
 }
 
+TEST_CASE("the price of a plan on two groups of hosts, by hand, and what is none") {
+  ml::inter_problem posed = example();  // and a host of two devices behind the two of four
+  posed.others.push_back({1, 2, 1, {}, {}, {}, {{2000}}});
+  posed.others[0].cut_within.assign(8, {7});
+  posed.others[0].cut_between.assign(8, {1000});
+  posed.others[0].cut_entering.assign(8, {90});
+  const auto stage = static_cast<std::int32_t>(posed.candidates.size());
+  posed.candidates.push_back({7, 8, 2, {600}, {80}, {1200}, {100}, 0, {}, 1});
+  posed.candidates.push_back({7, 8, 2, {600}, {80}, {1200}, {100}, 0, {}, 0});
+  posed.candidates.push_back({4, 7, 8, {600}, {80}, {1200}, {100}, 0, {}, 0});
+  REQUIRE(ml::check(posed).empty());
+  const std::vector plan{find(posed, 0, 4, 4), find(posed, 4, 7, 4), stage};
+  const auto price = ml::evaluate(posed, plan).value();
+  CHECK(price.cost.count == 1040 + 25 + 25 + 790 + 45 + 45 + 600 + 15 * 1040 + 400);
+  CHECK(price.peak.count == 1000 + 3 * 250);
+  const auto slow = [&] {
+    ml::inter_problem made = posed;
+    made.others[0].cut_entering.assign(8, {40000});
+    return ml::evaluate(made, plan).value();
+  };
+  // half of 40000 once more, as two ranks meet four
+  const std::int64_t passing = 1040 + 25 + 25 + 790 + 40000 + 600;
+  CHECK(slow().paced.count == passing + 15 * (790 + 40000 + 20000 + 600) / 2);
+  const auto why = [&](const std::vector<std::int32_t>& other) { return ml::evaluate(posed, other).error(); };
+  CHECK(why({plan[0], plan[1], stage + 1}) == "stage 2 is for hosts of kind 0, and rank 8 is on one of kind 1");
+  CHECK(why({plan[0], stage + 2, stage}) == "stage 1 needs 8 ranks from rank 4 on, more than there are");
+  posed.others[0].hosts = 2;
+  CHECK(why({plan[0], stage + 2, stage}) ==
+        "stage 1 of 8 ranks straddles groups of hosts: it begins with rank 4, and the next group with rank 8");
+  posed.others[0].hosts = 1;
+  CHECK(why({plan[0], plan[1]}) == "the stages end before block 7");
+  posed.limit = {1749};
+  CHECK(why(plan) == "stage 0 holds 1750 bytes, 1 more than the limit");
+  posed.limit = {1750};
+  CHECK(why(plan) == "");
+  posed.others[0].limit = {1299};
+  CHECK(why(plan) == "stage 2 holds 1300 bytes, 1 more than the limit");
+}
+
 TEST_CASE("a sentence names what rules out all plans") {
   const auto without = [](auto which) {
     ml::inter_problem posed = example();
@@ -581,6 +718,20 @@ TEST_CASE("a faulty problem is refused with its fault") {
   CHECK(mentions(fault([](problem& p) { p.cut_between[2] = {-1}; }), "a cut between hosts has a negative price"));
   CHECK(mentions(fault([](problem& p) { p.limit = {-1}; }), "the limit is negative"));
   CHECK(mentions(fault([](problem& p) { p.worth = {-1}; }), "what a plan is worth is negative"));
+  const std::vector<ml::picoseconds> cuts(8);
+  const auto add = [&](problem& p, int hosts, int devices, int kind) {
+    p.others.push_back({hosts, devices, kind, cuts, cuts, cuts, {}});
+  };
+  CHECK(mentions(fault([&](problem& p) { add(p, 0, 4, 0); }), "a group of hosts has no devices"));
+  CHECK(mentions(fault([&](problem& p) { add(p, 1 << 20, 1 << 12, 1); }), "2^31 devices"));
+  CHECK(mentions(fault([&](problem& p) { add(p, 1, 2, 0); }), "the hosts of group 1 have not as many devices"));
+  CHECK(mentions(fault([&](problem& p) { p.limit = {9}, add(p, 1, 4, 0); }), "or another limit than others of kind 0"));
+  CHECK(mentions(fault([](problem& p) { p.candidates[3].kind = 2; }), "hosts of kind 2, of which there are none"));
+  CHECK(mentions(fault([&](problem& p) { add(p, 3, 4, 1), p.candidates[3].ranks = 12; }), "nor 1 to 2 whole ones"));
+  CHECK(mentions(fault([&](problem& p) { add(p, 1, 4, 1), p.others[0].cut_entering.pop_back(); }),
+                 "there are 7 prices of cuts in front of group 1"));
+  CHECK(
+      mentions(fault([&](problem& p) { add(p, 1, 4, 1), p.others[0].limit = {-1}; }), "limit of group 1 is negative"));
   const std::int64_t most = std::numeric_limits<std::int64_t>::max();
   CHECK(mentions(fault([=](problem& p) { p.candidates[3].time = {most}; }), "2^60 ps"));
   CHECK(mentions(fault([=](problem& p) { p.candidates[3].time = {(std::int64_t{1} << 60) / 24}; }), "2^60 ps"));

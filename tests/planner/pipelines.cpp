@@ -24,16 +24,24 @@ ml::inter_problem random_problem(std::mt19937& random) {
       .blocks = draw(1, 4), .hosts = draw(1, 2), .devices_per_host = draw(1, 3), .micro_batches = draw(1, 4)};
   made.cut_within.assign(static_cast<std::size_t>(made.blocks), {});
   made.cut_between = made.cut_within;
-  for (std::int32_t first = 0; first < made.blocks; ++first) {
-    for (std::int32_t end = first + 1; end <= made.blocks; ++end) {
-      for (std::int32_t ranks = 1; ranks <= made.hosts * made.devices_per_host; ++ranks) {
-        if (ranks > made.devices_per_host && ranks % made.devices_per_host != 0) continue;
-        for (std::int32_t ways = draw(0, 2); ways > 0; --ways) {
-          made.candidates.push_back({first, end, ranks, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 5)}});
-          if (draw(0, 3) == 0) made.candidates.back().shifts = draw(0, made.blocks - end);
+  const auto add_stages = [&](std::int32_t kind, std::int32_t hosts, std::int32_t devices) {
+    for (std::int32_t first = 0; first < made.blocks; ++first) {
+      for (std::int32_t end = first + 1; end <= made.blocks; ++end) {
+        for (std::int32_t ranks = 1; ranks <= hosts * devices; ++ranks) {
+          if (ranks > devices && ranks % devices != 0) continue;
+          for (std::int32_t ways = draw(0, 2); ways > 0; --ways) {
+            made.candidates.push_back({first, end, ranks, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 20)}, {draw(0, 5)}});
+            if (draw(0, 3) == 0) made.candidates.back().shifts = draw(0, made.blocks - end);
+            made.candidates.back().kind = kind;
+          }
         }
       }
     }
+  };
+  add_stages(0, made.hosts, made.devices_per_host);
+  for (std::int32_t kind = 1, more = draw(0, 2); kind <= more; ++kind) {  // groups of hosts
+    made.others.push_back({draw(1, 2), draw(1, 2), kind, made.cut_within, made.cut_between, made.cut_within, {}});
+    add_stages(kind, made.others.back().hosts, made.others.back().devices_per_host);
   }
   return made;
 }
@@ -88,11 +96,13 @@ TEST_CASE("a stage that holds too much by itself is in none, and what falls mean
   std::mt19937 random(8);
   for (int trial = 0; trial < 100; ++trial) {
     ml::inter_problem posed = random_problem(random);
-    posed.limit = ml::bytes{15};
+    const auto limit_of = [](std::int32_t kind) { return ml::bytes{15 - 3 * kind}; };
+    posed.limit = limit_of(0);
+    for (ml::inter_group& each : posed.others) each.limit = limit_of(each.kind);
     for (const pipeline& each : visited(posed, picoseconds{std::numeric_limits<std::int64_t>::max()})) {
       for (const std::int32_t number : each) {
         const ml::stage_candidate& stage = posed.candidates[static_cast<std::size_t>(number)];
-        CHECK(stage.held + stage.slot <= *posed.limit);
+        CHECK(stage.held + stage.slot <= limit_of(stage.kind));
       }
     }
     int visits = 0;

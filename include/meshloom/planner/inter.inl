@@ -259,7 +259,8 @@ MESHLOOM_INLINE picoseconds least_pace(const lattice& grid, std::int64_t message
   return little + picoseconds{1};
 }
 
-/// What the fullest rank of the end of a plan holds.
+/// What the fullest rank of the end of a plan holds; where limits differ, as if all were the largest: by so much more
+/// as its own is smaller.
 struct fullest {
   bytes holds;
   std::int32_t stages = 0;
@@ -268,12 +269,25 @@ struct fullest {
   bool covers(const fullest& other) const { return holds <= other.holds && stages <= other.stages; }
 };
 
+/// The largest limit of any group; 0 if there is none.
+MESHLOOM_INLINE bytes largest_limit(const inter_problem& posed) {
+  bytes most = posed.limit.value_or(bytes{});
+  for (const inter_group& each : posed.others) most = std::max(most, each.limit.value_or(bytes{}));
+  return most;
+}
+
 /// The plan whose fullest rank holds least; of no stages if there is no plan. Its problem is one of bytes for times.
 MESHLOOM_INLINE fullest find_leanest(const inter_problem& posed) {
   inter_problem sizes = posed;
   sizes.micro_batches = 1;
   sizes.limit.reset();
-  for (stage_candidate& each : sizes.candidates) each.time = {each.held.count}, each.once = {each.slot.count};
+  for (inter_group& each : sizes.others) each.limit.reset();
+  const bytes largest = largest_limit(posed);
+  for (stage_candidate& each : sizes.candidates) {
+    const auto limit = limit_of(posed, each.kind);
+    each.time = {each.held.count + (limit ? largest - *limit : bytes{}).count};
+    each.once = {each.slot.count};
+  }
   const lattice grid(sizes);
   frontiers<fullest> plans(grid.states(), 1);
   fullest found{{never.count}};
@@ -336,13 +350,16 @@ MESHLOOM_INLINE failure why_none(const inter_problem& posed) {
   }
   const fullest lean = find_leanest(posed);
   if (lean.stages == 0) {
-    return {"no stages that cover the " + blocks + " blocks tile " + std::to_string(posed.hosts) + " hosts of " +
-            std::to_string(posed.devices_per_host) + " devices in order; they have " + sizes_of(posed) +
-            " ranks: price stages of other numbers of ranks"};
+    return {"no stages that cover the " + blocks + " blocks tile " + hosts_of(posed) + " in order; they have " +
+            sizes_of(posed) + " ranks: price stages of other numbers of ranks"};
   }
+  const std::string leanest = std::to_string(lean.stages) + (lean.stages == 1 ? " stage" : " stages");
+  const std::string more = std::to_string((lean.holds - largest_limit(posed)).count);
+  if (!posed.others.empty())
+    return {"no plan keeps to the limits of all groups of hosts: the leanest, of " + leanest + ", holds " + more +
+            " bytes more per rank than one of them; raise the limit or price leaner stages"};
   return {"no plan keeps to the limit of " + std::to_string(posed.limit->count) + " bytes per rank: the leanest, of " +
-          std::to_string(lean.stages) + (lean.stages == 1 ? " stage" : " stages") + ", holds " +
-          std::to_string(lean.holds.count) + " bytes, " + std::to_string((lean.holds - *posed.limit).count) +
+          leanest + ", holds " + std::to_string(lean.holds.count) + " bytes, " + more +
           " more; raise the limit or price leaner stages"};
 }
 

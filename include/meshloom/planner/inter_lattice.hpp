@@ -9,6 +9,7 @@
 #include <meshloom/planner/inter_problem.hpp>
 
 #include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -65,7 +66,9 @@ class lattice {
   /// What stages that meet in front of block k and rank r pay.
   picoseconds cut(std::int32_t k, std::int32_t r) const {
     if (k == 0) return {};
-    return (r % host_ == 0 ? between_ : within_)[static_cast<std::size_t>(k)];
+    const part& here = part_at(r);
+    const bool within = (r - here.first) % here.host != 0;
+    return (within ? here.within : r == here.first ? here.entering : here.between)[static_cast<std::size_t>(k)];
   }
 
   /// visit(state, k, r) for every state but the end, in order or from the last back.
@@ -83,13 +86,13 @@ class lattice {
   void for_each_move(std::int32_t k, std::int32_t r, Visit visit) const {
     for (std::size_t n = 0; n < sizes_.size(); ++n) {
       if (!fits(sizes_[n], r)) continue;
-      const band& ends = bands_[static_cast<std::size_t>(r + sizes_[n])];
+      const std::int32_t next = r + sizes_[n].ranks;
+      const band& ends = bands_[static_cast<std::size_t>(next)];
       const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
       if (least > most) continue;
-      const std::int32_t hosts = std::max(sizes_[n] / host_, 1);
+      const std::int32_t hosts = std::max(sizes_[n].ranks / part_at(r).host, 1);
       const picoseconds entering = half_of_cut(k > 0 ? cut(k, r) : picoseconds{}, hosts);
-      const std::size_t from =
-          begin_[static_cast<std::size_t>(r + sizes_[n])] - static_cast<std::size_t>(ends.first - k);
+      const std::size_t from = begin_[static_cast<std::size_t>(next)] - static_cast<std::size_t>(ends.first - k);
       const auto visit_all = [&](std::span<const choice> some) {
         auto each = some.begin();
         if (each != some.end() && each->blocks < least)
@@ -97,7 +100,7 @@ class lattice {
         for (; each != some.end() && each->blocks <= most; ++each) {
           if (each->first > k || k > each->last) continue;
           const std::int32_t end = k + each->blocks;
-          const picoseconds leaving = half_of_cut(end < blocks_ ? cut(end, r + sizes_[n]) : picoseconds{}, hosts);
+          const picoseconds leaving = half_of_cut(end < blocks_ ? cut(end, next) : picoseconds{}, hosts);
           visit(*each, move{from + static_cast<std::size_t>(each->blocks), each->passing + entering + leaving, entering,
                             leaving});
         }
@@ -120,12 +123,26 @@ class lattice {
     for (std::int32_t k = here.first; k <= here.last; ++k) visit(state++, k, r);
   }
 
-  bool fits(std::int32_t ranks, std::int32_t r) const {
-    const std::int32_t in_host = r % host_;
-    return r + ranks <= ranks_ && (in_host == 0 || in_host + ranks <= host_);
+  /// A group of hosts, in units of ranks.
+  struct part {
+    std::int32_t first = 0, end = 0, host = 0, kind = 0;
+    std::span<const picoseconds> within, between, entering;
+  };
+  /// What stages stand on: so many ranks, in units, of hosts of one kind.
+  struct size {
+    std::int32_t ranks = 0, kind = 0;
+    auto operator<=>(const size&) const = default;
+  };
+
+  const part& part_at(std::int32_t r) const { return parts_[part_at_[static_cast<std::size_t>(r)]]; }
+
+  bool fits(const size& of, std::int32_t r) const {
+    const part& here = part_at(r);
+    const std::int32_t in_host = (r - here.first) % here.host;
+    return of.kind == here.kind && r + of.ranks <= here.end && (in_host == 0 || in_host + of.ranks <= here.host);
   }
 
-  /// The choices of the n-th number of ranks that begin with block k only, or with −1 for any, by their blocks.
+  /// The choices of the n-th size that begin with block k only, or with −1 for any, by their blocks.
   std::size_t row_number(std::size_t n, std::int32_t k) const {
     return n * static_cast<std::size_t>(blocks_ + 1) + static_cast<std::size_t>(k + 1);
   }
@@ -134,17 +151,21 @@ class lattice {
     return std::span(choices_).subspan(first, row_[row_number(n, k) + 1] - first);
   }
 
+  void find_parts(const inter_problem& posed);
   void find_choices(const inter_problem& posed);
+  void find_sizes(const inter_problem& posed, const std::vector<choice>& found);
+  void count_in_units();
   void keep_useful();
   void find_bands();
   std::vector<std::int32_t> furthest_ends(std::size_t n) const;
   std::vector<std::int32_t> nearest_starts(std::size_t n) const;
 
-  std::int32_t blocks_, ranks_, host_, most_stages_, settled_ = 1;
+  std::int32_t blocks_, ranks_ = 0, most_stages_ = 0, settled_ = 1;
   schedule_kind schedule_;
   std::int64_t micro_batches_;
-  std::span<const picoseconds> within_, between_;
-  std::vector<std::int32_t> sizes_;  ///< the numbers of ranks that stages have, in units
+  std::vector<part> parts_;
+  std::vector<std::uint32_t> part_at_;  ///< by rank
+  std::vector<size> sizes_;             ///< that stages have
   std::vector<choice> choices_;
   std::vector<std::size_t> row_;    ///< where each row of choices begins, and the next
   std::vector<band> bands_;         ///< by rank

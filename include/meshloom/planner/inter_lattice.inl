@@ -12,30 +12,51 @@
 namespace meshloom::inter {
 
 MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
-    : blocks_(posed.blocks),
-      ranks_(posed.hosts * posed.devices_per_host),
-      host_(posed.devices_per_host),
-      most_stages_(std::min(blocks_, ranks_)),
-      schedule_(posed.schedule),
-      micro_batches_(posed.micro_batches),
-      within_(posed.cut_within),
-      between_(posed.cut_between) {
+    : blocks_(posed.blocks), schedule_(posed.schedule), micro_batches_(posed.micro_batches) {
+  find_parts(posed);
+  most_stages_ = std::min(blocks_, ranks_);
   find_choices(posed);
   find_bands();
 }
 
+/// In units of one rank; `find_choices` makes them larger.
+MESHLOOM_INLINE void lattice::find_parts(const inter_problem& posed) {
+  const auto add = [&](std::int32_t hosts, std::int32_t host, std::int32_t kind) -> part& {
+    const std::int32_t first = ranks_;
+    ranks_ += hosts * host;
+    return parts_.emplace_back(part{first, ranks_, host, kind, {}, {}, {}});
+  };
+  part& start = add(posed.hosts, posed.devices_per_host, 0);
+  start.within = posed.cut_within;
+  start.between = start.entering = posed.cut_between;
+  for (const inter_group& each : posed.others) {
+    part& next = add(each.hosts, each.devices_per_host, each.kind);
+    next.within = each.cut_within;
+    next.between = each.cut_between;
+    next.entering = each.cut_entering;
+  }
+}
+
+/// The limit of the hosts on which a candidate may stand.
+inline std::optional<bytes> limit_of(const inter_problem& posed, std::int32_t kind) {
+  if (kind == 0) return posed.limit;
+  const auto found = std::find_if(posed.others.begin(), posed.others.end(),
+                                  [&](const inter_group& each) { return each.kind == kind; });
+  return found == posed.others.end() ? std::nullopt : found->limit;
+}
+
 /// With how many stages to go, itself included, a stage that has room for so many micro-batches fits.
 inline std::int32_t most_stages_of(const inter_problem& posed, const stage_candidate& each, std::int32_t all) {
+  const std::optional<bytes> limit = limit_of(posed, each.kind);
   std::int64_t room = posed.micro_batches;
-  if (posed.limit && each.held > *posed.limit) room = 0;
-  if (posed.limit && each.slot.count > 0) room = std::min(room, (*posed.limit - each.held).count / each.slot.count);
+  if (limit && each.held > *limit) room = 0;
+  if (limit && each.slot.count > 0) room = std::min(room, (*limit - each.held).count / each.slot.count);
   if (room >= slots_in_flight(posed.schedule, all, 0, posed.micro_batches)) return all;
   return posed.schedule == schedule_kind::one_f_one_b ? static_cast<std::int32_t>(room) : 0;
 }
 
 MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
   std::vector<choice> found;
-  std::vector<std::int32_t> number_of(static_cast<std::size_t>(ranks_) + 1, -1);  // by ranks, among `sizes_`
   for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
     const stage_candidate& each = posed.candidates[c];
     const picoseconds rest = (posed.micro_batches - 1) * each.time + each.once;
@@ -44,19 +65,12 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
     if (most < 1) continue;
     found.push_back({each.time, each.time + each.extra, rest, each.end_block - each.first_block, each.first_block,
                      each.first_block + each.shifts, 1, most, static_cast<std::int32_t>(c)});
-    number_of[static_cast<std::size_t>(each.ranks)] = 0;
   }
-  std::int32_t unit = host_;
-  for (std::int32_t ranks = 1; ranks <= ranks_; ++ranks) {
-    if (number_of[static_cast<std::size_t>(ranks)] < 0) continue;
-    number_of[static_cast<std::size_t>(ranks)] = static_cast<std::int32_t>(sizes_.size());
-    sizes_.push_back(ranks);
-    unit = std::gcd(unit, ranks);
-  }
+  find_sizes(posed, found);
   const auto row_of = [&](const choice& each) {
-    const std::int32_t ranks = posed.candidates[static_cast<std::size_t>(each.candidate)].ranks;
-    return row_number(static_cast<std::size_t>(number_of[static_cast<std::size_t>(ranks)]),
-                      each.first == each.last ? each.first : -1);
+    const stage_candidate& from = posed.candidates[static_cast<std::size_t>(each.candidate)];
+    const auto number = std::lower_bound(sizes_.begin(), sizes_.end(), size{from.ranks, from.kind}) - sizes_.begin();
+    return row_number(static_cast<std::size_t>(number), each.first == each.last ? each.first : -1);
   };
   row_.assign(row_number(sizes_.size(), -1) + 1, 0);
   for (const choice& each : found) ++row_[row_of(each) + 1];
@@ -65,9 +79,34 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
   std::vector<std::size_t> next(row_);
   for (const choice& each : found) choices_[next[row_of(each)]++] = each;
   keep_useful();
-  for (std::int32_t& ranks : sizes_) ranks /= unit;
+  count_in_units();
+}
+
+/// Those that some choice has.
+MESHLOOM_INLINE void lattice::find_sizes(const inter_problem& posed, const std::vector<choice>& found) {
+  for (const choice& each : found) {
+    const stage_candidate& from = posed.candidates[static_cast<std::size_t>(each.candidate)];
+    const size here{from.ranks, from.kind};
+    if (sizes_.empty() || sizes_.back() != here) sizes_.push_back(here);  // many in a row are alike
+  }
+  std::sort(sizes_.begin(), sizes_.end());
+  sizes_.erase(std::unique(sizes_.begin(), sizes_.end()), sizes_.end());
+}
+
+MESHLOOM_INLINE void lattice::count_in_units() {
+  std::int32_t unit = 0;
+  for (const part& each : parts_) unit = std::gcd(unit, each.host);
+  for (const size& each : sizes_) unit = std::gcd(unit, each.ranks);
+  for (size& each : sizes_) each.ranks /= unit;
   ranks_ /= unit;
-  host_ /= unit;
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    part& here = parts_[p];
+    here.first /= unit;
+    here.end /= unit;
+    here.host /= unit;
+    part_at_.resize(static_cast<std::size_t>(here.end), static_cast<std::uint32_t>(p));
+  }
+  part_at_.push_back(part_at_.back());  // the end
 }
 
 /// Sorts every row by blocks, and drops what others that may begin alike make useless.
@@ -162,7 +201,7 @@ MESHLOOM_INLINE void lattice::find_bands() {
     const std::int32_t from = std::min(band_at(r).last, blocks_ - 1);
     for (std::size_t n = 0; n < sizes_.size() && from >= 0; ++n) {
       if (!fits(sizes_[n], r)) continue;
-      std::int32_t& last = band_at(r + sizes_[n]).last;
+      std::int32_t& last = band_at(r + sizes_[n].ranks).last;
       last = std::max(last, ends[n][static_cast<std::size_t>(from)]);
     }
   }
@@ -170,7 +209,7 @@ MESHLOOM_INLINE void lattice::find_bands() {
   for (std::int32_t r = ranks_ - 1; r >= 0; --r) {
     for (std::size_t n = 0; n < sizes_.size(); ++n) {
       if (!fits(sizes_[n], r)) continue;
-      const std::int32_t next = std::max(band_at(r + sizes_[n]).first, 1);
+      const std::int32_t next = std::max(band_at(r + sizes_[n].ranks).first, 1);
       std::int32_t& first = band_at(r).first;
       if (next <= blocks_) first = std::min(first, starts[n][static_cast<std::size_t>(next)]);
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inter-operator problem as pure data: ways to run ranges of blocks as pipeline stages on so many ranks, prices of
 // the cuts between them, and a limit on what a rank holds. It knows neither graphs nor meshes. A plan is a sequence of
-// candidates that covers all blocks and all ranks in order. Law: `evaluate` is the referee; it shares no code with the
-// solver. Source: Alpa (Zheng et al. 2022, section 5), with transfers, once-a-step costs and contiguous ranks.
+// candidates that covers all blocks and all ranks in order, each within one group of hosts. Law: `evaluate` is the
+// referee; it shares no code with the solver. Source: Alpa (Zheng et al. 2022, section 5), with transfers, once-a-step
+// costs, contiguous ranks and groups of hosts.
 #pragma once
 
 #include <meshloom/base/config.hpp>
@@ -27,8 +28,19 @@ struct stage_candidate {
   bytes slot;        ///< more for every micro-batch in flight
   /// It runs [first_block + n, end_block + n) as well, for every n up to this.
   std::int32_t shifts = 0;
-  picoseconds extra{};  ///< what it receives for a micro-batch takes so much longer than the cuts say
+  picoseconds extra{};    ///< what it receives for a micro-batch takes so much longer than the cuts say
+  std::int32_t kind = 0;  ///< of the groups of hosts on which it may stand
   bool operator==(const stage_candidate&) const = default;
+};
+
+/// Hosts that follow others in the order of ranks. A stage stands on ranks of one group. Groups of one kind have as
+/// many devices per host and one limit.
+struct inter_group {
+  std::int32_t hosts = 0, devices_per_host = 0, kind = 0;
+  std::vector<picoseconds> cut_within{}, cut_between{};  ///< as below, between stages that are both in the group
+  std::vector<picoseconds> cut_entering{};               ///< and between its first stage and the group before
+  std::optional<bytes> limit{};
+  bool operator==(const inter_group&) const = default;
 };
 
 struct inter_problem {
@@ -40,6 +52,8 @@ struct inter_problem {
   std::vector<picoseconds> cut_within{}, cut_between{};
   std::optional<bytes> limit{};        ///< of one rank; none: memory does not matter
   std::optional<picoseconds> worth{};  ///< plans that cost as much or more are not wanted; none: all are
+  /// The groups of hosts after those above, which are of kind 0.
+  std::vector<inter_group> others{};
   bool operator==(const inter_problem&) const = default;
 };
 

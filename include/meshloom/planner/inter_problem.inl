@@ -18,6 +18,36 @@ inline std::int64_t capped_product(std::int64_t a, std::int64_t b) {
   return a != 0 && b > sums_end / a ? sums_end : a * b;
 }
 
+/// Where a group of hosts lies, and its prices and limit.
+struct group_place {
+  std::int32_t hosts, devices_per_host, kind, first_rank, end_rank;
+  const std::vector<picoseconds>*cut_within, *cut_between, *cut_entering;
+  const std::optional<bytes>* limit;
+};
+
+/// All groups in the order of ranks; nothing is before the first.
+MESHLOOM_INLINE std::vector<group_place> places_of(const inter_problem& posed) {
+  const std::int32_t first = posed.hosts * posed.devices_per_host;
+  std::vector<group_place> all{{posed.hosts, posed.devices_per_host, 0, 0, first, &posed.cut_within, &posed.cut_between,
+                                &posed.cut_between, &posed.limit}};
+  for (const inter_group& each : posed.others) {
+    const std::int32_t begin = all.back().end_rank, end = begin + each.hosts * each.devices_per_host;
+    all.push_back({each.hosts, each.devices_per_host, each.kind, begin, end, &each.cut_within, &each.cut_between,
+                   &each.cut_entering, &each.limit});
+  }
+  return all;
+}
+
+/// "2 hosts of 4 devices and 1 hosts of 8 devices"
+MESHLOOM_INLINE std::string hosts_of(const inter_problem& posed) {
+  std::string text;
+  for (const group_place& each : places_of(posed)) {
+    text += (text.empty() ? "" : " and ") + std::to_string(each.hosts) + " hosts of " +
+            std::to_string(each.devices_per_host) + " devices";
+  }
+  return text;
+}
+
 MESHLOOM_INLINE void check_candidate(const inter_problem& posed, std::size_t number, std::vector<std::string>& found) {
   const stage_candidate& each = posed.candidates[number];
   const auto say = [&](const std::string& what) {
@@ -31,12 +61,19 @@ MESHLOOM_INLINE void check_candidate(const inter_problem& posed, std::size_t num
     say("is shifted by up to " + std::to_string(each.shifts) + " blocks; after it come " +
         std::to_string(posed.blocks - each.end_block));
   }
-  const bool in_host = each.ranks >= 1 && each.ranks <= posed.devices_per_host;
-  const bool whole_hosts =
-      each.ranks >= 1 && each.ranks % posed.devices_per_host == 0 && each.ranks / posed.devices_per_host <= posed.hosts;
-  if (!in_host && !whole_hosts) {
-    say("has " + std::to_string(each.ranks) + " ranks, which are neither part of a host of " +
-        std::to_string(posed.devices_per_host) + " devices nor 1 to " + std::to_string(posed.hosts) + " whole ones");
+  std::int32_t host = 0, most_hosts = 0;  // of its kind
+  for (const group_place& group : places_of(posed)) {
+    if (group.kind != each.kind) continue;
+    if (host == 0) host = group.devices_per_host;
+    most_hosts = std::max(most_hosts, group.hosts);
+  }
+  const bool in_host = each.ranks >= 1 && each.ranks <= host;
+  const bool whole_hosts = each.ranks >= 1 && host > 0 && each.ranks % host == 0 && each.ranks / host <= most_hosts;
+  if (host == 0) {
+    say("is for hosts of kind " + std::to_string(each.kind) + ", of which there are none");
+  } else if (!in_host && !whole_hosts) {
+    say("has " + std::to_string(each.ranks) + " ranks, which are neither part of a host of " + std::to_string(host) +
+        " devices nor 1 to " + std::to_string(most_hosts) + " whole ones");
   }
   if (std::min({each.time, each.once, each.extra}).count < 0) say("has a negative time");
   if (std::min(each.held, each.slot).count < 0) say("has a negative size");
@@ -53,6 +90,25 @@ MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const std::vector<pi
   }
 }
 
+/// Of every group, and those of one kind together.
+MESHLOOM_INLINE void check_groups(const inter_problem& posed, std::vector<std::string>& found) {
+  const auto places = places_of(posed);
+  for (const group_place& each : places) {
+    const std::string group = posed.others.empty() ? "" : " of group " + std::to_string(&each - places.data());
+    check_cuts(posed, *each.cut_within, "within a host" + group, found);
+    check_cuts(posed, *each.cut_between, "between hosts" + group, found);
+    if (each.cut_entering != each.cut_between) check_cuts(posed, *each.cut_entering, "in front" + group, found);
+    if (*each.limit && (*each.limit)->count < 0) found.push_back("the limit" + group + " is negative");
+    for (const group_place* other = places.data(); other != &each; ++other) {
+      if (other->kind != each.kind) continue;
+      if (other->devices_per_host != each.devices_per_host || *other->limit != *each.limit)
+        found.push_back("the hosts" + group + " have not as many devices or another limit than others of kind " +
+                        std::to_string(each.kind) + "; make them a kind of their own");
+      break;
+    }
+  }
+}
+
 /// No sum that a plan or a solver makes overflows; nothing is negative.
 MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::string>& found) {
   picoseconds time, once, cut;
@@ -64,8 +120,11 @@ MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::str
     const std::int64_t slots = each.slot.count > most_slot ? sums_end : each.slot.count * posed.micro_batches;
     most_bytes = std::max(most_bytes, std::min(each.held.count, sums_end) + slots);
   }
-  for (const picoseconds price : posed.cut_within) cut = std::max(cut, price);
-  for (const picoseconds price : posed.cut_between) cut = std::max(cut, price);
+  for (const group_place& group : places_of(posed)) {
+    for (const auto* cuts : {group.cut_within, group.cut_between, group.cut_entering}) {
+      for (const picoseconds price : *cuts) cut = std::max(cut, price);
+    }
+  }
   const std::int64_t times = capped_product(time.count, std::int64_t{posed.blocks} + posed.micro_batches);
   const std::int64_t waits = capped_product(cut.count, std::int64_t{posed.blocks} + posed.micro_batches);
   const std::int64_t most_time = times + waits + std::min(once.count, sums_end);
@@ -80,16 +139,17 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
   if (posed.blocks < 1) found.push_back("there are no blocks to run");
   if (posed.micro_batches < 1) found.push_back("there are no micro-batches; a step has at least one");
   if (posed.hosts < 1 || posed.devices_per_host < 1) found.push_back("the cluster has no devices");
-  if (std::int64_t{posed.hosts} * posed.devices_per_host >= std::int64_t{1} << 31) {
-    found.push_back("the cluster has 2^31 devices or more");
+  double devices = static_cast<double>(posed.hosts) * posed.devices_per_host;
+  for (const inter_group& each : posed.others) {
+    if (each.hosts < 1 || each.devices_per_host < 1) found.push_back("a group of hosts has no devices");
+    devices += static_cast<double>(each.hosts) * each.devices_per_host;
   }
+  if (devices >= static_cast<double>(std::int64_t{1} << 31)) found.push_back("the cluster has 2^31 devices or more");
   if (!found.empty()) return found;
   for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
     inter::check_candidate(posed, c, found);
   }
-  inter::check_cuts(posed, posed.cut_within, "within a host", found);
-  inter::check_cuts(posed, posed.cut_between, "between hosts", found);
-  if (posed.limit && posed.limit->count < 0) found.push_back("the limit is negative");
+  inter::check_groups(posed, found);
   if (posed.worth && posed.worth->count < 0) found.push_back("what a plan is worth is negative");
   if (found.empty()) inter::check_sums(posed, found);
   return found;
@@ -97,23 +157,40 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
 
 namespace inter {
 
+/// The group of a rank; the last where there is no such rank.
+MESHLOOM_INLINE const group_place& group_at(const std::vector<group_place>& groups, std::int32_t rank) {
+  const auto ends_before = [&](const group_place& each) { return each.end_rank <= rank; };
+  return *std::find_if_not(groups.begin(), groups.end() - 1, ends_before);
+}
+
 /// What stages that meet in front of a block and a rank pay.
-MESHLOOM_INLINE picoseconds cut_before(const inter_problem& posed, std::int32_t block, std::int32_t rank) {
-  return (rank % posed.devices_per_host == 0 ? posed.cut_between : posed.cut_within)[static_cast<std::size_t>(block)];
+MESHLOOM_INLINE picoseconds cut_before(const group_place& group, std::int32_t block, std::int32_t rank) {
+  const bool within = (rank - group.first_rank) % group.devices_per_host != 0;
+  const auto* cuts = within ? group.cut_within : rank == group.first_rank ? group.cut_entering : group.cut_between;
+  return (*cuts)[static_cast<std::size_t>(block)];
 }
 
 /// Why the stage does not continue a plan that has come to this block and rank; empty if it does.
-MESHLOOM_INLINE std::string misfit(const inter_problem& posed, const stage_candidate& stage, std::int32_t block,
-                                   std::int32_t rank) {
-  const std::int32_t host = posed.devices_per_host, in_host = rank % host;
+MESHLOOM_INLINE std::string misfit(const std::vector<group_place>& groups, const stage_candidate& stage,
+                                   std::int32_t block, std::int32_t rank) {
+  const group_place& group = group_at(groups, rank);
+  const std::int32_t host = group.devices_per_host, in_host = (rank - group.first_rank) % host;
   if (block < stage.first_block || block > stage.first_block + stage.shifts) {
     return "begins with block " + std::to_string(stage.first_block) +
            (stage.shifts > 0 ? " to " + std::to_string(stage.first_block + stage.shifts) : "") + " where block " +
            std::to_string(block) + " is next";
   }
-  if (stage.ranks > posed.hosts * host - rank) {
+  if (stage.ranks > groups.back().end_rank - rank) {
     return "needs " + std::to_string(stage.ranks) + " ranks from rank " + std::to_string(rank) +
            " on, more than there are";
+  }
+  if (stage.ranks > group.end_rank - rank) {
+    return "of " + std::to_string(stage.ranks) + " ranks straddles groups of hosts: it begins with rank " +
+           std::to_string(rank) + ", and the next group with rank " + std::to_string(group.end_rank);
+  }
+  if (stage.kind != group.kind) {
+    return "is for hosts of kind " + std::to_string(stage.kind) + ", and rank " + std::to_string(rank) +
+           " is on one of kind " + std::to_string(group.kind);
   }
   if (stage.ranks < host ? in_host + stage.ranks > host : in_host != 0) {
     return "of " + std::to_string(stage.ranks) + " ranks straddles hosts of " + std::to_string(host) +
@@ -125,21 +202,23 @@ MESHLOOM_INLINE std::string misfit(const inter_problem& posed, const stage_candi
 /// A stage of a plan, and what crosses the cut in front of it.
 struct placed_stage {
   stage_candidate stage;
+  const std::optional<bytes>* limit;
+  std::int32_t host;  ///< devices
   picoseconds cut;
   picoseconds entering, leaving;  ///< its half of the messages in front of it and after it
   picoseconds uneven;             ///< what messages take longer if it does not have as many ranks as the stage before
 };
 
 /// Fewer ranks send larger parts, one to each of those that receive: half of a cut, so much more often.
-MESHLOOM_INLINE picoseconds uneven_messages(const inter_problem& posed, picoseconds cut, std::int32_t left,
-                                            std::int32_t right) {
-  const std::int32_t most = std::min(std::max(left, right), posed.devices_per_host);
-  const std::int32_t least = std::min({left, right, posed.devices_per_host});
+MESHLOOM_INLINE picoseconds uneven_messages(picoseconds cut, const placed_stage& left, const placed_stage& right) {
+  const auto [least, most] =
+      std::minmax({std::min(left.stage.ranks, left.host), std::min(right.stage.ranks, right.host)});
   return {cut.count / 2 * (most - least) / least};
 }
 
 MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& posed,
                                                         const std::vector<std::int32_t>& candidates) {
+  const auto groups = places_of(posed);
   std::vector<placed_stage> made;
   std::int32_t block = 0, rank = 0;
   for (const std::int32_t candidate : candidates) {
@@ -147,24 +226,23 @@ MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& pos
     const auto number = static_cast<std::size_t>(candidate);
     if (number >= posed.candidates.size()) return failure{name + " is a candidate that does not exist"};
     const stage_candidate& stage = posed.candidates[number];
-    const std::string why = misfit(posed, stage, block, rank);
+    const std::string why = misfit(groups, stage, block, rank);
     if (!why.empty()) return failure{name + " " + why};
-    const std::int32_t hosts = std::max(stage.ranks / posed.devices_per_host, 1);
-    placed_stage next{stage, {}, {}, {}, {}};
+    const group_place& group = group_at(groups, rank);
+    const std::int32_t host = group.devices_per_host, hosts = std::max(stage.ranks / host, 1);
+    placed_stage next{stage, group.limit, host, {}, {}, {}, {}};
     if (!made.empty()) {
-      next.cut = cut_before(posed, block, rank);
+      next.cut = cut_before(group, block, rank);
       next.entering = half_of_cut(next.cut, hosts);
-      if (rank % posed.devices_per_host == 0)
-        next.uneven = uneven_messages(posed, next.cut, made.back().stage.ranks, stage.ranks);
+      if ((rank - group.first_rank) % host == 0) next.uneven = uneven_messages(next.cut, made.back(), next);
     }
     block += stage.end_block - stage.first_block;
     rank += stage.ranks;
-    if (block < posed.blocks) next.leaving = half_of_cut(cut_before(posed, block, rank), hosts);
+    if (block < posed.blocks) next.leaving = half_of_cut(cut_before(group_at(groups, rank), block, rank), hosts);
     made.push_back(next);
   }
   if (block < posed.blocks) return failure{"the stages end before block " + std::to_string(block)};
-  if (rank < posed.hosts * posed.devices_per_host)
-    return failure{"the stages leave rank " + std::to_string(rank) + " idle"};
+  if (rank < groups.back().end_rank) return failure{"the stages leave rank " + std::to_string(rank) + " idle"};
   return made;
 }
 
@@ -192,6 +270,8 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
   const auto stages = static_cast<int>(placed.value().size());
   inter_price total;
   picoseconds path, passing, slowest;
+  bytes most_over, over_holds;  // the limit of its group
+  int over = 0;                 // the stage that holds them
   for (int s = 0; s < stages; ++s) {
     const inter::placed_stage& here = placed.value()[static_cast<std::size_t>(s)];
     const stage_candidate& stage = here.stage;
@@ -202,10 +282,14 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
     slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);
     const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
     if (holds > total.peak) total.peak = holds, total.where = s;
+    if (!*here.limit || holds - **here.limit <= most_over) continue;
+    most_over = holds - **here.limit;
+    over_holds = holds;
+    over = s;
   }
-  if (posed.limit && total.peak > *posed.limit) {
-    return failure{"stage " + std::to_string(total.where) + " holds " + std::to_string(total.peak.count) + " bytes, " +
-                   std::to_string((total.peak - *posed.limit).count) + " more than the limit"};
+  if (most_over.count > 0) {
+    return failure{"stage " + std::to_string(over) + " holds " + std::to_string(over_holds.count) + " bytes, " +
+                   std::to_string(most_over.count) + " more than the limit"};
   }
   total.cost = passing + std::max(slowest, rounds_of(posed.schedule, posed.micro_batches, passing, stages));
   total.paced = passing + std::max(slowest, inter::slowest_rounds(posed, placed.value()));

@@ -16,11 +16,14 @@ class pipeline_walk {
         left_(most_moves),
         worth_(worth),
         visit_(visit),
-        ranks_(posed.hosts * posed.devices_per_host),
+        groups_(inter::places_of(posed)),
+        ranks_(groups_.back().end_rank),
         beginning_(static_cast<std::size_t>(posed.blocks)) {
     for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
       const stage_candidate& each = posed.candidates[c];
-      if (posed.limit && each.held + each.slot > *posed.limit) continue;
+      const auto of_kind = [&](const inter::group_place& group) { return group.kind == each.kind; };
+      const auto limit = *std::find_if(groups_.begin(), groups_.end(), of_kind)->limit;
+      if (limit && each.held + each.slot > *limit) continue;
       for (std::int32_t n = 0; n <= each.shifts; ++n)
         beginning_[static_cast<std::size_t>(each.first_block + n)].push_back(static_cast<std::int32_t>(c));
     }
@@ -42,11 +45,12 @@ class pipeline_walk {
 
   template <class Visit>
   void for_each_move(std::int32_t block, std::int32_t rank, const Visit& visit) const {
-    const std::int32_t host = posed_.devices_per_host;
+    const inter::group_place& group = inter::group_at(groups_, rank);
+    const std::int32_t host = group.devices_per_host, in_host = (rank - group.first_rank) % host;
     for (const std::int32_t number : beginning_[static_cast<std::size_t>(block)]) {
       const stage_candidate& each = posed_.candidates[static_cast<std::size_t>(number)];
-      const std::int32_t in_host = rank % host;
-      const bool fits = rank + each.ranks <= ranks_ && (in_host == 0 || in_host + each.ranks <= host);
+      const bool fits = each.kind == group.kind && rank + each.ranks <= group.end_rank &&
+                        (in_host == 0 || in_host + each.ranks <= host);
       if (fits) visit(number, each);
     }
   }
@@ -81,6 +85,7 @@ class pipeline_walk {
   std::int64_t left_;
   const std::function<picoseconds()>& worth_;
   const std::function<void(const std::vector<std::int32_t>&)>& visit_;
+  std::vector<inter::group_place> groups_;
   std::int32_t ranks_;
   std::vector<std::vector<std::int32_t>> beginning_;  ///< by block, the candidates that begin with it
   std::vector<picoseconds> slowest_;                  ///< by block and rank
