@@ -96,7 +96,6 @@ ml::inter_problem random_problem_of_groups(numbers& from) {
     next.hosts = draw(from, 1, 4 / devices[kind]);
     next.cut_within = random_cuts(from, posed.blocks, small ? 3 : 100000000);
     next.cut_between = random_cuts(from, posed.blocks, small ? 9 : 1000000000);
-    next.cut_entering = random_cuts(from, posed.blocks, small ? 9 : 2000000000);
     most_hosts[kind] = std::max(most_hosts[kind], next.hosts);
   }
   posed.cut_within = random_cuts(from, posed.blocks, small ? 3 : 100000000);
@@ -146,7 +145,7 @@ struct tried {
 class enumeration {
  public:
   explicit enumeration(const ml::inter_problem& posed) : posed_(posed) {
-    groups_.push_back({posed.hosts, posed.devices_per_host, 0, posed.cut_within, posed.cut_between, {}, {}});
+    groups_.push_back({posed.hosts, posed.devices_per_host, 0, posed.cut_within, posed.cut_between, {}});
     groups_.insert(groups_.end(), posed.others.begin(), posed.others.end());
     for (const auto& group : groups_) {
       const auto first = static_cast<int>(ranks_.size());
@@ -182,7 +181,7 @@ class enumeration {
     std::int64_t sum = 0, passing = 0, slowest = 0;
     for (int s = 0; s < count; ++s) {
       const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
-      if (s > 0) sum += cuts_at(rank)[static_cast<std::size_t>(block)].count;
+      if (s > 0) sum += std::max(messages(s, true), messages(s - 1, false));
       plan.bound =
           std::max({plan.bound, batches * stage->time.count + stage->once.count, sum + batches * stage->time.count});
       sum += stage->time.count;
@@ -225,19 +224,16 @@ class enumeration {
     return std::max(stage->ranks / at(rank).group->devices_per_host, 1);
   }
 
-  /// What crosses the cut before a stage or after it.
+  /// What crosses the cut before a stage or after it, over its own links.
   std::int64_t messages(int s, bool before) const {
     const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
     const int crossed = before ? block : block + stage->end_block - stage->first_block;
     if (crossed == 0 || crossed == posed_.blocks) return 0;
-    return cuts_at(before ? rank : rank + stage->ranks)[static_cast<std::size_t>(crossed)].count;
-  }
-
-  /// What crosses between a rank and the one before.
-  const std::vector<ml::picoseconds>& cuts_at(int rank) const {
-    const auto& [group, first, host, begins_host] = at(rank);
-    if (rank > 0 && rank == first) return group->cut_entering;
-    return begins_host ? group->cut_between : group->cut_within;
+    const auto &here = at(rank), &last = at(rank + stage->ranks - 1);
+    const bool end = rank + stage->ranks == static_cast<int>(ranks_.size());
+    const bool ends_host = end || at(rank + stage->ranks).begins_host;
+    const bool leaves = before ? here.begins_host : ends_host;
+    return (leaves ? last.group->cut_between : last.group->cut_within)[static_cast<std::size_t>(crossed)].count;
   }
 
   struct placed {
@@ -630,10 +626,9 @@ TEST_CASE("the referee refuses what is no plan, and says why") {
 
 TEST_CASE("the price of a plan on two groups of hosts, by hand, and what is none") {
   ml::inter_problem posed = example();  // and a host of two devices behind the two of four
-  posed.others.push_back({1, 2, 1, {}, {}, {}, {{2000}}});
+  posed.others.push_back({1, 2, 1, {}, {}, {{2000}}});
   posed.others[0].cut_within.assign(8, {7});
-  posed.others[0].cut_between.assign(8, {1000});
-  posed.others[0].cut_entering.assign(8, {90});
+  posed.others[0].cut_between.assign(8, {90});
   const auto stage = static_cast<std::int32_t>(posed.candidates.size());
   posed.candidates.push_back({7, 8, 2, {600}, {80}, {1200}, {100}, 0, {}, 1});
   posed.candidates.push_back({7, 8, 2, {600}, {80}, {1200}, {100}, 0, {}, 0});
@@ -641,16 +636,16 @@ TEST_CASE("the price of a plan on two groups of hosts, by hand, and what is none
   REQUIRE(ml::check(posed).empty());
   const std::vector plan{find(posed, 0, 4, 4), find(posed, 4, 7, 4), stage};
   const auto price = ml::evaluate(posed, plan).value();
-  CHECK(price.cost.count == 1040 + 25 + 25 + 790 + 45 + 45 + 600 + 15 * 1040 + 400);
+  CHECK(price.cost.count == 1040 + 25 + 25 + 790 + 25 + 45 + 600 + 15 * 1040 + 400);
   CHECK(price.peak.count == 1000 + 3 * 250);
   const auto slow = [&] {
     ml::inter_problem made = posed;
-    made.others[0].cut_entering.assign(8, {40000});
+    made.others[0].cut_between.assign(8, {40000});
     return ml::evaluate(made, plan).value();
   };
   // half of 40000 once more, as two ranks meet four
-  const std::int64_t passing = 1040 + 25 + 25 + 790 + 40000 + 600;
-  CHECK(slow().paced.count == passing + 15 * (790 + 40000 + 20000 + 600) / 2);
+  const std::int64_t passing = 1040 + 25 + 25 + 790 + 25 + 20000 + 600;
+  CHECK(slow().paced.count == passing + 15 * (790 + 25 + 20000 + 20000 + 600) / 2);
   const auto why = [&](const std::vector<std::int32_t>& other) { return ml::evaluate(posed, other).error(); };
   CHECK(why({plan[0], plan[1], stage + 1}) == "stage 2 is for hosts of kind 0, and rank 8 is on one of kind 1");
   CHECK(why({plan[0], stage + 2, stage}) == "stage 1 needs 8 ranks from rank 4 on, more than there are");
@@ -720,7 +715,7 @@ TEST_CASE("a faulty problem is refused with its fault") {
   CHECK(mentions(fault([](problem& p) { p.worth = {-1}; }), "what a plan is worth is negative"));
   const std::vector<ml::picoseconds> cuts(8);
   const auto add = [&](problem& p, int hosts, int devices, int kind) {
-    p.others.push_back({hosts, devices, kind, cuts, cuts, cuts, {}});
+    p.others.push_back({hosts, devices, kind, cuts, cuts, {}});
   };
   CHECK(mentions(fault([&](problem& p) { add(p, 0, 4, 0); }), "a group of hosts has no devices"));
   CHECK(mentions(fault([&](problem& p) { add(p, 1 << 20, 1 << 12, 1); }), "2^31 devices"));
@@ -728,8 +723,8 @@ TEST_CASE("a faulty problem is refused with its fault") {
   CHECK(mentions(fault([&](problem& p) { p.limit = {9}, add(p, 1, 4, 0); }), "or another limit than others of kind 0"));
   CHECK(mentions(fault([](problem& p) { p.candidates[3].kind = 2; }), "hosts of kind 2, of which there are none"));
   CHECK(mentions(fault([&](problem& p) { add(p, 3, 4, 1), p.candidates[3].ranks = 12; }), "nor 1 to 2 whole ones"));
-  CHECK(mentions(fault([&](problem& p) { add(p, 1, 4, 1), p.others[0].cut_entering.pop_back(); }),
-                 "there are 7 prices of cuts in front of group 1"));
+  CHECK(mentions(fault([&](problem& p) { add(p, 1, 4, 1), p.others[0].cut_within.pop_back(); }),
+                 "there are 7 prices of cuts within a host of group 1"));
   CHECK(
       mentions(fault([&](problem& p) { add(p, 1, 4, 1), p.others[0].limit = {-1}; }), "limit of group 1 is negative"));
   const std::int64_t most = std::numeric_limits<std::int64_t>::max();

@@ -40,7 +40,7 @@ ml::inter_problem random_problem(std::mt19937& random) {
   };
   add_stages(0, made.hosts, made.devices_per_host);
   for (std::int32_t kind = 1, more = draw(0, 2); kind <= more; ++kind) {  // groups of hosts
-    made.others.push_back({draw(1, 2), draw(1, 2), kind, made.cut_within, made.cut_between, made.cut_within, {}});
+    made.others.push_back({draw(1, 2), draw(1, 2), kind, made.cut_within, made.cut_between, {}});
     add_stages(kind, made.others.back().hosts, made.others.back().devices_per_host);
   }
   return made;

@@ -67,8 +67,8 @@ class lattice {
   picoseconds cut(std::int32_t k, std::int32_t r) const {
     if (k == 0) return {};
     const part& here = part_at(r);
-    const bool within = (r - here.first) % here.host != 0;
-    return (within ? here.within : r == here.first ? here.entering : here.between)[static_cast<std::size_t>(k)];
+    const picoseconds own = toll(here, k, r);
+    return r == here.first && r > 0 ? std::max(own, toll(part_at(r - 1), k, r)) : own;
   }
 
   /// visit(state, k, r) for every state but the end, in order or from the last back.
@@ -90,8 +90,9 @@ class lattice {
       const band& ends = bands_[static_cast<std::size_t>(next)];
       const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
       if (least > most) continue;
-      const std::int32_t hosts = std::max(sizes_[n].ranks / part_at(r).host, 1);
-      const picoseconds entering = half_of_cut(k > 0 ? cut(k, r) : picoseconds{}, hosts);
+      const part& here = part_at(r);
+      const std::int32_t hosts = std::max(sizes_[n].ranks / here.host, 1);
+      const picoseconds entering = half_of_cut(k > 0 ? toll(here, k, r) : picoseconds{}, hosts);
       const std::size_t from = begin_[static_cast<std::size_t>(next)] - static_cast<std::size_t>(ends.first - k);
       const auto visit_all = [&](std::span<const choice> some) {
         auto each = some.begin();
@@ -100,7 +101,7 @@ class lattice {
         for (; each != some.end() && each->blocks <= most; ++each) {
           if (each->first > k || k > each->last) continue;
           const std::int32_t end = k + each->blocks;
-          const picoseconds leaving = half_of_cut(end < blocks_ ? cut(end, next) : picoseconds{}, hosts);
+          const picoseconds leaving = half_of_cut(end < blocks_ ? toll(here, end, next) : picoseconds{}, hosts);
           visit(*each, move{from + static_cast<std::size_t>(each->blocks), each->passing + entering + leaving, entering,
                             leaving});
         }
@@ -126,13 +127,18 @@ class lattice {
   /// A group of hosts, in units of ranks.
   struct part {
     std::int32_t first = 0, end = 0, host = 0, kind = 0;
-    std::span<const picoseconds> within, between, entering;
+    std::span<const picoseconds> within, between;
   };
   /// What stages stand on: so many ranks, in units, of hosts of one kind.
   struct size {
     std::int32_t ranks = 0, kind = 0;
     auto operator<=>(const size&) const = default;
   };
+
+  /// What crosses in front of block k and rank r, over the links of a part that is there or ends there.
+  static picoseconds toll(const part& over, std::int32_t k, std::int32_t r) {
+    return ((r - over.first) % over.host != 0 ? over.within : over.between)[static_cast<std::size_t>(k)];
+  }
 
   const part& part_at(std::int32_t r) const { return parts_[part_at_[static_cast<std::size_t>(r)]]; }
 

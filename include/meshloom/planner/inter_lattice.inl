@@ -24,16 +24,15 @@ MESHLOOM_INLINE void lattice::find_parts(const inter_problem& posed) {
   const auto add = [&](std::int32_t hosts, std::int32_t host, std::int32_t kind) -> part& {
     const std::int32_t first = ranks_;
     ranks_ += hosts * host;
-    return parts_.emplace_back(part{first, ranks_, host, kind, {}, {}, {}});
+    return parts_.emplace_back(part{first, ranks_, host, kind, {}, {}});
   };
   part& start = add(posed.hosts, posed.devices_per_host, 0);
   start.within = posed.cut_within;
-  start.between = start.entering = posed.cut_between;
+  start.between = posed.cut_between;
   for (const inter_group& each : posed.others) {
     part& next = add(each.hosts, each.devices_per_host, each.kind);
     next.within = each.cut_within;
     next.between = each.cut_between;
-    next.entering = each.cut_entering;
   }
 }
 

@@ -37,8 +37,7 @@ struct stage_candidate {
 /// many devices per host and one limit.
 struct inter_group {
   std::int32_t hosts = 0, devices_per_host = 0, kind = 0;
-  std::vector<picoseconds> cut_within{}, cut_between{};  ///< as below, between stages that are both in the group
-  std::vector<picoseconds> cut_entering{};               ///< and between its first stage and the group before
+  std::vector<picoseconds> cut_within{}, cut_between{};  ///< as below, over the links of these hosts
   std::optional<bytes> limit{};
   bool operator==(const inter_group&) const = default;
 };
@@ -48,7 +47,8 @@ struct inter_problem {
   schedule_kind schedule = schedule_kind::one_f_one_b;
   std::vector<stage_candidate> candidates{};  ///< any number for the same blocks and ranks
   /// What a micro-batch's values cost to cross the cut in front of block b, forward and back, between stages that meet
-  /// on one host and that do not; entry 0 is unused.
+  /// on one host and that do not; entry 0 is unused. Where groups of hosts meet, a stage's half is that over the links
+  /// of its own, and the whole that over the slower ones.
   std::vector<picoseconds> cut_within{}, cut_between{};
   std::optional<bytes> limit{};        ///< of one rank; none: memory does not matter
   std::optional<picoseconds> worth{};  ///< plans that cost as much or more are not wanted; none: all are

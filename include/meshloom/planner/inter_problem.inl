@@ -21,19 +21,19 @@ inline std::int64_t capped_product(std::int64_t a, std::int64_t b) {
 /// Where a group of hosts lies, and its prices and limit.
 struct group_place {
   std::int32_t hosts, devices_per_host, kind, first_rank, end_rank;
-  const std::vector<picoseconds>*cut_within, *cut_between, *cut_entering;
+  const std::vector<picoseconds>*cut_within, *cut_between;
   const std::optional<bytes>* limit;
 };
 
-/// All groups in the order of ranks; nothing is before the first.
+/// All groups in the order of ranks.
 MESHLOOM_INLINE std::vector<group_place> places_of(const inter_problem& posed) {
   const std::int32_t first = posed.hosts * posed.devices_per_host;
-  std::vector<group_place> all{{posed.hosts, posed.devices_per_host, 0, 0, first, &posed.cut_within, &posed.cut_between,
-                                &posed.cut_between, &posed.limit}};
+  std::vector<group_place> all{
+      {posed.hosts, posed.devices_per_host, 0, 0, first, &posed.cut_within, &posed.cut_between, &posed.limit}};
   for (const inter_group& each : posed.others) {
     const std::int32_t begin = all.back().end_rank, end = begin + each.hosts * each.devices_per_host;
-    all.push_back({each.hosts, each.devices_per_host, each.kind, begin, end, &each.cut_within, &each.cut_between,
-                   &each.cut_entering, &each.limit});
+    all.push_back(
+        {each.hosts, each.devices_per_host, each.kind, begin, end, &each.cut_within, &each.cut_between, &each.limit});
   }
   return all;
 }
@@ -97,7 +97,6 @@ MESHLOOM_INLINE void check_groups(const inter_problem& posed, std::vector<std::s
     const std::string group = posed.others.empty() ? "" : " of group " + std::to_string(&each - places.data());
     check_cuts(posed, *each.cut_within, "within a host" + group, found);
     check_cuts(posed, *each.cut_between, "between hosts" + group, found);
-    if (each.cut_entering != each.cut_between) check_cuts(posed, *each.cut_entering, "in front" + group, found);
     if (*each.limit && (*each.limit)->count < 0) found.push_back("the limit" + group + " is negative");
     for (const group_place* other = places.data(); other != &each; ++other) {
       if (other->kind != each.kind) continue;
@@ -121,9 +120,8 @@ MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::str
     most_bytes = std::max(most_bytes, std::min(each.held.count, sums_end) + slots);
   }
   for (const group_place& group : places_of(posed)) {
-    for (const auto* cuts : {group.cut_within, group.cut_between, group.cut_entering}) {
-      for (const picoseconds price : *cuts) cut = std::max(cut, price);
-    }
+    for (const picoseconds price : *group.cut_within) cut = std::max(cut, price);
+    for (const picoseconds price : *group.cut_between) cut = std::max(cut, price);
   }
   const std::int64_t times = capped_product(time.count, std::int64_t{posed.blocks} + posed.micro_batches);
   const std::int64_t waits = capped_product(cut.count, std::int64_t{posed.blocks} + posed.micro_batches);
@@ -163,11 +161,10 @@ MESHLOOM_INLINE const group_place& group_at(const std::vector<group_place>& grou
   return *std::find_if_not(groups.begin(), groups.end() - 1, ends_before);
 }
 
-/// What stages that meet in front of a block and a rank pay.
+/// What crosses in front of a block and a rank, over the links of a group that is there or ends there.
 MESHLOOM_INLINE picoseconds cut_before(const group_place& group, std::int32_t block, std::int32_t rank) {
   const bool within = (rank - group.first_rank) % group.devices_per_host != 0;
-  const auto* cuts = within ? group.cut_within : rank == group.first_rank ? group.cut_entering : group.cut_between;
-  return (*cuts)[static_cast<std::size_t>(block)];
+  return (within ? *group.cut_within : *group.cut_between)[static_cast<std::size_t>(block)];
 }
 
 /// Why the stage does not continue a plan that has come to this block and rank; empty if it does.
@@ -202,8 +199,7 @@ MESHLOOM_INLINE std::string misfit(const std::vector<group_place>& groups, const
 /// A stage of a plan, and what crosses the cut in front of it.
 struct placed_stage {
   stage_candidate stage;
-  const std::optional<bytes>* limit;
-  std::int32_t host;  ///< devices
+  const group_place& group;
   picoseconds cut;
   picoseconds entering, leaving;  ///< its half of the messages in front of it and after it
   picoseconds uneven;             ///< what messages take longer if it does not have as many ranks as the stage before
@@ -211,14 +207,14 @@ struct placed_stage {
 
 /// Fewer ranks send larger parts, one to each of those that receive: half of a cut, so much more often.
 MESHLOOM_INLINE picoseconds uneven_messages(picoseconds cut, const placed_stage& left, const placed_stage& right) {
-  const auto [least, most] =
-      std::minmax({std::min(left.stage.ranks, left.host), std::min(right.stage.ranks, right.host)});
+  const auto [least, most] = std::minmax({std::min(left.stage.ranks, left.group.devices_per_host),
+                                          std::min(right.stage.ranks, right.group.devices_per_host)});
   return {cut.count / 2 * (most - least) / least};
 }
 
 MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& posed,
+                                                        const std::vector<group_place>& groups,
                                                         const std::vector<std::int32_t>& candidates) {
-  const auto groups = places_of(posed);
   std::vector<placed_stage> made;
   std::int32_t block = 0, rank = 0;
   for (const std::int32_t candidate : candidates) {
@@ -230,15 +226,16 @@ MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& pos
     if (!why.empty()) return failure{name + " " + why};
     const group_place& group = group_at(groups, rank);
     const std::int32_t host = group.devices_per_host, hosts = std::max(stage.ranks / host, 1);
-    placed_stage next{stage, group.limit, host, {}, {}, {}, {}};
+    placed_stage next{stage, group, {}, {}, {}, {}};
     if (!made.empty()) {
-      next.cut = cut_before(group, block, rank);
-      next.entering = half_of_cut(next.cut, hosts);
+      const picoseconds cut = cut_before(group, block, rank);
+      next.cut = std::max(cut, cut_before(made.back().group, block, rank));
+      next.entering = half_of_cut(cut, hosts);
       if ((rank - group.first_rank) % host == 0) next.uneven = uneven_messages(next.cut, made.back(), next);
     }
     block += stage.end_block - stage.first_block;
     rank += stage.ranks;
-    if (block < posed.blocks) next.leaving = half_of_cut(cut_before(group_at(groups, rank), block, rank), hosts);
+    if (block < posed.blocks) next.leaving = half_of_cut(cut_before(group, block, rank), hosts);
     made.push_back(next);
   }
   if (block < posed.blocks) return failure{"the stages end before block " + std::to_string(block)};
@@ -265,7 +262,8 @@ MESHLOOM_INLINE picoseconds slowest_rounds(const inter_problem& posed, const std
 }  // namespace inter
 
 MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates) {
-  const auto placed = inter::place(posed, candidates);
+  const auto groups = inter::places_of(posed);
+  const auto placed = inter::place(posed, groups, candidates);
   if (!placed) return failure{placed.error()};
   const auto stages = static_cast<int>(placed.value().size());
   inter_price total;
@@ -282,8 +280,9 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
     slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);
     const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;
     if (holds > total.peak) total.peak = holds, total.where = s;
-    if (!*here.limit || holds - **here.limit <= most_over) continue;
-    most_over = holds - **here.limit;
+    const std::optional<bytes>& limit = *here.group.limit;
+    if (!limit || holds - *limit <= most_over) continue;
+    most_over = holds - *limit;
     over_holds = holds;
     over = s;
   }
