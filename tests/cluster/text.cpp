@@ -50,19 +50,44 @@ link draw_link(random_bits& bits) {
   return {{draw_number(bits, 0, 1'000'000'000'000)}, draw_number(bits, 1, 9'000'000'000'000'000)};
 }
 
-cluster draw_cluster(random_bits& bits) {
-  const auto hosts = static_cast<std::int32_t>(draw_number(bits, 1, most_ranks));
+device draw_device(random_bits& bits) {
   return {.name = draw_name(bits),
-          .device = {.name = draw_name(bits),
-                     .memory = {draw_number(bits, 1, std::int64_t{1} << 50)},
-                     .flops_per_second = draw_speed(bits),
-                     .half_flops_per_second = draw(bits, 2) == 0 ? 0 : draw_speed(bits),
-                     .bytes_per_second = draw_number(bits, 1, 9'000'000'000'000'000),
-                     .launch = {draw_number(bits, 0, 1'000'000'000'000)}},
-          .hosts = hosts,
-          .devices_per_host = static_cast<std::int32_t>(draw_number(bits, 1, most_ranks / hosts)),
-          .within_host = draw_link(bits),
-          .between_hosts = draw_link(bits)};
+          .memory = {draw_number(bits, 1, std::int64_t{1} << 50)},
+          .flops_per_second = draw_speed(bits),
+          .half_flops_per_second = draw(bits, 2) == 0 ? 0 : draw_speed(bits),
+          .bytes_per_second = draw_number(bits, 1, 9'000'000'000'000'000),
+          .launch = {draw_number(bits, 0, 1'000'000'000'000)}};
+}
+
+/// Of one group of hosts, or of several.
+cluster draw_cluster(random_bits& bits) {
+  std::size_t more = draw(bits, 2) == 0 ? 0 : 1 + draw(bits, 3);
+  const auto most = static_cast<std::int64_t>(most_ranks / (more + 1));
+  const auto hosts = static_cast<std::int32_t>(draw_number(bits, 1, most));
+  cluster made{.name = draw_name(bits),
+               .device = draw_device(bits),
+               .hosts = hosts,
+               .devices_per_host = static_cast<std::int32_t>(draw_number(bits, 1, most / hosts)),
+               .within_host = draw_link(bits),
+               .between_hosts = draw_link(bits)};
+  for (; more > 0; --more) {
+    const auto others = static_cast<std::int32_t>(draw_number(bits, 1, most));
+    made.others.push_back({.device = draw_device(bits),
+                           .hosts = others,
+                           .devices_per_host = static_cast<std::int32_t>(draw_number(bits, 1, most / others)),
+                           .within_host = draw_link(bits),
+                           .between_hosts = draw_link(bits)});
+  }
+  return made;
+}
+
+/// Two hosts with V100 and, behind them, three with A100.
+cluster two_groups() {
+  cluster made = p3_16xlarge(2);
+  const cluster newer = dgx_a100(3);
+  made.name = "old and new";
+  made.others.push_back({newer.device, newer.hosts, newer.devices_per_host, newer.within_host, newer.between_hosts});
+  return made;
 }
 
 std::string read_back_fault(const cluster& machine) {
@@ -130,6 +155,79 @@ TEST_CASE("a cluster reads as people would say it") {
   CHECK(has_line("within_host.latency             1234.567 ns"));
 }
 
+TEST_CASE("groups of hosts follow, each with the fields of the first behind its number") {
+  const std::string text = to_text(two_groups());
+  CHECK(text ==
+        "meshloom cluster 1\n"
+        "name                                    old and new\n"
+        "groups                                  2\n"
+        "hosts                                   2\n"
+        "devices_per_host                        8\n"
+        "device.name                             V100-SXM2-16GB\n"
+        "device.memory                           16 GiB\n"
+        "device.flops_per_second                 11.9 TFLOP/s\n"
+        "device.half_flops_per_second            83 TFLOP/s\n"
+        "device.bytes_per_second                 900 GB/s\n"
+        "device.launch                           5 us\n"
+        "within_host.latency                     5 us\n"
+        "within_host.bytes_per_second            150 GB/s\n"
+        "between_hosts.latency                   30 us\n"
+        "between_hosts.bytes_per_second          3.125 GB/s\n"
+        "group2.hosts                            3\n"
+        "group2.devices_per_host                 8\n"
+        "group2.device.name                      A100-SXM4-80GB\n"
+        "group2.device.memory                    80 GiB\n"
+        "group2.device.flops_per_second          19.5 TFLOP/s\n"
+        "group2.device.half_flops_per_second     271.2 TFLOP/s\n"
+        "group2.device.bytes_per_second          2.039 TB/s\n"
+        "group2.device.launch                    5 us\n"
+        "group2.within_host.latency              5 us\n"
+        "group2.within_host.bytes_per_second     300 GB/s\n"
+        "group2.between_hosts.latency            10 us\n"
+        "group2.between_hosts.bytes_per_second   200 GB/s\n");
+  CHECK(cluster_from_text(text).value() == two_groups());
+  CHECK(cluster_from_text(sample_text() + "groups 1\n").value() == p3_16xlarge(8));
+  for (std::size_t length = 0; length + 1 < text.size(); ++length)
+    CHECK(refusal_of(text.substr(0, length)).starts_with("cluster, line "));
+}
+
+TEST_CASE("what is wrong with groups of hosts is refused with its line and a cure") {
+  for (const char* said : {"0", "65", "-1", "two", "", "99999999999999999999"}) {
+    CHECK(refusal_of(sample_text() + "groups " + said + "\n") ==
+          "cluster, line 15: groups: '" + std::string(said) +
+              "' does not do; write a whole number from 1 to 64, as in 2");
+  }
+  CHECK(refusal_of(sample_text() + "groups 2\n") ==
+        "cluster, line 15: the text ends without 'group2.hosts'; add a line with it and a whole number from 1 to "
+        "1048576, as in 8");
+  const std::string text = to_text(two_groups());
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string other = text;
+    return refusal_of(other.replace(other.find(from), from.size(), to));
+  };
+  CHECK(changed("groups                                  2\n", "")
+            .ends_with("there is no field 'group2.hosts'; write one of name, groups, hosts, devices_per_host, "
+                       "device.name, device.memory, device.flops_per_second, device.half_flops_per_second, "
+                       "device.bytes_per_second, device.launch, within_host.latency, within_host.bytes_per_second, "
+                       "between_hosts.latency, between_hosts.bytes_per_second; how many groups there are is said by a "
+                       "line like 'groups 2'"));
+  CHECK(
+      changed("group2.hosts", "group3.hosts").starts_with("cluster, line 16: there is no field 'group3.hosts'; write"));
+  CHECK(
+      changed("group2.device.launch   ", "group2.device.name x\n#").starts_with("cluster, line 23: 'group2.device.na"));
+  CHECK(changed("80 GiB", "80 GB")
+            .starts_with("cluster, line 19: group2.device.memory: '80 GB' does not do; write a me"));
+  CHECK(changed("group2.devices_per_host                 8", "group2.devices_per_host 1048576") ==
+        "cluster, line 17: 2 hosts of 8 devices and 3 hosts of 1048576 devices are 3145744 ranks; write fewer hosts or "
+        "devices_per_host, at most 1048576 ranks");
+  cluster machine = two_groups();
+  machine.others[0].device.memory = {};
+  CHECK(check(machine).front().starts_with("group2.device.memory is 0 B; make it a memory from 1 B"));
+  machine = local(1);
+  machine.others.assign(64, two_groups().others[0]);
+  CHECK(check(machine).front() == "there are 65 groups of hosts; make them at most 64");
+}
+
 TEST_CASE("every preset and 20000 random clusters read back as themselves") {
   for (std::int32_t count = 1; count <= 64; ++count) {
     CHECK(read_back_fault(local(count)) == "");
@@ -182,7 +280,7 @@ TEST_CASE("what is no cluster is refused with its line and a cure") {
   CHECK(refusal_of(with("cluster 1", "cluster 2")) == "cluster, line 1: " + head);
   CHECK(refusal_of("meshloom plan 1\n") == "cluster, line 1: " + head);
   CHECK(refusal_of(with("hosts ", "hots ")) ==
-        "cluster, line 3: there is no field 'hots'; write one of name, hosts, devices_per_host, device.name, "
+        "cluster, line 3: there is no field 'hots'; write one of name, groups, hosts, devices_per_host, device.name, "
         "device.memory, device.flops_per_second, device.half_flops_per_second, device.bytes_per_second, device.launch, "
         "within_host.latency, within_host.bytes_per_second, between_hosts.latency, between_hosts.bytes_per_second");
   CHECK(refusal_of(sample_text() + "hosts 8\n") ==

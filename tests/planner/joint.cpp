@@ -94,13 +94,65 @@ comparison compare(const ml::problem& posed) {
   CHECK(made.value().bound <= found.optimum);
   CHECK(ml::check(posed.graph, made.value()).empty());
   CHECK(cost == ml::predict(posed.graph, made.value(), posed.cluster));
-  CHECK(measures::peak_of(posed.graph, made.value(), posed.cluster) <= posed.cluster.device.memory);
+  CHECK(joint::peak_of(posed, made.value()) <= posed.cluster.device.memory);
   return found;
 }
 
 struct hosts_of_devices {
   std::int32_t hosts, devices;
 };
+
+/// Groups of hosts with devices, memories and links that have nothing to do with each other.
+ml::cluster random_groups(std::mt19937_64& random, const std::vector<hosts_of_devices>& groups) {
+  ml::cluster machine = random_cluster(random, groups[0].hosts, groups[0].devices);
+  for (std::size_t g = 1; g < groups.size(); ++g) {
+    const ml::cluster other = random_cluster(random, groups[g].hosts, groups[g].devices);
+    machine.others.push_back(
+        {other.device, other.hosts, other.devices_per_host, other.within_host, other.between_hosts});
+  }
+  return machine;
+}
+
+void compare_on_groups(const ml::graph& graph, const std::vector<std::vector<hosts_of_devices>>& clusters, int rounds,
+                       std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < rounds; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
+    for (const auto& groups : clusters) {
+      CAPTURE(groups.size());
+      const comparison found = compare(ml::formulate(graph, random_groups(random, groups)));
+      CHECK(found.cost < joint::never);
+      CHECK(found.cost == found.optimum);
+    }
+  }
+}
+
+/// With less and less memory on one group, then on the other, until nothing fits.
+void compare_tight_groups(const ml::graph& graph, const std::vector<hosts_of_devices>& groups, int rounds,
+                          std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  int none = 0, changed = 0;
+  for (int round = 0; round < rounds; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
+    const ml::problem posed = ml::formulate(graph, random_groups(random, groups));
+    const ml::plan free = ml::solve(posed).value();
+    const bytes ample = measures::peak_of(graph, free, posed.cluster);
+    for (const bool first : {true, false}) {
+      for (const std::int64_t percent : {95, 70, 45, 5}) {
+        ml::problem tight = posed;
+        (first ? tight.cluster.device : tight.cluster.others[0].device).memory.count = ample.count * percent / 100;
+        const comparison found = compare(tight);
+        CHECK(found.cost == found.optimum);
+        none += found.optimum == joint::never ? 1 : 0;
+        changed += found.optimum > free.predicted ? 1 : 0;
+      }
+    }
+  }
+  CHECK(none > 0);
+  CHECK(changed > none);
+}
 
 void compare_on(const ml::graph& graph, std::initializer_list<hosts_of_devices> clusters, int rounds,
                 std::uint64_t seed, int mesh_axes = 2) {
@@ -179,6 +231,36 @@ TEST_CASE("no plan is faster: a repeated layer, of which copies may recompute") 
   compare_on(squares(3, 2, 16), {{1, 2}, {2, 1}}, 3, 5);
 }
 
+TEST_CASE("no plan is faster: groups of hosts with other devices and links") {
+  compare_on_groups(perceptron({4, 6, 8, 5}, false), {{{1, 1}, {1, 1}}, {{1, 2}, {1, 1}}, {{1, 1}, {2, 1}}}, 6, 41);
+  compare_on_groups(perceptron({4, 6, 8, 5}, true), {{{1, 1}, {1, 1}}}, 10, 42);
+  compare_on_groups(squares(2, 4, 6), {{{1, 1}, {1, 1}}}, 6, 43);
+  compare_on_groups(perceptron({2, 6, 8, 5}, false), {{{1, 1}, {1, 2}, {1, 1}}}, 3, 44);
+}
+
+TEST_CASE("with less memory on one group no plan is faster, and where there is none that is said") {
+  compare_tight_groups(perceptron({4, 6, 8, 5}, false), {{1, 2}, {1, 1}}, 3, 45);
+  compare_tight_groups(perceptron({4, 6, 8, 5}, true), {{1, 1}, {1, 1}}, 2, 46);
+}
+
+TEST_CASE("two groups that are equal in everything are planned as one, where stages do not straddle them") {
+  std::mt19937_64 random(47);
+  for (int round = 0; round < 6; ++round) {
+    for (const ml::graph& graph : {perceptron({4, 6, 8, 5}, true), squares(3, 2, 16)}) {
+      const ml::cluster one = random_cluster(random, 2, 1);
+      ml::cluster two = one;
+      two.hosts = 1;
+      two.others.push_back({one.device, 1, 1, one.within_host, one.between_hosts});
+      const ml::plan apart = ml::solve(ml::formulate(graph, two)).value();
+      const ml::plan pipelined = ml::solve(ml::formulate(graph, one, ml::automatic() & ml::pipeline(2))).value();
+      CHECK(apart.predicted == pipelined.predicted);
+      CHECK(apart.bound == pipelined.bound);
+      CHECK(apart.predicted == ml::predict(graph, apart, one));
+      CHECK(apart.predicted >= ml::solve(ml::formulate(graph, one)).value().predicted);  // where they may straddle
+    }
+  }
+}
+
 TEST_CASE("what is said of plans beforehand is what the referees say, or less") {
   std::mt19937_64 random(6);
   int plans = 0;
@@ -245,6 +327,9 @@ TEST_SUITE("all") {
     compare_on(perceptron({4, 6, 8, 5}, true), {{1, 2}, {2, 1}}, 60, 12);
     compare_on(perceptron({3, 24, 24, 6}, true), {{1, 2}, {2, 1}}, 40, 13);
     compare_on(squares(3, 4, 8), {{1, 2}, {2, 1}}, 10, 14);
+    compare_on_groups(perceptron({4, 6, 8, 5}, true), {{{1, 1}, {1, 1}}}, 60, 48);
+    compare_on_groups(squares(3, 4, 8), {{{1, 1}, {1, 1}}}, 10, 49);
+    compare_on_groups(perceptron({4, 6, 8, 5}, false), {{{1, 2}, {1, 1}}, {{1, 1}, {1, 2}}, {{2, 1}, {1, 1}}}, 30, 50);
     compare_on(perceptron({4, 6, 8, 5}, false), {{1, 2}, {2, 1}, {1, 4}, {2, 2}}, 60, 15);
   }
 

@@ -6,9 +6,9 @@
 //
 // Rules of the searched space, which hold here too: all copies of a repeated layer in a stage choose strategies alike,
 // and each recomputes or does not, other blocks never; stages lie on contiguous ranks, each within a host or on whole
-// hosts; meshes have at most two axes (of a × b and b × a on one host one is searched; up to 4 ranks there is only
-// 2 × 2), and what both cut the first cuts outside. Two rules do not: here a sum of gradients may lie in any spec, and
-// a value may have as many forms at a time as its readers want.
+// hosts of one group; meshes have at most two axes (of a × b and b × a on one host one is searched; up to 4 ranks there
+// is only 2 × 2), and what both cut the first cuts outside. Two rules do not: here a sum of gradients may lie in any
+// spec, and a value may have as many forms at a time as its readers want.
 //
 // An unfinished plan is bounded: by what its operators and reshards so far take, walked through as stages run, with the
 // least of every operator to come, and by what it holds so far. If that is no better than the best plan known, it is
@@ -66,10 +66,11 @@ class every_frame {
   void extend(std::int32_t block, std::int32_t rank) {
     const auto blocks = static_cast<std::int32_t>(blocks_.size());
     if (block == blocks && rank == frame_.ranks) return schedule();
-    const std::int32_t host = posed_.cluster.devices_per_host;
+    const ml::placed_group group = ml::group_of(posed_.cluster, rank);
+    const std::int32_t host = group.alone.devices_per_host, in_host = (rank - group.first_rank) % host;
     for (std::int32_t end = block + 1; end <= blocks; ++end) {
-      for (const ml::submesh& each : ml::submeshes_of(posed_.cluster)) {
-        if (rank + each.ranks() > frame_.ranks || rank % host + each.devices > host) continue;
+      for (const ml::submesh& each : ml::submeshes_of(group.alone)) {
+        if (rank + each.ranks() > group.end_rank() || in_host + each.devices > host) continue;
         for (const ml::mesh_shape& mesh :
              ml::logical_meshes(each.ranks(), static_cast<int>(posed_.constraints.mesh.size())))
           add(mesh, rank, block, end);
@@ -134,7 +135,7 @@ class every_frame {
 /// What is known of a plan before the referees see it.
 struct outlook {
   picoseconds time;  ///< it takes no less
-  bytes peak;        ///< some rank holds no less
+  bytes peak;        ///< some rank holds no less, were all devices' memories that of the first
 };
 
 /// All plans of a frame, or those of use.
@@ -224,6 +225,9 @@ class completion {
     }
   };
 
+  const ml::device& device_on(std::size_t stage) const {
+    return ml::device_of(posed_.cluster, made_.stages[static_cast<ml::stage_id>(stage)].first_rank);
+  }
   const ml::stage_plan& stage_of(const step& at) const { return made_.stages[static_cast<ml::stage_id>(at.stage)]; }
   ml::stage_plan& stage_of(const step& at) { return made_.stages[static_cast<ml::stage_id>(at.stage)]; }
   ml::parameter_plan& plan_of(const step& at) { return stage_of(at).parameters[at.parameter]; }
@@ -322,7 +326,7 @@ class completion {
   option option_of(std::size_t s, ml::node_id id, const ml::strategy& how) const {
     const ml::node& at = whole_.nodes[id];
     const ml::mesh_shape& mesh = made_.stages[static_cast<ml::stage_id>(s)].mesh;
-    option made{how, ml::price(whole_, sizes_, id, mesh, how, posed_.cluster.device, links_[s]), {}, {}};
+    option made{how, ml::price(whole_, sizes_, id, mesh, how, device_on(s), links_[s]), {}, {}};
     for (std::size_t k = 0; k < at.operands.size(); ++k)
       made.operands.push_back(ml::operand_spec(at.op->op, at.op->choices, mesh.rank, how, static_cast<int>(k)));
     for (std::size_t k = 0; k < at.results.size(); ++k)
@@ -442,7 +446,8 @@ class completion {
       times.push_back({so_far.times.forward + rest.times.forward, so_far.times.backward + rest.times.backward});
       update = std::max(update, so_far.update + rest.update);
       const int slots = ml::slots_in_flight(made_.schedule, stages, static_cast<int>(s), made_.micro_batches);
-      seen.peak = std::max(seen.peak, so_far.fixed + rest.fixed + so_far.kept * slots);
+      const bytes less = posed_.cluster.device.memory - device_on(s).memory;
+      seen.peak = std::max(seen.peak, so_far.fixed + rest.fixed + so_far.kept * slots + less);
     }
     const std::vector<ml::transfer_times> free(paid_.size() - 1);
     seen.time = ml::makespan(made_.schedule, times, free, made_.micro_batches) + update;
@@ -745,12 +750,24 @@ inline bytes plenty(const ml::graph& whole) {
   return all;
 }
 
+/// What the rank holds that lacks most, were its memory that of the first device.
+inline bytes peak_of(const ml::problem& posed, const ml::plan& made) {
+  bytes most;
+  for (const ml::stage_program& stage : ml::lower(posed.graph, made, posed.cluster).stages) {
+    const bytes less = posed.cluster.device.memory - ml::device_of(posed.cluster, stage.first_rank).memory;
+    most = std::max(most, stage.peak() + less);
+  }
+  return most;
+}
+
 /// The fastest of all plans that fit, if one takes less than `known`. Unless it says to `prune` all are looked at.
 inline optimum fastest(const ml::problem& posed, picoseconds known = never, bool prune = true) {
   optimum found{.time = known};
   ml::shared_paths paths(posed.graph);
   const bytes limit = posed.cluster.device.memory;
-  const bool ample = limit >= plenty(posed.graph);
+  bool ample = true;
+  for (const ml::placed_group& each : ml::groups_of(posed.cluster))
+    ample = ample && each.alone.device.memory >= plenty(posed.graph);
   const auto is_hopeless = [&](const outlook& seen) {
     ++found.steps;
     return prune && (seen.time >= found.time || seen.peak > limit);
@@ -762,7 +779,7 @@ inline optimum fastest(const ml::problem& posed, picoseconds known = never, bool
     const picoseconds time = ml::predict(posed.graph, made, posed.cluster, paths);
     CHECK(seen.time <= time);
     if (time >= found.time) return;
-    const bytes peak = measures::peak_of(posed.graph, made, posed.cluster);
+    const bytes peak = peak_of(posed, made);
     CHECK(seen.peak <= peak);
     CHECK((peak <= limit || !ample));
     if (peak > limit) return;

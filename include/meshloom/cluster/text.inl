@@ -57,21 +57,29 @@ constexpr number_form form_of(const double&) {
 }
 
 /// The fields of a cluster, by their names in C++: visit(key, field).
+template <class Group, class Visit>
+void for_each_field_of(Group& hosts, const std::string& prefix, const Visit& visit) {
+  visit(prefix + "hosts", hosts.hosts);
+  visit(prefix + "devices_per_host", hosts.devices_per_host);
+  visit(prefix + "device.name", hosts.device.name);
+  visit(prefix + "device.memory", hosts.device.memory);
+  visit(prefix + "device.flops_per_second", hosts.device.flops_per_second);
+  visit(prefix + "device.half_flops_per_second", hosts.device.half_flops_per_second);
+  visit(prefix + "device.bytes_per_second", hosts.device.bytes_per_second);
+  visit(prefix + "device.launch", hosts.device.launch);
+  visit(prefix + "within_host.latency", hosts.within_host.latency);
+  visit(prefix + "within_host.bytes_per_second", hosts.within_host.bytes_per_second);
+  visit(prefix + "between_hosts.latency", hosts.between_hosts.latency);
+  visit(prefix + "between_hosts.bytes_per_second", hosts.between_hosts.bytes_per_second);
+}
+
+/// All but the number of groups.
 template <class Cluster, class Visit>
-void for_each_field(Cluster& machine, Visit visit) {
-  visit("name", machine.name);
-  visit("hosts", machine.hosts);
-  visit("devices_per_host", machine.devices_per_host);
-  visit("device.name", machine.device.name);
-  visit("device.memory", machine.device.memory);
-  visit("device.flops_per_second", machine.device.flops_per_second);
-  visit("device.half_flops_per_second", machine.device.half_flops_per_second);
-  visit("device.bytes_per_second", machine.device.bytes_per_second);
-  visit("device.launch", machine.device.launch);
-  visit("within_host.latency", machine.within_host.latency);
-  visit("within_host.bytes_per_second", machine.within_host.bytes_per_second);
-  visit("between_hosts.latency", machine.between_hosts.latency);
-  visit("between_hosts.bytes_per_second", machine.between_hosts.bytes_per_second);
+void for_each_field(Cluster& machine, const Visit& visit) {
+  visit(std::string("name"), machine.name);
+  for_each_field_of(machine, "", visit);
+  for (std::size_t g = 0; g < machine.others.size(); ++g)
+    for_each_field_of(machine.others[g], "group" + std::to_string(g + 2) + ".", visit);
 }
 
 /// The number behind a field: 64 bits, or a double.
@@ -87,7 +95,7 @@ constexpr auto number_of(const Value& value) {
 }
 
 /// A field that texts leave out where it is 0.
-constexpr bool is_optional(std::string_view key) { return key == "device.half_flops_per_second"; }
+constexpr bool is_optional(std::string_view key) { return key.ends_with("device.half_flops_per_second"); }
 
 template <class Value>
 bool is_left_out(std::string_view key, const Value& value) {
@@ -242,10 +250,16 @@ bool read_field(std::string_view text, Value& value) {
 }
 
 inline std::string too_many_ranks(const cluster& machine) {
-  const auto ranks = std::int64_t{machine.hosts} * machine.devices_per_host;
+  std::int64_t ranks = 0;
+  std::string text;
+  const auto add = [&](std::int32_t hosts, std::int32_t devices) {
+    ranks += std::int64_t{hosts} * devices;
+    text += (text.empty() ? "" : " and ") + std::to_string(hosts) + " hosts of " + std::to_string(devices) + " devices";
+  };
+  add(machine.hosts, machine.devices_per_host);
+  for (const host_group& each : machine.others) add(each.hosts, each.devices_per_host);
   if (ranks <= most_ranks) return {};
-  return std::to_string(machine.hosts) + " hosts of " + std::to_string(machine.devices_per_host) + " devices are " +
-         std::to_string(ranks) + " ranks; write fewer hosts or devices_per_host, at most " +
+  return text + " are " + std::to_string(ranks) + " ranks; write fewer hosts or devices_per_host, at most " +
          std::to_string(most_ranks) + " ranks";
 }
 
@@ -283,19 +297,35 @@ inline failure cluster_fault(std::size_t line, const std::string& sentence) {
   return {readable("cluster, line " + std::to_string(line) + ": " + sentence)};
 }
 
-/// What is wrong with the keys of a text's facts: the first is no head, one is unknown or given twice.
-inline std::optional<failure> fault_of_keys(std::span<const fact> facts) {
-  if (facts.empty() || facts[0].key != cluster_head || facts[0].said != cluster_version) {
-    return cluster_fault(facts.empty() ? 1 : facts[0].line,
-                         "this is no cluster that can be read here; begin it with the line 'meshloom cluster 1'");
-  }
-  std::vector<std::string_view> keys;
-  const cluster any;
-  for_each_field(any, [&](std::string_view key, const auto&) { keys.push_back(key); });
+inline std::vector<fact>::const_iterator fact_of(const std::vector<fact>& facts, std::string_view key) {
+  return std::find_if(facts.begin() + 1, facts.end(), [&](const fact& each) { return each.key == key; });
+}
+
+/// How many groups a text says that there are.
+inline result<std::int32_t> group_count(const std::vector<fact>& facts) {
+  const auto said = fact_of(facts, "groups");
+  std::int32_t count = 1;
+  if (said == facts.end() || (read_field(said->said, count) && count <= most_groups)) return count;
+  return cluster_fault(said->line, "groups: " + quoted_word(said->said) +
+                                       " does not do; write a whole number from 1 to " + std::to_string(most_groups) +
+                                       ", as in 2");
+}
+
+/// What is wrong with the keys of a text's facts: one is unknown or given twice.
+inline std::optional<failure> fault_of_keys(const cluster& like, std::span<const fact> facts) {
+  std::vector<std::string> keys{"name", "groups"};
+  for_each_field(like, [&](const std::string& key, const auto&) {
+    if (key != "name") keys.push_back(key);
+  });
   for (std::size_t k = 1; k < facts.size(); ++k) {
     if (std::find(keys.begin(), keys.end(), facts[k].key) == keys.end()) {
       std::string known;
-      for (const std::string_view key : keys) known += (known.empty() ? "" : ", ") + std::string(key);
+      for (const std::string& key : keys) {
+        if (!key.starts_with("group") || key == "groups") known += (known.empty() ? "" : ", ") + key;
+      }
+      if (!like.others.empty()) known += ", and for group 2 the same from group2.hosts on";
+      if (facts[k].key.starts_with("group") && facts[k].key.find('.') != facts[k].key.npos)
+        known += "; how many groups there are is said by a line like 'groups 2'";
       return cluster_fault(facts[k].line, "there is no field " + quoted_word(facts[k].key) + "; write one of " + known);
     }
     const auto same = [&](const fact& each) { return each.key == facts[k].key; };
@@ -304,6 +334,15 @@ inline std::optional<failure> fault_of_keys(std::span<const fact> facts) {
       return cluster_fault(facts[k].line, quoted_word(facts[k].key) + " is given twice, first on line " +
                                               std::to_string(first->line) + "; remove one");
     }
+  }
+  return std::nullopt;
+}
+
+/// The first fact of a text is its head.
+inline std::optional<failure> fault_of_head(std::span<const fact> facts) {
+  if (facts.empty() || facts[0].key != cluster_head || facts[0].said != cluster_version) {
+    return cluster_fault(facts.empty() ? 1 : facts[0].line,
+                         "this is no cluster that can be read here; begin it with the line 'meshloom cluster 1'");
   }
   return std::nullopt;
 }
@@ -319,33 +358,45 @@ MESHLOOM_INLINE std::vector<std::string> check(const cluster& machine) {
                        detail::wanted_text(value));
     }
   });
+  const auto groups = static_cast<std::int64_t>(machine.others.size()) + 1;
+  if (groups > most_groups) {
+    faults.push_back("there are " + std::to_string(groups) + " groups of hosts; make them at most " +
+                     std::to_string(most_groups));
+  }
   const std::string too_many = detail::too_many_ranks(machine);
   if (faults.empty() && !too_many.empty()) faults.push_back(too_many);
   return faults;
 }
 
 MESHLOOM_INLINE std::string to_text(const cluster& machine) {
-  constexpr std::size_t column = 32;
+  const std::size_t column = machine.others.empty() ? 32 : 40;
   const auto faults = check(machine);
   if (!faults.empty()) throw error(readable("to_text: cluster '" + machine.name + "': " + faults.front()));
   std::string text = std::string(detail::cluster_head) + " " + std::string(detail::cluster_version) + "\n";
-  detail::for_each_field(machine, [&](std::string_view key, const auto& value) {
-    if (detail::is_left_out(key, value)) return;
-    const std::string said = detail::value_text(value);
-    text += std::string(key) + (said.empty() ? "" : std::string(column - key.size(), ' ') + said) + "\n";
+  const auto add = [&](const std::string& key, const std::string& said) {
+    text += key + (said.empty() ? "" : std::string(column - key.size(), ' ') + said) + "\n";
+  };
+  detail::for_each_field(machine, [&](const std::string& key, const auto& value) {
+    if (!detail::is_left_out(key, value)) add(key, detail::value_text(value));
+    if (key == "name" && !machine.others.empty()) add("groups", std::to_string(machine.others.size() + 1));
   });
   return text;
 }
 
 MESHLOOM_INLINE result<cluster> cluster_from_text(std::string_view text) {
   const auto facts = detail::facts_of(text);
-  auto fault = detail::fault_of_keys(facts);
+  auto fault = detail::fault_of_head(facts);
   if (fault) return *fault;
+  const auto groups = detail::group_count(facts);
+  if (!groups) return failure{groups.error()};
   cluster made;
+  made.others.resize(static_cast<std::size_t>(groups.value() - 1));
+  fault = detail::fault_of_keys(made, facts);
+  if (fault) return *fault;
   std::size_t counted = 0;  // the last line about hosts and devices
-  detail::for_each_field(made, [&]<class Value>(std::string_view key, Value& value) {
+  detail::for_each_field(made, [&]<class Value>(const std::string& key, Value& value) {
     if (fault) return;
-    const auto said = std::find_if(facts.begin() + 1, facts.end(), [&](const auto& each) { return each.key == key; });
+    const auto said = detail::fact_of(facts, key);
     if (said == facts.end() && detail::is_optional(key)) return;
     if (said == facts.end()) {
       fault = detail::cluster_fault(facts.back().line, "the text ends without " + detail::quoted_word(key) +

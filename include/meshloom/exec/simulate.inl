@@ -81,11 +81,11 @@ inline stage_walk start_walk(const stage_program& stage, const cluster& machine)
   stage_walk walk;
   walk.actions = expand(stage.schedule);
   const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
+  const device& on = device_of(machine, stage.first_rank);
   for (std::size_t body = 0; body < stage.bodies.size(); ++body) {
     for (const instruction& each : stage.bodies[body]) {
       const dtype type = is_total(each) ? stage.buffers[each.results[0]].type : dtype::f32;
-      walk.prices[body].push_back(is_total(each) ? total_price(machine, type)
-                                                 : price(stage, each, machine.device, links));
+      walk.prices[body].push_back(is_total(each) ? total_price(machine, type) : price(stage, each, on, links));
     }
   }
   return walk;
@@ -224,14 +224,8 @@ MESHLOOM_INLINE picoseconds price(const stage_program& stage, const instruction&
 MESHLOOM_INLINE picoseconds price(const program& whole, const transfer& moved, const cluster& machine) {
   const stage_program& from = whole.stages[static_cast<stage_id>(moved.route.from_stage)];
   const stage_program& to = whole.stages[static_cast<stage_id>(moved.route.to_stage)];
-  const std::int32_t low = std::min(from.first_rank, to.first_rank);
-  const std::int32_t high = std::max(from.first_rank + from.mesh.ranks(), to.first_rank + to.mesh.ranks()) - 1;
-  link over = machine.within_host;
-  if (machine.host_of(low) != machine.host_of(high)) {
-    over = machine.between_hosts;
-    over.bytes_per_second =
-        std::max<std::int64_t>(over.bytes_per_second / std::min(to.mesh.ranks(), machine.devices_per_host), 1);
-  }
+  const meshloom::link over =
+      message_link(machine, {from.first_rank, from.mesh.ranks()}, {to.first_rank, to.mesh.ranks()});
   return transfer_price(bytes_of_message(whole, moved), over);
 }
 

@@ -68,6 +68,19 @@ MESHLOOM_INLINE std::vector<bool> recomputed_by_rule(const problem& posed, std::
 
 namespace detail {
 
+/// A plan by hand has equal stages in a row, each on one group of hosts.
+inline void check_groups(const problem& posed, std::vector<std::string>& faults) {
+  const std::int32_t ranks = posed.cluster.ranks() / std::max(posed.constraints.stages, 1);
+  for (std::int32_t first = 0; first < posed.cluster.ranks(); first += ranks) {
+    if (in_one_group(posed.cluster, first, first + ranks)) continue;
+    const placed_group group = group_of(posed.cluster, first);
+    faults.push_back("a stage on ranks " + std::to_string(first) + " to " + std::to_string(first + ranks - 1) +
+                     " straddles groups of hosts, of which one ends with rank " + std::to_string(group.end_rank() - 1) +
+                     "; take stages of so many ranks that each stands on one group, or an automatic plan");
+    return;
+  }
+}
+
 inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
   const manual& asked = posed.constraints;
   if (asked.mesh.size() > max_mesh_rank) {
@@ -90,6 +103,8 @@ inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
   if (!asked.automatic && asked.ranks() != posed.cluster.ranks()) {
     faults.push_back("the plan uses " + std::to_string(asked.ranks()) + " ranks, but the cluster has " +
                      std::to_string(posed.cluster.ranks()) + "; make the product of stages and mesh axes equal to it");
+  } else if (!asked.automatic) {
+    check_groups(posed, faults);
   }
 }
 

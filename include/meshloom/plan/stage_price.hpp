@@ -30,8 +30,7 @@ struct transfer_prices {
   bool operator==(const transfer_prices&) const = default;
 };
 
-/// The messages of a plan that `check` accepts, each by the larger shard of its ends. Between hosts, the receivers of a
-/// host share its link.
+/// The messages of a plan that `check` accepts, each by the larger shard of its ends, over their `message_link`.
 transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine);
 
 /// What a step takes under the schedule that the program runs, where messages hold up only those who read them.

@@ -26,7 +26,9 @@ class priced_nodes {
                const mesh_links& links)
       : mesh_(mesh), links_(links), whole_(whole), sizes_(sizes), device_(on), known_(whole.nodes.size()) {}
 
-  bool stand_on(const mesh_shape& mesh, const mesh_links& links) const { return mesh_ == mesh && links_ == links; }
+  bool stand_on(const device& on, const mesh_shape& mesh, const mesh_links& links) const {
+    return mesh_ == mesh && links_ == links && (&device_ == &on || device_ == on);
+  }
 
   /// The reference stays good.
   const priced_node& find(node_id id, const strategy& how) {
@@ -54,11 +56,11 @@ class priced_nodes {
 
 /// What the stages of a plan have in common while they are priced.
 struct priced_plan {
-  priced_nodes& standing_on(const mesh_shape& mesh, const mesh_links& links) {
+  priced_nodes& standing_on(const device& on, const mesh_shape& mesh, const mesh_links& links) {
     for (priced_nodes& each : standings) {
-      if (each.stand_on(mesh, links)) return each;
+      if (each.stand_on(on, mesh, links)) return each;
     }
-    return standings.emplace_front(whole, sizes, machine.device, mesh, links);
+    return standings.emplace_front(whole, sizes, on, mesh, links);
   }
 
   const graph& whole;
@@ -85,7 +87,7 @@ class priced_stage {
         stage_(made_.stages[which]),
         links_(links_of(common.machine, stage_.mesh, stage_.first_rank)),
         paths_(common.known.of(made_.micro_batches, stage_.mesh, links_)),
-        nodes_(common.standing_on(stage_.mesh, links_)),
+        nodes_(common.standing_on(device_of(common.machine, stage_.first_rank), stage_.mesh, links_)),
         recomputed_(whole_, stage_),
         homes_(whole_.values.size()) {
     for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
@@ -240,14 +242,8 @@ class priced_stage {
     const auto extents = extents_of(common_.sizes, entry.axes);
     const std::int64_t shard =
         std::max(largest_shard(sent, stage_.mesh, extents), largest_shard(each.wanted, to.mesh, extents));
-    const std::int32_t first = std::min(stage_.first_rank, to.first_rank);
-    const std::int32_t end = std::max(stage_.first_rank + stage_.mesh.ranks(), to.first_rank + to.mesh.ranks());
-    auto over = common_.machine.within_host;
-    if (common_.machine.host_of(first) != common_.machine.host_of(end - 1)) {
-      over = common_.machine.between_hosts;
-      const std::int32_t sharing = std::min(to.mesh.ranks(), common_.machine.devices_per_host);
-      over.bytes_per_second = std::max<std::int64_t>(over.bytes_per_second / sharing, 1);
-    }
+    const meshloom::link over =
+        message_link(common_.machine, {stage_.first_rank, stage_.mesh.ranks()}, {to.first_rank, to.mesh.ranks()});
     return transfer_price({shard * size_of(entry.type)}, over);
   }
 

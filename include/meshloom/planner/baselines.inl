@@ -61,7 +61,7 @@ inline manual one_rank_each() {
 
 /// The best of a grid. One without points is of plans that split the batch over all ranks.
 inline result<plan> best_in(const graph& whole, const cluster& machine, const std::vector<manual>& grid) {
-  if (!grid.empty()) return best_of(whole, machine, grid);
+  if (!grid.empty() || !machine.others.empty()) return best_of(whole, machine, grid);
   const axis_size& batch = whole.sizes[whole.micro_batched];
   return failure{"axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, fewer than the " +
                  std::to_string(machine.ranks()) + " ranks that split it; enlarge the batch or use fewer ranks"};

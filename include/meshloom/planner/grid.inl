@@ -75,6 +75,13 @@ inline std::vector<const plan*> by_price(const std::vector<plan>& plans) {
   return order;
 }
 
+/// Why plans of equal stages are not looked for.
+inline failure for_equal_hosts(const cluster& machine) {
+  return {"plans of a grid have equal stages, and " + machine.name + " has " +
+          std::to_string(machine.others.size() + 1) +
+          " groups of hosts; leave the plan to the planner (automatic), or give one group"};
+}
+
 /// "keeps to the limit of …", for what holds more.
 inline std::string too_much(bytes leanest, bytes limit) {
   return "keeps to the limit of " + std::to_string(limit.count) + " bytes per rank: the leanest holds at least " +
@@ -92,6 +99,7 @@ MESHLOOM_INLINE bytes peak_of(const graph& whole, const plan& made, const cluste
 }
 
 MESHLOOM_INLINE result<plan> best_of(const graph& whole, const cluster& machine, const std::vector<manual>& grid) {
+  if (!machine.others.empty()) return detail::for_equal_hosts(machine);
   const bytes limit = machine.device.memory;
   const detail::priced_grid priced = detail::price_grid(whole, machine, grid);
   std::optional<bytes> leanest = priced.leanest;

@@ -29,7 +29,7 @@ plan follow(const graph& whole, const cluster& machine, const mesh_shape& mesh, 
             const table<node_id, strategy>& forward);
 
 /// The fastest plan that fits in memory on all walks; if none was met, what the leanest holds. A graph with constraints
-/// of its own (`graph::pins`) is refused: walks do not keep to them.
+/// of its own (`graph::pins`) is refused: walks do not keep to them; and so are several groups of hosts.
 result<plan> walk_strategies(const graph& whole, const cluster& machine, const walk_limits& limits = {});
 
 }  // namespace meshloom

@@ -317,6 +317,10 @@ MESHLOOM_INLINE result<plan> walk_strategies(const graph& whole, const cluster& 
   if (!whole.pins.empty())
     return failure{"walk: the model constrains " + whole.values[whole.pins.front().value].name +
                    ", which a random walk does not keep to; take that out, or solve for strategies"};
+  if (!machine.others.empty())
+    return failure{"walk: one stage stands on all ranks, and " + machine.name + " has " +
+                   std::to_string(machine.others.size() + 1) +
+                   " groups of hosts; leave the plan to the planner (automatic), or give one group"};
   const std::vector<mesh_shape> meshes = logical_meshes(machine.ranks());
   std::optional<detail::strategy_walk::place> best;
   for (const mesh_shape& mesh : meshes) {

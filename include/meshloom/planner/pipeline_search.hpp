@@ -9,7 +9,7 @@
 
 #include <meshloom/planner/contest.hpp>
 #include <meshloom/planner/inter.hpp>
-#include <meshloom/planner/stage_search.hpp>
+#include <meshloom/planner/stage_searches.hpp>
 
 #include <map>
 #include <set>
@@ -59,7 +59,9 @@ class pipeline_search {
   std::string why() const;
 
  private:
-  inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages) const;
+  /// The candidates as stages of the cluster: with messages or without, each rank having all of its device's memory but
+  /// `reserve`.
+  inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages, bytes reserve = {}) const;
   bool is_wanted(const std::vector<std::int32_t>& chosen) const;
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
@@ -72,18 +74,18 @@ class pipeline_search {
   /// Enters a plan under every schedule; by how much it turned out not to fit.
   bytes enter(plan made, contest& plans);
   plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
-  /// By how much the fullest rank of the program holds more than there is.
+  /// By how much the rank of the program that lacks most holds more than its device has; less than 0 where all fit.
   bytes excess(const plan& made) const;
 
   const problem& posed_;
   std::int32_t micro_batches_;
-  bytes limit_;                                    ///< the memory of a device, less what messages were found to need
-  bytes missing_;                                  ///< the most by which a pipeline did not fit that was thought to
-  std::map<stage_search::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
+  bytes reserve_;                                    ///< of the memory of each device, what messages were found to need
+  bytes missing_;                                    ///< the most by which a pipeline did not fit that was thought to
+  std::map<stage_searches::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
   std::vector<bytes> cuts_;
-  stage_search stages_;
+  stage_searches stages_;
   std::vector<std::int32_t> next_;  ///< what `promise` found
-  std::set<std::vector<stage_search::origin>> entered_;
+  std::set<std::vector<stage_searches::origin>> entered_;
 };
 
 }  // namespace meshloom

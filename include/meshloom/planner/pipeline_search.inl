@@ -74,12 +74,38 @@ inline std::string alternatives_of(const std::vector<std::int32_t>& numbers) {
   return text;
 }
 
+/// "17179869184", or "17179869184 and 85899345920": the memory of a device, of every group that has another.
+inline std::string limits_text(const cluster& machine) {
+  std::vector<std::string> all;
+  for (const placed_group& each : groups_of(machine)) {
+    std::string memory = std::to_string(each.alone.device.memory.count);
+    if (std::find(all.begin(), all.end(), memory) == all.end()) all.push_back(std::move(memory));
+  }
+  std::string text;
+  for (const std::string& each : all) text += (text.empty() ? "" : " and ") + each;
+  return text;
+}
+
+/// "2 hosts of 8 devices: a stage takes an even part of a host, or whole hosts, here 1, 2, 4, 8 or 16 devices"
+inline std::string places_text(const cluster& machine) {
+  const auto groups = groups_of(machine);
+  std::string hosts, takes;
+  for (const placed_group& each : groups) {
+    std::vector<std::int32_t> ranks;
+    for (const submesh& place : submeshes_of(each.alone)) ranks.push_back(place.ranks());
+    hosts += (hosts.empty() ? "" : " and ") + counted(each.alone.hosts, "host") + " of " +
+             counted(each.alone.devices_per_host, "device");
+    takes +=
+        (takes.empty() ? "" : " there, and ") + alternatives_of(ranks) + (ranks.back() == 1 ? " device" : " devices");
+  }
+  return hosts + ": a stage takes an even part of a host, or whole hosts" + (groups.size() > 1 ? " of one group" : "") +
+         ", here " + takes;
+}
+
 /// Why the stages that were asked for cannot stand on the cluster. `placed`: plans of stages that can.
 inline std::string misplaced(const problem& posed, const result<inter_answer>& placed) {
   const manual& asked = posed.constraints;
-  const cluster& machine = posed.cluster;
-  std::vector<std::int32_t> ranks, stages;  // that a stage may have; how many there may be, nearest below and above
-  for (const submesh& each : submeshes_of(machine)) ranks.push_back(each.ranks());
+  std::vector<std::int32_t> stages;  // how many there may be, nearest below and above
   for (std::int32_t n = 1; placed && n < static_cast<std::int32_t>(placed.value().by_stages.size()); ++n) {
     if (!has_plan_of(placed, n)) continue;
     if (!stages.empty() && n < asked.stages) stages.clear();
@@ -91,13 +117,13 @@ inline std::string misplaced(const problem& posed, const result<inter_answer>& p
   }
   const std::string open = mesh.empty() ? "" : "the sizes of mesh axes";
   const std::string blocks = counted(static_cast<std::int64_t>(blocks_of(posed.graph).size()), "block");
-  std::string text =
-      "the model's " + blocks + " cannot be run as " + (asked.stages > 0 ? counted(asked.stages, "stage") : "stages") +
-      (mesh.empty() ? "" : " of mesh " + mesh) + " on " + counted(machine.hosts, "host") + " of " +
-      counted(machine.devices_per_host, "device") + ": a stage takes an even part of a host, or whole hosts, here " +
-      alternatives_of(ranks) + (ranks.back() == 1 ? " device" : " devices") + ", and every device is in one stage; ";
+  std::string text = "the model's " + blocks + " cannot be run as " +
+                     (asked.stages > 0 ? counted(asked.stages, "stage") : "stages") +
+                     (mesh.empty() ? "" : " of mesh " + mesh) + " on " + places_text(posed.cluster) +
+                     ", and every device is in one stage; ";
   if (!stages.empty())
     text += "ask for " + alternatives_of(stages) + (stages == std::vector{1} ? " stage" : " stages") + ", or ";
+  if (asked.stages == 0 && mesh.empty()) return text + "plan for fewer groups of hosts";
   return text + "leave " + (asked.stages > 0 ? "the number of stages" : "") +
          (asked.stages > 0 && !mesh.empty() ? " and " : "") + open + " open";
 }
@@ -108,13 +134,11 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
                                                  const intra_options& limits, pipeline_search* fewer)
     : posed_(posed),
       micro_batches_(micro_batches),
-      limit_(posed.cluster.device.memory),
       cuts_(detail::cut_bytes(posed.graph, micro_batches)),
       stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr) {}
 
 MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
-  inter_problem chain = chain_of(stages_.bounds(), false);
-  chain.limit = posed_.cluster.device.memory;  // messages of one plan say nothing of all
+  inter_problem chain = chain_of(stages_.bounds(), false);  // messages of one plan say nothing of all
   chain.worth = worth;
   picoseconds least = worth;
   for (const schedule_kind kind : schedules_of(posed_)) {
@@ -122,7 +146,9 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
     picoseconds here = bound_of(chain).value();
     if (kind == schedule_kind::one_f_one_b && here < worth) {
       inter_problem paced = chain;  // within a host ranks have links of their own
-      paced.cut_between = chain_of({}, true).cut_between;
+      const inter_problem paid = chain_of({}, true);
+      paced.cut_between = paid.cut_between;
+      for (std::size_t g = 0; g < paid.others.size(); ++g) paced.others[g].cut_between = paid.others[g].cut_between;
       here = std::max(here, pace_bound_of(paced).value());
     }
     least = std::min(least, here);
@@ -133,7 +159,6 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
 MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
   constexpr std::int64_t most_dearer = 10;  // in lockstep, one part in so many
   inter_problem chain = chain_of(stages_.bounds(), false);
-  chain.limit = posed_.cluster.device.memory;
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
   const auto answer = solve(chain);
   if (!answer) return false;
@@ -150,15 +175,14 @@ MESHLOOM_INLINE std::string pipeline_search::why() const {
   if (!stages_.stuck().empty())
     return "operator " + stages_.stuck() +
            " has no strategy that meets its pins; remove one, or pin an axis it can split";
-  const bytes memory = posed_.cluster.device.memory;
-  const std::string limit = " keeps to the limit of " + std::to_string(memory.count) + " bytes per rank";
+  const std::string limit = " keeps to the limit of " + detail::limits_text(posed_.cluster) + " bytes per rank";
   const std::int32_t stages = posed_.constraints.stages;
   inter_problem free = chain_of(stages_.needs(), true);
   free.limit.reset();
+  for (inter_group& each : free.others) each.limit.reset();
   if (const auto placed = solve(free); !detail::has_plan_of(placed, stages)) return detail::misplaced(posed_, placed);
   for (const auto& candidates : {stages_.needs(), stages_.candidates()}) {
-    inter_problem chain = chain_of(candidates, true);
-    chain.limit = memory;
+    const inter_problem chain = chain_of(candidates, true);
     const auto answer = solve(chain);
     if (detail::has_plan_of(answer, stages)) continue;
     free.candidates = candidates;
@@ -171,19 +195,28 @@ MESHLOOM_INLINE std::string pipeline_search::why() const {
          " bytes more; raise the limit by as much";
 }
 
-MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_candidate>& candidates,
-                                                        bool messages) const {
+MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_candidate>& candidates, bool messages,
+                                                        bytes reserve) const {
   inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.size()),
-                     .hosts = posed_.cluster.hosts,
-                     .devices_per_host = posed_.cluster.devices_per_host,
                      .micro_batches = micro_batches_,
                      .schedule = schedules_of(posed_).front(),
-                     .candidates = candidates,
-                     .limit = limit_};
-  for (const bytes each : cuts_) {
-    const bool none = !messages || each.count == 0;
-    made.cut_within.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.within_host));
-    made.cut_between.push_back(none ? picoseconds{} : transfer_price(each, posed_.cluster.between_hosts));
+                     .candidates = candidates};
+  const auto kinds = kinds_of(posed_.cluster);
+  const auto describe = [&](const cluster& hosts, auto& group) {
+    group.hosts = hosts.hosts;
+    group.devices_per_host = hosts.devices_per_host;
+    group.limit = hosts.device.memory - reserve;
+    for (const bytes each : cuts_) {
+      const bool none = !messages || each.count == 0;
+      group.cut_within.push_back(none ? picoseconds{} : transfer_price(each, hosts.within_host));
+      group.cut_between.push_back(none ? picoseconds{} : transfer_price(each, hosts.between_hosts));
+    }
+  };
+  describe(posed_.cluster, made);
+  const auto groups = groups_of(posed_.cluster);
+  for (std::size_t g = 1; g < groups.size(); ++g) {
+    made.others.push_back({.kind = kinds[g]});
+    describe(groups[g].alone, made.others.back());
   }
   return made;
 }
@@ -234,7 +267,7 @@ MESHLOOM_INLINE void pipeline_search::step(contest& plans) {
   if (over.count > 0) {
     missing_ = std::max(missing_, over);
     if (!note_messages(chain, made)) {
-      limit_ -= over;
+      reserve_ += over;
       entered_.clear();
     }
   }
@@ -242,7 +275,7 @@ MESHLOOM_INLINE void pipeline_search::step(contest& plans) {
 }
 
 MESHLOOM_INLINE inter_problem pipeline_search::loaded_chain() const {
-  inter_problem chain = chain_of(stages_.candidates(), true);
+  inter_problem chain = chain_of(stages_.candidates(), true, reserve_);
   if (besides_.empty()) return chain;
   std::vector<std::int32_t> all(chain.candidates.size());
   std::iota(all.begin(), all.end(), 0);
@@ -264,7 +297,8 @@ MESHLOOM_INLINE bool pipeline_search::note_messages(const inter_problem& chain, 
     const int slots =
         slots_in_flight(chain.schedule, static_cast<int>(peaks.size()), static_cast<int>(s), micro_batches_);
     const bytes besides = peaks[s] - each.held - each.slot * slots;
-    if (besides.count <= 0 || peaks[s] <= posed_.cluster.device.memory) continue;
+    const stage_plan& stage = made.stages[static_cast<stage_id>(s)];
+    if (besides.count <= 0 || peaks[s] <= device_of(posed_.cluster, stage.first_rank).memory) continue;
     besides_[origins[s]] += besides;
     more = true;
   }
@@ -281,8 +315,7 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
   };
   int entered = 0;
   for (int round = 0; round < rounds && plans.best(); ++round) {
-    inter_problem chain = chain_of(stages_.candidates(), false);
-    chain.limit = posed_.cluster.device.memory;
+    const inter_problem chain = chain_of(stages_.candidates(), false);
     if (static_cast<std::int64_t>(chain.candidates.size()) * chain.blocks > most_moves) return;
     std::vector<std::int32_t> open, staged;
     for_each_pipeline(chain, most_moves, worth, [&](const std::vector<std::int32_t>& chosen) {
@@ -302,7 +335,7 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
 MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
   constexpr std::int64_t most_gained = 30;  // of a step, one part in so many
   constexpr std::size_t most_polished = 2;
-  inter_problem chain = chain_of(stages_.candidates(), true);
+  inter_problem chain = chain_of(stages_.candidates(), true, reserve_);
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_gained};
   const auto answer = solve(chain);
   if (!answer) return;
@@ -386,7 +419,12 @@ MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
 
 MESHLOOM_INLINE bytes pipeline_search::excess(const plan& made) const {
   const auto peaks = peaks_of(posed_.graph, made, posed_.cluster);
-  return *std::max_element(peaks.begin(), peaks.end()) - posed_.cluster.device.memory;
+  bytes most{std::numeric_limits<std::int64_t>::min()};
+  for (std::size_t s = 0; s < peaks.size(); ++s) {
+    const std::int32_t rank = made.stages[static_cast<stage_id>(s)].first_rank;
+    most = std::max(most, peaks[s] - device_of(posed_.cluster, rank).memory);
+  }
+  return most;
 }
 
 }  // namespace meshloom

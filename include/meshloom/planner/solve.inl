@@ -96,7 +96,9 @@ class plan_search {
 
   result<plan> run() {
     constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices read
-    const std::int32_t within = posed_.cluster.devices_per_host, all = posed_.cluster.ranks();
+    const std::int32_t all = posed_.cluster.ranks();
+    std::int32_t within = posed_.cluster.devices_per_host;
+    for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
     look(std::min(within, all), near_work);
     if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none

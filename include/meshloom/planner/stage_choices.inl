@@ -389,9 +389,11 @@ MESHLOOM_INLINE void stage_choices::make_forms(const read_value& each, const ori
 /// Where the stage before meets it is not known: what is sent all over is sent from another host, if there is one.
 MESHLOOM_INLINE void stage_choices::add_messages(const read_value& each, std::int32_t choice, const form_list& held) {
   const cluster& machine = tables_->machine();
-  const std::int32_t ranks = stage_.mesh.ranks(), sharing = std::min(ranks, machine.devices_per_host);
-  const link& over = machine.hosts > 1 ? machine.between_hosts : machine.within_host;
-  const auto message = [&](bytes shard) { return transfer_price(shard * (machine.hosts > 1 ? sharing : 1), over); };
+  const cluster hosts = group_of(machine, stage_.first_rank).alone;
+  const std::int32_t ranks = stage_.mesh.ranks(), sharing = std::min(ranks, hosts.devices_per_host);
+  const bool far = hosts_of(machine) > 1;
+  const link& over = far ? hosts.between_hosts : hosts.within_host;
+  const auto message = [&](bytes shard) { return transfer_price(shard * (far ? sharing : 1), over); };
   const picoseconds least = message({tables_->size_of_shard(each.value, {}).count / ranks});
   std::vector<picoseconds> extra;
   for (const forms& how : held.entries) {

@@ -24,8 +24,9 @@ class stage_search {
     auto operator<=>(const origin&) const = default;
   };
 
-  /// `limits` are those of every intra-operator problem. `fewer` has a number of micro-batches that divides this one:
-  /// many small micro-batches take no less than few large ones, so that what it finds is a bound here.
+  /// Stages stand on the first group of hosts. `limits` are those of every intra-operator problem. `fewer` has a number
+  /// of micro-batches that divides this one: many small micro-batches take no less than few large ones, so that what it
+  /// finds is a bound here.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                stage_search* fewer = nullptr);
 
@@ -69,7 +70,7 @@ class stage_search {
   /// Prices everything.
   void refine_all();
 
-  /// From now on stages take up to so many ranks; at first, as many as a host has.
+  /// From now on stages take up to so many ranks; at first, as many as a host of the first group has.
   void reach(std::int32_t ranks);
 
   /// From now on there is nothing open.

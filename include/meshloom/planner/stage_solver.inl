@@ -223,7 +223,7 @@ MESHLOOM_INLINE picoseconds stage_solver::around_price(node_id id, const std::ve
 }
 
 MESHLOOM_INLINE picoseconds stage_solver::own_price(node_id id, const strategy& how) const {
-  return meshloom::price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_);
+  return meshloom::price(whole_, sizes_, id, stage_.mesh, how, device_of(posed_.cluster, stage_.first_rank), links_);
 }
 
 MESHLOOM_INLINE spec stage_solver::begin_of(const flow& each) const {

@@ -60,7 +60,8 @@ MESHLOOM_INLINE const operator_options& stage_tables::of(node_id id) {
   bool passes = false;
   for (std::size_t option = 0; option < made.options.size(); ++option) {
     const strategy& how = made.options[option];
-    made.price.push_back(meshloom::price(whole_, sizes_, id, stage_.mesh, how, posed_.cluster.device, links_));
+    made.price.push_back(
+        meshloom::price(whole_, sizes_, id, stage_.mesh, how, device_of(posed_.cluster, stage_.first_rank), links_));
     bytes sum;
     for (std::size_t k = 0; k < results.size(); ++k)
       sum += shards[k][static_cast<std::size_t>(made.made[k].which[option])];
@@ -126,7 +127,7 @@ MESHLOOM_INLINE picoseconds stage_tables::update_price(std::size_t number, const
     const auto id = static_cast<node_id>(n);
     if (updated_[id] != static_cast<std::int32_t>(number)) continue;
     sum += meshloom::price(whole_, sizes_, id, stage_.mesh, update_strategy(whole_.nodes[id], stage_.mesh, state),
-                           posed_.cluster.device, links_);
+                           device_of(posed_.cluster, stage_.first_rank), links_);
   }
   return sum;
 }

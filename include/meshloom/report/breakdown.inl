@@ -110,7 +110,7 @@ MESHLOOM_INLINE text_table work_table(const breakdown& parts) {
   return table;
 }
 
-MESHLOOM_INLINE text_table memory_table(const breakdown& parts, const device& on) {
+MESHLOOM_INLINE text_table memory_table(const breakdown& parts, const std::vector<bytes>& memory) {
   text_table table{{}, {}};
   for (const char* heading :
        {"stage", "parameters", "state", "sums", "kept", "x slots", "transient", "peak", "of device"}) {
@@ -118,7 +118,7 @@ MESHLOOM_INLINE text_table memory_table(const breakdown& parts, const device& on
   }
   for (std::size_t s = 0; s < parts.stages.size(); ++s) {
     const stage_breakdown& each = parts.stages[static_cast<stage_id>(s)];
-    const double share = static_cast<double>(each.peak().count) / static_cast<double>(on.memory.count);
+    const double share = static_cast<double>(each.peak().count) / static_cast<double>(memory[s].count);
     table.rows.push_back({sentence({s}), describe_bytes(each.parameters), describe_bytes(each.state),
                           describe_bytes(each.sums), describe_bytes(each.kept), sentence({each.slots}),
                           describe_bytes(each.transient), describe_bytes(each.peak()), describe_share(share)});

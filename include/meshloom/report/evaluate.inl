@@ -61,12 +61,13 @@ class recount {
   void start(const stage_program& stage, const cluster& machine) {
     priced_walk walk;
     const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
+    const device& on = device_of(machine, stage.first_rank);
     for (const pass now : all_passes) {
       const std::int32_t rounds = now < pass::reduce ? lowered_.micro_batches : 1;
       for (const instruction& at : body_of(stage, now)) {
         if (at.kind == instruction::total) totals_ = total_price(machine, lowered_.precision);  // all stages meet
         if (at.kind == instruction::total || work_of(at, now) == work::copies) continue;
-        walk.body[static_cast<std::size_t>(now)] += price(stage, at, machine.device, links);
+        walk.body[static_cast<std::size_t>(now)] += price(stage, at, on, links);
         if (at.part >= 0) rounding_ += picoseconds{rounds};
       }
     }
@@ -144,6 +145,11 @@ class plan_referee {
       if (first < 0 || end > all) {
         violation(place_of(s), ": uses ", ranks_text(first, end), ", but the cluster has ", ranks_text(0, all),
                   "; move or shrink it, or solve again");
+      } else if (!in_one_group(posed_.cluster, stage.first_rank, static_cast<std::int32_t>(end))) {
+        violation(place_of(s), ": uses ", ranks_text(first, end),
+                  " of several groups of hosts, the next of which begins ", "with rank ",
+                  group_of(posed_.cluster, stage.first_rank).end_rank(),
+                  "; a stage stands on one group, so shrink it, or solve again");
       }
       for (std::int64_t rank = std::max<std::int64_t>(first, 0); rank < std::min<std::int64_t>(end, all); ++rank) {
         users[static_cast<std::size_t>(rank)].push_back(s);
@@ -209,8 +215,8 @@ class plan_referee {
   }
 
   void check_memory() {
-    const bytes limit = posed_.cluster.device.memory;
     for (std::size_t s = 0; s < found_.parts->stages.size(); ++s) {
+      const bytes limit = device_of(posed_.cluster, made_.stages[static_cast<stage_id>(s)].first_rank).memory;
       const stage_breakdown& each = found_.parts->stages[static_cast<stage_id>(s)];
       if (each.peak() <= limit) continue;
       const need most = largest_of(each);

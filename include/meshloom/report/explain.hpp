@@ -22,6 +22,9 @@ std::string explain(const problem& posed, const plan& made, std::optional<picose
 /// The step as predicted and as simulated, the bounds and the runner-up, if there are any.
 text_table step_table(const plan& made, const breakdown& parts, std::optional<picoseconds> free_bound = {});
 
+/// One row per group of hosts, in the order of ranks.
+text_table group_table(const cluster& machine);
+
 /// One row per stage: ranks, mesh, blocks, slots; and which blocks recompute, where there are any.
 text_table stage_table(const graph& whole, const plan& made, const program& lowered);
 

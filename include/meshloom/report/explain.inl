@@ -104,6 +104,7 @@ inline std::vector<traffic> traffic_of(const program& lowered, const cluster& ma
   std::vector<traffic> all;
   for (const stage_program& stage : lowered.stages) {
     const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
+    const device& on = device_of(machine, stage.first_rank);
     for (const pass now : all_passes) {
       for (const instruction& at : body_of(stage, now)) {
         if (at.kind == instruction::total) {
@@ -119,7 +120,7 @@ inline std::vector<traffic> traffic_of(const program& lowered, const cluster& ma
         if (!moves) continue;
         const std::string what = without_copies(at.name) + (at.kind == instruction::exchange ? " (statistics)" : "");
         count(all, {std::string(name_of(at.how)), stage.mesh_axes[static_cast<std::size_t>(at.mesh_axis)], what,
-                    now >= pass::reduce, bytes_of_collective(stage, at), price(stage, at, machine.device, links)});
+                    now >= pass::reduce, bytes_of_collective(stage, at), price(stage, at, on, links)});
       }
     }
   }
@@ -145,6 +146,17 @@ MESHLOOM_INLINE text_table stage_table(const graph& whole, const plan& made, con
   table.columns.push_back({"recompute"});
   for (std::size_t s = 0; s < made.stages.size(); ++s)
     table.rows[s].push_back(detail::recomputed_text(whole, made.stages[static_cast<stage_id>(s)]));
+  return table;
+}
+
+MESHLOOM_INLINE text_table group_table(const cluster& machine) {
+  text_table table{{{"group", true}, {"ranks"}, {"hosts", true}, {"device"}, {"memory", true}}, {}};
+  for (const placed_group& each : groups_of(machine)) {
+    const cluster& hosts = each.alone;
+    table.rows.push_back({sentence({each.number + 1}), sentence({each.first_rank, " to ", each.end_rank() - 1}),
+                          sentence({hosts.hosts, " x ", hosts.devices_per_host}), hosts.device.name,
+                          describe_bytes(hosts.device.memory)});
+  }
   return table;
 }
 
@@ -235,7 +247,9 @@ MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made, std:
   detail::add_table(text, "Violations", detail::violation_table(judged.violations));
   if (!judged.parts) return text;
   const program& lowered = judged.lowered;
-  const device& on = posed.cluster.device;
+  std::vector<bytes> memory;
+  for (const stage_plan& stage : made.stages) memory.push_back(device_of(posed.cluster, stage.first_rank).memory);
+  const bool alike = std::count(memory.begin(), memory.end(), memory.front()) == std::ssize(memory);
   const double waiting = detail::share_of(mean_times(*judged.parts)[work::waiting], judged.parts->step);
   text += sentence({text.empty() ? "" : "\n", made.ranks, " ranks of ", posed.cluster.name, ", ", made.micro_batches,
                     " micro-batches, schedule ", name_of(made.schedule), "; a rank waits ", describe_share(waiting),
@@ -248,14 +262,17 @@ MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made, std:
   if (searched) detail::add_table(text, "The space that was searched, of which the bound speaks", space_table(posed));
   if (free_bound && !(searched && is_free(posed)))
     detail::add_table(text, "The free space: nothing is said but by the model itself", space_table(freed(posed)));
+  if (!posed.cluster.others.empty())
+    detail::add_table(text, "Groups of hosts; a stage stands on one", group_table(posed.cluster));
   detail::add_table(text, "Stages", stage_table(posed.graph, made, lowered));
   detail::add_table(text, "Layers", layer_table(posed.graph, made));
   detail::add_table(text, "Parameters", parameter_table(posed.graph, made));
   detail::add_table(
       text, "Traffic: collectives over mesh axes, messages from stage to stage; once per step, or n x micro-batches",
       traffic_table(lowered, posed.cluster));
-  detail::add_table(text, "Memory of each rank, of the " + describe_bytes(on.memory) + " of its device",
-                    memory_table(*judged.parts, on));
+  detail::add_table(
+      text, "Memory of each rank, of " + (alike ? "the " + describe_bytes(memory.front()) : "that") + " of its device",
+      memory_table(*judged.parts, memory));
   detail::add_table(text, "Time of a simulated step, by kind of work", work_table(*judged.parts));
   return text;
 }

@@ -92,7 +92,7 @@ class recompute_search {
     recompute(counts);
     std::vector<bool> all;
     for (const stage_program& stage : lower(posed_.graph, made_, posed_.cluster).stages)
-      all.push_back(stage.peak() <= posed_.cluster.device.memory);
+      all.push_back(stage.peak() <= device_of(posed_.cluster, stage.first_rank).memory);
     return all;
   }
 

@@ -16,12 +16,15 @@ class space_words {
   explicit space_words(const problem& posed)
       : posed_(posed), whole_(posed.graph), asked_(posed.constraints), open_(freed(posed)) {
     open_.graph.pins.clear();
-    for (const submesh& each : submeshes_of(posed.cluster)) {
-      const auto here = meshes_on(posed, each);
-      if (here.empty()) continue;
-      places_.push_back(each);
-      meshes_.insert(meshes_.end(), here.begin(), here.end());
-      merged_ = merged_ || here.size() < orders_on(each);
+    for (const placed_group& group : groups_of(posed.cluster)) {
+      group_places& made = places_.emplace_back();
+      for (const submesh& each : submeshes_of(group.alone)) {
+        const auto here = meshes_on(posed, each);
+        (here.empty() ? made.without : made.taken).push_back(each);
+        if (here.empty()) continue;
+        meshes_.insert(meshes_.end(), here.begin(), here.end());
+        merged_ = merged_ || here.size() < orders_on(each);
+      }
     }
     for (const stage_plan& each : meshes_) {
       if (each.mesh.rank >= widest_.mesh.rank) widest_ = each;
@@ -72,7 +75,10 @@ class space_words {
 
   std::string stages() const {
     const std::int32_t most = std::min(blocks(), posed_.cluster.ranks());
-    const std::string many = asked_.stages > 0 ? sentence({asked_.stages}) : most > 1 ? sentence({"1 to ", most}) : "1";
+    const std::size_t least = places_.size();  // a stage stands on one group of hosts
+    const std::string many = asked_.stages > 0 ? sentence({asked_.stages})
+                             : most > 1        ? sentence({least, " to ", most})
+                                               : "1";
     if (!asked_.cuts.empty()) {
       const auto all = blocks_of(whole_);
       return many + ", cut in front of " +
@@ -98,16 +104,28 @@ class space_words {
                      parts.empty() || hosts.empty() ? "" : "; ", hosts, hosts.empty() ? "" : " whole hosts"});
   }
 
-  std::string submeshes() const {
-    return places_text(places_) + (places_.size() > 1 ? "; stages take ranks in their order" : "");
+  /// The submeshes of a group of hosts on which a stage may stand, and those on which none may.
+  struct group_places {
+    std::vector<submesh> taken, without;
+  };
+
+  /// Of every group of hosts, where there are several.
+  std::string places_text(std::vector<submesh> group_places::*which) const {
+    if (places_.size() == 1) return places_text(places_.front().*which);
+    std::vector<std::string> parts;
+    for (std::size_t g = 0; g < places_.size(); ++g) {
+      if (const std::string here = places_text(places_[g].*which); !here.empty())
+        parts.push_back(sentence({"in group ", g + 1, " ", here}));
+    }
+    return joined(parts, "; ");
   }
 
-  std::string left_of_submeshes() const {
-    std::vector<submesh> without = submeshes_of(posed_.cluster);
-    std::erase_if(
-        without, [&](const submesh& each) { return std::find(places_.begin(), places_.end(), each) != places_.end(); });
-    return places_text(without);
+  std::string submeshes() const {
+    const bool several = places_.size() > 1 || places_.front().taken.size() > 1;
+    return places_text(&group_places::taken) + (several ? "; stages take ranks in their order" : "");
   }
+
+  std::string left_of_submeshes() const { return places_text(&group_places::without); }
 
   std::string meshes() const {
     constexpr std::size_t most_listed = 24;
@@ -237,8 +255,8 @@ class space_words {
   const problem& posed_;
   const graph& whole_;
   const manual& asked_;
-  problem open_;  ///< without any constraint, on the same mesh axes
-  std::vector<submesh> places_;
+  problem open_;                      ///< without any constraint, on the same mesh axes
+  std::vector<group_places> places_;  ///< by group
   std::vector<stage_plan> meshes_;
   bool merged_ = false;  ///< grids that differ in order alone are one
   stage_plan widest_;    ///< the largest mesh of most axes

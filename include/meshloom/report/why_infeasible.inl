@@ -77,7 +77,11 @@ class relaxations {
     if (!unlimited) return std::nullopt;
     bytes fails = posed_.cluster.device.memory, fits = fails + bytes{1};
     const verdict ample = evaluate(unlimited->posed, unlimited->found);
-    for (const stage_breakdown& each : ample.parts->stages) fits = std::max(fits, each.peak());
+    for (std::size_t s = 0; s < unlimited->found.stages.size(); ++s) {
+      const bytes peak = ample.parts->stages[static_cast<stage_id>(s)].peak();
+      const std::int32_t rank = unlimited->found.stages[static_cast<stage_id>(s)].first_rank;
+      fits = std::max(fits, in_proportion(peak, device_of(posed_.cluster, rank), posed_.cluster.device));
+    }
     std::optional<relaxation> best;
     while (fits.count > fails.count + 1 &&
            static_cast<double>(fits.count) > tolerance * static_cast<double>(fails.count)) {
@@ -177,7 +181,7 @@ class relaxations {
   void grow(const std::optional<relaxation>& memory) {
     const cluster& now = posed_.cluster;
     const auto devices =
-        now.hosts > 1 ? more(&cluster::hosts, "hosts") : more(&cluster::devices_per_host, "devices per host");
+        hosts_of(now) > 1 ? more(&cluster::hosts, "hosts") : more(&cluster::devices_per_host, "devices per host");
     const auto times = [](auto grown, auto from) { return static_cast<double>(grown) / static_cast<double>(from); };
     const bool devices_first =
         devices && memory &&
@@ -193,18 +197,34 @@ class relaxations {
       problem changed = posed_;
       changed.cluster.*which = count;
       if (changed.cluster.ranks() > most_ranks) break;
-      const std::string change = sentence({"take ", count, " ", what, ", not ", now});
+      const std::string change = sentence(
+          {"take ", count, " ", what, posed_.cluster.others.empty() ? "" : " of the first group", ", not ", now});
       if (auto found = attempt(change, std::move(changed))) return found;
     }
     return std::nullopt;
   }
 
+  /// What some memory of one device is in the proportion of two; equal devices leave it as it is.
+  static bytes in_proportion(bytes memory, const device& of, const device& to) {
+    if (of.memory == to.memory) return memory;
+    const double share =
+        static_cast<double>(to.memory.count) / static_cast<double>(std::max<std::int64_t>(of.memory.count, 1));
+    return {static_cast<std::int64_t>(std::ceil(static_cast<double>(memory.count) * share))};
+  }
+
+  /// So much for devices of the first group, and for others in proportion.
   std::optional<relaxation> with_memory(bytes memory) const {
     problem changed = posed_;
     changed.cluster.device.memory = memory;
-    return attempt(sentence({"give each device ", describe_bytes(memory), " of memory (", memory.count, " bytes), ",
-                             more_than_now(memory), " more"}),
-                   std::move(changed));
+    for (host_group& each : changed.cluster.others)
+      each.device.memory = in_proportion(memory, posed_.cluster.device, each.device);
+    const std::string more = more_than_now(memory);
+    std::string change = sentence(
+        {"give each device ", describe_bytes(memory), " of memory (", memory.count, " bytes), ", more, " more"});
+    if (!posed_.cluster.others.empty())
+      change = sentence({"give each device ", more, " more memory: ", describe_bytes(memory), " (", memory.count,
+                         " bytes) in the first group of hosts, and others in proportion"});
+    return attempt(std::move(change), std::move(changed));
   }
 
   std::string more_than_now(bytes memory) const {
@@ -226,8 +246,9 @@ MESHLOOM_INLINE std::optional<infeasibility> why_infeasible(const problem& posed
   infeasibility why{made.error(), search.all(memory)};
   if (memory) {
     const bytes has = posed.cluster.device.memory, needs = memory->posed.cluster.device.memory;
-    why.reason = sentence({"the memory of a device limits: it has ", has.count, " bytes, and ", (needs - has).count,
-                           " more are enough; ", why.reason});
+    const char* where = posed.cluster.others.empty() ? "" : " in the first group of hosts, others in proportion,";
+    why.reason = sentence({"the memory of a device limits: it has ", has.count, " bytes", where, " and ",
+                           (needs - has).count, " more are enough; ", why.reason});
   }
   return why;
 }

@@ -6,7 +6,7 @@
 // al. 2019, "BlueConnect: decomposing all-reduce for deep learning on heterogeneous network hierarchy".
 #pragma once
 
-#include <meshloom/cluster/cluster.hpp>
+#include <meshloom/cluster/groups.hpp>
 #include <meshloom/sharding/spec.hpp>
 
 #include <algorithm>
@@ -151,12 +151,23 @@ struct mesh_links {
   constexpr bool operator==(const mesh_links&) const = default;
 };
 
-/// The links of the axis that all ranks of `machine` lie on.
+/// The links of the axis that all ranks of `machine` lie on; of groups of hosts, the slowest.
 axis_links links_of(const cluster& machine);
 
 /// The links of the mesh that lies on ranks `first_rank`, `first_rank` + 1, … of `machine`, row by row. The bandwidth
-/// of a host is shared by as many messages as leave it.
+/// of a host is shared by as many messages as leave it. Throws `error` for a mesh on several groups of hosts: there are
+/// no stages that straddle groups.
 mesh_links links_of(const cluster& machine, const mesh_shape& mesh, std::int32_t first_rank);
+
+/// So many ranks from one on.
+struct rank_run {
+  std::int32_t first = 0, count = 0;
+};
+
+/// What each message crosses where every rank of one run receives one from another run. Between hosts, the receivers of
+/// a host share its link; and where those who send stand on another group, the messages that leave one of their hosts
+/// share that of theirs: it is the slower of the two.
+link message_link(const cluster& machine, const rank_run& from, const rank_run& to);
 
 }  // namespace meshloom
 

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <meshloom/base/config.hpp>
+#include <meshloom/base/error.hpp>
 #include <meshloom/sharding/collective.hpp>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -60,18 +62,8 @@ MESHLOOM_INLINE meshloom::link shared_link(const cluster& machine, std::int32_t 
   return part;
 }
 
-}  // namespace detail
-
-MESHLOOM_INLINE axis_links links_of(const cluster& machine) {
-  axis_links links = machine.within_host;
-  if (machine.hosts == 1) return links;
-  links.ring = machine.between_hosts;
-  links.across = detail::shared_link(machine, machine.devices_per_host);
-  links.per_host = machine.devices_per_host;
-  return links;
-}
-
-MESHLOOM_INLINE mesh_links links_of(const cluster& machine, const mesh_shape& mesh, std::int32_t first_rank) {
+/// A mesh on a cluster of one group.
+MESHLOOM_INLINE mesh_links links_in_group(const cluster& machine, const mesh_shape& mesh, std::int32_t first_rank) {
   mesh_links links;
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
     links.axis[axis] = machine.within_host;
@@ -82,6 +74,52 @@ MESHLOOM_INLINE mesh_links links_of(const cluster& machine, const mesh_shape& me
     links.axis[axis].per_host = detail::ranks_per_host(machine, mesh, first_rank, axis);
   }
   return links;
+}
+
+}  // namespace detail
+
+MESHLOOM_INLINE axis_links links_of(const cluster& machine) {
+  axis_links links = machine.within_host;
+  if (hosts_of(machine) == 1) return links;
+  links.ring = machine.between_hosts;
+  links.across = detail::shared_link(machine, machine.devices_per_host);
+  links.per_host = machine.devices_per_host;
+  for (const placed_group& each : groups_of(machine)) {
+    links.within = slower_of(links.within, each.alone.within_host);
+    links.ring = slower_of(links.ring, each.alone.between_hosts);
+    links.across = slower_of(links.across, detail::shared_link(each.alone, each.alone.devices_per_host));
+    if (each.alone.devices_per_host != links.per_host) links.per_host = 1;
+  }
+  return links;
+}
+
+MESHLOOM_INLINE mesh_links links_of(const cluster& machine, const mesh_shape& mesh, std::int32_t first_rank) {
+  if (machine.others.empty()) return detail::links_in_group(machine, mesh, first_rank);
+  const placed_group group = group_of(machine, first_rank);
+  const std::int32_t end = first_rank + mesh.ranks();
+  if (end > group.end_rank()) {
+    throw error("links_of: ranks " + std::to_string(first_rank) + " to " + std::to_string(end - 1) +
+                " lie on several groups of hosts of " + machine.name +
+                "; a stage stands on one group, so let it end with rank " + std::to_string(group.end_rank() - 1));
+  }
+  return detail::links_in_group(group.alone, mesh, first_rank - group.first_rank);
+}
+
+MESHLOOM_INLINE link message_link(const cluster& machine, const rank_run& from, const rank_run& to) {
+  const std::int32_t first = std::min(from.first, to.first);
+  const std::int32_t last = std::max(from.first + from.count, to.first + to.count) - 1;
+  const bool far = machine.host_of(first) != machine.host_of(last);
+  if (machine.others.empty())
+    return far ? detail::shared_link(machine, std::min(to.count, machine.devices_per_host)) : machine.within_host;
+  const placed_group left = group_of(machine, from.first), right = group_of(machine, to.first);
+  const cluster &sends = left.alone, &receives = right.alone;
+  if (!far) return sends.within_host;
+  const link over = detail::shared_link(receives, std::min(to.count, receives.devices_per_host));
+  if (left.number == right.number) return over;
+  const std::int32_t hosts = std::max(from.count / sends.devices_per_host, 1);
+  const std::int32_t leaving = (to.count + hosts - 1) / hosts;
+  return slower_of(
+      over, detail::shared_link(sends, std::min(leaving, std::max(sends.devices_per_host, receives.devices_per_host))));
 }
 
 }  // namespace meshloom

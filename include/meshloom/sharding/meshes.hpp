@@ -24,7 +24,8 @@ struct submesh {
   constexpr std::int32_t ranks() const { return hosts * devices; }
 };
 
-/// All submeshes that a stage may take, by rising number of ranks.
+/// All submeshes that a stage may take, by rising number of ranks; of a cluster of several groups of hosts, those on
+/// the first.
 std::vector<submesh> submeshes_of(const cluster& machine);
 
 /// All shapes of at most `axes` axes whose product is `ranks`, fewest axes first. Axes of size 1 are left out, so a
@@ -34,7 +35,8 @@ std::vector<mesh_shape> logical_meshes(std::int32_t ranks, int axes = 2);
 
 /// The first rank of each stage: in the order of the stages if that keeps the law, otherwise whole hosts first, then
 /// parts of hosts, large ones first. Fails for what is no submesh, for more ranks than there are, and where parts do
-/// not fit together; they always do if of any two parts one divides the other, as powers of two.
+/// not fit together; they always do if of any two parts one divides the other, as powers of two. All stand on one group
+/// of hosts: where there are several, it is asked for each by itself (cluster/groups.hpp).
 result<std::vector<std::int32_t>> tile(const cluster& machine, std::span<const submesh> stages);
 
 }  // namespace meshloom

@@ -116,6 +116,8 @@ MESHLOOM_INLINE std::vector<mesh_shape> logical_meshes(std::int32_t ranks, int a
 }
 
 MESHLOOM_INLINE result<std::vector<std::int32_t>> tile(const cluster& machine, std::span<const submesh> stages) {
+  if (!machine.others.empty())
+    return failure{machine.name + " has several groups of hosts, each of which is tiled by itself; give one alone"};
   std::int64_t ranks = 0;
   for (const submesh& stage : stages) {
     if (!detail::is_submesh(machine, stage)) {
