@@ -2,7 +2,8 @@
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
 // proven to be. bench_plan [--model gpt-small] [--layers N] [--precision f32|bf16|f16] [--cluster local:2]
 // [--devices N] [--compare] [--family gpt|moe|wide-resnet] [--json]
-// --layers: as many in the place of the model's. --devices: each host has so many, fewer than the cluster's.
+// --layers: as many in the place of the model's. --cluster: a preset or a file (cluster/text.hpp), which may have
+// groups of hosts. --devices: each host has so many, fewer than the cluster's.
 // --compare: also what baselines find, each in the space that planner/baselines.hpp says. --family: the PFLOP/s of all
 // of them for Alpa's models on 1 to 64 GPUs of p3.16xlarge (Zheng et al. 2022, section 8.1; GPT and experts in 16 bits
 // there, Wide-ResNet in f32).
@@ -10,6 +11,7 @@
 #include "models/named_model.hpp"
 #include "options.hpp"
 
+#include <meshloom/plan/cluster_file.hpp>
 #include <meshloom/planner/baselines.hpp>
 #include <meshloom/planner/contest.hpp>
 
@@ -17,6 +19,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 namespace ml = meshloom;
 
@@ -118,9 +121,16 @@ void compare(const pairing& of, const Print& print) {
   print(of, ours(of));
 }
 
+ml::cluster cluster_named(const std::string& said) {
+  return (std::filesystem::is_regular_file(said) ? ml::load_cluster(said) : ml::find_cluster(said)).value();
+}
+
 void measure(const options& chosen) {
   pairing of{chosen.model, std::string(name_of(chosen.precision)), chosen.cluster,
-             find_model(chosen.model, chosen.precision, chosen.layers).graph, ml::find_cluster(chosen.cluster).value()};
+             find_model(chosen.model, chosen.precision, chosen.layers).graph, cluster_named(chosen.cluster)};
+  if (chosen.devices > 0 && !of.machine.others.empty())
+    throw ml::error("option --devices: " + chosen.cluster +
+                    " has several groups of hosts; say in it how many there are");
   if (chosen.devices > of.machine.devices_per_host)
     throw ml::error("option --devices: a host of " + chosen.cluster + " has no more than " +
                     std::to_string(of.machine.devices_per_host) + " devices; give fewer");

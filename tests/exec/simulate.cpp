@@ -217,3 +217,27 @@ TEST_CASE("what cannot be simulated is refused") {
   CHECK_THROWS_WITH_AS(ml::simulate(whole, machine),
                        "simulate: the stages wait for each other; check(program) says where", ml::error);
 }
+
+TEST_CASE("stages of several groups of hosts take what their own devices take") {
+  ml::cluster machine = ml::local(2);
+  machine.others.push_back({machine.device, 1, 2, machine.within_host, machine.between_hosts});
+  ml::host_group& second = machine.others[0];
+  const ml::graph graph = ml::trace(training_of(64, 32));
+  const auto [made, whole] = lower_plan(graph, machine, "data=2,pipeline=2", 4);
+  const ml::simulation alike = ml::simulate(whole, machine);
+  ml::cluster one = ml::local(2);
+  one.hosts = 2;
+  CHECK(same_times(alike, ml::simulate(whole, one)));
+  CHECK(made.predicted == ml::predict(graph, made, one));
+  second.device.flops_per_second /= 3;
+  second.device.bytes_per_second /= 3;
+  const ml::simulation slower = ml::simulate(whole, machine);
+  CHECK(slower.busy_per_stage[0] == alike.busy_per_stage[0]);
+  CHECK(slower.busy_per_stage[1] > alike.busy_per_stage[1]);
+  CHECK(slower.step > alike.step);
+  CHECK(ml::predict(graph, made, machine) > made.predicted);
+  for (const ml::transfer& each : whole.transfers)
+    CHECK(ml::price(whole, each, machine) == ml::price(whole, each, one));
+  second.between_hosts.bytes_per_second /= 7;
+  for (const ml::transfer& each : whole.transfers) CHECK(ml::price(whole, each, machine) > ml::price(whole, each, one));
+}

@@ -186,3 +186,16 @@ TEST_CASE("an automatic plan leaves ranks and sizes open, and is refused what no
   CHECK(faults(ml::data_parallel(-1)) == sentences{"mesh axis data has size -1; give it 1 or more"});
   CHECK(faults(ml::pipeline(10)) == sentences{"the plan has 10 stages, but the model can be cut into at most 9"});
 }
+
+TEST_CASE("a plan by hand whose stages straddle groups of hosts is refused with the cure") {
+  ml::cluster machine = ml::local(2);
+  machine.others.push_back({machine.device, 1, 4, machine.within_host, machine.between_hosts});
+  const ml::graph graph = models::vectors();
+  const auto faults = [&](const ml::manual& asked) { return ml::check(ml::formulate(graph, machine, asked)); };
+  CHECK(faults(ml::data_parallel(2) & ml::pipeline(3)).empty());
+  CHECK(faults(ml::pipeline(6)).empty());
+  CHECK(faults(ml::data_parallel(3) & ml::pipeline(2)) ==
+        std::vector<std::string>{
+            "a stage on ranks 0 to 2 straddles groups of hosts, of which one ends with rank 1; take stages of so many "
+            "ranks that each stands on one group, or an automatic plan"});
+}

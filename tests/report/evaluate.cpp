@@ -172,6 +172,32 @@ TEST_CASE("memory over the limit is found, to the byte") {
   CHECK(ml::evaluate(asked, sound()).violations.size() == 2);
 }
 
+TEST_CASE("a stage that straddles groups of hosts is found, and memory is that of a stage's own group") {
+  ml::problem asked = posed();
+  const ml::cluster& machine = asked.cluster;
+  ml::host_group half{machine.device, 1, 4, machine.within_host, machine.between_hosts};
+  asked.cluster.devices_per_host = 4;
+  asked.cluster.others = {half};
+  const ml::plan made = ml::solve(asked).value();
+  CHECK(only(ml::evaluate(asked, made).violations) == "0 violations");
+  const auto stages = ml::evaluate(asked, made).parts->stages;
+  asked.cluster.others[0].device.memory = stages[ml::stage_id{1}].peak();
+  CHECK(only(ml::evaluate(asked, made).violations) == "0 violations");
+  asked.cluster.others[0].device.memory.count -= 1;
+  CHECK(only(ml::evaluate(asked, made).violations).starts_with("stage 1: each rank needs "));
+  asked.cluster.others[0].device.memory = machine.device.memory;
+  asked.constraints = ml::automatic();
+  asked.cluster.devices_per_host = 2;
+  asked.cluster.others = {half, half};
+  asked.cluster.others[1].devices_per_host = 2;
+  CHECK(
+      ml::evaluate(asked, made).violations ==
+      sentences{"stage 0: uses ranks 0 to 3 of several groups of hosts, the next of which begins with rank 2; a stage "
+                "stands on one group, so shrink it, or solve again",
+                "stage 1: uses ranks 4 to 7 of several groups of hosts, the next of which begins with rank 6; a stage "
+                "stands on one group, so shrink it, or solve again"});
+}
+
 TEST_CASE("ranks that are used twice, not at all, or that there are not, are found") {
   CHECK(violations_with_stage(1, [](auto& stage) { stage.first_rank = 2; }) ==
         sentences{"ranks 2 to 3: in stages 0 and 1; a device can be in one only, so move the others",

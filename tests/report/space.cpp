@@ -138,3 +138,17 @@ TEST_CASE("rules, ZeRO and pins are named, with what they leave out") {
       ml::linear<mlp, vocab>{}));
   CHECK(left(ml::formulate(model, machine), "operators").find(" by 1 pin of the model") != std::string::npos);
 }
+
+TEST_CASE("of several groups of hosts each has its own submeshes, and a stage stands on one") {
+  ml::cluster machine = ml::local(4);
+  machine.others.push_back({machine.device, 2, 3, machine.within_host, machine.between_hosts});
+  const ml::problem posed = ml::formulate(vectors(), machine);
+  CHECK(between(posed, "stages") == "2 to 7, cut anywhere between the 7 blocks");
+  CHECK(
+      between(posed, "submesh of a stage") ==
+      "in group 1 1, 2, 4 ranks of a host; in group 2 1, 3 ranks of a host; 2 whole hosts; stages take ranks in their "
+      "order");
+  CHECK(between(posed, "its logical mesh") ==
+        "ranks as 1, 2, 4, 2x2, 3, 6, 2x3, 3x2 along mesh axes outer, inner; within a "
+        "host, of grids that differ in order alone, one");
+}

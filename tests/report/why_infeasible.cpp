@@ -264,3 +264,23 @@ TEST_CASE("what no change of one kind helps is said") {
   const ml::infeasibility why = explained(ml::formulate(models::vectors(), ml::local(2), both));
   CHECK(find(why, "leave everything to the planner"));
 }
+
+TEST_CASE("where groups of hosts have too little memory, all are given more in proportion") {
+  ml::cluster machine = ml::local(1);
+  machine.others.push_back({machine.device, 1, 1, machine.within_host, machine.between_hosts});
+  machine.device.memory = {100'000};
+  machine.others[0].device.memory = {50'000};
+  const ml::problem posed = ml::formulate(gpt(4, 32), machine);
+  const auto why = ml::why_infeasible(posed);
+  REQUIRE(why);
+  CHECK(why->reason.find("the memory of a device limits: it has 100000 bytes in the first group of hosts, others in "
+                         "proportion, and ") == 0);
+  const auto more = std::find_if(why->relaxations.begin(), why->relaxations.end(), [](const auto& each) {
+    return each.change.find("in the first group of hosts, and others in proportion") != std::string::npos;
+  });
+  REQUIRE(more != why->relaxations.end());
+  const bytes first = more->posed.cluster.device.memory, second = more->posed.cluster.others[0].device.memory;
+  CHECK(first > bytes{100'000});
+  CHECK(second.count == (first.count + 1) / 2);
+  CHECK(ml::evaluate(more->posed, more->found).violations.empty());
+}

@@ -314,3 +314,89 @@ TEST_CASE("latency between hosts grows with the logarithm of their number") {
   CHECK(price(collective::all_reduce, 1024, {1}, over).count == 20 * slow.latency.count + 2 * 1000);
   CHECK(price(collective::all_gather, 72, {1}, over).count == 7 * slow.latency.count + 1000);
 }
+
+namespace {
+
+/// Two hosts of 2 on a network of 2 GB/s and 10 µs, behind them one of 4 on one of 8 GB/s and 4 µs.
+cluster two_groups() {
+  cluster made = local(2);
+  made.hosts = 2;
+  made.within_host = {.latency = {1'000}, .bytes_per_second = 100'000'000'000};
+  made.between_hosts = {.latency = {10'000'000}, .bytes_per_second = 2'000'000'000};
+  made.others.push_back({.device = made.device,
+                         .hosts = 1,
+                         .devices_per_host = 4,
+                         .within_host = {.latency = {2'000}, .bytes_per_second = 50'000'000'000},
+                         .between_hosts = {.latency = {4'000'000}, .bytes_per_second = 8'000'000'000}});
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("a mesh has the links of its group of hosts alone") {
+  const cluster machine = two_groups();
+  for (const placed_group& group : groups_of(machine)) {
+    for (std::int32_t first = 0; first < 4; ++first) {
+      for (const mesh_shape& mesh : {mesh_shape{}, mesh_shape{1, {2}}, mesh_shape{1, {4}}, mesh_shape{2, {2, 2}}}) {
+        if (first + mesh.ranks() > group.alone.ranks()) continue;
+        CHECK(links_of(machine, mesh, group.first_rank + first) == links_of(group.alone, mesh, first));
+      }
+    }
+  }
+  CHECK(links_of(machine, {1, {4}}, 0) != links_of(machine, {1, {4}}, 4));
+  try {
+    links_of(machine, {1, {4}}, 2);
+    FAIL("a mesh on two groups has no links");
+  } catch (const error& why) {
+    CHECK(std::string(why.what()) ==
+          "links_of: ranks 2 to 5 lie on several groups of hosts of local; a stage stands on one group, so let it end "
+          "with rank 3");
+  }
+}
+
+TEST_CASE("all ranks of several groups meet over the slowest of their links") {
+  cluster machine = two_groups();
+  const axis_links all = links_of(machine);
+  CHECK(all.within == link{{2'000}, 50'000'000'000});
+  CHECK(all.ring == link{{10'000'000}, 2'000'000'000});
+  CHECK(all.across == link{{10'000'000}, 1'000'000'000});  // two ranks of a host of the first group share its link
+  CHECK(all.per_host == 1);
+  machine.others[0] = {machine.device, 3, 2, machine.within_host, machine.between_hosts};
+  cluster one = machine;
+  one.others.clear();
+  one.hosts = 5;
+  CHECK(links_of(machine) == links_of(one));
+}
+
+TEST_CASE("a message between groups takes the slower share of their hosts' links") {
+  const cluster machine = two_groups();
+  const auto over = [&](const rank_run& from, const rank_run& to) { return message_link(machine, from, to); };
+  CHECK(over({0, 1}, {1, 1}) == machine.within_host);
+  CHECK(over({4, 2}, {6, 2}) == machine.others[0].within_host);
+  CHECK(over({0, 2}, {2, 2}) == link{{10'000'000}, 1'000'000'000});
+  // of four receivers on one host, at 8 GB/s, two get theirs from each host of the senders, at 2 GB/s
+  CHECK(over({0, 4}, {4, 4}) == link{{10'000'000}, 1'000'000'000});
+  CHECK(over({2, 2}, {4, 4}) == link{{10'000'000}, 500'000'000});  // all from one
+  CHECK(over({2, 1}, {4, 1}) == link{{10'000'000}, 2'000'000'000});
+  // two receivers on each of two hosts, of four messages that leave one host
+  CHECK(over({4, 4}, {0, 4}) == link{{10'000'000}, 1'000'000'000});
+  cluster fast = machine;
+  fast.between_hosts.bytes_per_second = 80'000'000'000;
+  CHECK(message_link(fast, {4, 4}, {0, 4}) == link{{10'000'000}, 2'000'000'000});
+}
+
+TEST_CASE("between equal groups messages and meshes cross what they cross in one group") {
+  cluster one = p3_16xlarge(4);
+  cluster two = p3_16xlarge(3);
+  two.others.push_back({one.device, 1, 8, one.within_host, one.between_hosts});
+  for (std::int32_t from = 0; from < 32; from += 4) {
+    for (std::int32_t to = 0; to < 32; to += 4) {
+      for (const std::int32_t count : {1, 2, 4, 8}) {
+        const bool apart = from + 8 <= to || to + 8 <= from;
+        if (!apart || from + 8 > 32 || to + count > 32) continue;
+        const bool straddles = !in_one_group(two, from, from + 8) || !in_one_group(two, to, to + count);
+        if (!straddles) CHECK(message_link(one, {from, 8}, {to, count}) == message_link(two, {from, 8}, {to, count}));
+      }
+    }
+  }
+}

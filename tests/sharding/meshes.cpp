@@ -174,3 +174,11 @@ TEST_CASE("the checker of placements finds what is wrong with them") {
   CHECK(fault_of(machine, stages, {4, 0, 12, 14}) == "askew");
   CHECK(fault_of(machine, {{1, 4}, {1, 2}}, {6, 0}) == "astride");
 }
+
+TEST_CASE("submeshes are those of the first group of hosts, and each group is tiled by itself") {
+  cluster machine = cluster_of(2, 4);
+  machine.others.push_back({machine.device, 3, 8, machine.within_host, machine.between_hosts});
+  CHECK(submeshes_of(machine) == submeshes_of(cluster_of(2, 4)));
+  CHECK(refusal(machine, {{1, 4}}) ==
+        "local has several groups of hosts, each of which is tiled by itself; give one alone");
+}

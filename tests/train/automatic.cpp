@@ -85,6 +85,16 @@ ml::cluster far_ranks(std::int32_t ranks) {
   return machine;
 }
 
+/// Two groups of hosts on that network: behind one near rank others that are four times as fast, with less memory.
+ml::cluster grouped_ranks(std::int32_t ranks) {
+  ml::cluster machine = far_ranks(1);
+  const ml::cluster joined = joined_ranks(ranks - 1);
+  machine.others.push_back({joined.device, 1, ranks - 1, joined.within_host, machine.between_hosts});
+  machine.others[0].device.flops_per_second *= 4;
+  machine.others[0].device.memory.count /= 2;
+  return machine;
+}
+
 /// Many samples, small matrices.
 template <class Optimizer, class Precision>
 auto large_batch(const Optimizer& with, Precision precision) {
@@ -122,6 +132,20 @@ auto deep(const Optimizer& with, Precision precision) {
       .sizes = ml::gpt_sizes(shape),
       .precision = precision};
   return world{"deep", shape, task, far_ranks, check_that_stages_are_many};
+}
+
+/// The first stages stand on the first group, the others on the second.
+void check_that_groups_are_apart(const ml::graph&, const ml::plan& made) {
+  REQUIRE(made.stages.size() > 1);
+  CHECK(made.stages[ml::stage_id{0}].mesh.ranks() == 1);
+}
+
+template <class Training>
+world<Training> on_groups(world<Training> of) {
+  of.name = "two groups of hosts";
+  of.machine = grouped_ranks;
+  of.check_kind = check_that_groups_are_apart;
+  return of;
 }
 
 // --- planning and training
@@ -243,6 +267,12 @@ TEST_CASE("where large matrices are best split, they are, and train like one ran
 
 TEST_CASE("where a pipeline is best, it is made, and trains like one rank") {
   check_world(deep(momentum, float{}), 2e-5, true);
+}
+
+TEST_CASE("plans for two groups of hosts train like one rank") {
+  check_world(on_groups(large_batch(momentum, float{})), 2e-5, true);
+  check_world(on_groups(large_matrices(momentum, float{})), 2e-5, true);
+  check_world(on_groups(deep(momentum, float{})), 2e-5, true);
 }
 
 TEST_CASE("what is said of a plan is kept to, and it trains like one rank") {

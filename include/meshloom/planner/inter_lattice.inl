@@ -36,14 +36,6 @@ MESHLOOM_INLINE void lattice::find_parts(const inter_problem& posed) {
   }
 }
 
-/// The limit of the hosts on which a candidate may stand.
-inline std::optional<bytes> limit_of(const inter_problem& posed, std::int32_t kind) {
-  if (kind == 0) return posed.limit;
-  const auto found = std::find_if(posed.others.begin(), posed.others.end(),
-                                  [&](const inter_group& each) { return each.kind == kind; });
-  return found == posed.others.end() ? std::nullopt : found->limit;
-}
-
 /// With how many stages to go, itself included, a stage that has room for so many micro-batches fits.
 inline std::int32_t most_stages_of(const inter_problem& posed, const stage_candidate& each, std::int32_t all) {
   const std::optional<bytes> limit = limit_of(posed, each.kind);

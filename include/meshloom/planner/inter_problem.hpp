@@ -57,6 +57,29 @@ struct inter_problem {
   bool operator==(const inter_problem&) const = default;
 };
 
+namespace inter {
+
+/// Where a group of hosts lies, and its prices and limit.
+struct group_place {
+  std::int32_t hosts, devices_per_host, kind, first_rank, end_rank;
+  const std::vector<picoseconds>*cut_within, *cut_between;
+  const std::optional<bytes>* limit;
+};
+
+/// All groups in the order of ranks.
+std::vector<group_place> places_of(const inter_problem& posed);
+
+/// The group of a rank; the last where there is no such rank.
+const group_place& group_at(const std::vector<group_place>& groups, std::int32_t rank);
+
+/// The limit of the hosts on which a candidate of that kind may stand.
+std::optional<bytes> limit_of(const inter_problem& posed, std::int32_t kind);
+
+/// "2 hosts of 4 devices and 1 hosts of 8 devices"
+std::string hosts_of(const inter_problem& posed);
+
+}  // namespace inter
+
 /// A stage's half of what crosses a cut beside it; its `hosts` carry it side by side.
 constexpr picoseconds half_of_cut(picoseconds cut, std::int32_t hosts) { return {cut.count / (2 * hosts)}; }
 

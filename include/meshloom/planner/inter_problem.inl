@@ -18,14 +18,6 @@ inline std::int64_t capped_product(std::int64_t a, std::int64_t b) {
   return a != 0 && b > sums_end / a ? sums_end : a * b;
 }
 
-/// Where a group of hosts lies, and its prices and limit.
-struct group_place {
-  std::int32_t hosts, devices_per_host, kind, first_rank, end_rank;
-  const std::vector<picoseconds>*cut_within, *cut_between;
-  const std::optional<bytes>* limit;
-};
-
-/// All groups in the order of ranks.
 MESHLOOM_INLINE std::vector<group_place> places_of(const inter_problem& posed) {
   const std::int32_t first = posed.hosts * posed.devices_per_host;
   std::vector<group_place> all{
@@ -38,7 +30,13 @@ MESHLOOM_INLINE std::vector<group_place> places_of(const inter_problem& posed) {
   return all;
 }
 
-/// "2 hosts of 4 devices and 1 hosts of 8 devices"
+MESHLOOM_INLINE std::optional<bytes> limit_of(const inter_problem& posed, std::int32_t kind) {
+  if (kind == 0) return posed.limit;
+  const auto found = std::find_if(posed.others.begin(), posed.others.end(),
+                                  [&](const inter_group& each) { return each.kind == kind; });
+  return found == posed.others.end() ? std::nullopt : found->limit;
+}
+
 MESHLOOM_INLINE std::string hosts_of(const inter_problem& posed) {
   std::string text;
   for (const group_place& each : places_of(posed)) {
@@ -155,7 +153,6 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
 
 namespace inter {
 
-/// The group of a rank; the last where there is no such rank.
 MESHLOOM_INLINE const group_place& group_at(const std::vector<group_place>& groups, std::int32_t rank) {
   const auto ends_before = [&](const group_place& each) { return each.end_rank <= rank; };
   return *std::find_if_not(groups.begin(), groups.end() - 1, ends_before);

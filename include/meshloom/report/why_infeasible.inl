@@ -246,8 +246,8 @@ MESHLOOM_INLINE std::optional<infeasibility> why_infeasible(const problem& posed
   infeasibility why{made.error(), search.all(memory)};
   if (memory) {
     const bytes has = posed.cluster.device.memory, needs = memory->posed.cluster.device.memory;
-    const char* where = posed.cluster.others.empty() ? "" : " in the first group of hosts, others in proportion,";
-    why.reason = sentence({"the memory of a device limits: it has ", has.count, " bytes", where, " and ",
+    const char* where = posed.cluster.others.empty() ? "" : " in the first group of hosts, others in proportion";
+    why.reason = sentence({"the memory of a device limits: it has ", has.count, " bytes", where, ", and ",
                            (needs - has).count, " more are enough; ", why.reason});
   }
   return why;
