@@ -59,7 +59,8 @@ struct prospect {
 /// The prospects of the states of a lattice, by the number of stages to go.
 class prospects {
  public:
-  prospects(const lattice& grid, picoseconds worth);
+  /// `each`: plans of every number of stages are asked for, or else only the cheapest of all.
+  prospects(const lattice& grid, picoseconds worth, bool each);
 
   std::span<const prospect> at(std::size_t state) const {
     return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
@@ -70,18 +71,18 @@ class prospects {
     return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
   }
   void look_ahead(const lattice& grid, const std::vector<outlook>& before, picoseconds worth);
-  void look_back(const lattice& grid, picoseconds worth);
+  void look_back(const lattice& grid, picoseconds worth, bool each);
 
   std::vector<prospect> found_;
   std::vector<std::uint32_t> begin_, end_;
 };
 
-MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth)
+MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth, bool each)
     : begin_(grid.states()), end_(grid.states()) {
   if (grid.states() == 0) return;
   const auto wanted = [&](const outlook& before) { return before.sum + before.slowest < worth; };
   look_ahead(grid, inter::look_back(grid, false, wanted), worth);
-  look_back(grid, worth);
+  look_back(grid, worth, each);
 }
 
 /// Rounds of all stages are left out: how many stages there are in all is not known. What is known holds where the
@@ -119,26 +120,30 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
   });
 }
 
-/// Plans that are dearer than the known one of as many stages are beaten.
-MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth) {
+/// Plans that are dearer than the known one, of as many stages or of all, are beaten.
+MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth, bool each) {
+  const auto known = [&](const prospect& all) { return grid.cost(all.known_sum, all.known_slowest, all.stages); };
+  if (!each) {
+    for (const prospect& all : at(0)) worth = std::min(worth, known(all) + picoseconds{1});
+  }
   for (prospect& all : at(0)) {
-    all.room = std::min(worth, grid.cost(all.known_sum, all.known_slowest, all.stages) + picoseconds{1});
+    all.room = std::min(worth, known(all) + picoseconds{1});
     all.room_of_sum = grid.most_passing(all.room, all.stages);
     all.before = {};
   }
   grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const auto here = std::as_const(*this).at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
-    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
       auto from = here.begin();
       for (prospect& rest : at(to.next)) {
         const std::int32_t s = rest.stages + 1;
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
-        if (from->stages != s || s < each.least_stages || s > each.most_stages || !from->is_open()) continue;
+        if (from->stages != s || s < by.least_stages || s > by.most_stages || !from->is_open()) continue;
         rest.room = std::max(rest.room, from->room - to.own);
         rest.room_of_sum = std::max(rest.room_of_sum, from->room_of_sum - to.own);
-        rest.before = std::min(rest.before, std::max(from->before, each.rest));
+        rest.before = std::min(rest.before, std::max(from->before, by.rest));
       }
     });
   });
@@ -156,8 +161,8 @@ struct ending {
 };
 
 /// All endings that may be those of the cheapest plan of some number of stages, by state.
-MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth) {
-  const prospects open(grid, worth);
+MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth, bool each) {
+  const prospects open(grid, worth, each);
   frontiers<ending> ends(grid.states(), static_cast<std::size_t>(grid.most_stages()) + 1);
   if (grid.states() == 0) return ends;
   ends.add({});
@@ -165,15 +170,15 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const auto here = open.at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
-    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
       auto from = here.begin();
       for (const ending& rest : ends.at(to.next)) {
         const std::int32_t s = rest.stages + 1;
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
-        if (from->stages != s || s < each.least_stages || s > each.most_stages) continue;
+        if (from->stages != s || s < by.least_stages || s > by.most_stages) continue;
         // to be faster than the slowest of those before gains nothing
-        const ending made{rest.sum + to.own, std::max({rest.slowest, each.rest, from->before}), s, each.candidate,
+        const ending made{rest.sum + to.own, std::max({rest.slowest, by.rest, from->before}), s, by.candidate,
                           ends.number_of(rest)};
         if (made.sum + made.slowest < from->room && made.sum < from->room_of_sum) ends.add(made);
       }
@@ -348,10 +353,12 @@ MESHLOOM_INLINE failure why_none(const inter_problem& posed) {
 
 }  // namespace inter
 
-MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) {
+namespace inter {
+
+MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, bool each_number) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
-  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never));
+  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never), each_number);
   if (grid.states() == 0 || ends.at(0).empty()) return inter::why_none(posed);
   std::vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
   const auto cost = [&](const inter::ending& each) { return grid.cost(each.sum, each.slowest, each.stages); };
@@ -370,6 +377,16 @@ MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) {
   }
   if (answer.best.candidates.empty()) return inter::why_none(posed);
   return answer;
+}
+
+}  // namespace inter
+
+MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) { return inter::solve(posed, true); }
+
+MESHLOOM_INLINE result<inter_plan> cheapest(const inter_problem& posed) {
+  auto found = inter::solve(posed, false);
+  if (!found) return failure{found.error()};
+  return std::move(found.value().best);
 }
 
 MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {

@@ -79,7 +79,7 @@ inline std::string misplaced(const problem& posed, const result<inter_answer>& p
   const manual& asked = posed.constraints;
   const cluster& machine = posed.cluster;
   std::vector<std::int32_t> ranks, stages;  // that a stage may have; how many there may be, nearest below and above
-  for (const submesh& each : submeshes_of(machine)) ranks.push_back(each.ranks());
+  for (const submesh& each : submeshes_for(posed)) ranks.push_back(each.ranks());
   for (std::int32_t n = 1; placed && n < static_cast<std::int32_t>(placed.value().by_stages.size()); ++n) {
     if (!has_plan_of(placed, n)) continue;
     if (!stages.empty() && n < asked.stages) stages.clear();
@@ -206,19 +206,23 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   constexpr std::int64_t most_dearer = 10;  // one part in so many: what equal stages pay is not all there is to know
   inter_problem chain = loaded_chain();
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
-  const auto answer = solve(chain);
   next_.clear();
-  if (!answer) return std::nullopt;
-  picoseconds least{std::numeric_limits<std::int64_t>::max()};
-  for (const auto& each : answer.value().by_stages) {
-    if (!each || each->cost >= least || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
-    if (entered_.count(stages_.origins_of(each->candidates)) != 0) continue;
-    const picoseconds hope = evaluate(chain, each->candidates).value().paced;
-    if (hope >= least || (chain.worth && hope >= *chain.worth)) continue;
-    next_ = each->candidates;
-    least = hope;
+  const auto look_at = [&](const inter_plan& each) {
+    if (!is_wanted(each.candidates) || !detail::may_win(chain, each, plans)) return;
+    if (entered_.count(stages_.origins_of(each.candidates)) != 0) return;
+    const picoseconds hope = evaluate(chain, each.candidates).value().paced;
+    if (chain.worth && hope >= *chain.worth) return;
+    next_ = each.candidates;
+    chain.worth = hope;
+  };
+  const auto best = cheapest(chain);
+  if (!best) return std::nullopt;
+  look_at(best.value());
+  const auto others = solve(chain);  // where the cheapest makes the others wait, one of them may promise more
+  for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {
+    if (const auto& each = others.value().by_stages[n]) look_at(*each);
   }
-  return next_.empty() ? std::nullopt : std::optional(least);
+  return next_.empty() ? std::nullopt : chain.worth;
 }
 
 MESHLOOM_INLINE void pipeline_search::step(contest& plans) {

@@ -16,7 +16,7 @@ class space_words {
   explicit space_words(const problem& posed)
       : posed_(posed), whole_(posed.graph), asked_(posed.constraints), open_(freed(posed)) {
     open_.graph.pins.clear();
-    for (const submesh& each : submeshes_of(posed.cluster)) {
+    for (const submesh& each : submeshes_for(posed)) {
       const auto here = meshes_on(posed, each);
       if (here.empty()) continue;
       places_.push_back(each);
@@ -103,7 +103,7 @@ class space_words {
   }
 
   std::string left_of_submeshes() const {
-    std::vector<submesh> without = submeshes_of(posed_.cluster);
+    std::vector<submesh> without = submeshes_for(open_);
     std::erase_if(
         without, [&](const submesh& each) { return std::find(places_.begin(), places_.end(), each) != places_.end(); });
     return places_text(without);
