@@ -86,8 +86,8 @@ class lattice {
       const band& ends = bands_[static_cast<std::size_t>(r + sizes_[n])];
       const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
       if (least > most) continue;
-      const std::int32_t hosts = std::max(sizes_[n] / host_, 1);
-      const picoseconds entering = half_of_cut(k > 0 ? cut(k, r) : picoseconds{}, hosts);
+      const picoseconds entering = half(n, k, r);
+      const picoseconds* const after = halves_.data() + half_number(n, k, r + sizes_[n]);
       const std::size_t from =
           begin_[static_cast<std::size_t>(r + sizes_[n])] - static_cast<std::size_t>(ends.first - k);
       const auto visit_all = [&](std::span<const choice> some) {
@@ -96,8 +96,7 @@ class lattice {
           each = std::partition_point(each, some.end(), [&](const choice& c) { return c.blocks < least; });
         for (; each != some.end() && each->blocks <= most; ++each) {
           if (each->first > k || k > each->last) continue;
-          const std::int32_t end = k + each->blocks;
-          const picoseconds leaving = half_of_cut(end < blocks_ ? cut(end, r + sizes_[n]) : picoseconds{}, hosts);
+          const picoseconds leaving = after[each->blocks];
           visit(*each, move{from + static_cast<std::size_t>(each->blocks), each->passing + entering + leaving, entering,
                             leaving});
         }
@@ -120,6 +119,13 @@ class lattice {
     for (std::int32_t k = here.first; k <= here.last; ++k) visit(state++, k, r);
   }
 
+  /// A half of the messages in front of block k and rank r, of a stage of the n-th number of ranks.
+  std::size_t half_number(std::size_t n, std::int32_t k, std::int32_t r) const {
+    const std::size_t row = 2 * n + (r % host_ == 0 ? 1 : 0);
+    return row * static_cast<std::size_t>(blocks_ + 1) + static_cast<std::size_t>(k);
+  }
+  picoseconds half(std::size_t n, std::int32_t k, std::int32_t r) const { return halves_[half_number(n, k, r)]; }
+
   bool fits(std::int32_t ranks, std::int32_t r) const {
     const std::int32_t in_host = r % host_;
     return r + ranks <= ranks_ && (in_host == 0 || in_host + ranks <= host_);
@@ -135,6 +141,7 @@ class lattice {
   }
 
   void find_choices(const inter_problem& posed);
+  void find_halves();
   void keep_useful();
   void find_bands();
   std::vector<std::int32_t> furthest_ends(std::size_t n) const;
@@ -145,6 +152,7 @@ class lattice {
   std::int64_t micro_batches_;
   std::span<const picoseconds> within_, between_;
   std::vector<std::int32_t> sizes_;  ///< the numbers of ranks that stages have, in units
+  std::vector<picoseconds> halves_;  ///< see `half`; of no messages before the first block and after the last
   std::vector<choice> choices_;
   std::vector<std::size_t> row_;    ///< where each row of choices begins, and the next
   std::vector<band> bands_;         ///< by rank

@@ -21,6 +21,7 @@ MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
       within_(posed.cut_within),
       between_(posed.cut_between) {
   find_choices(posed);
+  find_halves();
   find_bands();
 }
 
@@ -68,6 +69,17 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
   for (std::int32_t& ranks : sizes_) ranks /= unit;
   ranks_ /= unit;
   host_ /= unit;
+}
+
+MESHLOOM_INLINE void lattice::find_halves() {
+  for (const std::int32_t ranks : sizes_) {
+    for (const std::span<const picoseconds> cuts : {within_, between_}) {
+      for (std::size_t k = 0; k <= static_cast<std::size_t>(blocks_); ++k) {
+        const bool outside = k == 0 || k == static_cast<std::size_t>(blocks_);
+        halves_.push_back(outside ? picoseconds{} : half_of_cut(cuts[k], std::max(ranks / host_, 1)));
+      }
+    }
+  }
 }
 
 /// Sorts every row by blocks, and drops what others that may begin alike make useless.
