@@ -272,6 +272,9 @@ void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
     here = std::min(here.value_or(plan.cost), plan.cost);
   }
   REQUIRE(bool(answer) == any);
+  const auto cheapest = ml::cheapest(posed);
+  REQUIRE(bool(cheapest) == any);
+  if (any) CHECK(cheapest.value().cost == answer.value().best.cost);
   REQUIRE(bool(bound) == least_bound.has_value());
   if (bound) CHECK(bound.value().count == *least_bound);
   const auto pace = ml::pace_bound_of(posed);

@@ -30,6 +30,9 @@ struct inter_answer {
 /// problem with faults is refused with the first of them.
 result<inter_answer> solve(const inter_problem& posed);
 
+/// The best of those alone, sooner.
+result<inter_plan> cheapest(const inter_problem& posed);
+
 /// What no schedule of any plan beats: the least `inter_price::bound`, or `worth` where that is less; without `worth`
 /// it fails as `solve` does.
 result<picoseconds> bound_of(const inter_problem& posed);

@@ -36,6 +36,36 @@ std::vector<outlook> look_back(const lattice& grid, bool cuts, const Wanted& wan
   return states;
 }
 
+/// What the stages from a state on take at least; and one way to go on.
+struct remainder {
+  picoseconds sum = never, slowest = never;
+  picoseconds known_sum = never, known_slowest = never;
+  std::int32_t known_stages = 0;
+};
+
+/// By state, as far as some stages lead to it.
+MESHLOOM_INLINE std::vector<remainder> survey(const lattice& grid, const std::vector<outlook>& before) {
+  std::vector<remainder> states(grid.states());
+  if (!states.empty()) states.back() = {{}, {}, {}, {}};
+  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
+    remainder& here = states[state];
+    if (before[state].sum == never) return;
+    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
+      const remainder& rest = states[to.next];
+      here.sum = std::min(here.sum, rest.sum + to.own);
+      here.slowest = std::min(here.slowest, std::max(rest.slowest, by.rest));
+      const picoseconds sum = rest.known_sum + to.own, slowest = std::max(rest.known_slowest, by.rest);
+      const std::int32_t stages = rest.known_stages + 1;
+      if (sum + slowest >= here.known_sum + here.known_slowest) return;
+      if (stages < by.least_stages || stages > by.most_stages) return;
+      here.known_sum = sum;
+      here.known_slowest = slowest;
+      here.known_stages = stages;
+    });
+  });
+  return states;
+}
+
 /// What the last stages of a plan, so many, add to a step from a state on: at least, and in a plan that is known.
 struct prospect {
   std::int32_t stages = 0;
@@ -59,7 +89,8 @@ struct prospect {
 /// The prospects of the states of a lattice, by the number of stages to go.
 class prospects {
  public:
-  prospects(const lattice& grid, picoseconds worth);
+  /// `all_numbers`: plans of every number of stages are asked for, or else only the cheapest of all.
+  prospects(const lattice& grid, picoseconds worth, bool all_numbers);
 
   std::span<const prospect> at(std::size_t state) const {
     return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
@@ -69,24 +100,31 @@ class prospects {
   std::span<prospect> at(std::size_t state) {
     return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
   }
-  void look_ahead(const lattice& grid, const std::vector<outlook>& before, picoseconds worth);
-  void look_back(const lattice& grid, picoseconds worth);
+  void look_ahead(const lattice& grid, const std::vector<outlook>& before, const std::vector<remainder>& after,
+                  picoseconds worth);
+  void look_back(const lattice& grid, picoseconds worth, bool all_numbers);
 
   std::vector<prospect> found_;
   std::vector<std::uint32_t> begin_, end_;
 };
 
-MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth)
+MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth, bool all_numbers)
     : begin_(grid.states()), end_(grid.states()) {
   if (grid.states() == 0) return;
-  const auto wanted = [&](const outlook& before) { return before.sum + before.slowest < worth; };
-  look_ahead(grid, inter::look_back(grid, false, wanted), worth);
-  look_back(grid, worth);
+  const auto before =
+      inter::look_back(grid, false, [&](const outlook& here) { return here.sum + here.slowest < worth; });
+  const auto after = survey(grid, before);
+  const remainder& known = after.front();
+  if (!all_numbers && known.known_sum < never)
+    worth = std::min(worth, grid.cost(known.known_sum, known.known_slowest, known.known_stages) + picoseconds{1});
+  look_ahead(grid, before, after, worth);
+  look_back(grid, worth, all_numbers);
 }
 
 /// Rounds of all stages are left out: how many stages there are in all is not known. What is known holds where the
 /// number of stages before does not matter.
-MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vector<outlook>& before, picoseconds worth) {
+MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vector<outlook>& before,
+                                           const std::vector<remainder>& after, picoseconds worth) {
   std::vector<prospect> made(static_cast<std::size_t>(grid.most_stages()) + 1);
   for (std::size_t s = 0; s < made.size(); ++s) made[s].stages = static_cast<std::int32_t>(s);
   const std::vector<prospect> none = made;
@@ -94,20 +132,19 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
   end_.back() = 1;
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const outlook& here = before[state];
-    if (here.sum == never) return;
+    if (here.sum + after[state].sum + std::max(here.slowest, after[state].slowest) >= worth) return;
     const picoseconds room = worth - here.sum;
     std::int32_t least = grid.most_stages(), most = 0;
-    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
-      const auto after = std::as_const(*this).at(to.next);
-      if (after.empty()) return;
-      const picoseconds at_least = std::max(each.rest, here.slowest);
-      if (to.own + at_least >= room) return;
-      least = std::min(least, after.front().stages + 1);
-      most = std::max(most, after.back().stages + 1);
-      for (const prospect& rest : after) {
+    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
+      const auto ways = std::as_const(*this).at(to.next);
+      if (ways.empty()) return;
+      const picoseconds at_least = std::max(by.rest, here.slowest);
+      if (to.own + after[to.next].sum + std::max(at_least, after[to.next].slowest) >= room) return;
+      least = std::min(least, ways.front().stages + 1);
+      most = std::max(most, ways.back().stages + 1);
+      for (const prospect& rest : ways) {
         const std::int32_t s = rest.stages + 1;
-        if (each.least_stages <= s && s <= each.most_stages)
-          made[static_cast<std::size_t>(s)].add(rest, to.own, at_least);
+        if (by.least_stages <= s && s <= by.most_stages) made[static_cast<std::size_t>(s)].add(rest, to.own, at_least);
       }
     });
     begin_[state] = static_cast<std::uint32_t>(found_.size());
@@ -119,26 +156,30 @@ MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vecto
   });
 }
 
-/// Plans that are dearer than the known one of as many stages are beaten.
-MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth) {
+/// Plans that are dearer than the known one, of as many stages or of all, are beaten.
+MESHLOOM_INLINE void prospects::look_back(const lattice& grid, picoseconds worth, bool all_numbers) {
+  const auto known = [&](const prospect& all) { return grid.cost(all.known_sum, all.known_slowest, all.stages); };
+  if (!all_numbers) {
+    for (const prospect& all : at(0)) worth = std::min(worth, known(all) + picoseconds{1});
+  }
   for (prospect& all : at(0)) {
-    all.room = std::min(worth, grid.cost(all.known_sum, all.known_slowest, all.stages) + picoseconds{1});
+    all.room = std::min(worth, known(all) + picoseconds{1});
     all.room_of_sum = grid.most_passing(all.room, all.stages);
     all.before = {};
   }
   grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const auto here = std::as_const(*this).at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
-    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
       auto from = here.begin();
       for (prospect& rest : at(to.next)) {
         const std::int32_t s = rest.stages + 1;
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
-        if (from->stages != s || s < each.least_stages || s > each.most_stages || !from->is_open()) continue;
+        if (from->stages != s || s < by.least_stages || s > by.most_stages || !from->is_open()) continue;
         rest.room = std::max(rest.room, from->room - to.own);
         rest.room_of_sum = std::max(rest.room_of_sum, from->room_of_sum - to.own);
-        rest.before = std::min(rest.before, std::max(from->before, each.rest));
+        rest.before = std::min(rest.before, std::max(from->before, by.rest));
       }
     });
   });
@@ -156,8 +197,8 @@ struct ending {
 };
 
 /// All endings that may be those of the cheapest plan of some number of stages, by state.
-MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth) {
-  const prospects open(grid, worth);
+MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth, bool all_numbers) {
+  const prospects open(grid, worth, all_numbers);
   frontiers<ending> ends(grid.states(), static_cast<std::size_t>(grid.most_stages()) + 1);
   if (grid.states() == 0) return ends;
   ends.add({});
@@ -165,15 +206,15 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const auto here = open.at(state);
     if (std::none_of(here.begin(), here.end(), [](const prospect& each) { return each.is_open(); })) return;
-    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
+    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
       auto from = here.begin();
       for (const ending& rest : ends.at(to.next)) {
         const std::int32_t s = rest.stages + 1;
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
-        if (from->stages != s || s < each.least_stages || s > each.most_stages) continue;
+        if (from->stages != s || s < by.least_stages || s > by.most_stages) continue;
         // to be faster than the slowest of those before gains nothing
-        const ending made{rest.sum + to.own, std::max({rest.slowest, each.rest, from->before}), s, each.candidate,
+        const ending made{rest.sum + to.own, std::max({rest.slowest, by.rest, from->before}), s, by.candidate,
                           ends.number_of(rest)};
         if (made.sum + made.slowest < from->room && made.sum < from->room_of_sum) ends.add(made);
       }
@@ -365,10 +406,12 @@ MESHLOOM_INLINE failure why_none(const inter_problem& posed) {
 
 }  // namespace inter
 
-MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) {
+namespace inter {
+
+MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, bool all_numbers) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
-  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never));
+  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never), all_numbers);
   if (grid.states() == 0 || ends.at(0).empty()) return inter::why_none(posed);
   std::vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
   const auto cost = [&](const inter::ending& each) { return grid.cost(each.sum, each.slowest, each.stages); };
@@ -387,6 +430,16 @@ MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) {
   }
   if (answer.best.candidates.empty()) return inter::why_none(posed);
   return answer;
+}
+
+}  // namespace inter
+
+MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) { return inter::solve(posed, true); }
+
+MESHLOOM_INLINE result<inter_plan> cheapest(const inter_problem& posed) {
+  auto found = inter::solve(posed, false);
+  if (!found) return failure{found.error()};
+  return std::move(found.value().best);
 }
 
 MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {

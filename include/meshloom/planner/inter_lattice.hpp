@@ -90,9 +90,8 @@ class lattice {
       const band& ends = bands_[static_cast<std::size_t>(next)];
       const std::int32_t least = std::max(ends.first, k + 1) - k, most = ends.last - k;
       if (least > most) continue;
-      const part& here = part_at(r);
-      const std::int32_t hosts = std::max(sizes_[n].ranks / here.host, 1);
-      const picoseconds entering = half_of_cut(k > 0 ? toll(here, k, r) : picoseconds{}, hosts);
+      const picoseconds entering = half(n, k, r, r);
+      const picoseconds* const after = halves_.data() + half_number(n, r, next) + k;
       const std::size_t from = begin_[static_cast<std::size_t>(next)] - static_cast<std::size_t>(ends.first - k);
       const auto visit_all = [&](std::span<const choice> some) {
         auto each = some.begin();
@@ -100,8 +99,7 @@ class lattice {
           each = std::partition_point(each, some.end(), [&](const choice& c) { return c.blocks < least; });
         for (; each != some.end() && each->blocks <= most; ++each) {
           if (each->first > k || k > each->last) continue;
-          const std::int32_t end = k + each->blocks;
-          const picoseconds leaving = half_of_cut(end < blocks_ ? toll(here, end, next) : picoseconds{}, hosts);
+          const picoseconds leaving = after[each->blocks];
           visit(*each, move{from + static_cast<std::size_t>(each->blocks), each->passing + entering + leaving, entering,
                             leaving});
         }
@@ -140,6 +138,17 @@ class lattice {
     return ((r - over.first) % over.host != 0 ? over.within : over.between)[static_cast<std::size_t>(k)];
   }
 
+  /// The halves of the messages in front of all blocks and rank `at`, of a stage of the n-th size on the part of rank
+  /// r.
+  std::size_t half_number(std::size_t n, std::int32_t r, std::int32_t at) const {
+    const part& here = part_at(r);
+    const std::size_t row = 2 * (part_at_[static_cast<std::size_t>(r)] * sizes_.size() + n);
+    return (row + ((at - here.first) % here.host == 0 ? 1 : 0)) * static_cast<std::size_t>(blocks_ + 1);
+  }
+  picoseconds half(std::size_t n, std::int32_t k, std::int32_t r, std::int32_t at) const {
+    return halves_[half_number(n, r, at) + static_cast<std::size_t>(k)];
+  }
+
   const part& part_at(std::int32_t r) const { return parts_[part_at_[static_cast<std::size_t>(r)]]; }
 
   bool fits(const size& of, std::int32_t r) const {
@@ -161,6 +170,7 @@ class lattice {
   void find_choices(const inter_problem& posed);
   void find_sizes(const inter_problem& posed, const std::vector<choice>& found);
   void count_in_units();
+  void find_halves();
   void keep_useful();
   void find_bands();
   std::vector<std::int32_t> furthest_ends(std::size_t n) const;
@@ -172,6 +182,7 @@ class lattice {
   std::vector<part> parts_;
   std::vector<std::uint32_t> part_at_;  ///< by rank
   std::vector<size> sizes_;             ///< that stages have
+  std::vector<picoseconds> halves_;     ///< see `half`; of no messages before the first block and after the last
   std::vector<choice> choices_;
   std::vector<std::size_t> row_;    ///< where each row of choices begins, and the next
   std::vector<band> bands_;         ///< by rank

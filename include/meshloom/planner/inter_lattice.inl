@@ -16,6 +16,7 @@ MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
   find_parts(posed);
   most_stages_ = std::min(blocks_, ranks_);
   find_choices(posed);
+  find_halves();
   find_bands();
 }
 
@@ -98,6 +99,19 @@ MESHLOOM_INLINE void lattice::count_in_units() {
     part_at_.resize(static_cast<std::size_t>(here.end), static_cast<std::uint32_t>(p));
   }
   part_at_.push_back(part_at_.back());  // the end
+}
+
+MESHLOOM_INLINE void lattice::find_halves() {
+  for (const part& here : parts_) {
+    for (const size& each : sizes_) {
+      for (const std::span<const picoseconds> cuts : {here.within, here.between}) {
+        for (std::size_t k = 0; k <= static_cast<std::size_t>(blocks_); ++k) {
+          const bool outside = k == 0 || k == static_cast<std::size_t>(blocks_);
+          halves_.push_back(outside ? picoseconds{} : half_of_cut(cuts[k], std::max(each.ranks / here.host, 1)));
+        }
+      }
+    }
+  }
 }
 
 /// Sorts every row by blocks, and drops what others that may begin alike make useless.

@@ -87,12 +87,13 @@ inline std::string limits_text(const cluster& machine) {
 }
 
 /// "2 hosts of 8 devices: a stage takes an even part of a host, or whole hosts, here 1, 2, 4, 8 or 16 devices"
-inline std::string places_text(const cluster& machine) {
-  const auto groups = groups_of(machine);
+inline std::string places_text(const problem& posed) {
+  const auto groups = groups_of(posed.cluster);
   std::string hosts, takes;
   for (const placed_group& each : groups) {
     std::vector<std::int32_t> ranks;
-    for (const submesh& place : submeshes_of(each.alone)) ranks.push_back(place.ranks());
+    for (const submesh& place : submeshes_for(posed.constraints, turned_to(posed.cluster, each.number)))
+      ranks.push_back(place.ranks());
     hosts += (hosts.empty() ? "" : " and ") + counted(each.alone.hosts, "host") + " of " +
              counted(each.alone.devices_per_host, "device");
     takes +=
@@ -117,10 +118,9 @@ inline std::string misplaced(const problem& posed, const result<inter_answer>& p
   }
   const std::string open = mesh.empty() ? "" : "the sizes of mesh axes";
   const std::string blocks = counted(static_cast<std::int64_t>(blocks_of(posed.graph).size()), "block");
-  std::string text = "the model's " + blocks + " cannot be run as " +
-                     (asked.stages > 0 ? counted(asked.stages, "stage") : "stages") +
-                     (mesh.empty() ? "" : " of mesh " + mesh) + " on " + places_text(posed.cluster) +
-                     ", and every device is in one stage; ";
+  std::string text =
+      "the model's " + blocks + " cannot be run as " + (asked.stages > 0 ? counted(asked.stages, "stage") : "stages") +
+      (mesh.empty() ? "" : " of mesh " + mesh) + " on " + places_text(posed) + ", and every device is in one stage; ";
   if (!stages.empty())
     text += "ask for " + alternatives_of(stages) + (stages == std::vector{1} ? " stage" : " stages") + ", or ";
   if (asked.stages == 0 && mesh.empty()) return text + "plan for fewer groups of hosts";
@@ -239,19 +239,23 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   constexpr std::int64_t most_dearer = 10;  // one part in so many: what equal stages pay is not all there is to know
   inter_problem chain = loaded_chain();
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
-  const auto answer = solve(chain);
   next_.clear();
-  if (!answer) return std::nullopt;
-  picoseconds least{std::numeric_limits<std::int64_t>::max()};
-  for (const auto& each : answer.value().by_stages) {
-    if (!each || each->cost >= least || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
-    if (entered_.count(stages_.origins_of(each->candidates)) != 0) continue;
-    const picoseconds hope = evaluate(chain, each->candidates).value().paced;
-    if (hope >= least || (chain.worth && hope >= *chain.worth)) continue;
-    next_ = each->candidates;
-    least = hope;
+  const auto look_at = [&](const inter_plan& each) {
+    if (!is_wanted(each.candidates) || !detail::may_win(chain, each, plans)) return;
+    if (entered_.count(stages_.origins_of(each.candidates)) != 0) return;
+    const picoseconds hope = evaluate(chain, each.candidates).value().paced;
+    if (chain.worth && hope >= *chain.worth) return;
+    next_ = each.candidates;
+    chain.worth = hope;
+  };
+  const auto best = cheapest(chain);
+  if (!best) return std::nullopt;
+  look_at(best.value());
+  const auto others = solve(chain);  // where the cheapest makes the others wait, one of them may promise more
+  for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {
+    if (const auto& each = others.value().by_stages[n]) look_at(*each);
   }
-  return next_.empty() ? std::nullopt : std::optional(least);
+  return next_.empty() ? std::nullopt : chain.worth;
 }
 
 MESHLOOM_INLINE void pipeline_search::step(contest& plans) {

@@ -16,6 +16,13 @@ std::vector<std::int32_t> micro_batch_counts(const problem& posed);
 /// The schedules of a pipeline: those that are asked for, or 1F1B and GPipe; of what does not train, forward only.
 std::vector<schedule_kind> schedules_of(const problem& posed);
 
+/// The submeshes that stages stand on: those of the cluster. Of many hosts, where constraints say nothing of stages and
+/// meshes: no parts of a host where there would be more than 128 of them, and of numbers of hosts, those up to 8, those
+/// that divide all hosts, and of the others powers of two and three times those. Of several groups of hosts, those on
+/// the first.
+std::vector<submesh> submeshes_for(const problem& posed);
+std::vector<submesh> submeshes_for(const manual& asked, const cluster& machine);
+
 /// The logical meshes of a stage on a submesh: its mesh axes in the order of the constraints, those of one rank left
 /// out. Where all links are alike and nothing names the axes, of several orders of the same sizes there is one.
 std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place);

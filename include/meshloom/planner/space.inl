@@ -31,6 +31,12 @@ void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, 
   }
 }
 
+/// True if constraints leave open how many stages there are and what they stand on.
+inline bool is_open_to_places(const manual& asked) {
+  const auto is_said = [](const mesh_axis_size& each) { return each.size > 0; };
+  return asked.stages == 0 && asked.cuts.empty() && std::none_of(asked.mesh.begin(), asked.mesh.end(), is_said);
+}
+
 }  // namespace detail
 
 MESHLOOM_INLINE std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
@@ -47,6 +53,25 @@ MESHLOOM_INLINE std::vector<schedule_kind> schedules_of(const problem& posed) {
   if (!trains(posed.graph)) return {schedule_kind::forward_only};
   if (!posed.constraints.schedules.empty()) return posed.constraints.schedules;
   return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
+}
+
+MESHLOOM_INLINE std::vector<submesh> submeshes_for(const problem& posed) {
+  return submeshes_for(posed.constraints, posed.cluster);
+}
+
+MESHLOOM_INLINE std::vector<submesh> submeshes_for(const manual& asked, const cluster& machine) {
+  constexpr std::int32_t most_parts = 128, few_hosts = 16, each_of_hosts = 8;
+  std::vector<submesh> found = submeshes_of(machine);
+  if (!detail::is_open_to_places(asked)) return found;
+  std::erase_if(found, [&](const submesh& each) {
+    if (each.devices < machine.devices_per_host)
+      return machine.hosts > 1 && machine.ranks() / each.devices > most_parts;
+    std::int32_t odd = each.hosts;
+    while (odd % 2 == 0) odd /= 2;
+    const bool is_round = odd == 1 || odd == 3;
+    return machine.hosts > few_hosts && each.hosts > each_of_hosts && machine.hosts % each.hosts != 0 && !is_round;
+  });
+  return found;
 }
 
 MESHLOOM_INLINE std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place) {

@@ -45,7 +45,7 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
 }
 
 MESHLOOM_INLINE void stage_search::find_meshes() {
-  for (const submesh& each : submeshes_of(posed_.cluster)) {
+  for (const submesh& each : submeshes_for(posed_)) {
     rank_counts_.push_back(each.ranks());
     meshes_.push_back(meshes_on(posed_, each));
   }

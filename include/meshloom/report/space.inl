@@ -16,12 +16,15 @@ class space_words {
   explicit space_words(const problem& posed)
       : posed_(posed), whole_(posed.graph), asked_(posed.constraints), open_(freed(posed)) {
     open_.graph.pins.clear();
+    open_.constraints.mesh = asked_.mesh;
     for (const placed_group& group : groups_of(posed.cluster)) {
       group_places& made = places_.emplace_back();
-      for (const submesh& each : submeshes_of(group.alone)) {
+      const cluster seen = turned_to(posed.cluster, group.number);
+      made.all = submeshes_for(open_.constraints, seen);
+      for (const submesh& each : submeshes_for(posed.constraints, seen)) {
         const auto here = meshes_on(posed, each);
-        (here.empty() ? made.without : made.taken).push_back(each);
         if (here.empty()) continue;
+        made.taken.push_back(each);
         meshes_.insert(meshes_.end(), here.begin(), here.end());
         merged_ = merged_ || here.size() < orders_on(each);
       }
@@ -29,7 +32,6 @@ class space_words {
     for (const stage_plan& each : meshes_) {
       if (each.mesh.rank >= widest_.mesh.rank) widest_ = each;
     }
-    open_.constraints.mesh = asked_.mesh;
   }
 
   text_table table() const {
@@ -104,17 +106,25 @@ class space_words {
                      parts.empty() || hosts.empty() ? "" : "; ", hosts, hosts.empty() ? "" : " whole hosts"});
   }
 
-  /// The submeshes of a group of hosts on which a stage may stand, and those on which none may.
+  /// The submeshes of a group of hosts on which a stage may stand, and on which it might without constraints.
   struct group_places {
-    std::vector<submesh> taken, without;
+    std::vector<submesh> taken, all;
+
+    std::vector<submesh> without() const {
+      std::vector<submesh> left = all;
+      std::erase_if(left,
+                    [&](const submesh& each) { return std::find(taken.begin(), taken.end(), each) != taken.end(); });
+      return left;
+    }
   };
 
   /// Of every group of hosts, where there are several.
-  std::string places_text(std::vector<submesh> group_places::*which) const {
-    if (places_.size() == 1) return places_text(places_.front().*which);
+  template <class Which>
+  std::string places_text(const Which& which) const {
+    if (places_.size() == 1) return places_text(which(places_.front()));
     std::vector<std::string> parts;
     for (std::size_t g = 0; g < places_.size(); ++g) {
-      if (const std::string here = places_text(places_[g].*which); !here.empty())
+      if (const std::string here = places_text(which(places_[g])); !here.empty())
         parts.push_back(sentence({"in group ", g + 1, " ", here}));
     }
     return joined(parts, "; ");
@@ -122,10 +132,13 @@ class space_words {
 
   std::string submeshes() const {
     const bool several = places_.size() > 1 || places_.front().taken.size() > 1;
-    return places_text(&group_places::taken) + (several ? "; stages take ranks in their order" : "");
+    return places_text([](const group_places& each) { return each.taken; }) +
+           (several ? "; stages take ranks in their order" : "");
   }
 
-  std::string left_of_submeshes() const { return places_text(&group_places::without); }
+  std::string left_of_submeshes() const {
+    return places_text([](const group_places& each) { return each.without(); });
+  }
 
   std::string meshes() const {
     constexpr std::size_t most_listed = 24;
