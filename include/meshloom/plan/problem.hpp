@@ -24,7 +24,7 @@ std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_bl
 
 /// One sentence per fault, each with its cure: ranks that do not match, mesh axes of two sizes, unknown axes or paths,
 /// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks,
-/// two schedules, layers to recompute that there are not.
+/// two schedules, layers to recompute that there are not, stages of a plan by hand that straddle groups of hosts.
 std::vector<std::string> check(const problem& posed);
 
 }  // namespace meshloom

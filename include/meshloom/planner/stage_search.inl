@@ -172,7 +172,10 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_search::slots_of(const family& o
   const schedule_kind kind = !trains(posed_.graph)     ? schedule_kind::forward_only
                              : asked.schedules.empty() ? schedule_kind::one_f_one_b
                                                        : asked.schedules.front();
-  const std::int32_t stages = asked.stages > 0 ? asked.stages : posed_.cluster.ranks() / ranks;
+  const cluster& machine = posed_.cluster;  // as many so large ones as there can be, and one on every group of hosts
+  std::int32_t stages = std::max(machine.hosts * machine.devices_per_host / ranks, 1);
+  for (const host_group& each : machine.others) stages += std::max(each.ranks() / ranks, 1);
+  if (asked.stages > 0) stages = asked.stages;
   const auto in_flight = [&](std::int32_t stage) { return slots_in_flight(kind, stages, stage, micro_batches_); };
   const std::int32_t most = in_flight(of.ends ? stages - 1 : 0);
   const std::int32_t least = of.starts ? most : in_flight(std::max(stages - (of.may_end ? 1 : 2), 0));
