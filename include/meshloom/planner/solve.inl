@@ -95,7 +95,7 @@ class plan_search {
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices read
+    constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices and moves
     const std::int32_t all = posed_.cluster.ranks();
     std::int32_t within = posed_.cluster.devices_per_host;
     for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
