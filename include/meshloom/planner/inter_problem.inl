@@ -107,15 +107,16 @@ MESHLOOM_INLINE void check_groups(const inter_problem& posed, std::vector<std::s
 }
 
 MESHLOOM_INLINE void check_stops(const inter_problem& posed, std::vector<std::string>& found) {
-  std::int32_t last = -1;
+  std::int32_t next = 0, most = 0;
   for (const std::int32_t each : posed.stops) {
-    const bool is_next = last < 0 ? each == 0 : each > last;
-    if (!is_next || each >= posed.blocks) {
-      found.push_back("stages may begin with block " + std::to_string(each) + " after " + std::to_string(last) +
-                      "; name some of the " + std::to_string(posed.blocks) + " blocks, from 0 on, rising");
+    if (each < next || each > most) {
+      found.push_back("block " + std::to_string(each) +
+                      " is out of place among those that stages may begin with; name " + "some of the " +
+                      std::to_string(posed.blocks) + " blocks, from 0 on, rising");
       return;
     }
-    last = each;
+    next = each + 1;
+    most = posed.blocks - 1;
   }
 }
 
