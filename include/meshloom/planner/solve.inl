@@ -107,8 +107,8 @@ class plan_search {
     for (bool tighter = true; tighter && work() < most_work; look(all, most_work - work())) {
       tighter = false;
       for (pipeline_search& each : searches_) {
-        const std::int64_t most = each.work() + std::max<std::int64_t>(most_work - work(), 0);
-        tighter = (goes_on() && each.tighten(plans_, most)) || tighter;
+        const std::int64_t left = most_work - work();
+        tighter = (left > 0 && goes_on() && each.tighten(plans_, each.work() + left)) || tighter;
       }
     }
     for (pipeline_search& each : searches_) {
