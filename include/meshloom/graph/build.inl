@@ -145,7 +145,8 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
             std::move(operands),
             {},
             {indices.begin(), indices.end()},
-            attributes};
+            attributes,
+            differentiated};
   const node_id id = made.nodes.next();
   for (int k = 0; k < op.op.result_count; ++k) {
     const index_list& list = op.op.results[static_cast<std::size_t>(k)];

@@ -66,6 +66,7 @@ struct node {
   std::vector<value_id> results = {};
   std::vector<axis_id> indices = {};  ///< the axis of each index of the operator
   attribute_list attributes{};
+  node_id differentiates = node_id::none;  ///< of backward nodes, if it is known: the forward node whose gradient it is
 };
 
 /// What flows through the copies of a repeated region, in one direction. Copy 0 (the last copy, in backward) reads
