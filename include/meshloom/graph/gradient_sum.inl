@@ -30,7 +30,8 @@ class sum_finder {
       found.parts.insert(found.parts.begin(), maker(sum).operands[1]);
     }
     found.parts.insert(found.parts.begin(), sum);
-    const bool sound = std::all_of(found.parts.begin(), found.parts.end(), [&](value_id part) { return is_made(part); });
+    const bool sound =
+        std::all_of(found.parts.begin(), found.parts.end(), [&](value_id part) { return is_made(part); });
     if (found.additions.empty() || !sound) found.parts.clear();
     return found;
   }

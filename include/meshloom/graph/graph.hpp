@@ -82,9 +82,13 @@ struct region {
   std::string name;
   std::int32_t count = 1;
   bool repeated = false;
-  carry forward = {};   ///< if repeated
-  carry backward = {};  ///< if repeated and differentiated
+  carry forward = {};    ///< if repeated
+  carry backward = {};   ///< if repeated and differentiated
+  bool grouped = false;  ///< a layer that `group_operators` has made
 };
+
+/// The layers that one may have recompute without naming them, and that the planner may: copies, and groups.
+constexpr bool may_recompute(const region& area) { return area.repeated || area.grouped; }
 
 /// What is kept between steps and changed by each: a trained parameter, its gradient summed over one step and the
 /// optimizer's state beside it; or a running statistic, which takes in what the forward observes and has no state.

@@ -174,7 +174,8 @@ class regrouping {
   }
 
  private:
-  /// A parameter is where it is read first, or, as a running statistic, where what it takes in is made; with its states.
+  /// A parameter is where it is read first, or, as a running statistic, where what it takes in is made; with its
+  /// states.
   table<value_id, region_id> homes_of_parameters() const {
     table<value_id, region_id> homes(made_.values.size(), region_id::none);
     const auto meet = [&](value_id id, node_id reader) {
@@ -341,9 +342,10 @@ MESHLOOM_INLINE graph group_operators(const graph& whole, const grouping& how) {
       continue;
     }
     const auto first = static_cast<std::size_t>(run);
-    for (std::size_t item = of_item.size(); item < layer_of.size() && (item == first || !line.items[item].first); ++item) {
+    for (std::size_t item = of_item.size(); item < layer_of.size() && (item == first || !line.items[item].first);
+         ++item) {
       if (item == first || layer_of[item] != layer_of[item - 1])
-        regions.add({detail::layer_name_in(whole, line, layer_of[item])});
+        regions.add({.name = detail::layer_name_in(whole, line, layer_of[item]), .grouped = true});
       of_item.push_back(region_id{static_cast<std::int32_t>(regions.size()) - 1});
     }
     of_region[area] = of_item[first];

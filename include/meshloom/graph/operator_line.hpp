@@ -21,17 +21,17 @@ struct line_read {
 };
 
 struct line_item {
-  flops work;          ///< of its operators, forward and backward, on one sample
-  bool first = false;  ///< nothing is before it, or a repeated region: a layer begins here
+  flops work;                         ///< of its operators, forward and backward, on one sample
+  bool first = false;                 ///< nothing is before it, or a repeated region: a layer begins here
   std::vector<line_read> reads = {};  ///< each value once
 };
 
 struct operator_line {
   std::vector<line_item> items;
-  table<node_id, std::int32_t> item_of;  ///< −1: of a repeated region, of the update, or an addition of `sums`
+  table<node_id, std::int32_t> item_of;   ///< −1: of a repeated region, of the update, or an addition of `sums`
   table<region_id, std::int32_t> run_of;  ///< the first item between the repeated regions around; −1 if there is none
-  std::vector<gradient_sum> sums;        ///< whose additions go where the cuts allow
-  flops work;                            ///< of all items and of all copies of repeated regions
+  std::vector<gradient_sum> sums;         ///< whose additions go where the cuts allow
+  flops work;                             ///< of all items and of all copies of repeated regions
 };
 
 operator_line line_of(const graph& whole);

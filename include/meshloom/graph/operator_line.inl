@@ -9,11 +9,13 @@ namespace detail {
 /// Lines up the operators of a graph: positions first, of which those that belong together become items.
 class line_builder {
  public:
-  explicit line_builder(const graph& whole)
-      : whole_(whole), position_(whole.nodes.size(), -1), made_{.item_of = position_, .sums = gradient_sums(whole)} {}
+  explicit line_builder(const graph& whole) : whole_(whole), position_(whole.nodes.size(), -1) {
+    made_.item_of = position_;
+    made_.run_of = table<region_id, std::int32_t>(whole.regions.size(), -1);
+    made_.sums = gradient_sums(whole);
+  }
 
   operator_line build() {
-    made_.run_of = table<region_id, std::int32_t>(whole_.regions.size(), -1);
     place_forward();
     if (first_.empty()) return std::move(made_);
     place_backward();
@@ -100,9 +102,8 @@ class line_builder {
     if (maker == node_id::none || position_[maker] < 0 || readers.empty()) return;
     const std::int32_t from = position_[maker];
     const auto distance = [&](std::int32_t to) { return std::abs(to - from); };
-    const std::int32_t to = *std::min_element(readers.begin(), readers.end(), [&](std::int32_t a, std::int32_t b) {
-      return distance(a) < distance(b);
-    });
+    const std::int32_t to = *std::min_element(
+        readers.begin(), readers.end(), [&](std::int32_t a, std::int32_t b) { return distance(a) < distance(b); });
     for (std::int32_t k = std::min(from, to) + 1; k <= std::max(from, to); ++k)
       tied_[static_cast<std::size_t>(k)] = true;
   }
@@ -110,7 +111,7 @@ class line_builder {
   void make_items() {
     std::vector<std::int32_t> item_at;
     for (std::size_t k = 0; k < first_.size(); ++k) {
-      if (first_[k] || !tied_[k]) made_.items.push_back({.first = first_[k]});
+      if (first_[k] || !tied_[k]) made_.items.push_back({{}, first_[k]});
       item_at.push_back(static_cast<std::int32_t>(made_.items.size()) - 1);
     }
     for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
