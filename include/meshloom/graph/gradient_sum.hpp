@@ -18,8 +18,8 @@ struct gradient_sum {
   std::vector<node_id> additions = {};  ///< the k-th adds part k + 1 to the sum of the parts before it
 };
 
-/// The sums outside of repeated regions that may be taken apart: of gradients that one parameter has, and that only its
-/// update reads.
+/// The sums outside of repeated regions that may be taken apart: of gradients that one parameter has and only its
+/// update reads, and of parts that are no gradient of another one.
 std::vector<gradient_sum> gradient_sums(const graph& whole);
 
 /// Takes the sums apart by the regions in which their parts are made: additions within a region go there, those of

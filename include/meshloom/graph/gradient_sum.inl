@@ -126,6 +126,16 @@ MESHLOOM_INLINE std::vector<gradient_sum> gradient_sums(const graph& whole) {
       if (!sum.parts.empty()) found.push_back(std::move(sum));
     }
   }
+  table<value_id, int> owners(whole.values.size());
+  for (const parameter& each : whole.parameters) {
+    for (const value_id id : each.gradients) ++owners[id];
+  }
+  for (const gradient_sum& sum : found) {
+    for (const value_id id : sum.parts) ++owners[id];
+  }
+  std::erase_if(found, [&](const gradient_sum& sum) {  // an update of the one would be taken for one of the other
+    return std::any_of(sum.parts.begin(), sum.parts.end(), [&](value_id id) { return owners[id] > 1; });
+  });
   return found;
 }
 

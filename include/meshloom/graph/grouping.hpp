@@ -28,7 +28,8 @@ grouping grouping_for(std::int32_t ranks);
 /// operators, with the backward operators that differentiate them, and the parameters that they are first to read.
 /// Work is floating-point operations, forward and backward. Of all ways to make that many layers that are balanced
 /// enough and keep repeated regions apart, it is one of those in which the layer that receives most bytes receives
-/// least; of these, in which all layers together receive least; of these, of which the squares of work sum up to least.
+/// least; of these, with the fewest layers of less than the average work divided by (1 + slack); of these, in which all
+/// layers together receive least; of these, of which the squares of work sum up to least.
 /// A layer receives every value once that its operators read and others make: activations and, where the graph is
 /// differentiated, gradients; not the inputs of the graph. Takes a graph for which `check` finds no fault. Throws
 /// meshloom::error if there are to be no layers or a negative slack.

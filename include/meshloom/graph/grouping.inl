@@ -4,11 +4,11 @@
 #include <meshloom/graph/operator_line.hpp>
 
 #include <algorithm>
-#include <compare>
 #include <limits>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 namespace meshloom {
@@ -16,11 +16,11 @@ namespace detail {
 
 /// Cuts a line into so many layers, none of which has more than a limit of work: a dynamic program that knows, of every
 /// place in the line and number of layers before it, the least that the layer there that receives most receives; then,
-/// with that as a limit, another one for the sums.
+/// with that as a limit, another one for what is summed up over layers.
 class line_cutting {
  public:
-  line_cutting(const operator_line& line, std::size_t values, std::size_t layers, flops average)
-      : line_(line), values_(values), layers_(layers), average_(average) {
+  line_cutting(const operator_line& line, std::size_t values, std::size_t layers, flops average, flops least)
+      : line_(line), values_(values), layers_(layers), average_(average), least_(least) {
     flops all;
     for (const line_item& each : line.items) all += each.work;
     grain_ = std::max<std::int64_t>(all.count >> 24, 1);
@@ -36,11 +36,14 @@ class line_cutting {
  private:
   /// What all layers up to some place are worth, and where the last of them begins.
   struct label {
-    std::int64_t received = std::numeric_limits<std::int64_t>::max();
-    std::int64_t squares = 0;
+    std::int64_t idle = std::numeric_limits<std::int64_t>::max();
+    std::int64_t received = 0, squares = 0;
     std::size_t begin = 0;
 
-    bool reached() const { return received != std::numeric_limits<std::int64_t>::max(); }
+    bool reached() const { return idle != std::numeric_limits<std::int64_t>::max(); }
+    bool operator<(const label& other) const {
+      return std::tie(idle, received, squares) < std::tie(other.idle, other.received, other.squares);
+    }
   };
 
   std::size_t at(std::size_t items, std::size_t layers) const { return items * (layers_ + 1) + layers; }
@@ -87,16 +90,16 @@ class line_cutting {
 
   std::vector<std::int32_t> least_sums(flops limit, bytes most) const {
     std::vector<label> best(at(line_.items.size(), layers_) + 1);
-    best[at(0, 0)].received = 0;
+    best[at(0, 0)].idle = 0;
     for_each_layer(limit, [&](std::size_t first, std::size_t end, bytes received, flops work) {
       if (received > most) return;
-      const std::int64_t grains = work.count / grain_;
+      const std::int64_t grains = work.count / grain_, idle = work < least_ ? 1 : 0;
       for_each_number(first, end, [&](std::size_t before) {
         const label& from = best[at(first, before)];
         if (!from.reached()) return;
-        const label here{from.received + received.count, from.squares + grains * grains, first};
+        const label here{from.idle + idle, from.received + received.count, from.squares + grains * grains, first};
         label& known = best[at(end, before + 1)];
-        if (std::pair(here.received, here.squares) < std::pair(known.received, known.squares)) known = here;
+        if (here < known) known = here;
       });
     });
     std::vector<std::int32_t> layer_of(line_.items.size());
@@ -112,7 +115,7 @@ class line_cutting {
 
   const operator_line& line_;
   std::size_t values_, layers_;
-  flops average_;
+  flops average_, least_;   ///< a layer of less work is idle
   std::int64_t grain_ = 1;  ///< of work: squares of so many grains can be summed up exactly
 };
 
@@ -129,7 +132,8 @@ inline std::vector<std::int32_t> layers_of(const operator_line& line, std::size_
   const double wanted = std::min(share * how.layers, static_cast<double>(items));
   const auto layers = std::clamp(static_cast<std::int64_t>(wanted + 0.5), runs, items);
   const flops average{std::max<std::int64_t>(line.work.count / how.layers, 1)};
-  const line_cutting cutting(line, values, static_cast<std::size_t>(layers), average);
+  const flops least{static_cast<std::int64_t>(static_cast<double>(average.count) / (1 + how.slack))};
+  const line_cutting cutting(line, values, static_cast<std::size_t>(layers), average, least);
   for (double limit = (1 + how.slack) * static_cast<double>(average.count);; limit *= 2) {
     const flops most{limit < static_cast<double>(line.work.count) ? static_cast<std::int64_t>(limit)
                                                                   : line.work.count + items};  // any layer
