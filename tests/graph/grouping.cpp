@@ -12,6 +12,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <random>
@@ -100,7 +102,7 @@ class cuttings {
     std::optional<worth> found;
     for (double limit = (1 + slack) * average; !found; limit *= 2) {
       for (unsigned cuts = 0; cuts < 1u << (places_ - 1); ++cuts) {
-        if (__builtin_popcount(cuts) != layers - 1) continue;
+        if (std::popcount(cuts) != layers - 1) continue;
         const auto here = judge(cuts, average, slack, limit);
         if (here && (!found || *here < *found)) found = here;
       }

@@ -234,8 +234,8 @@ class alike_regions {
       const node_id id{static_cast<std::int32_t>(n)};
       if (other_.nodes[id].when == phase::forward && line_.item_of[id] >= 0) forward_.push_back(id);
     }
-    const auto item_before = [&](node_id a, node_id b) { return line_.item_of[a] < line_.item_of[b]; };
-    std::stable_sort(forward_.begin(), forward_.end(), item_before);
+    const auto place = [&](node_id id) { return std::pair(line_.item_of[id], id); };
+    std::sort(forward_.begin(), forward_.end(), [&](node_id a, node_id b) { return place(a) < place(b); });
     auto next = forward_.begin();
     for (std::size_t item = 0; item < line_.items.size(); ++item) {
       const auto begin = next;
