@@ -17,6 +17,7 @@
 #include <meshloom/plan/cluster_file.hpp>
 
 // How: plans by hand, by the planner, saved.
+#include <meshloom/graph/grouping.hpp>
 #include <meshloom/plan/adapt.hpp>
 #include <meshloom/plan/manual.hpp>
 #include <meshloom/plan/problem.hpp>

@@ -20,7 +20,8 @@ class graph_builder {
   graph made;
   bool trains = false;  ///< the model is traced as it trains: with dropout, statistics of the batch, losses of layers
   bool exact = false;   ///< what is emitted stays in the precision, products as well
-  std::int32_t streams = 0;  ///< of random numbers, handed out so far
+  node_id differentiated = node_id::none;  ///< what is emitted belongs to the gradient of this node
+  std::int32_t streams = 0;                ///< of random numbers, handed out so far
 
   /// The id of an axis, entering it into the size table at first sight.
   axis_id axis(std::string_view name, std::int64_t extent);

@@ -145,18 +145,18 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
             std::move(operands),
             {},
             {indices.begin(), indices.end()},
-            attributes};
+            attributes,
+            differentiated};
   const node_id id = made.nodes.next();
-  for (int k = 0; k < op.op.result_count; ++k) {
-    const index_list& list = op.op.results[static_cast<std::size_t>(k)];
+  for (std::size_t k = 0; k < static_cast<std::size_t>(op.op.result_count); ++k) {
+    const index_list& list = op.op.results[k];
     std::vector<axis_id> axes;
-    for (int axis = 0; axis < list.count; ++axis)
-      axes.push_back(indices[static_cast<std::size_t>(list.at[static_cast<std::size_t>(axis)])]);
-    const std::string name = op.op.result_count == 1 ? next.name : next.name + "#" + std::to_string(k);
+    for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis)
+      axes.push_back(indices[static_cast<std::size_t>(list.at[axis])]);
+    const std::string name = next.name + (op.op.result_count == 1 ? "" : "#" + std::to_string(k));
     const bool integers = (op.op.integer_results >> k & 1) != 0;
-    const dtype of = integers ? dtype::i32 : op.rounded.result(static_cast<std::size_t>(k)) ? type : made.precision;
-    results[static_cast<std::size_t>(k)] = made.values.add({name, axes, of, value_kind::activation, id, region_, {}});
-    next.results.push_back(results[static_cast<std::size_t>(k)]);
+    const dtype of = integers ? dtype::i32 : op.rounded.result(k) ? type : made.precision;
+    next.results.push_back(results[k] = made.values.add({name, axes, of, value_kind::activation, id, region_, {}}));
   }
   made.nodes.add(std::move(next));
   return results;

@@ -102,7 +102,9 @@ class reverse_sweep final : public differentiation {
     for (const value_id loss : losses_) {
       if (into_.made.values[loss].region != area) continue;
       into_.resume(phase::backward, area, into_.made.regions[area].name + ".gradient.");
+      into_.differentiated = into_.made.values[loss].producer;
       add_to(loss, into_.emit(record_of<op::fill>, {}, {}, {1.0})[0]);
+      into_.differentiated = node_id::none;
     }
   }
 
@@ -166,7 +168,9 @@ class reverse_sweep final : public differentiation {
     }
     into_.resume(phase::backward, at().region, at().name + ".d.");
     into_.exact = stays_exact();
+    into_.differentiated = node_;
     at().op->differentiate(*this);
+    into_.differentiated = node_id::none;
     into_.exact = false;
   }
 

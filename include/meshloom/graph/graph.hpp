@@ -66,6 +66,7 @@ struct node {
   std::vector<value_id> results = {};
   std::vector<axis_id> indices = {};  ///< the axis of each index of the operator
   attribute_list attributes{};
+  node_id differentiates = node_id::none;  ///< of backward nodes, if it is known: the forward node whose gradient it is
 };
 
 /// What flows through the copies of a repeated region, in one direction. Copy 0 (the last copy, in backward) reads
@@ -81,9 +82,13 @@ struct region {
   std::string name;
   std::int32_t count = 1;
   bool repeated = false;
-  carry forward = {};   ///< if repeated
-  carry backward = {};  ///< if repeated and differentiated
+  carry forward = {};    ///< if repeated
+  carry backward = {};   ///< if repeated and differentiated
+  bool grouped = false;  ///< a layer that `group_operators` has made
 };
+
+/// The layers that one may have recompute without naming them, and that the planner may: copies, and groups.
+constexpr bool may_recompute(const region& area) { return area.repeated || area.grouped; }
 
 /// What is kept between steps and changed by each: a trained parameter, its gradient summed over one step and the
 /// optimizer's state beside it; or a running statistic, which takes in what the forward observes and has no state.

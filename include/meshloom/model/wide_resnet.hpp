@@ -75,7 +75,7 @@ struct resnet_stage {
     if (depth < 1) throw error(sentence({"wide_resnet: a stage has ", depth, " blocks; give it 1 or more"}));
     static constexpr auto change =
         named(name_of<first_block<Stage>>(), bottleneck < entry, inner, outer, Stage == 0 ? 1 : 2, true > {});
-    const auto first = call_layer(scope, change, x);
+    const auto first = evaluate(scope, call_layer(scope, change, x));
     if (depth == 1) return first;
     const auto keep = repeat(depth - 1, bottleneck<entry, inner, outer, 1, false>{});
     return call_layer(scope, named(name_of<more_blocks<Stage>>(), keep), first);

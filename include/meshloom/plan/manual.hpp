@@ -48,7 +48,7 @@ struct path_pin {
 
 /// A layer that does not keep its activations for backward, but computes them again there.
 struct recompute_rule {
-  std::string layer;       ///< by its name in the graph; empty: every repeated one
+  std::string layer;       ///< by its name in the graph; empty: every repeated or grouped one
   std::int32_t first = 0;  ///< copies of it from this one
   std::int32_t end = -1;   ///< up to, but not with, this one; −1: to the last
 };
@@ -111,8 +111,8 @@ manual pipeline(std::int32_t stages, schedule_kind schedule);
 /// The cut in front of named blocks: `stage(3)` starts a stage at block 3. Combine several.
 manual stage(std::int32_t first_block);
 
-/// Every repeated layer recomputes its activations in backward (Chen et al. 2016), or one layer, or some copies of it:
-/// from `first` up to, but not with, `end`.
+/// Every repeated or grouped layer recomputes its activations in backward (Chen et al. 2016), or one layer, or some
+/// copies of it: from `first` up to, but not with, `end`.
 manual recompute();
 manual recompute(std::string layer);
 manual recompute(std::string layer, std::int32_t first, std::int32_t end);

@@ -60,7 +60,7 @@ MESHLOOM_INLINE std::vector<bool> recomputed_by_rule(const problem& posed, std::
     const region& area = posed.graph.regions[here.region];
     const auto& rules = posed.constraints.recompute;
     again.push_back(std::any_of(rules.begin(), rules.end(), [&](const recompute_rule& rule) {
-      const bool named = rule.layer.empty() ? area.repeated : rule.layer == area.name;
+      const bool named = rule.layer.empty() ? may_recompute(area) : rule.layer == area.name;
       return named && here.copy >= rule.first && (rule.end < 0 || here.copy < rule.end);
     }));
   }
@@ -200,7 +200,9 @@ inline void check_recompute(const problem& posed, std::vector<std::string>& faul
   std::string layers;
   for (const region& area : regions) layers += (layers.empty() ? "" : ", ") + area.name;
   for (const recompute_rule& rule : posed.constraints.recompute) {
-    const auto named = [&](const region& area) { return rule.layer.empty() ? area.repeated : area.name == rule.layer; };
+    const auto named = [&](const region& area) {
+      return rule.layer.empty() ? may_recompute(area) : area.name == rule.layer;
+    };
     if (std::none_of(regions.begin(), regions.end(), named)) {
       const std::string what = rule.layer.empty() ? "repeats no layer" : "has no layer '" + rule.layer + "'";
       faults.push_back("recompute: the model " + what + "; its layers are " + layers);

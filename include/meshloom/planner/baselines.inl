@@ -27,8 +27,7 @@ inline std::vector<std::int32_t> divisors_of(std::int64_t number) {
 /// computed again.
 inline void add_runs(std::vector<manual>& grid, const graph& whole, std::int32_t spread, const manual& asked) {
   const std::int64_t batch = whole.sizes[whole.micro_batched].extent;
-  const bool repeats =
-      std::any_of(whole.regions.begin(), whole.regions.end(), [](const region& area) { return area.repeated; });
+  const bool repeats = std::any_of(whole.regions.begin(), whole.regions.end(), may_recompute);
   for (const std::int32_t parts : divisors_of(batch)) {
     if (batch / parts < spread) break;
     manual each = asked;

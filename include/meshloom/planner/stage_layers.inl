@@ -81,7 +81,7 @@ MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region)
   const auto again = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const need &here = of_region[index_of(blocks[b].region)], &sum = before_.back();
-    const bool lean = again[b] || posed_.graph.regions[blocks[b].region].repeated;
+    const bool lean = again[b] || may_recompute(posed_.graph.regions[blocks[b].region]);
     need next{sum.time + here.time, sum.held + here.held, sum.slot + here.slot, {}, {}};
     if (blocks[b].copy > 0) next.slot += here.entering;
     (lean ? next.remade : next.slot) += here.remade;

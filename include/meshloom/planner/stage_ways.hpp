@@ -134,7 +134,8 @@ class stage_ways {
   /// True if there are other stages beside.
   bool is_staged() const { return of_.meshes.front().mesh.ranks() < posed_.cluster.ranks(); }
   stage_choices choices_on(const face& on, std::size_t range) const;
-  /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
+  /// Which blocks of a range recompute: by rule, and if `again` all grouped layers, and the others of repeated
+  /// ones but `keep`.
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
   std::optional<intra_answer> solve_problem(const intra_problem& asked);
   void form(face& on) const;

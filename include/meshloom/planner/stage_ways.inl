@@ -79,17 +79,18 @@ MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool
   const auto blocks = blocks_of(posed_.graph);
   for (std::size_t b = 0; again && b < made.size(); ++b) {
     const region_id home = blocks[static_cast<std::size_t>(within.first) + b].region;
-    if (posed_.graph.regions[home].repeated && !made[b]) made[b] = keep-- <= 0;
+    const region& area = posed_.graph.regions[home];
+    if (may_recompute(area) && !made[b]) made[b] = !area.repeated || keep-- <= 0;
   }
   return made;
 }
 
 MESHLOOM_INLINE std::int32_t stage_ways::free_copies(const stage_way& way, std::size_t range) const {
-  const auto count = [&](bool again) {
-    const std::vector<bool> all = recomputed(range, again, 0);
+  const auto count = [&](std::int32_t keep) {
+    const std::vector<bool> all = recomputed(range, true, keep);
     return static_cast<std::int32_t>(std::count(all.begin(), all.end(), true));
   };
-  return way.again ? count(true) - count(false) : 0;
+  return way.again ? count(0) - count(std::numeric_limits<std::int32_t>::max()) : 0;
 }
 
 MESHLOOM_INLINE stage_choices stage_ways::choices_on(const face& on, std::size_t range) const {

@@ -88,7 +88,7 @@ class constraint_referee {
       const block& here = blocks[static_cast<std::size_t>(number)];
       const region& area = whole_.regions[here.region];
       const auto binds = [&](const recompute_rule& rule) {
-        if (rule.layer.empty() ? !area.repeated : rule.layer != area.name) return false;
+        if (rule.layer.empty() ? !may_recompute(area) : rule.layer != area.name) return false;
         return rule.first <= here.copy && (rule.end < 0 || here.copy < rule.end);
       };
       const bool bound = std::any_of(asked_.recompute.begin(), asked_.recompute.end(), binds);

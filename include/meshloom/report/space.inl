@@ -269,8 +269,12 @@ class space_words {
     if (!trains(whole_)) return "none: nothing is trained";
     const std::string layers =
         listed(whole_.regions, [](const region& area) { return area.repeated ? layer_text(area) : ""; });
-    return layers.empty() ? "none: no layer is repeated"
-                          : sentence({"any number of the copies of ", layers, " recompute"});
+    const bool grouped =
+        std::any_of(whole_.regions.begin(), whole_.regions.end(), [](const region& area) { return area.grouped; });
+    if (layers.empty() && !grouped) return "none: no layer is repeated";
+    const std::string copies = layers.empty() ? "" : sentence({"any number of the copies of ", layers});
+    const std::string groups = grouped ? "all or none of the groups of a stage" : "";
+    return sentence({copies, copies.empty() || groups.empty() ? "" : ", and ", groups, " recompute"});
   }
 
   std::string left_of_recomputation() const {
