@@ -156,7 +156,7 @@ TEST_CASE("a group with little memory gets less to hold") {
     const ml::plan made = sound_plan(posed);
     CHECK(ml::peaks_of(graph, made, tight)[first ? 0 : 1] <= less);
     CHECK(made.predicted >= ample.bound);
-    (first ? tight.device : tight.others[0].device).memory = {1000};
+    (first ? tight.device : tight.others[0].device).memory = {16};
     const auto none = ml::solve(ml::formulate(graph, tight));
     REQUIRE(!none);
     CHECK(none.error().find("no plan keeps to the limit") == 0);
