@@ -77,6 +77,15 @@ std::vector<ml::picoseconds> random_cuts(numbers& from, int blocks, int most) {
   return cuts;
 }
 
+/// Some of the blocks.
+std::vector<std::int32_t> random_stops(numbers& from, int blocks) {
+  std::vector<std::int32_t> stops{0};
+  for (int block = 1; block < blocks; ++block) {
+    if (draw(from, 0, 2) > 0) stops.push_back(block);
+  }
+  return stops;
+}
+
 /// Two or three groups of hosts, some of which may be alike.
 ml::inter_problem random_problem_of_groups(numbers& from) {
   ml::inter_problem posed;
@@ -161,6 +170,8 @@ class enumeration {
   void extend(int block, int rank) {
     const auto all = static_cast<int>(ranks_.size());
     if (block == posed_.blocks && rank == all) return plans.push_back(price());
+    const auto& stops = posed_.stops;
+    if (!stops.empty() && std::count(stops.begin(), stops.end(), block) == 0) return;
     for (const ml::stage_candidate& each : posed_.candidates) {
       const bool here = block >= each.first_block && block <= each.first_block + each.shifts;
       if (!here || rank + each.ranks > all) continue;
@@ -200,7 +211,8 @@ class enumeration {
 
   /// What stages in a row take at the most, on average, with the messages between them.
   std::int64_t slowest_window() const {
-    const int most = std::min(posed_.blocks, static_cast<int>(ranks_.size()));
+    const auto places = posed_.stops.empty() ? posed_.blocks : static_cast<int>(posed_.stops.size());
+    const int most = std::min(places, static_cast<int>(ranks_.size()));
     const std::int64_t rounds = std::max(posed_.micro_batches - most, 0);
     const auto count = static_cast<int>(chosen_.size());
     std::int64_t slowest = 0;
@@ -440,7 +452,7 @@ ml::inter_problem alpa_problem(numbers& from, int blocks, int hosts, int devices
 
 TEST_CASE("plans of every number of stages and the bound equal those of an enumeration, under any limit and worth") {
   numbers from(20220711);
-  int limited = 0, without_plan = 0, of_groups = 0;
+  int limited = 0, without_plan = 0, of_groups = 0, with_stops = 0;
   const auto compare_by_worth = [&](ml::inter_problem posed, const std::vector<tried>& plans) {
     compare(posed, plans);
     for (int chosen = 0; chosen < 2; ++chosen) {
@@ -457,9 +469,10 @@ TEST_CASE("plans of every number of stages and the bound equal those of an enume
       }
     }
   };
-  for (int trial = 0; trial < 600; ++trial) {
+  for (int trial = 0; trial < 800; ++trial) {
     CAPTURE(trial);
     ml::inter_problem posed = trial % 2 == 0 ? random_problem(from) : random_problem_of_groups(from);
+    if (trial % 3 == 0) posed.stops = random_stops(from, posed.blocks);
     const auto plans = enumeration(posed).plans;
     compare(posed, plans);
     if (plans.empty()) {
@@ -469,6 +482,7 @@ TEST_CASE("plans of every number of stages and the bound equal those of an enume
     const auto [leanest, fullest] =
         std::minmax_element(plans.begin(), plans.end(), [](const tried& a, const tried& b) { return a.peak < b.peak; });
     compare_by_worth(posed, plans);
+    with_stops += posed.stops.empty() ? 0 : 1;
     set_limit(posed, fullest->peak);
     compare(posed, plans);
     for (int binding = 0; binding < 3; ++binding) {
@@ -485,6 +499,7 @@ TEST_CASE("plans of every number of stages and the bound equal those of an enume
   }
   CHECK(limited > 1000);
   CHECK(of_groups > 100);
+  CHECK(with_stops > 100);
   CHECK(without_plan > 10);
 }
 
@@ -614,6 +629,11 @@ TEST_CASE("the referee refuses what is no plan, and says why") {
   CHECK(why({at(0, 4, 4), 1000}) == "stage 1 is a candidate that does not exist");
   CHECK(why({at(0, 4, 4), -1}) == "stage 1 is a candidate that does not exist");
   CHECK(why({}) == "the stages end before block 0");
+  posed.stops = {0, 3, 5};
+  CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "stage 1 begins with block 4, which no stage may");
+  posed.stops = {0, 3, 4};
+  CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "");
+  posed.stops.clear();
   posed.candidates[static_cast<std::size_t>(at(0, 4, 4))].shifts = 4;  // may stand for the second as well
   CHECK(why({at(0, 4, 4), at(0, 4, 4)}) == "");
   posed.candidates[static_cast<std::size_t>(at(0, 4, 4))].shifts = 3;
@@ -716,6 +736,10 @@ TEST_CASE("a faulty problem is refused with its fault") {
   CHECK(mentions(fault([](problem& p) { p.cut_between[2] = {-1}; }), "a cut between hosts has a negative price"));
   CHECK(mentions(fault([](problem& p) { p.limit = {-1}; }), "the limit is negative"));
   CHECK(mentions(fault([](problem& p) { p.worth = {-1}; }), "what a plan is worth is negative"));
+  CHECK(
+      mentions(fault([](problem& p) { p.stops = {1}; }), "block 1 is out of place among those that stages may begin"));
+  CHECK(mentions(fault([](problem& p) { p.stops = {0, 4, 4}; }), "block 4 is out of place"));
+  CHECK(mentions(fault([](problem& p) { p.stops = {0, 8}; }), "name some of the 8 blocks, from 0 on, rising"));
   const std::vector<ml::picoseconds> cuts(8);
   const auto add = [&](problem& p, int hosts, int devices, int kind) {
     p.others.push_back({hosts, devices, kind, cuts, cuts, {}});

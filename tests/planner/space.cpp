@@ -83,6 +83,54 @@ TEST_CASE("both schedules compete, unless one is asked for") {
   CHECK(ml::schedules_of(posed) == std::vector{schedule_kind::gpipe});
 }
 
+TEST_CASE("stages stand on any submesh, but of many hosts only on some that still tile them") {
+  const auto places = [](std::int32_t hosts, std::int32_t devices, const ml::manual& asked = ml::automatic()) {
+    ml::cluster machine = ml::local(devices);
+    machine.hosts = hosts;
+    const ml::problem posed = ml::formulate(vectors(), machine, asked);
+    const auto all = ml::submeshes_of(machine), found = ml::submeshes_for(posed);
+    CHECK(std::includes(all.begin(), all.end(), found.begin(), found.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.hosts, a.devices) < std::pair(b.hosts, b.devices);
+    }));
+    return found;
+  };
+  for (const auto& [hosts, devices] : {std::pair{1, 8}, {5, 6}, {16, 8}, {7, 4}}) {
+    ml::cluster machine = ml::local(devices);
+    machine.hosts = hosts;
+    CHECK(places(hosts, devices) == ml::submeshes_of(machine));
+  }
+  std::vector<ml::submesh> wanted;
+  for (const std::int32_t each : {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 25, 32, 48, 50, 64, 96, 100})
+    wanted.push_back({each, 8});
+  CHECK(places(100, 8) == wanted);  // 8 ranks each: parts of a host would be more than 128 stages
+  CHECK(places(32, 8).front() == ml::submesh{1, 2});
+  ml::manual asked = ml::automatic();
+  asked.stages = 3;
+  CHECK(places(100, 8, asked).size() == 103);  // 1, 2, 4 ranks and any number of hosts
+}
+
+TEST_CASE("stages begin with any block, with those that are asked for, or with every few copies of a very deep layer") {
+  const auto stops = [](std::int32_t layers, const ml::manual& asked = ml::automatic()) {
+    return ml::stops_of(ml::formulate(models::gpt({.layers = layers}), ml::local(2), asked));
+  };
+  const auto few = stops(3);
+  for (std::size_t b = 0; b < few.size(); ++b) CHECK(few[b] == static_cast<std::int32_t>(b));
+  ml::manual asked = ml::automatic();
+  asked.cuts = {2, 3};
+  CHECK(stops(3, asked) == std::vector<std::int32_t>{0, 2, 3});
+  const auto ends = static_cast<std::int32_t>(few.size()) - 3;  // blocks that are no copies of the layer
+  const auto many = stops(600);
+  CHECK(many.size() < 160);
+  int steps = 0;
+  for (std::size_t n = 1; n < many.size(); ++n) {
+    CHECK((many[n] - many[n - 1] == 1 || many[n] - many[n - 1] == 8));
+    steps += many[n] - many[n - 1] == 8 ? 1 : 0;
+  }
+  CHECK(steps == 75);
+  CHECK(many.size() == 75 + static_cast<std::size_t>(ends));
+  CHECK(stops(150).size() == 150 + static_cast<std::size_t>(ends));
+}
+
 TEST_CASE("logical meshes are all that multiply to the ranks, in one order where order does not matter") {
   ml::cluster machine = ml::local(6);
   machine.hosts = 4;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/cluster/groups.hpp>
 #include <meshloom/graph/unroll.hpp>
 #include <meshloom/plan/problem.hpp>
 

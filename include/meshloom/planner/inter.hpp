@@ -27,11 +27,12 @@ struct inter_answer {
 
 /// The cheapest plans, or a sentence that names what rules all out: blocks that no candidate runs, ranks that cannot be
 /// tiled, or the limit, with what the leanest plan holds; or that none costs less than `worth`, and then no more. A
-/// problem with faults is refused with the first of them.
-result<inter_answer> solve(const inter_problem& posed);
+/// problem with faults is refused with the first of them. To `work` is added how many moves and ends of plans were
+/// looked at.
+result<inter_answer> solve(const inter_problem& posed, std::int64_t* work = nullptr);
 
 /// The best of those alone, sooner.
-result<inter_plan> cheapest(const inter_problem& posed);
+result<inter_plan> cheapest(const inter_problem& posed, std::int64_t* work = nullptr);
 
 /// What no schedule of any plan beats: the least `inter_price::bound`, or `worth` where that is less; without `worth`
 /// it fails as `solve` does.

@@ -43,14 +43,16 @@ struct remainder {
   std::int32_t known_stages = 0;
 };
 
-/// By state, as far as some stages lead to it.
-MESHLOOM_INLINE std::vector<remainder> survey(const lattice& grid, const std::vector<outlook>& before) {
+/// By state, as far as some stages lead to it. Moves are added to `work`.
+MESHLOOM_INLINE std::vector<remainder> survey(const lattice& grid, const std::vector<outlook>& before,
+                                              std::int64_t& work) {
   std::vector<remainder> states(grid.states());
   if (!states.empty()) states.back() = {{}, {}, {}, {}};
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     remainder& here = states[state];
     if (before[state].sum == never) return;
     grid.for_each_move(k, r, [&](const choice& by, const move& to) {
+      ++work;
       const remainder& rest = states[to.next];
       here.sum = std::min(here.sum, rest.sum + to.own);
       here.slowest = std::min(here.slowest, std::max(rest.slowest, by.rest));
@@ -90,7 +92,7 @@ struct prospect {
 class prospects {
  public:
   /// `all_numbers`: plans of every number of stages are asked for, or else only the cheapest of all.
-  prospects(const lattice& grid, picoseconds worth, bool all_numbers);
+  prospects(const lattice& grid, picoseconds worth, bool all_numbers, std::int64_t& work);
 
   std::span<const prospect> at(std::size_t state) const {
     return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
@@ -108,12 +110,12 @@ class prospects {
   std::vector<std::uint32_t> begin_, end_;
 };
 
-MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth, bool all_numbers)
+MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth, bool all_numbers, std::int64_t& work)
     : begin_(grid.states()), end_(grid.states()) {
   if (grid.states() == 0) return;
   const auto before =
       inter::look_back(grid, false, [&](const outlook& here) { return here.sum + here.slowest < worth; });
-  const auto after = survey(grid, before);
+  const auto after = survey(grid, before, work);
   const remainder& known = after.front();
   if (!all_numbers && known.known_sum < never)
     worth = std::min(worth, grid.cost(known.known_sum, known.known_slowest, known.known_stages) + picoseconds{1});
@@ -197,8 +199,9 @@ struct ending {
 };
 
 /// All endings that may be those of the cheapest plan of some number of stages, by state.
-MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth, bool all_numbers) {
-  const prospects open(grid, worth, all_numbers);
+MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds worth, bool all_numbers,
+                                               std::int64_t& work) {
+  const prospects open(grid, worth, all_numbers, work);
   frontiers<ending> ends(grid.states(), static_cast<std::size_t>(grid.most_stages()) + 1);
   if (grid.states() == 0) return ends;
   ends.add({});
@@ -213,6 +216,7 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
         while (from != here.end() && from->stages < s) ++from;
         if (from == here.end()) return;
         if (from->stages != s || s < by.least_stages || s > by.most_stages) continue;
+        ++work;
         // to be faster than the slowest of those before gains nothing
         const ending made{rest.sum + to.own, std::max({rest.slowest, by.rest, from->before}), s, by.candidate,
                           ends.number_of(rest)};
@@ -360,8 +364,10 @@ MESHLOOM_INLINE std::int32_t stuck_at(const inter_problem& posed) {
   reached[0] = true;
   std::int32_t furthest = 0;
   for (std::size_t k = 0; k < ends.size(); ++k) {
+    const auto block = static_cast<std::int32_t>(k);
+    const bool may_begin = posed.stops.empty() || std::binary_search(posed.stops.begin(), posed.stops.end(), block);
     for (const std::int32_t end : ends[k]) {
-      if (!reached[k]) continue;
+      if (!reached[k] || !may_begin) continue;
       reached[static_cast<std::size_t>(end)] = true;
       furthest = std::max(furthest, end);
     }
@@ -408,10 +414,12 @@ MESHLOOM_INLINE failure why_none(const inter_problem& posed) {
 
 namespace inter {
 
-MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, bool all_numbers) {
+MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, bool all_numbers, std::int64_t* work) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
-  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never), all_numbers);
+  std::int64_t here = 0;
+  const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never), all_numbers, here);
+  if (work != nullptr) *work += here;
   if (grid.states() == 0 || ends.at(0).empty()) return inter::why_none(posed);
   std::vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
   const auto cost = [&](const inter::ending& each) { return grid.cost(each.sum, each.slowest, each.stages); };
@@ -434,10 +442,12 @@ MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, bool all_
 
 }  // namespace inter
 
-MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed) { return inter::solve(posed, true); }
+MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, std::int64_t* work) {
+  return inter::solve(posed, true, work);
+}
 
-MESHLOOM_INLINE result<inter_plan> cheapest(const inter_problem& posed) {
-  auto found = inter::solve(posed, false);
+MESHLOOM_INLINE result<inter_plan> cheapest(const inter_problem& posed, std::int64_t* work) {
+  auto found = inter::solve(posed, false, work);
   if (!found) return failure{found.error()};
   return std::move(found.value().best);
 }

@@ -2,6 +2,7 @@
 // The lattice of stage boundaries that the inter-operator solver walks: a state is a stage yet to be chosen that begins
 // with block k on rank r; a move runs it as one of the candidates that fit there. Few states lie between what the first
 // r ranks can get done at most and what the others must leave to them, so no table is as large as blocks × ranks.
+// Blocks are those that stages may begin with, with all that follow them up to the next such block.
 // Law: candidates that exceed the limit, that alone take as long as is not worth it, or that others of the same blocks
 // and ranks are nowhere worse than, make no move; every other placement that a plan can use is visited once.
 #pragma once
@@ -67,8 +68,9 @@ class lattice {
   picoseconds cut(std::int32_t k, std::int32_t r) const {
     if (k == 0) return {};
     const part& here = part_at(r);
-    const picoseconds own = toll(here, k, r);
-    return r == here.first && r > 0 ? std::max(own, toll(part_at(r - 1), k, r)) : own;
+    const std::int32_t block = stops_[static_cast<std::size_t>(k)];
+    const picoseconds own = toll(here, block, r);
+    return r == here.first && r > 0 ? std::max(own, toll(part_at(r - 1), block, r)) : own;
   }
 
   /// visit(state, k, r) for every state but the end, in order or from the last back.
@@ -133,9 +135,9 @@ class lattice {
     auto operator<=>(const size&) const = default;
   };
 
-  /// What crosses in front of block k and rank r, over the links of a part that is there or ends there.
-  static picoseconds toll(const part& over, std::int32_t k, std::int32_t r) {
-    return ((r - over.first) % over.host != 0 ? over.within : over.between)[static_cast<std::size_t>(k)];
+  /// What crosses in front of a block of the problem and rank r, over the links of a part that is there or ends there.
+  static picoseconds toll(const part& over, std::int32_t block, std::int32_t r) {
+    return ((r - over.first) % over.host != 0 ? over.within : over.between)[static_cast<std::size_t>(block)];
   }
 
   /// The halves of the messages in front of all blocks and rank `at`, of a stage of the n-th size on the part of rank
@@ -167,7 +169,10 @@ class lattice {
   }
 
   void find_parts(const inter_problem& posed);
+  void find_stops(const inter_problem& posed);
   void find_choices(const inter_problem& posed);
+  /// A choice for all blocks that a candidate may begin with where it ends in front of another such block.
+  void place(const inter_problem& posed, std::int32_t candidate, choice made, std::vector<choice>& found) const;
   void find_sizes(const inter_problem& posed, const std::vector<choice>& found);
   void count_in_units();
   void find_halves();
@@ -176,9 +181,11 @@ class lattice {
   std::vector<std::int32_t> furthest_ends(std::size_t n) const;
   std::vector<std::int32_t> nearest_starts(std::size_t n) const;
 
-  std::int32_t blocks_, ranks_ = 0, most_stages_ = 0, settled_ = 1;
+  std::int32_t blocks_ = 0, ranks_ = 0, most_stages_ = 0, settled_ = 1;
   schedule_kind schedule_;
   std::int64_t micro_batches_;
+  std::vector<std::int32_t> stops_;    ///< the blocks of the problem that these begin with, and the end
+  std::vector<std::int32_t> stop_at_;  ///< which of them begins with a block of the problem; −1: none
   std::vector<part> parts_;
   std::vector<std::uint32_t> part_at_;  ///< by rank
   std::vector<size> sizes_;             ///< that stages have

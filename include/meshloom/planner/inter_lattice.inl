@@ -12,12 +12,23 @@
 namespace meshloom::inter {
 
 MESHLOOM_INLINE lattice::lattice(const inter_problem& posed)
-    : blocks_(posed.blocks), schedule_(posed.schedule), micro_batches_(posed.micro_batches) {
+    : schedule_(posed.schedule), micro_batches_(posed.micro_batches) {
+  find_stops(posed);
   find_parts(posed);
   most_stages_ = std::min(blocks_, ranks_);
   find_choices(posed);
   find_halves();
   find_bands();
+}
+
+MESHLOOM_INLINE void lattice::find_stops(const inter_problem& posed) {
+  stops_ = posed.stops;
+  for (std::int32_t block = 0; posed.stops.empty() && block < posed.blocks; ++block) stops_.push_back(block);
+  blocks_ = static_cast<std::int32_t>(stops_.size());
+  stops_.push_back(posed.blocks);
+  stop_at_.assign(static_cast<std::size_t>(posed.blocks) + 1, -1);
+  for (std::size_t k = 0; k < stops_.size(); ++k)
+    stop_at_[static_cast<std::size_t>(stops_[k])] = static_cast<std::int32_t>(k);
 }
 
 /// In units of one rank; `find_choices` makes them larger.
@@ -55,8 +66,7 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
     if (posed.worth && each.time + rest >= *posed.worth) continue;
     const std::int32_t most = most_stages_of(posed, each, most_stages_);
     if (most < 1) continue;
-    found.push_back({each.time, each.time + each.extra, rest, each.end_block - each.first_block, each.first_block,
-                     each.first_block + each.shifts, 1, most, static_cast<std::int32_t>(c)});
+    place(posed, static_cast<std::int32_t>(c), {each.time, each.time + each.extra, rest, 0, 0, 0, 1, most, 0}, found);
   }
   find_sizes(posed, found);
   const auto row_of = [&](const choice& each) {
@@ -72,6 +82,29 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
   for (const choice& each : found) choices_[next[row_of(each)]++] = each;
   keep_useful();
   count_in_units();
+}
+
+MESHLOOM_INLINE void lattice::place(const inter_problem& posed, std::int32_t candidate, choice made,
+                                    std::vector<choice>& found) const {
+  const stage_candidate& each = posed.candidates[static_cast<std::size_t>(candidate)];
+  made.candidate = candidate;
+  const std::int32_t last = each.first_block + each.shifts;
+  const std::size_t before = found.size();
+  auto k = std::lower_bound(stops_.begin(), stops_.end(), each.first_block) - stops_.begin();
+  for (; stops_[static_cast<std::size_t>(k)] <= last && k < blocks_; ++k) {
+    const auto here = static_cast<std::int32_t>(k);
+    const std::int32_t end = stops_[static_cast<std::size_t>(k)] + each.end_block - each.first_block;
+    const std::int32_t next = stop_at_[static_cast<std::size_t>(end)];
+    if (next < 0) continue;
+    const bool goes_on = found.size() > before && found.back().last + 1 == here && found.back().blocks == next - here;
+    if (goes_on) {
+      ++found.back().last;
+      continue;
+    }
+    made.blocks = next - here;
+    made.first = made.last = here;
+    found.push_back(made);
+  }
 }
 
 /// Those that some choice has.
@@ -107,7 +140,8 @@ MESHLOOM_INLINE void lattice::find_halves() {
       for (const std::span<const picoseconds> cuts : {here.within, here.between}) {
         for (std::size_t k = 0; k <= static_cast<std::size_t>(blocks_); ++k) {
           const bool outside = k == 0 || k == static_cast<std::size_t>(blocks_);
-          halves_.push_back(outside ? picoseconds{} : half_of_cut(cuts[k], std::max(each.ranks / here.host, 1)));
+          const auto block = static_cast<std::size_t>(stops_[k]);
+          halves_.push_back(outside ? picoseconds{} : half_of_cut(cuts[block], std::max(each.ranks / here.host, 1)));
         }
       }
     }

@@ -54,6 +54,8 @@ struct inter_problem {
   std::optional<picoseconds> worth{};  ///< plans that cost as much or more are not wanted; none: all are
   /// The groups of hosts after those above, which are of kind 0.
   std::vector<inter_group> others{};
+  /// The blocks that stages may begin with, from 0 on, rising; none: all.
+  std::vector<std::int32_t> stops{};
   bool operator==(const inter_problem&) const = default;
 };
 

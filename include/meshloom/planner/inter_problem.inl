@@ -107,6 +107,20 @@ MESHLOOM_INLINE void check_groups(const inter_problem& posed, std::vector<std::s
   }
 }
 
+MESHLOOM_INLINE void check_stops(const inter_problem& posed, std::vector<std::string>& found) {
+  std::int32_t next = 0, most = 0;
+  for (const std::int32_t each : posed.stops) {
+    if (each < next || each > most) {
+      found.push_back("block " + std::to_string(each) +
+                      " is out of place among those that stages may begin with; name " + "some of the " +
+                      std::to_string(posed.blocks) + " blocks, from 0 on, rising");
+      return;
+    }
+    next = each + 1;
+    most = posed.blocks - 1;
+  }
+}
+
 /// No sum that a plan or a solver makes overflows; nothing is negative.
 MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::string>& found) {
   picoseconds time, once, cut;
@@ -146,6 +160,7 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
   const auto groups = inter::places_of(posed);
   for (std::size_t c = 0; c < posed.candidates.size(); ++c) inter::check_candidate(posed, groups, c, found);
   inter::check_groups(posed, found);
+  inter::check_stops(posed, found);
   if (posed.worth && posed.worth->count < 0) found.push_back("what a plan is worth is negative");
   if (found.empty()) inter::check_sums(posed, found);
   return found;
@@ -221,6 +236,8 @@ MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& pos
     const stage_candidate& stage = posed.candidates[number];
     const std::string why = misfit(groups, stage, block, rank);
     if (!why.empty()) return failure{name + " " + why};
+    if (!posed.stops.empty() && std::find(posed.stops.begin(), posed.stops.end(), block) == posed.stops.end())
+      return failure{name + " begins with block " + std::to_string(block) + ", which no stage may"};
     const group_place& group = group_at(groups, rank);
     const std::int32_t host = group.devices_per_host, hosts = std::max(stage.ranks / host, 1);
     placed_stage next{stage, group, {}, {}, {}, {}};

@@ -49,8 +49,8 @@ class pipeline_search {
   /// the bound is as high.
   bool tighten(const contest& plans, std::int64_t most_work);
 
-  /// Prices read so far.
-  std::int64_t work() const { return stages_.work(); }
+  /// Prices read so far, and pipelines looked at as far as their stages.
+  std::int64_t work() const { return stages_.work() + chained_; }
 
   /// No plan takes less, or less than `worth` where that is the least.
   picoseconds bound(picoseconds worth) const;
@@ -83,8 +83,10 @@ class pipeline_search {
   bytes missing_;                                    ///< the most by which a pipeline did not fit that was thought to
   std::map<stage_searches::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
   std::vector<bytes> cuts_;
+  std::vector<std::int32_t> stops_;
   stage_searches stages_;
   std::vector<std::int32_t> next_;  ///< what `promise` found
+  std::int64_t chained_ = 0;        ///< work of the inter-operator program
   std::set<std::vector<stage_searches::origin>> entered_;
 };
 

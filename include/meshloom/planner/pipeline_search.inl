@@ -135,6 +135,7 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
     : posed_(posed),
       micro_batches_(micro_batches),
       cuts_(detail::cut_bytes(posed.graph, micro_batches)),
+      stops_(stops_of(posed)),
       stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr) {}
 
 MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
@@ -157,11 +158,14 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
 }
 
 MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
-  constexpr std::int64_t most_dearer = 10;  // in lockstep, one part in so many
+  constexpr std::int64_t most_dearer = 10, near = 50;  // in lockstep, one part in so many
   inter_problem chain = chain_of(stages_.bounds(), false);
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
-  const auto answer = solve(chain);
-  if (!answer) return false;
+  const auto least = cheapest(chain, &chained_);
+  if (!least) return false;
+  const picoseconds cost = least.value().cost;
+  chain.worth = std::min(chain.worth.value_or(inter::never), picoseconds{cost.count + cost.count / near + 1});
+  const auto answer = solve(chain, &chained_);
   std::vector<stage_candidate> some;
   for (const auto& each : answer.value().by_stages) {
     if (!each || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
@@ -200,7 +204,8 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
   inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.size()),
                      .micro_batches = micro_batches_,
                      .schedule = schedules_of(posed_).front(),
-                     .candidates = candidates};
+                     .candidates = candidates,
+                     .stops = stops_};
   const auto kinds = kinds_of(posed_.cluster);
   const auto describe = [&](const cluster& hosts, auto& group) {
     group.hosts = hosts.hosts;
@@ -248,10 +253,11 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
     next_ = each.candidates;
     chain.worth = hope;
   };
-  const auto best = cheapest(chain);
+  const auto best = cheapest(chain, &chained_);
   if (!best) return std::nullopt;
   look_at(best.value());
-  const auto others = solve(chain);  // where the cheapest makes the others wait, one of them may promise more
+  const auto others =
+      solve(chain, &chained_);  // where the cheapest makes the others wait, one of them may promise more
   for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {
     if (const auto& each = others.value().by_stages[n]) look_at(*each);
   }

@@ -24,8 +24,10 @@ class pipeline_walk {
       const auto of_kind = [&](const inter::group_place& group) { return group.kind == each.kind; };
       const auto limit = *std::find_if(groups_.begin(), groups_.end(), of_kind)->limit;
       if (limit && each.held + each.slot > *limit) continue;
-      for (std::int32_t n = 0; n <= each.shifts; ++n)
-        beginning_[static_cast<std::size_t>(each.first_block + n)].push_back(static_cast<std::int32_t>(c));
+      for (std::int32_t n = 0; n <= each.shifts; ++n) {
+        if (may_begin(each.first_block + n))
+          beginning_[static_cast<std::size_t>(each.first_block + n)].push_back(static_cast<std::int32_t>(c));
+      }
     }
     find_slowest();
   }
@@ -41,6 +43,10 @@ class pipeline_walk {
   picoseconds whole(const stage_candidate& each) const { return each.time * posed_.micro_batches + each.once; }
   picoseconds& slowest(std::int32_t block, std::int32_t rank) {
     return slowest_[static_cast<std::size_t>(block * (ranks_ + 1) + rank)];
+  }
+
+  bool may_begin(std::int32_t block) const {
+    return posed_.stops.empty() || std::binary_search(posed_.stops.begin(), posed_.stops.end(), block);
   }
 
   template <class Visit>

@@ -95,7 +95,7 @@ class plan_search {
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices read
+    constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices and moves
     const std::int32_t all = posed_.cluster.ranks();
     std::int32_t within = posed_.cluster.devices_per_host;
     for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
@@ -107,8 +107,8 @@ class plan_search {
     for (bool tighter = true; tighter && work() < most_work; look(all, most_work - work())) {
       tighter = false;
       for (pipeline_search& each : searches_) {
-        const std::int64_t most = each.work() + std::max<std::int64_t>(most_work - work(), 0);
-        tighter = (goes_on() && each.tighten(plans_, most)) || tighter;
+        const std::int64_t left = most_work - work();
+        tighter = (left > 0 && goes_on() && each.tighten(plans_, each.work() + left)) || tighter;
       }
     }
     for (pipeline_search& each : searches_) {

@@ -23,6 +23,11 @@ std::vector<schedule_kind> schedules_of(const problem& posed);
 std::vector<submesh> submeshes_for(const problem& posed);
 std::vector<submesh> submeshes_for(const manual& asked, const cluster& machine);
 
+/// The blocks that stages may begin with: all, or where constraints name cuts, those. Where repeated layers are so deep
+/// that there are more than 160, of their copies only every 2nd, 4th, 8th, …, so that there are no more than 128 and
+/// those that are not copies.
+std::vector<std::int32_t> stops_of(const problem& posed);
+
 /// The logical meshes of a stage on a submesh: its mesh axes in the order of the constraints, those of one rank left
 /// out. Where all links are alike and nothing names the axes, of several orders of the same sizes there is one.
 std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place);

@@ -74,6 +74,22 @@ MESHLOOM_INLINE std::vector<submesh> submeshes_for(const manual& asked, const cl
   return found;
 }
 
+MESHLOOM_INLINE std::vector<std::int32_t> stops_of(const problem& posed) {
+  constexpr std::size_t many = 160, most_copies = 128;
+  std::vector<std::int32_t> stops{0};
+  if (!posed.constraints.cuts.empty()) {
+    stops.insert(stops.end(), posed.constraints.cuts.begin(), posed.constraints.cuts.end());
+    return stops;
+  }
+  const auto blocks = blocks_of(posed.graph);
+  std::int32_t step = 1;
+  while (blocks.size() > many && blocks.size() / static_cast<std::size_t>(step) > most_copies) step *= 2;
+  for (std::size_t b = 1; b < blocks.size(); ++b) {
+    if (blocks[b].copy % step == 0) stops.push_back(static_cast<std::int32_t>(b));
+  }
+  return stops;
+}
+
 MESHLOOM_INLINE std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place) {
   const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
   std::vector<stage_plan> found;

@@ -98,6 +98,7 @@ class stage_search {
     block_range blocks;
     std::size_t family = 0, range = 0;
     std::int32_t shifts = 0;
+    bool may_be_stage = true;  ///< some of them begin and end where stages may
   };
   /// A family on so many ranks.
   struct group {
@@ -126,6 +127,7 @@ class stage_search {
   void add_needs(const std::vector<need>& of_region);
   void count_copies();
   void find_members();
+  void find_places();
   void add_member(const block_range& range, std::vector<std::int32_t> copies);
   void note_place(family& of, const block_range& range) const;
   void find_groups();

@@ -86,6 +86,11 @@ MESHLOOM_INLINE void stage_search::count_copies() {
 
 /// Ranges come by length, so that those of a family rise by one copy, unless constraints leave some out.
 MESHLOOM_INLINE void stage_search::find_members() {
+  if (fewer_ != nullptr) {  // whatever the size of micro-batches
+    families_ = fewer_->families_;
+    members_ = fewer_->members_;
+    return;
+  }
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
   std::vector<std::int32_t> last;
   for (std::int32_t length = 1; length <= blocks; ++length) {
@@ -100,6 +105,20 @@ MESHLOOM_INLINE void stage_search::find_members() {
       }
       last = copies;
       add_member(range, std::move(copies));
+    }
+  }
+  find_places();
+}
+
+MESHLOOM_INLINE void stage_search::find_places() {
+  std::vector<bool> is_stop(before_.size());
+  for (const std::int32_t each : stops_of(posed_)) is_stop[static_cast<std::size_t>(each)] = true;
+  is_stop.back() = true;
+  for (member& each : members_) {
+    each.may_be_stage = false;
+    for (std::int32_t n = 0; n <= each.shifts && !each.may_be_stage; ++n) {
+      each.may_be_stage = is_stop[static_cast<std::size_t>(each.blocks.first + n)] &&
+                          is_stop[static_cast<std::size_t>(each.blocks.end + n)];
     }
   }
 }
@@ -204,6 +223,7 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
   origins_.clear();
   for (std::size_t m = 0; m < members_.size(); ++m) {
     const member& each = members_[m];
+    if (!each.may_be_stage) continue;
     for (const std::int32_t ranks : rank_counts_) {
       const group& from = group_of({m, ranks, -1});
       if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
@@ -268,6 +288,7 @@ MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t r
 MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   std::vector<stage_candidate> found;
   for (std::size_t m = 0; m < members_.size(); ++m) {
+    if (!members_[m].may_be_stage) continue;
     for (const std::int32_t ranks : rank_counts_) {
       const group& from = group_of({m, ranks, -1});
       if (members_[m].range < from.first || members_[m].range >= from.end) continue;
@@ -299,6 +320,7 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
   std::vector<stage_candidate> found;
   for (const member& each : members_) {
+    if (!each.may_be_stage) continue;
     for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
       const bool all = each.blocks == block_range{0, blocks};
       if (!meshes_[r].empty() && all == (rank_counts_[r] == posed_.cluster.ranks()))

@@ -15,7 +15,7 @@ namespace meshloom {
 struct planning_progress {
   std::optional<picoseconds> best;     ///< what a step is predicted to take under the best plan so far; none: no plan
   std::optional<picoseconds> promise;  ///< and under the most promising pipeline that is not, if it does as hoped
-  std::int64_t work = 0;               ///< prices read
+  std::int64_t work = 0;               ///< prices read, and moves of pipelines
   std::int32_t racing = 0;             ///< numbers of micro-batches of which one may still win; 0: the best is polished
                                        ///< and its bound raised
 };

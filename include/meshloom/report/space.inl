@@ -86,7 +86,21 @@ class space_words {
       return many + ", cut in front of " +
              listed(asked_.cuts, [&](auto cut) { return name_of(whole_, all[static_cast<std::size_t>(cut)]); });
     }
+    const auto stops = static_cast<std::int32_t>(stops_of(posed_).size());
+    if (many != "1" && stops < blocks())
+      return many + sentence({", cut in ", stops - 1, " places among the ", blocks(),
+                              " blocks: copies of a layer are cut in front of every ", copies_between_stops(), "th"});
     return many + sentence({many == "1" ? ", of all " : ", cut anywhere between the ", blocks(), " blocks"});
+  }
+
+  std::int32_t copies_between_stops() const {
+    const auto stops = stops_of(posed_);
+    const auto all = blocks_of(whole_);
+    std::int32_t most = 1;
+    for (std::size_t s = 1; s < stops.size(); ++s) {
+      if (all[static_cast<std::size_t>(stops[s])].copy > 0) most = std::max(most, stops[s] - stops[s - 1]);
+    }
+    return most;
   }
 
   std::string left_of_stages() const {
