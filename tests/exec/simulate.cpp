@@ -3,6 +3,7 @@
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
 #include <meshloom/exec/simulate.hpp>
+#include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/solve.hpp>
 #include <meshloom/program/lower.hpp>
 #include <meshloom/sharding/reshard.hpp>

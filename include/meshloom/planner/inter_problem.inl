@@ -46,7 +46,8 @@ MESHLOOM_INLINE std::string hosts_of(const inter_problem& posed) {
   return text;
 }
 
-MESHLOOM_INLINE void check_candidate(const inter_problem& posed, std::size_t number, std::vector<std::string>& found) {
+MESHLOOM_INLINE void check_candidate(const inter_problem& posed, const std::vector<group_place>& groups,
+                                     std::size_t number, std::vector<std::string>& found) {
   const stage_candidate& each = posed.candidates[number];
   const auto say = [&](const std::string& what) {
     found.push_back("candidate " + std::to_string(number) + " " + what);
@@ -60,7 +61,7 @@ MESHLOOM_INLINE void check_candidate(const inter_problem& posed, std::size_t num
         std::to_string(posed.blocks - each.end_block));
   }
   std::int32_t host = 0, most_hosts = 0;  // of its kind
-  for (const group_place& group : places_of(posed)) {
+  for (const group_place& group : groups) {
     if (group.kind != each.kind) continue;
     if (host == 0) host = group.devices_per_host;
     most_hosts = std::max(most_hosts, group.hosts);
@@ -156,9 +157,8 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
   }
   if (devices >= static_cast<double>(std::int64_t{1} << 31)) found.push_back("the cluster has 2^31 devices or more");
   if (!found.empty()) return found;
-  for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
-    inter::check_candidate(posed, c, found);
-  }
+  const auto groups = inter::places_of(posed);
+  for (std::size_t c = 0; c < posed.candidates.size(); ++c) inter::check_candidate(posed, groups, c, found);
   inter::check_groups(posed, found);
   inter::check_stops(posed, found);
   if (posed.worth && posed.worth->count < 0) found.push_back("what a plan is worth is negative");
