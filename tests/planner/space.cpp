@@ -3,6 +3,7 @@
 // as long as nothing is said.
 #include <meshloom/planner/solve.hpp>
 #include <meshloom/planner/space.hpp>
+#include <meshloom/report/evaluate.hpp>
 
 #include "../plan/models.hpp"
 
@@ -129,6 +130,24 @@ TEST_CASE("stages begin with any block, with those that are asked for, or with e
   CHECK(steps == 75);
   CHECK(many.size() == 75 + static_cast<std::size_t>(ends));
   CHECK(stops(150).size() == 150 + static_cast<std::size_t>(ends));
+}
+
+TEST_CASE("a very deep model is cut where its space says, and evaluated so") {
+  const ml::cluster machine = models::near_ranks(4);
+  ml::manual asked = ml::automatic();
+  asked.micro_batches = 8;
+  asked.mesh = {{"outer", 1}};  // stages of one rank
+  const ml::problem posed = ml::formulate(models::gpt({.layers = 300}), machine, asked);
+  const auto stops = ml::stops_of(posed);
+  CHECK(stops.size() < ml::blocks_of(posed.graph).size() / 2);
+  const auto made = ml::solve(posed);
+  REQUIRE_MESSAGE(made, made.error());
+  CHECK(made.value().stages.size() == 4);
+  for (const ml::stage_plan& each : made.value().stages)
+    CHECK(std::binary_search(stops.begin(), stops.end(), each.first_block));
+  const ml::verdict said = ml::evaluate(posed, made.value());
+  CHECK(said.violations.empty());
+  CHECK(made.value().bound <= made.value().predicted);
 }
 
 TEST_CASE("logical meshes are all that multiply to the ranks, in one order where order does not matter") {
