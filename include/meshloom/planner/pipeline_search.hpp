@@ -21,13 +21,16 @@ class pipeline_search {
   /// `limits` are those of every intra-operator problem.
   /// What `fewer` finds is a bound here: it has a number of micro-batches that divides this one.
   pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-                  pipeline_search* fewer = nullptr);
+                  pipeline_search* fewer = nullptr, known_stages* known = nullptr);
 
   /// From now on stages take up to so many ranks.
   void reach(std::int32_t ranks) { stages_.reach(ranks); }
 
   /// From now on only what is priced takes part.
   void close() { stages_.close(); }
+
+  /// Enters a plan under every schedule; by how much it turned out not to fit.
+  bytes enter(plan made, contest& plans);
 
   /// What no pipeline promises less than, found in less time; none if none may win.
   std::optional<picoseconds> floor(const contest& plans) const;
@@ -69,8 +72,6 @@ class pipeline_search {
   inter_problem loaded_chain() const;
   /// Takes note of what a pipeline holds more than was thought; false if it has been noted too often.
   bool note_messages(const inter_problem& chain, const plan& made);
-  /// Enters a plan under every schedule; by how much it turned out not to fit.
-  bytes enter(plan made, contest& plans);
   plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
   /// By how much the fullest rank of the program holds more than there is.
   bytes excess(const plan& made) const;

@@ -105,12 +105,13 @@ inline std::string misplaced(const problem& posed, const result<inter_answer>& p
 }  // namespace detail
 
 MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int32_t micro_batches,
-                                                 const intra_options& limits, pipeline_search* fewer)
+                                                 const intra_options& limits, pipeline_search* fewer,
+                                                 known_stages* known)
     : posed_(posed),
       micro_batches_(micro_batches),
       limit_(posed.cluster.device.memory),
       cuts_(detail::cut_bytes(posed.graph, micro_batches)),
-      stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr) {}
+      stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr, known) {}
 
 MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
   inter_problem chain = chain_of(stages_.bounds(), false);

@@ -25,7 +25,7 @@ MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   if (ways_.empty() || leaned_.size() == often) return false;
   const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
   if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
-  return place(fastest(range), range, of_.slots.front()).held > posed_.cluster.device.memory;
+  return place(fastest(range), range, of_.slots.front()).held > machine_.device.memory;
 }
 
 MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
@@ -96,7 +96,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
   auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
   if (!queue) return;
   form(on);
-  const bytes room = posed_.cluster.device.memory;
+  const bytes room = machine_.device.memory;
   std::map<std::vector<std::int32_t>, bytes> leanest;  // by messages
   const auto count = static_cast<std::int64_t>(choices.made().choices.size());
   for (std::int64_t measured = 0; measured < most_measured && queue->work() < most_work;) {
@@ -120,7 +120,7 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   constexpr int most_looks = 5;
   constexpr double closeness = 300;  // of what is found to what could be
-  const bytes room = posed_.cluster.device.memory;
+  const bytes room = machine_.device.memory;
   std::size_t full = fastest(range);
   const point start = place(full, range, slots);
   if (start.held <= room) return;

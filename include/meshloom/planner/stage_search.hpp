@@ -6,7 +6,7 @@
 #pragma once
 
 #include <meshloom/planner/inter_problem.hpp>
-#include <meshloom/planner/stage_ways.hpp>
+#include <meshloom/planner/known_stages.hpp>
 
 #include <limits>
 #include <memory>
@@ -25,9 +25,11 @@ class stage_search {
   };
 
   /// `limits` are those of every intra-operator problem. `fewer` has a number of micro-batches that divides this one:
-  /// many small micro-batches take no less than few large ones, so that what it finds is a bound here.
+  /// many small micro-batches take no less than few large ones, so that what it finds is a bound here. What `known` has of the stages is
+  /// taken up again, and what is found is added to it.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-               stage_search* fewer = nullptr);
+               stage_search* fewer = nullptr, known_stages* known = nullptr);
+  ~stage_search();
 
   stage_search(const stage_search&) = delete;  // what is priced asks back
   stage_search& operator=(const stage_search&) = delete;
@@ -102,7 +104,11 @@ class stage_search {
   struct group {
     std::vector<stage_plan> meshes;
     std::size_t first = 0, end = 0;    ///< of the family's ranges: those that can be had
-    std::unique_ptr<stage_ways> ways;  ///< none: not priced yet
+    std::size_t priced = 0;            ///< the end of those that are priced
+    std::shared_ptr<stage_ways> ways;  ///< none: not priced yet
+    std::size_t skipped = 0;           ///< of its ranges, those before `first`
+
+    std::size_t place_of(std::size_t range) const { return range - first + skipped; }
   };
   /// What blocks need in any plan, all ranks together.
   struct need {
@@ -116,7 +122,7 @@ class stage_search {
   /// and with large micro-batches, were there room for those.
   struct layer {
     block_range copies;
-    std::vector<std::unique_ptr<stage_ways>> ways, roomy;
+    std::vector<std::shared_ptr<stage_ways>> ways, roomy;
   };
 
   void find_meshes();
@@ -142,6 +148,10 @@ class stage_search {
   void find_layers();
   /// How many copies of a layer a stage on so many ranks has at the least, if it has some that count.
   std::int32_t fewest(const layer& of, std::int32_t ranks) const;
+  /// Which range of a layer's ways has as many copies, or the most; there must be as many as count.
+  std::size_t place_in(const stage_ways& ways, const layer& of, const block_range& part, std::int32_t ranks) const;
+  /// Ranges that fit into somewhat more than there is are priced as well: under another limit they may be asked about.
+  bytes priced_memory() const { return {posed_.cluster.device.memory.count}; }
   /// The blocks of a range that are copies of a layer.
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
@@ -157,8 +167,11 @@ class stage_search {
                     double price) const;
   /// Prices the first layer of a range that is not priced yet; false if all are.
   bool advance_layers(const block_range& range, std::int32_t ranks);
-  std::unique_ptr<stage_ways> ways_of_layer(const layer& of, std::int32_t ranks, bool roomy);
-  std::unique_ptr<stage_ways> ways_of(stage_family of);
+  stage_family family_of_layer(const layer& of, std::int32_t ranks, bool roomy) const;
+  /// Takes up again what is known of layers and groups.
+  void resume();
+  /// True if a group is not priced yet, or ways to run a range may be missing.
+  bool is_open(const group& which, std::size_t range) const;
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
   void advance(const block_range& range, std::size_t family, group& which);
   stage_family family_of(std::size_t number, const group& which) const;
@@ -180,7 +193,8 @@ class stage_search {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_search* fewer_;
-  shared_stage_tables tables_;
+  std::unique_ptr<known_stages> own_;  ///< where nothing is kept from one search to the next
+  priced_stages& priced_;
   std::vector<std::int32_t> rank_counts_;                 ///< that submeshes have
   std::vector<std::vector<stage_plan>> meshes_;           ///< by number of ranks
   std::vector<need> before_;                              ///< of all blocks before this one

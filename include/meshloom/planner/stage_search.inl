@@ -29,11 +29,14 @@ inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_ra
 }  // namespace detail
 
 MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t micro_batches,
-                                           const intra_options& limits, stage_search* fewer)
+                                           const intra_options& limits, stage_search* fewer,
+                                           known_stages* known)
     : posed_(posed),
       micro_batches_(micro_batches),
       limits_(limits),
       fewer_(fewer),
+      own_(known != nullptr ? nullptr : std::make_unique<known_stages>()),
+      priced_((known != nullptr ? *known : *own_).of(posed, limits)),
       most_ranks_(posed.cluster.devices_per_host) {
   find_meshes();
   find_needs();
@@ -41,7 +44,51 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
   find_members();
   find_groups();
   find_layers();
+  resume();
   list_candidates();
+}
+
+MESHLOOM_INLINE stage_search::~stage_search() {
+  for (const auto& row : groups_) {
+    for (const group& each : row) {
+      if (each.ways) each.ways->rest();
+    }
+  }
+  for (const layer& each : layers_) {
+    for (const auto* some : {&each.ways, &each.roomy}) {
+      for (const auto& ways : *some) {
+        if (ways) ways->rest();
+      }
+    }
+  }
+}
+
+MESHLOOM_INLINE void stage_search::resume() {
+  const auto find = [&](const stage_family& of) {
+    const auto found = priced_.find(of, micro_batches_);
+    if (found.ways) {
+      found.ways->resume(of);
+      work_ += found.ways->work();
+    }
+    return found;
+  };
+  for (layer& each : layers_) {
+    for (const std::int32_t ranks : rank_counts_) {
+      for (const bool roomy : {true, false}) {
+        if (roomy && fewer_ != nullptr) continue;
+        const auto found = find(family_of_layer(each, ranks, roomy));
+        if (found.first == 0) (roomy ? each.roomy : each.ways)[index_of_ranks(ranks)] = found.ways;
+      }
+    }
+  }
+  for (std::size_t number = 0; number < families_.size(); ++number) {
+    for (group& which : groups_[number]) {
+      if (which.first == which.end) continue;
+      const auto found = find(family_of(number, which));
+      which.ways = found.ways;
+      which.skipped = found.first;
+    }
+  }
 }
 
 MESHLOOM_INLINE void stage_search::find_meshes() {
@@ -150,15 +197,18 @@ MESHLOOM_INLINE void stage_search::find_groups() {
       std::copy_if(meshes_[r].begin(), meshes_[r].end(), std::back_inserter(made.meshes),
                    [&](const stage_plan& mesh) { return has_pinned_axes(each, mesh); });
       const auto needs_of = [](const stage_candidate& least) { return least.held + least.slot; };
-      const auto can_be = [&](const block_range& range) {
+      const auto fits = [&](const block_range& range, bytes memory) {
         const bool all = range == block_range{0, blocks};
         return all == (rank_counts_[r] == posed_.cluster.ranks()) &&
-               needs_of(least(range, rank_counts_[r])) <= posed_.cluster.device.memory;
+               needs_of(least(range, rank_counts_[r])) <= memory;
       };
+      const auto can_be = [&](const block_range& range) { return fits(range, posed_.cluster.device.memory); };
+      const auto is_priced = [&](const block_range& range) { return fits(range, priced_memory()); };
       const auto first = std::find_if(each.ranges.begin(), each.ranges.end(), can_be);
       const auto end = std::find_if_not(first, each.ranges.end(), can_be);
       made.first = static_cast<std::size_t>(first - each.ranges.begin());
       made.end = made.meshes.empty() ? made.first : static_cast<std::size_t>(end - each.ranges.begin());
+      made.priced = static_cast<std::size_t>(std::find_if_not(end, each.ranges.end(), is_priced) - each.ranges.begin());
     }
   }
 }
@@ -188,12 +238,19 @@ MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t
     const auto at = std::find_if(ranges.begin(), ranges.end(), [&](const block_range& each) {
       return each.end - each.first == range.end - range.first;
     });
-    which.ways->find_lean_ways(static_cast<std::size_t>(at - ranges.begin()) - which.first);
+    if (which.ways->may_be_faster(worth_))
+      which.ways->find_fast_ways(worth_);
+    else
+      which.ways->find_lean_ways(which.place_of(static_cast<std::size_t>(at - ranges.begin())));
   } else {
-    which.ways = ways_of(family_of(number, which));
+    which.ways = priced_.price(family_of(number, which), micro_batches_);
   }
   work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
+}
+
+MESHLOOM_INLINE bool stage_search::is_open(const group& which, std::size_t range) const {
+  return !which.ways || which.ways->may_be_faster(worth_) || which.ways->may_be_leaner(which.place_of(range));
 }
 
 MESHLOOM_INLINE void stage_search::list_candidates() {
@@ -204,8 +261,7 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
     for (const std::int32_t ranks : rank_counts_) {
       const group& from = group_of({m, ranks, -1});
       if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
-      const bool open = !from.ways || from.ways->may_be_leaner(each.range - from.first);
-      if (open && !closed_) {
+      if (!closed_ && is_open(from, each.range)) {
         add_bounds(m, ranks, candidates_);
         origins_.resize(candidates_.size(), {m, ranks, -1});
       }
@@ -219,7 +275,7 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
   constexpr std::int32_t levels = 4;
   const member& each = members_[m];
   const group& from = group_of({m, ranks, -1});
-  const std::size_t range = each.range - from.first;
+  const std::size_t range = from.place_of(each.range);
   for (std::size_t w = 0; w < from.ways->all().size(); ++w) {
     const stage_way& way = from.ways->all()[w];
     const std::int32_t copies = from.ways->free_copies(way, range);
@@ -244,7 +300,7 @@ MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int
   const group& from = group_of({number, ranks, -1});
   stage_candidate made = least(which.blocks, ranks);
   made.shifts = which.shifts;
-  const picoseconds all = from.ways ? from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory)
+  const picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
                                     : least_of_layers(which.blocks, ranks, slots);
   made.once = std::max(all - made.time * micro_batches_, picoseconds{});
   return made;
@@ -283,8 +339,7 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
       return known.blocks == block_range{each.first_block, each.end_block};
     });
     group& here = group_of({static_cast<std::size_t>(which - members_.begin()), each.ranks, -1});
-    const bool open = !here.ways || here.ways->may_be_leaner(which->range - here.first);
-    if (!open || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
+    if (!is_open(here, which->range) || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
     advance(which->blocks, which->family, here);
     advanced.push_back(&here);
   }
@@ -310,7 +365,7 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   if (from.way < 0) return true;
   const group& which = group_of(from);
   const stage_way& way = which.ways->all()[static_cast<std::size_t>(from.way)];
-  return way.measured.count({members_[from.member].range - which.first, from.keep}) == 0;
+  return way.measured.count({which.place_of(members_[from.member].range), from.keep}) == 0;
 }
 
 MESHLOOM_INLINE std::vector<stage_search::origin> stage_search::origins_of(
@@ -338,7 +393,7 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
     group& which = group_of(from);
     if (from.way >= 0) {
-      which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first, from.keep);
+      which.ways->measure(static_cast<std::size_t>(from.way), which.place_of(members_[from.member].range), from.keep);
     } else if (std::find(advanced.begin(), advanced.end(), &which) == advanced.end()) {
       advance(members_[from.member].blocks, members_[from.member].family, which);
       advanced.push_back(&which);
@@ -352,7 +407,7 @@ MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& 
   for (const std::int32_t candidate : like) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
     group& which = group_of(from);
-    found = which.ways->find_other_ways(members_[from.member].range - which.first) || found;
+    found = which.ways->find_other_ways(which.place_of(members_[from.member].range)) || found;
   }
   return found;
 }
@@ -382,7 +437,7 @@ MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::in
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
   const group& which = group_of(from);
   stage_plan made = which.ways->plan_of(which.ways->all()[static_cast<std::size_t>(from.way)],
-                                        members_[from.member].range - which.first, from.keep);
+                                        which.place_of(members_[from.member].range), from.keep);
   const block_range& blocks = members_[from.member].blocks;
   made.first_block = first_block;
   made.end_block = first_block + blocks.end - blocks.first;

@@ -58,9 +58,11 @@ struct stage_family {
   surroundings around = surroundings::other_stages;
   /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
   /// many micro-batches in flight: no assignment comes to less. May be none.
-  std::function<double(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots)> known = {};
+  std::function<double(std::size_t mesh, bool again, const block_range& range, double price, std::int32_t slots)>
+      known = {};
   picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
   const stage_ways* alike = nullptr;  ///< of most of the blocks, if known: where ways of those fit, these nearly do
+  std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
 };
 
 class stage_ways {
@@ -69,7 +71,19 @@ class stage_ways {
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits, stage_family of,
              shared_stage_tables* tables = nullptr);
 
+  /// Which range of this one is the first of the family, if all of its ranges are ranges of this one that were asked
+  /// about in the same way.
+  std::optional<std::size_t> place_of(const stage_family& of, std::int32_t micro_batches) const;
+
+  /// Takes up again what was found, under another limit or among more hosts: `of` is as `place_of` says.
+  void resume(const stage_family& of);
+
+  /// Lets go of what only the search knows that asked.
+  void rest();
+
   const std::vector<stage_way>& all() const { return ways_; }
+
+  std::size_t range_count() const { return of_.ranges.size(); }
 
   /// How a range is run in one of the ways, from rank 0 on, if so many of the copies that would recompute keep.
   stage_plan plan_of(const stage_way& way, std::size_t range, std::int32_t keep = 0) const;
@@ -83,6 +97,12 @@ class stage_ways {
 
   /// As `stage_family::known` says, of the family's meshes.
   double least_at(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots) const;
+
+  /// True if a mesh was not looked at that may have ways that take less than `worth`.
+  bool may_be_faster(picoseconds worth) const;
+
+  /// Looks at such meshes.
+  void find_fast_ways(picoseconds worth);
 
   /// True if ways that just fit were not looked for yet, and the fastest way to run a range may hold too much.
   bool may_be_leaner(std::size_t range) const;
@@ -111,7 +131,7 @@ class stage_ways {
   /// rising.
   struct face {
     std::size_t mesh = 0;
-    bool again = false;
+    bool again = false, open = false;
     std::unique_ptr<stage_choices> shortest, longest;
     /// For the longest, at some time; and where messages are paid for too.
     std::unique_ptr<priced_intra> paying, paying_messages;
@@ -132,7 +152,7 @@ class stage_ways {
 
   std::size_t last() const { return of_.ranges.size() - 1; }
   /// True if there are other stages beside.
-  bool is_staged() const { return of_.meshes.front().mesh.ranks() < posed_.cluster.ranks(); }
+  bool is_staged() const { return of_.meshes.front().mesh.ranks() < machine_.ranks(); }
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
@@ -142,6 +162,8 @@ class stage_ways {
   /// What is known of a mesh before it is looked at.
   void expect(face& on) const;
   void open_faces();
+  /// True if no way on a mesh can be as fast as what is found, or as is worth it.
+  bool is_beaten(const face& on, picoseconds worth) const;
   void open_face(face& on);
   /// Adds the faces on which copies recompute.
   void open_again();
@@ -175,6 +197,7 @@ class stage_ways {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_family of_;
+  cluster machine_;
   std::vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
