@@ -24,11 +24,12 @@ class priced_stages {
   /// True if stages of the problem cost the same. Of the limits, whom they ask whether time is over does not matter.
   bool are_of(const problem& posed, const intra_options& limits) const;
 
-  /// Ways that were found, and which of their ranges is the first of the family.
+  /// Ways that were found for the first ranges of a family.
   struct known_ways {
     std::shared_ptr<stage_ways> ways;  ///< none: not priced yet
-    std::size_t first = 0;
+    stage_ways::section section;
   };
+  /// Those for the most ranges.
   known_ways find(const stage_family& of, std::int32_t micro_batches) const;
 
   std::shared_ptr<stage_ways> price(stage_family of, std::int32_t micro_batches);

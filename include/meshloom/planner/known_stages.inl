@@ -74,10 +74,12 @@ MESHLOOM_INLINE bool priced_stages::are_of(const problem& posed, const intra_opt
 
 MESHLOOM_INLINE priced_stages::known_ways priced_stages::find(const stage_family& of,
                                                               std::int32_t micro_batches) const {
+  known_ways best;
   for (const auto& each : found_) {
-    if (const auto first = each->place_of(of, micro_batches)) return {each, *first};
+    const stage_ways::section section = each->section_of(of, micro_batches);
+    if (section.count > best.section.count) best = {each, section};
   }
-  return {};
+  return best;
 }
 
 MESHLOOM_INLINE std::shared_ptr<stage_ways> priced_stages::price(stage_family of, std::int32_t micro_batches) {

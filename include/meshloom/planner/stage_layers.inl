@@ -183,7 +183,7 @@ MESHLOOM_INLINE stage_family stage_search::family_of_layer(const layer& of, std:
     const block_range some{of.copies.first, end};
     const stage_candidate needs = least(some, ranks);
     const bytes held = roomy ? least_fixed(some, ranks) : needs.held + needs.slot;
-    if (!made.ranges.empty() && held > priced_memory()) break;
+    if (!made.ranges.empty() && held > posed_.cluster.device.memory) break;
     made.ranges.push_back(some);
     made.least.push_back(least_fixed(some, ranks));
   }
@@ -241,7 +241,7 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
     if (const auto& ways = each.ways[index_of_ranks(ranks)]; ways && made.alike == nullptr) made.alike = ways.get();
   }
   std::vector<std::size_t> numbers;
-  for (std::size_t range = which.first; range < which.priced; ++range) {
+  for (std::size_t range = which.first; range < which.end; ++range) {
     made.ranges.push_back(ranges[range]);
     made.least.push_back(least_fixed(ranges[range], ranks));
   }

@@ -22,10 +22,21 @@ inline std::int64_t entries_of(const intra_problem& asked) {
 
 MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   constexpr std::size_t often = 3;
+  constexpr std::int64_t closeness = 300;  // of what is known to what could be
   if (ways_.empty() || leaned_.size() == often) return false;
   const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
   if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
-  return place(fastest(range), range, of_.slots.front()).held > machine_.device.memory;
+  const bytes room = machine_.device.memory;
+  if (place(fastest(range), range, of_.slots.front()).held <= room) return false;
+  const picoseconds least = bound(range, of_.slots.front(), room);
+  const auto is_near_best = [&](std::size_t way) {
+    const point at = place(way, range, of_.slots.front());
+    return at.held <= room && at.time.count <= least.count + least.count / closeness;
+  };
+  for (std::size_t way = 0; way < ways_.size(); ++way) {
+    if (is_near_best(way)) return false;
+  }
+  return true;
 }
 
 MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {

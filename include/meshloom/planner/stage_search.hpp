@@ -100,11 +100,10 @@ class stage_search {
     std::size_t family = 0, range = 0;
     std::int32_t shifts = 0;
   };
-  /// A family on so many ranks.
+  /// Ranges of a family, one after the other, on so many ranks. Those that were priced with others before are apart.
   struct group {
     std::vector<stage_plan> meshes;
     std::size_t first = 0, end = 0;    ///< of the family's ranges: those that can be had
-    std::size_t priced = 0;            ///< the end of those that are priced
     std::shared_ptr<stage_ways> ways;  ///< none: not priced yet
     std::size_t skipped = 0;           ///< of its ranges, those before `first`
 
@@ -140,18 +139,15 @@ class stage_search {
   /// How many copies of each region a range has; then, whether its first block differs from the other copies, and which
   /// of its blocks recompute.
   std::vector<std::int32_t> copies_in(const block_range& blocks) const;
-  group& group_of(const origin& from) { return groups_[members_[from.member].family][index_of_ranks(from.ranks)]; }
-  const group& group_of(const origin& from) const {
-    return groups_[members_[from.member].family][index_of_ranks(from.ranks)];
-  }
+  /// None: the range cannot be had on so many ranks.
+  group* group_of(std::size_t member, std::int32_t ranks);
+  const group* group_of(std::size_t member, std::int32_t ranks) const;
   std::size_t index_of_ranks(std::int32_t ranks) const;
   void find_layers();
   /// How many copies of a layer a stage on so many ranks has at the least, if it has some that count.
   std::int32_t fewest(const layer& of, std::int32_t ranks) const;
   /// Which range of a layer's ways has as many copies, or the most; there must be as many as count.
   std::size_t place_in(const stage_ways& ways, const layer& of, const block_range& part, std::int32_t ranks) const;
-  /// Ranges that fit into somewhat more than there is are priced as well: under another limit they may be asked about.
-  bytes priced_memory() const { return {posed_.cluster.device.memory.count}; }
   /// The blocks of a range that are copies of a layer.
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
@@ -170,6 +166,8 @@ class stage_search {
   stage_family family_of_layer(const layer& of, std::int32_t ranks, bool roomy) const;
   /// Takes up again what is known of layers and groups.
   void resume();
+  void resume_layers();
+  stage_ways::section resume(const stage_family& of, std::shared_ptr<stage_ways>& ways);
   /// True if a group is not priced yet, or ways to run a range may be missing.
   bool is_open(const group& which, std::size_t range) const;
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
@@ -203,7 +201,7 @@ class stage_search {
   std::vector<family> families_;
   std::vector<member> members_;
   std::vector<layer> layers_;
-  std::vector<std::vector<group>> groups_;  ///< by family and number of ranks
+  std::vector<std::vector<std::vector<group>>> groups_;  ///< by family and number of ranks
   std::vector<stage_candidate> candidates_;
   std::vector<origin> origins_;  ///< of the candidates
   std::int32_t most_ranks_ = 0;

@@ -49,9 +49,11 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
 }
 
 MESHLOOM_INLINE stage_search::~stage_search() {
-  for (const auto& row : groups_) {
-    for (const group& each : row) {
-      if (each.ways) each.ways->rest();
+  for (const auto& rows : groups_) {
+    for (const auto& row : rows) {
+      for (const group& each : row) {
+        if (each.ways) each.ways->rest();
+      }
     }
   }
   for (const layer& each : layers_) {
@@ -63,30 +65,38 @@ MESHLOOM_INLINE stage_search::~stage_search() {
   }
 }
 
-MESHLOOM_INLINE void stage_search::resume() {
-  const auto find = [&](const stage_family& of) {
-    const auto found = priced_.find(of, micro_batches_);
-    if (found.ways) {
-      found.ways->resume(of);
-      work_ += found.ways->work();
-    }
-    return found;
-  };
+MESHLOOM_INLINE stage_ways::section stage_search::resume(const stage_family& of, std::shared_ptr<stage_ways>& ways) {
+  const auto known = priced_.find(of, micro_batches_);
+  if (!known.ways) return {};
+  ways = known.ways;
+  ways->resume(of);
+  work_ += ways->work();
+  return known.section;
+}
+
+MESHLOOM_INLINE void stage_search::resume_layers() {
   for (layer& each : layers_) {
     for (const std::int32_t ranks : rank_counts_) {
-      for (const bool roomy : {true, false}) {
-        if (roomy && fewer_ != nullptr) continue;
-        const auto found = find(family_of_layer(each, ranks, roomy));
-        if (found.first == 0) (roomy ? each.roomy : each.ways)[index_of_ranks(ranks)] = found.ways;
-      }
+      const std::size_t row = index_of_ranks(ranks);
+      if (fewer_ == nullptr) resume(family_of_layer(each, ranks, true), each.roomy[row]);
+      resume(family_of_layer(each, ranks, false), each.ways[row]);
     }
   }
+}
+
+/// Where only some of the ranges are known, the others are a group of their own.
+MESHLOOM_INLINE void stage_search::resume() {
+  resume_layers();
   for (std::size_t number = 0; number < families_.size(); ++number) {
-    for (group& which : groups_[number]) {
-      if (which.first == which.end) continue;
-      const auto found = find(family_of(number, which));
-      which.ways = found.ways;
-      which.skipped = found.first;
+    for (std::vector<group>& row : groups_[number]) {
+      for (std::size_t at = 0; at < row.size(); ++at) {
+        const auto [first, count] = resume(family_of(number, row[at]), row[at].ways);
+        row[at].skipped = first;
+        if (count == 0 || count == row[at].end - row[at].first) continue;
+        group rest{row[at].meshes, row[at].first + count, row[at].end, nullptr};
+        row[at].end = rest.first;
+        row.push_back(std::move(rest));
+      }
     }
   }
 }
@@ -191,26 +201,36 @@ MESHLOOM_INLINE bool stage_search::has_pinned_axes(const family& which, const st
 MESHLOOM_INLINE void stage_search::find_groups() {
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
   for (const family& each : families_) {
-    auto& row = groups_.emplace_back(rank_counts_.size());
+    auto& rows = groups_.emplace_back(rank_counts_.size());
     for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
-      group& made = row[r];
+      group made;
       std::copy_if(meshes_[r].begin(), meshes_[r].end(), std::back_inserter(made.meshes),
                    [&](const stage_plan& mesh) { return has_pinned_axes(each, mesh); });
       const auto needs_of = [](const stage_candidate& least) { return least.held + least.slot; };
-      const auto fits = [&](const block_range& range, bytes memory) {
+      const auto can_be = [&](const block_range& range) {
         const bool all = range == block_range{0, blocks};
         return all == (rank_counts_[r] == posed_.cluster.ranks()) &&
-               needs_of(least(range, rank_counts_[r])) <= memory;
+               needs_of(least(range, rank_counts_[r])) <= posed_.cluster.device.memory;
       };
-      const auto can_be = [&](const block_range& range) { return fits(range, posed_.cluster.device.memory); };
-      const auto is_priced = [&](const block_range& range) { return fits(range, priced_memory()); };
       const auto first = std::find_if(each.ranges.begin(), each.ranges.end(), can_be);
       const auto end = std::find_if_not(first, each.ranges.end(), can_be);
       made.first = static_cast<std::size_t>(first - each.ranges.begin());
-      made.end = made.meshes.empty() ? made.first : static_cast<std::size_t>(end - each.ranges.begin());
-      made.priced = static_cast<std::size_t>(std::find_if_not(end, each.ranges.end(), is_priced) - each.ranges.begin());
+      made.end = static_cast<std::size_t>(end - each.ranges.begin());
+      if (!made.meshes.empty() && made.first < made.end) rows[r].push_back(std::move(made));
     }
   }
+}
+
+MESHLOOM_INLINE const stage_search::group* stage_search::group_of(std::size_t number, std::int32_t ranks) const {
+  const member& which = members_[number];
+  const auto& row = groups_[which.family][index_of_ranks(ranks)];
+  const auto found = std::find_if(
+      row.begin(), row.end(), [&](const group& each) { return which.range >= each.first && which.range < each.end; });
+  return found == row.end() ? nullptr : &*found;
+}
+
+MESHLOOM_INLINE stage_search::group* stage_search::group_of(std::size_t number, std::int32_t ranks) {
+  return const_cast<group*>(static_cast<const stage_search*>(this)->group_of(number, ranks));
 }
 
 MESHLOOM_INLINE std::size_t stage_search::index_of_ranks(std::int32_t ranks) const {
@@ -259,13 +279,13 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
   for (std::size_t m = 0; m < members_.size(); ++m) {
     const member& each = members_[m];
     for (const std::int32_t ranks : rank_counts_) {
-      const group& from = group_of({m, ranks, -1});
-      if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
-      if (!closed_ && is_open(from, each.range)) {
+      const group* const from = group_of(m, ranks);
+      if (from == nullptr || ranks > most_ranks_) continue;
+      if (!closed_ && is_open(*from, each.range)) {
         add_bounds(m, ranks, candidates_);
         origins_.resize(candidates_.size(), {m, ranks, -1});
       }
-      if (from.ways) list_ways(m, ranks);
+      if (from->ways) list_ways(m, ranks);
     }
   }
 }
@@ -274,7 +294,7 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
 MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) {
   constexpr std::int32_t levels = 4;
   const member& each = members_[m];
-  const group& from = group_of({m, ranks, -1});
+  const group& from = *group_of(m, ranks);
   const std::size_t range = from.place_of(each.range);
   for (std::size_t w = 0; w < from.ways->all().size(); ++w) {
     const stage_way& way = from.ways->all()[w];
@@ -297,7 +317,7 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
 
 MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots) const {
   const member& which = members_[number];
-  const group& from = group_of({number, ranks, -1});
+  const group& from = *group_of(number, ranks);
   stage_candidate made = least(which.blocks, ranks);
   made.shifts = which.shifts;
   const picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
@@ -322,9 +342,8 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   std::vector<stage_candidate> found;
   for (std::size_t m = 0; m < members_.size(); ++m) {
     for (const std::int32_t ranks : rank_counts_) {
-      const group& from = group_of({m, ranks, -1});
-      if (members_[m].range < from.first || members_[m].range >= from.end) continue;
-      if (from.ways && from.ways->all().empty()) continue;
+      const group* const from = group_of(m, ranks);
+      if (from == nullptr || (from->ways && from->ways->all().empty())) continue;
       add_bounds(m, ranks, found);
     }
   }
@@ -338,7 +357,7 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
     const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
       return known.blocks == block_range{each.first_block, each.end_block};
     });
-    group& here = group_of({static_cast<std::size_t>(which - members_.begin()), each.ranks, -1});
+    group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
     if (!is_open(here, which->range) || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
     advance(which->blocks, which->family, here);
     advanced.push_back(&here);
@@ -363,7 +382,7 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
 MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
   if (from.way < 0) return true;
-  const group& which = group_of(from);
+  const group& which = *group_of(from.member, from.ranks);
   const stage_way& way = which.ways->all()[static_cast<std::size_t>(from.way)];
   return way.measured.count({which.place_of(members_[from.member].range), from.keep}) == 0;
 }
@@ -391,7 +410,7 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
   std::vector<const group*> advanced;
   for (const std::int32_t candidate : open) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
-    group& which = group_of(from);
+    group& which = *group_of(from.member, from.ranks);
     if (from.way >= 0) {
       which.ways->measure(static_cast<std::size_t>(from.way), which.place_of(members_[from.member].range), from.keep);
     } else if (std::find(advanced.begin(), advanced.end(), &which) == advanced.end()) {
@@ -406,7 +425,7 @@ MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& 
   bool found = false;
   for (const std::int32_t candidate : like) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
-    group& which = group_of(from);
+    group& which = *group_of(from.member, from.ranks);
     found = which.ways->find_other_ways(which.place_of(members_[from.member].range)) || found;
   }
   return found;
@@ -435,7 +454,7 @@ MESHLOOM_INLINE void stage_search::close() {
 MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::int32_t first_block,
                                                  std::int32_t first_rank) const {
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
-  const group& which = group_of(from);
+  const group& which = *group_of(from.member, from.ranks);
   stage_plan made = which.ways->plan_of(which.ways->all()[static_cast<std::size_t>(from.way)],
                                         which.place_of(members_[from.member].range), from.keep);
   const block_range& blocks = members_[from.member].blocks;

@@ -71,11 +71,14 @@ class stage_ways {
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits, stage_family of,
              shared_stage_tables* tables = nullptr);
 
-  /// Which range of this one is the first of the family, if all of its ranges are ranges of this one that were asked
-  /// about in the same way.
-  std::optional<std::size_t> place_of(const stage_family& of, std::int32_t micro_batches) const;
+  /// Which of its ranges those of a family are: from `first` on, so many of the family's first ones.
+  struct section {
+    std::size_t first = 0, count = 0;
+  };
+  /// None if the family is on other meshes, or asked about in another way.
+  section section_of(const stage_family& of, std::int32_t micro_batches) const;
 
-  /// Takes up again what was found, under another limit or among more hosts: `of` is as `place_of` says.
+  /// Takes up again what was found, under another limit or among more hosts, for a family of which this has a part.
   void resume(const stage_family& of);
 
   /// Lets go of what only the search knows that asked.

@@ -76,8 +76,7 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
   open_faces();
 }
 
-MESHLOOM_INLINE std::optional<std::size_t> stage_ways::place_of(const stage_family& of,
-                                                                std::int32_t micro_batches) const {
+MESHLOOM_INLINE stage_ways::section stage_ways::section_of(const stage_family& of, std::int32_t micro_batches) const {
   const auto same_mesh = [](const stage_plan& a, const stage_plan& b) {
     return a.mesh == b.mesh && a.mesh_axes == b.mesh_axes;
   };
@@ -85,9 +84,10 @@ MESHLOOM_INLINE std::optional<std::size_t> stage_ways::place_of(const stage_fami
   const bool alike = micro_batches == micro_batches_ && of.around == of_.around && staged == is_staged() &&
                      (of.slots.front() == 0) == (of_.slots.front() == 0) &&
                      std::equal(of.meshes.begin(), of.meshes.end(), of_.meshes.begin(), of_.meshes.end(), same_mesh);
-  const auto first = alike ? std::search(of_.ranges.begin(), of_.ranges.end(), of.ranges.begin(), of.ranges.end())
-                           : of_.ranges.end();
-  return first == of_.ranges.end() ? std::nullopt : std::optional<std::size_t>(first - of_.ranges.begin());
+  if (!alike) return {};
+  const auto first = std::find(of_.ranges.begin(), of_.ranges.end(), of.ranges.front());
+  const auto end = std::mismatch(first, of_.ranges.end(), of.ranges.begin(), of.ranges.end()).first;
+  return {static_cast<std::size_t>(first - of_.ranges.begin()), static_cast<std::size_t>(end - first)};
 }
 
 /// What was looked for to fit says nothing of another limit, but where it was found it is known.
