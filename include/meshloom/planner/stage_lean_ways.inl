@@ -133,16 +133,21 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   constexpr double closeness = 300;  // of what is found to what could be
   const bytes room = machine_.device.memory;
   std::size_t full = fastest(range);
-  const point start = place(full, range, slots);
-  if (start.held <= room) return;
+  if (place(full, range, slots).held <= room) return;
   for (face& each : faces_) {
     each.paying.reset();
     each.paying_messages.reset();
   }
   const std::int32_t when = ways_[full].when;
+  const auto [above, below] = hull_around_room(full, range, slots);
+  full = above;
+  const point start = place(full, range, slots);
   byte_price price{start.time * dearest, start.held + bytes{1}};
-  std::size_t lean = full;
-  if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
+  std::size_t lean = below.value_or(full);
+  if (below) {
+    const point right = place(lean, range, slots);
+    price = {right.time - start.time, start.held - right.held};
+  } else if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
     lean = best_at(*known, slots, when, full);
     if (place(lean, range, slots).held > room)
       full = lean;
@@ -167,6 +172,26 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   }
 }
 
+MESHLOOM_INLINE std::pair<std::size_t, std::optional<std::size_t>> stage_ways::hull_around_room(
+    std::size_t full, std::size_t range, std::int32_t slots) const {
+  for (;;) {
+    const point from = place(full, range, slots);
+    std::optional<std::size_t> next;
+    double least = 0;  // time for a byte
+    for (std::size_t way = 0; way < ways_.size(); ++way) {
+      const point to = place(way, range, slots);
+      if (to.held >= from.held || to.time < from.time) continue;
+      const double price =
+          static_cast<double>((to.time - from.time).count) / static_cast<double>((from.held - to.held).count);
+      if (next && price >= least) continue;
+      next = way;
+      least = price;
+    }
+    if (!next || place(*next, range, slots).held <= machine_.device.memory) return {full, next};
+    full = *next;
+  }
+}
+
 MESHLOOM_INLINE std::optional<byte_price> stage_ways::fitting(std::int32_t slots) const {
   const auto known = fitting_.find(slots);
   return known == fitting_.end() ? std::nullopt : std::optional(known->second);
@@ -180,6 +205,9 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
     return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) * price;
   };
   std::size_t best = known;
+  for (std::size_t way = 0; way < ways_.size(); ++way) {
+    if (worth(way) < worth(best)) best = way;
+  }
   for (face& on : faces_) {
     if (least_at(on, price, slots) >= worth(best)) continue;
     form(on);

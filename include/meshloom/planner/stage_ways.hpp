@@ -188,6 +188,10 @@ class stage_ways {
   void look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
+  /// The two ways next to each other on the hull of what is known of which only the second fits; the first is `full` and
+  /// the second none if none fits.
+  std::pair<std::size_t, std::optional<std::size_t>> hull_around_room(std::size_t full, std::size_t range,
+                                                                      std::int32_t slots) const;
   /// The best way to run the longest range at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
   /// What no assignment of the longest range undercuts at a price of a byte: the optimum is concave in the price.
