@@ -7,6 +7,7 @@
 // Law: the plan that leads the contest holds, as lowered, no more than a device has.
 #pragma once
 
+#include <meshloom/plan/known_paths.hpp>
 #include <meshloom/planner/contest.hpp>
 #include <meshloom/planner/inter.hpp>
 #include <meshloom/planner/stage_search.hpp>
@@ -67,7 +68,7 @@ class pipeline_search {
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
   /// know what neighbours pay for each other's forms.
-  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const;
+  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen);
   /// The chain of what is known, with what messages were found to need.
   inter_problem loaded_chain() const;
   /// Takes note of what a pipeline holds more than was thought; false if it has been noted too often.
@@ -82,6 +83,7 @@ class pipeline_search {
   bytes missing_;                                  ///< the most by which a pipeline did not fit that was thought to
   std::map<stage_search::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
   std::vector<bytes> cuts_;
+  shared_paths paths_;
   stage_search stages_;
   std::vector<std::int32_t> next_;  ///< what `promise` found
   std::set<std::vector<stage_search::origin>> entered_;
