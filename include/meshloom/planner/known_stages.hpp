@@ -41,21 +41,26 @@ class priced_stages {
   std::vector<std::shared_ptr<stage_ways>> found_;
 };
 
-/// A problem, and the plan that was found for it.
+/// A problem, the limits on work, and the plan that was found.
 struct solved_problem {
   problem posed;
+  intra_options limits;
   plan found;
 };
 
-/// It grows with the problems that differ in more, until it is destroyed. To be used by one `solve` at a time.
+/// Stages that were priced, by what prices depend on, and the last plans. It grows with the problems that differ in more, until it is destroyed. To be used by one `solve` at a time.
 class known_stages {
  public:
   priced_stages& of(const problem& posed, const intra_options& limits);
 
-  /// Plans for other problems that keep to this one's constraints, whether they fit or not; the last first.
+  /// The plan for a problem that leaves more open and has as much memory, if it is one for this problem too: then no
+  /// plan for this one takes less than its bound.
+  std::optional<plan> answer_for(const problem& posed, const intra_options& limits) const;
+
+  /// Plans for problems on as many hosts that keep to this one's constraints, whether they fit or not; the last first.
   std::vector<const solved_problem*> plans_for(const problem& posed) const;
 
-  void remember(const problem& posed, const plan& found) { solved_.push_front({posed, found}); }
+  void remember(const problem& posed, const intra_options& limits, const plan& found);
 
  private:
   std::deque<priced_stages> all_;

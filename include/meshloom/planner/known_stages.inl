@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/known_stages.hpp>
+#include <meshloom/program/memories.hpp>
 
 #include <algorithm>
 
@@ -85,6 +86,26 @@ MESHLOOM_INLINE priced_stages::known_ways priced_stages::find(const stage_family
 MESHLOOM_INLINE std::shared_ptr<stage_ways> priced_stages::price(stage_family of, std::int32_t micro_batches) {
   found_.push_back(std::make_shared<stage_ways>(posed_, micro_batches, limits_, std::move(of), &tables_));
   return found_.back();
+}
+
+MESHLOOM_INLINE std::optional<plan> known_stages::answer_for(const problem& posed, const intra_options& limits) const {
+  const bytes memory = posed.cluster.device.memory;
+  for (const solved_problem* each : plans_for(posed)) {
+    if (each->posed.cluster.device.memory < memory || !detail::same_limits(each->limits, limits)) continue;
+    const std::vector<bytes> peaks = peaks_of(posed.graph, each->found, posed.cluster);
+    if (*std::max_element(peaks.begin(), peaks.end()) > memory) continue;
+    plan made = each->found;
+    const bool same = each->posed.cluster.device.memory == memory && each->posed.constraints == posed.constraints;
+    if (!same) made.runner_up.reset();  // which may not be a plan for this problem
+    return made;
+  }
+  return std::nullopt;
+}
+
+MESHLOOM_INLINE void known_stages::remember(const problem& posed, const intra_options& limits, const plan& found) {
+  constexpr std::size_t most = 8;
+  solved_.push_front({posed, limits, found});
+  if (solved_.size() > most) solved_.pop_back();
 }
 
 MESHLOOM_INLINE std::vector<const solved_problem*> known_stages::plans_for(const problem& posed) const {

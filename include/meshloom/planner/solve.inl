@@ -1,5 +1,3 @@
-#include <cstdlib>
-#include <cstdio>
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
@@ -91,7 +89,7 @@ inline result<plan> propagate(const problem& posed) {
 class plan_search {
  public:
   plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch, known_stages* known)
-      : posed_(posed), watched_(watch), known_(known != nullptr ? *known : own_) {
+      : posed_(posed), limits_(limits), watched_(watch), known_(known != nullptr ? *known : own_) {
     for (const std::int32_t count : micro_batch_counts(posed))
       searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front(), &known_);
     known_work_ = work();
@@ -122,8 +120,7 @@ class plan_search {
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
     const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
     for (const auto& each : searches_) made.bound = each.bound(made.bound - meeting) + meeting;
-    if (getenv("DBG")) fprintf(stderr, "work %ld known %ld far %ld\n", long(work()), long(known_work_), long(far_work));
-    known_.remember(posed_, made);
+    if (!watched_.is_over()) known_.remember(posed_, limits_, made);
     return made;
   }
 
@@ -196,6 +193,7 @@ class plan_search {
   static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
   const problem& posed_;
+  const intra_options& limits_;
   watched watched_;
   known_stages own_;  ///< where nothing is kept
   known_stages& known_;
@@ -211,6 +209,9 @@ MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& li
   const auto faults = check(posed);
   if (!faults.empty()) return failure{faults.front()};
   if (!posed.constraints.automatic) return detail::propagate(posed);
+  if (known != nullptr) {
+    if (auto answer = known->answer_for(posed, limits)) return *answer;
+  }
   return detail::plan_search(posed, limits, watch, known).run();
 }
 

@@ -20,9 +20,11 @@ inline std::int64_t entries_of(const intra_problem& asked) {
 
 }  // namespace detail
 
+/// What was taken up again has ways about the limit: fewer looks will do.
 MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
-  constexpr std::size_t often = 3;
-  constexpr std::int64_t closeness = 300;  // of what is known to what could be
+  if (resumed_ && of_.around == surroundings::anything) return false;  // its bounds hold; that they are close is proof
+  const std::size_t often = resumed_ ? 1 : 3;
+  const std::int64_t closeness = resumed_ ? 100 : 300;  // of what is known to what could be
   if (ways_.empty() || leaned_.size() == often) return false;
   const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
   if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
@@ -129,7 +131,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
 /// Between two ways of the hull lies the one that is best when they come to the same.
 MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t slots) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
-  constexpr int most_looks = 5;
+  const int most_looks = resumed_ ? 2 : 5;
   constexpr double closeness = 300;  // of what is found to what could be
   const bytes room = machine_.device.memory;
   std::size_t full = fastest(range);

@@ -213,6 +213,7 @@ class stage_ways {
   std::vector<std::size_t> leaned_;             ///< the ranges for which leaner ways were looked for
   std::vector<std::size_t> through_;            ///< the ranges for which all that may be was looked at
   std::string stuck_;
+  bool resumed_ = false;  ///< what is known was found for another limit, or among other hosts
   std::int64_t work_ = 0;
 };
 

@@ -96,6 +96,7 @@ MESHLOOM_INLINE void stage_ways::resume(const stage_family& of) {
   if (machine.device.memory != machine_.device.memory || of.slots != of_.slots) {
     leaned_.clear();
     fitting_.clear();
+    resumed_ = true;
   }
   through_.clear();
   machine_ = machine;
