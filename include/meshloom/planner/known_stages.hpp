@@ -48,7 +48,8 @@ struct solved_problem {
   plan found;
 };
 
-/// Stages that were priced, by what prices depend on, and the last plans. It grows with the problems that differ in more, until it is destroyed. To be used by one `solve` at a time.
+/// Stages that were priced, by what prices depend on, and the last plans. It grows with the problems that differ in
+/// more, until it is destroyed. To be used by one `solve` at a time.
 class known_stages {
  public:
   priced_stages& of(const problem& posed, const intra_options& limits);

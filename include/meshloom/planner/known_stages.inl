@@ -53,7 +53,8 @@ inline bool keeps_pins(const problem& posed, const plan& made) {
       const auto id = static_cast<node_id>(n);
       const node& at = posed.graph.nodes[id];
       const auto runs = [&](const block& each) { return each.region == at.region; };
-      if (at.when == phase::update || std::none_of(blocks.begin() + stage.first_block, blocks.begin() + stage.end_block, runs))
+      if (at.when == phase::update ||
+          std::none_of(blocks.begin() + stage.first_block, blocks.begin() + stage.end_block, runs))
         continue;
       const auto allowed = allowed_strategies(posed, stage, id);
       if (std::find(allowed.begin(), allowed.end(), stage.strategies[id]) == allowed.end()) return false;
@@ -111,9 +112,8 @@ MESHLOOM_INLINE void known_stages::remember(const problem& posed, const intra_op
 MESHLOOM_INLINE std::vector<const solved_problem*> known_stages::plans_for(const problem& posed) const {
   std::vector<const solved_problem*> found;
   for (const solved_problem& each : solved_) {
-    const bool alike =
-        detail::without_memory(each.posed.cluster) == detail::without_memory(posed.cluster) &&
-        detail::adds_pins(each.posed.constraints, posed.constraints) && each.posed.graph == posed.graph;
+    const bool alike = detail::without_memory(each.posed.cluster) == detail::without_memory(posed.cluster) &&
+                       detail::adds_pins(each.posed.constraints, posed.constraints) && each.posed.graph == posed.graph;
     if (alike && (each.posed.constraints == posed.constraints || detail::keeps_pins(posed, each.found)))
       found.push_back(&each);
   }

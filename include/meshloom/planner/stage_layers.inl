@@ -207,8 +207,8 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
     auto& ways = each.ways[row];
     std::int64_t before = 0;
     if (!roomy) {
-      roomy = priced_.price(coarsest().family_of_layer(coarsest().layers_[number], ranks, true),
-                            coarsest().micro_batches_);
+      roomy =
+          priced_.price(coarsest().family_of_layer(coarsest().layers_[number], ranks, true), coarsest().micro_batches_);
       work_ += roomy->work();
       return true;
     }

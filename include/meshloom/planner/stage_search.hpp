@@ -25,8 +25,8 @@ class stage_search {
   };
 
   /// `limits` are those of every intra-operator problem. `fewer` has a number of micro-batches that divides this one:
-  /// many small micro-batches take no less than few large ones, so that what it finds is a bound here. What `known` has of the stages is
-  /// taken up again, and what is found is added to it.
+  /// many small micro-batches take no less than few large ones, so that what it finds is a bound here. What `known` has
+  /// of the stages is taken up again, and what is found is added to it.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                stage_search* fewer = nullptr, known_stages* known = nullptr);
   ~stage_search();

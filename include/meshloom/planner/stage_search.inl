@@ -29,8 +29,7 @@ inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_ra
 }  // namespace detail
 
 MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t micro_batches,
-                                           const intra_options& limits, stage_search* fewer,
-                                           known_stages* known)
+                                           const intra_options& limits, stage_search* fewer, known_stages* known)
     : posed_(posed),
       micro_batches_(micro_batches),
       limits_(limits),

@@ -61,7 +61,7 @@ struct stage_family {
   std::function<double(std::size_t mesh, bool again, const block_range& range, double price, std::int32_t slots)>
       known = {};
   picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
-  const stage_ways* alike = nullptr;  ///< of most of the blocks, if known: where ways of those fit, these nearly do
+  const stage_ways* alike = nullptr;    ///< of most of the blocks, if known: where ways of those fit, these nearly do
   std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
 };
 
@@ -188,8 +188,8 @@ class stage_ways {
   void look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
-  /// The two ways next to each other on the hull of what is known of which only the second fits; the first is `full` and
-  /// the second none if none fits.
+  /// The two ways next to each other on the hull of what is known of which only the second fits; the first is `full`
+  /// and the second none if none fits.
   std::pair<std::size_t, std::optional<std::size_t>> hull_around_room(std::size_t full, std::size_t range,
                                                                       std::int32_t slots) const;
   /// The best way to run the longest range at a price of bytes, `known` if none is better.

@@ -59,7 +59,11 @@ MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range, std::int32_t keep)
 
 MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                                        stage_family of, shared_stage_tables* tables)
-    : posed_(posed), micro_batches_(micro_batches), limits_(limits), of_(std::move(of)), machine_(of_.machine.value_or(posed.cluster)) {
+    : posed_(posed),
+      micro_batches_(micro_batches),
+      limits_(limits),
+      of_(std::move(of)),
+      machine_(of_.machine.value_or(posed.cluster)) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
   constexpr std::int64_t most_work = 20'000'000, most_for_bound = 3'000'000;
   limits_.most_work = std::min(limits_.most_work, of_.around == surroundings::anything ? most_for_bound : most_work);
@@ -163,7 +167,8 @@ MESHLOOM_INLINE void stage_ways::drop_problems() {
 
 MESHLOOM_INLINE void stage_ways::expect(face& on) const {
   const auto least = [&](std::size_t range) {
-    return picoseconds{of_.known ? static_cast<std::int64_t>(of_.known(on.mesh, on.again, of_.ranges[range], 0, 1)) : 0};
+    return picoseconds{of_.known ? static_cast<std::int64_t>(of_.known(on.mesh, on.again, of_.ranges[range], 0, 1))
+                                 : 0};
   };
   on.optima.push_back({0, least(0)});
   if (last() > 0) on.optima.push_back({last(), least(last())});
