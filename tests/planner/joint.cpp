@@ -283,12 +283,10 @@ TEST_CASE("no plan is faster after the problem has changed") {
 
 TEST_SUITE("all") {
   TEST_CASE("no plan is faster after the problem has changed: more clusters") {
-    compare_again(perceptron({4, 6, 8, 5}, false), 2, 20, 35);
-    compare_again(perceptron({4, 6, 8, 5}, false), 1, 20, 36);
-    compare_again(perceptron({4, 6, 8, 5}, true), 2, 1, 33);
-    compare_again(perceptron({4, 6, 8, 5}, true), 1, 1, 38);
-    compare_again(squares(2, 4, 6), 2, 1, 34);
-    compare_again(squares(2, 4, 6), 1, 1, 40);
+    compare_again(perceptron({2, 6, 8, 5}, false), 2, 100, 33);
+    compare_again(perceptron({2, 6, 8, 5}, false), 1, 100, 34);
+    compare_again(perceptron({2, 4, 6, 3}, true), 1, 2, 35);
+    compare_again(squares(2, 2, 4), 1, 2, 36);
   }
 
   TEST_CASE("no plan is faster: more clusters") {

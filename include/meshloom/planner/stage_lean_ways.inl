@@ -28,7 +28,7 @@ MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   if (ways_.empty() || leaned_.size() == often) return false;
   const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
   if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
-  const bytes room = machine_.device.memory;
+  const bytes room = machine().device.memory;
   if (place(fastest(range), range, of_.slots.front()).held <= room) return false;
   const picoseconds least = bound(range, of_.slots.front(), room);
   const auto is_near_best = [&](std::size_t way) {
@@ -109,7 +109,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
   auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
   if (!queue) return;
   form(on);
-  const bytes room = machine_.device.memory;
+  const bytes room = machine().device.memory;
   std::map<std::vector<std::int32_t>, bytes> leanest;  // by messages
   const auto count = static_cast<std::int64_t>(choices.made().choices.size());
   for (std::int64_t measured = 0; measured < most_measured && queue->work() < most_work;) {
@@ -133,7 +133,7 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
   const int most_looks = resumed_ ? 2 : 5;
   constexpr double closeness = 300;  // of what is found to what could be
-  const bytes room = machine_.device.memory;
+  const bytes room = machine().device.memory;
   std::size_t full = fastest(range);
   if (place(full, range, slots).held <= room) return;
   for (face& each : faces_) {
@@ -189,7 +189,7 @@ MESHLOOM_INLINE std::pair<std::size_t, std::optional<std::size_t>> stage_ways::h
       next = way;
       least = price;
     }
-    if (!next || place(*next, range, slots).held <= machine_.device.memory) return {full, next};
+    if (!next || place(*next, range, slots).held <= machine().device.memory) return {full, next};
     full = *next;
   }
 }

@@ -154,8 +154,9 @@ class stage_ways {
   };
 
   std::size_t last() const { return of_.ranges.size() - 1; }
+  const cluster& machine() const { return of_.machine ? *of_.machine : posed_.cluster; }
   /// True if there are other stages beside.
-  bool is_staged() const { return of_.meshes.front().mesh.ranks() < machine_.ranks(); }
+  bool is_staged() const { return of_.meshes.front().mesh.ranks() < machine().ranks(); }
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` the others of repeated layers but `keep`.
   std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
@@ -204,7 +205,6 @@ class stage_ways {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_family of_;
-  cluster machine_;
   std::vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
   std::vector<face> faces_;
   std::vector<stage_way> ways_;

@@ -59,11 +59,7 @@ MESHLOOM_INLINE stage_cost stage_way::cost(std::size_t range, std::int32_t keep)
 
 MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                                        stage_family of, shared_stage_tables* tables)
-    : posed_(posed),
-      micro_batches_(micro_batches),
-      limits_(limits),
-      of_(std::move(of)),
-      machine_(of_.machine.value_or(posed.cluster)) {
+    : posed_(posed), micro_batches_(micro_batches), limits_(limits), of_(std::move(of)) {
   // Near the optimum is near enough here, where there are many problems; the bound says how near.
   constexpr std::int64_t most_work = 20'000'000, most_for_bound = 3'000'000;
   limits_.most_work = std::min(limits_.most_work, of_.around == surroundings::anything ? most_for_bound : most_work);
@@ -96,14 +92,14 @@ MESHLOOM_INLINE stage_ways::section stage_ways::section_of(const stage_family& o
 
 /// What was looked for to fit says nothing of another limit, but where it was found it is known.
 MESHLOOM_INLINE void stage_ways::resume(const stage_family& of) {
-  const cluster machine = of.machine.value_or(posed_.cluster);
-  if (machine.device.memory != machine_.device.memory || of.slots != of_.slots) {
+  const bytes memory = of.machine.value_or(posed_.cluster).device.memory;
+  if (memory != machine().device.memory || of.slots != of_.slots) {
     leaned_.clear();
     fitting_.clear();
     resumed_ = true;
   }
   through_.clear();
-  machine_ = machine;
+  of_.machine = of.machine;
   of_.slots = of.slots;
   of_.known = of.known;
   of_.worth = of.worth;
