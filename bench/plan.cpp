@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
 // proven to be. bench_plan [--model gpt-small] [--layers N] [--precision f32|bf16|f16] [--cluster local:2]
-// [--devices N] [--compare] [--family gpt|moe|wide-resnet] [--json]
+// [--devices N] [--compare] [--replan memory|hosts|pin] [--family gpt|moe|wide-resnet] [--json]
 // --layers: as many in the place of the model's. --cluster: a preset or a file (cluster/text.hpp), which may have
 // groups of hosts. --devices: each host has so many, fewer than the cluster's.
-// --compare: also what baselines find, each in the space that planner/baselines.hpp says. --family: the PFLOP/s of all
-// of them for Alpa's models on 1 to 64 GPUs of p3.16xlarge (Zheng et al. 2022, section 8.1; GPT and experts in 16 bits
-// there, Wide-ResNet in f32).
+// --compare: also what baselines find, each in the space that planner/baselines.hpp says. --replan: how long it takes
+// to plan again, with what is known, for a tenth less and more memory, for half as many hosts and twice as many as
+// that, or with a pin that the plan keeps to and one that it does not; beside it, in --json as cold_seconds, without.
+// --family: the PFLOP/s of all of them for Alpa's models on 1 to 64 GPUs of p3.16xlarge (Zheng et al. 2022,
+// section 8.1; GPT and experts in 16 bits there, Wide-ResNet in f32).
 #include "contraction_flops.hpp"
 #include "models/named_model.hpp"
 #include "options.hpp"
@@ -26,7 +28,7 @@ namespace ml = meshloom;
 namespace {
 
 struct options {
-  std::string model = "gpt-small", cluster = "local:2", family;
+  std::string model = "gpt-small", cluster = "local:2", replan, family;
   std::int32_t devices = 0;  ///< of a host; 0: as many as the cluster's have
   ml::dtype precision = ml::dtype::f32;
   std::int32_t layers = 0;  ///< in the place of the model's; 0: as many as it has
@@ -125,6 +127,84 @@ ml::cluster cluster_named(const std::string& said) {
   return (std::filesystem::is_regular_file(said) ? ml::load_cluster(said) : ml::find_cluster(said)).value();
 }
 
+/// One change of a problem, planned with what is known of the problem before and without.
+struct change {
+  std::string name;
+  ml::problem before, after;
+};
+
+ml::problem with_memory(ml::problem posed, std::int64_t percent) {
+  posed.cluster.device.memory.count = posed.cluster.device.memory.count / 100 * percent;
+  return posed;
+}
+
+ml::problem with_hosts(ml::problem posed, std::int32_t hosts) {
+  posed.cluster.hosts = hosts;
+  return posed;
+}
+
+/// Pins the first operator with several ways to split its result over mesh axis outer, as the plan does or not.
+ml::problem with_pin(ml::problem posed, const ml::plan& made, bool kept) {
+  ml::known_stages known;
+  known.remember(posed, {}, made);
+  for (const ml::node& at : posed.graph.nodes) {
+    if (at.when != ml::phase::forward) continue;
+    std::vector<std::string> axes{""};
+    for (const ml::axis_id axis : posed.graph.values[at.results.front()].axes)
+      axes.push_back(posed.graph.sizes[axis].name);
+    for (const std::string& axis : axes) {
+      posed.constraints.pins = {{at.name, "outer", axis}};
+      if (check(posed).empty() && known.answer_for(posed, {}).has_value() == kept) return posed;
+    }
+  }
+  throw ml::error("option --replan: no operator can be pinned so; give another model or cluster");
+}
+
+std::vector<change> changes_of(const pairing& of, const std::string& what) {
+  const ml::problem posed = ml::formulate(of.graph, of.machine);
+  if (what == "memory")
+    return {{"memory-10%", posed, with_memory(posed, 90)}, {"memory+10%", posed, with_memory(posed, 110)}};
+  if (what == "hosts" && of.machine.hosts > 1) {
+    const ml::problem fewer = with_hosts(posed, of.machine.hosts / 2);
+    return {{"half-the-hosts", posed, fewer}, {"twice-the-hosts", fewer, posed}};
+  }
+  if (what != "pin")
+    throw ml::error("option --replan: '" + what + "' is not possible; give memory, hosts where there are some, or pin");
+  const ml::plan made = ml::solve(posed).value();
+  return {{"kept-pin", posed, with_pin(posed, made, true)}, {"broken-pin", posed, with_pin(posed, made, false)}};
+}
+
+void print_change(const pairing& of, const std::string& name, const answer& cold, const answer& again, bool json) {
+  const double ratio = again.seconds / cold.seconds;
+  if (!json)
+    fmt::print("{}: {:.3g} s after {:.3g} s from nothing ({:.1f} %)", name, again.seconds, cold.seconds, 100 * ratio);
+  else
+    fmt::print(
+        "{{\"model\":\"{}\",\"precision\":\"{}\",\"cluster\":\"{}\",\"replan\":\"{}\",\"cold_seconds\":{:.4g},"
+        "\"seconds\":{:.4g},\"ratio\":{:.4g}",
+        of.model, of.precision, of.cluster, name, cold.seconds, again.seconds, ratio);
+  const char* const text =
+      json ? ",\"cold_step_seconds\":{:.6g},\"predicted_step_seconds\":{:.6g},"
+             "\"cold_bound_seconds\":{:.6g},\"bound_seconds\":{:.6g}"
+           : "; a step of {1:.4g} s, from nothing {0:.4g} s; bound {3:.4g} s, from nothing {2:.4g} s";
+  if (cold.made && again.made)
+    fmt::print(fmt::runtime(text), cold.step(), again.step(), cold.bound(), again.bound());
+  else if (!json)
+    fmt::print("; {}", (cold.made ? again : cold).made.error());
+  fmt::print("{}\n", json ? "}" : "");
+  std::fflush(stdout);
+}
+
+void replan(const pairing& of, const options& chosen) {
+  for (const change& each : changes_of(of, chosen.replan)) {
+    ml::known_stages known;
+    static_cast<void>(ml::solve(each.before, {}, {}, &known));
+    const answer again = timed("ours", [&] { return ml::solve(each.after, {}, {}, &known); });
+    const answer cold = timed("ours", [&] { return ml::solve(each.after); });
+    print_change(of, each.name, cold, again, chosen.json);
+  }
+}
+
 void measure(const options& chosen) {
   pairing of{chosen.model, std::string(name_of(chosen.precision)), chosen.cluster,
              find_model(chosen.model, chosen.precision, chosen.layers).graph, cluster_named(chosen.cluster)};
@@ -135,6 +215,7 @@ void measure(const options& chosen) {
     throw ml::error("option --devices: a host of " + chosen.cluster + " has no more than " +
                     std::to_string(of.machine.devices_per_host) + " devices; give fewer");
   if (chosen.devices > 0) of.machine.devices_per_host = chosen.devices;
+  if (!chosen.replan.empty()) return replan(of, chosen);
   if (chosen.compare) return compare(of, chosen.json ? print_json : print_row);
   (chosen.json ? print_json : print_alone)(of, ours(of));
 }
@@ -190,6 +271,7 @@ int main(int count, char** words) {
       if (name == "--precision") return read_precision(name, text, chosen.precision);
       if (name == "--cluster") return chosen.cluster = text, true;
       if (name == "--devices") return read_count(name, text, chosen.devices);
+      if (name == "--replan") return chosen.replan = text, true;
       if (name == "--family") return chosen.family = text, true;
       return false;
     });

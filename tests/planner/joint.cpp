@@ -83,11 +83,11 @@ struct comparison {
 };
 
 /// Compares the plan of `solve` with all others: bound ≤ optimum ≤ cost.
-comparison compare(const ml::problem& posed) {
+comparison compare(const ml::problem& posed, ml::known_stages* known = nullptr) {
   CAPTURE(posed.cluster.hosts);
   CAPTURE(posed.cluster.devices_per_host);
   CAPTURE(posed.cluster.device.memory.count);
-  const auto made = ml::solve(posed);
+  const auto made = ml::solve(posed, {}, {}, known);
   const picoseconds cost = made ? made.value().predicted : joint::never;
   const comparison found{cost, joint::fastest(posed, cost).time};
   if (!made) return found;
@@ -190,6 +190,42 @@ void compare_tight(const ml::graph& graph, std::initializer_list<hosts_of_device
     }
   }
   CHECK(none > 0);
+}
+
+/// One after the other with what is known of those before: less memory, more hosts, more memory, a pin on the first
+/// operator, and all as it was.
+void compare_again(const ml::graph& graph, std::int32_t devices, int rounds, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < rounds; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
+    ml::known_stages known;
+    ml::manual asked = ml::automatic();
+    asked.mesh = {{"outer", 0}, {"inner", 0}};
+    const ml::cluster machine = random_cluster(random, 1, devices);
+    const auto look = [&](std::int32_t hosts, std::int64_t memory) {
+      ml::problem posed = ml::formulate(graph, machine, asked);
+      posed.cluster.hosts = hosts;
+      posed.cluster.device.memory.count = memory;
+      const comparison found = compare(posed, &known);
+      CHECK(found.cost == found.optimum);
+    };
+    const std::int64_t plenty = machine.device.memory.count;
+    const auto made = ml::solve(ml::formulate(graph, machine, asked), {}, {}, &known);
+    const std::int64_t ample = measures::peak_of(graph, made.value(), machine).count;
+    for (const std::int64_t percent : {85, 70, 90}) look(1, ample * percent / 100);
+    if (devices == 1) {
+      look(2, plenty);
+      look(2, ample * 80 / 100);
+    }
+    const ml::node& first = graph.nodes[ml::node_id{0}];
+    for (const std::string& axis : {std::string(), graph.sizes[graph.micro_batched].name}) {
+      asked.pins = {{first.name, "outer", axis}};
+      look(1, plenty);
+    }
+    asked.pins.clear();
+    look(1, plenty);
+  }
 }
 
 /// Checks what is said of plans beforehand on random ones; returns how many.
@@ -322,7 +358,19 @@ TEST_CASE("with less memory no plan is faster, and where there is none that is s
   compare_tight(squares(2, 4, 6), {{1, 2}, {2, 1}}, 1, 21, {95, 80, 65, 10});
 }
 
+TEST_CASE("no plan is faster after the problem has changed") {
+  compare_again(perceptron({2, 6, 8, 5}, false), 2, 10, 31);
+  compare_again(perceptron({2, 6, 8, 5}, false), 1, 10, 32);
+}
+
 TEST_SUITE("all") {
+  TEST_CASE("no plan is faster after the problem has changed: more clusters") {
+    compare_again(perceptron({2, 6, 8, 5}, false), 2, 100, 33);
+    compare_again(perceptron({2, 6, 8, 5}, false), 1, 100, 34);
+    compare_again(perceptron({2, 4, 6, 3}, true), 1, 2, 35);
+    compare_again(squares(2, 2, 4), 1, 2, 36);
+  }
+
   TEST_CASE("no plan is faster: more clusters") {
     compare_on(perceptron({4, 6, 8, 5}, true), {{1, 2}, {2, 1}}, 60, 12);
     compare_on(perceptron({3, 24, 24, 6}, true), {{1, 2}, {2, 1}}, 40, 13);

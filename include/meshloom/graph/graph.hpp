@@ -46,6 +46,7 @@ struct value {
   region_id region = region_id::none;
   initial start = {};                  ///< of parameters and states
   value_id gradient = value_id::none;  ///< of activations, once the graph is differentiated
+  bool operator==(const value&) const = default;
 };
 
 /// A constraint on one value, written into the model: mesh axis `mesh_axis` splits tensor axis `axis`, or (−1) leaves
@@ -55,6 +56,7 @@ struct pin {
   std::string mesh_axis;
   std::int8_t axis = -1;
   bool gradient = false;  ///< binds the gradient of the value instead
+  bool operator==(const pin&) const = default;
 };
 
 struct node {
@@ -67,6 +69,7 @@ struct node {
   std::vector<axis_id> indices = {};  ///< the axis of each index of the operator
   attribute_list attributes{};
   node_id differentiates = node_id::none;  ///< of backward nodes, if it is known: the forward node whose gradient it is
+  bool operator==(const node&) const = default;
 };
 
 /// What flows through the copies of a repeated region, in one direction. Copy 0 (the last copy, in backward) reads
@@ -76,6 +79,7 @@ struct carry {
   value_id body_in = value_id::none;
   value_id body_out = value_id::none;
   value_id outer_out = value_id::none;
+  bool operator==(const carry&) const = default;
 };
 
 struct region {
@@ -85,6 +89,7 @@ struct region {
   carry forward = {};    ///< if repeated
   carry backward = {};   ///< if repeated and differentiated
   bool grouped = false;  ///< a layer that `group_operators` has made
+  bool operator==(const region&) const = default;
 };
 
 /// The layers that one may have recompute without naming them, and that the planner may: copies, and groups.
@@ -98,6 +103,7 @@ struct parameter {
   std::vector<value_id> states = {};
   const record* observed_by = nullptr;  ///< the update of a running statistic; null: trained, by the optimizer
   attribute_list attributes{};          ///< of that update
+  bool operator==(const parameter&) const = default;
 };
 
 /// A scalar of the whole step: the sum of scalars that updates make, each once per copy of its region. Whoever holds
@@ -105,6 +111,7 @@ struct parameter {
 struct total {
   value_id value = value_id::none;
   std::vector<value_id> parts = {};
+  bool operator==(const total&) const = default;
 };
 
 struct graph {
@@ -122,6 +129,7 @@ struct graph {
   loss_scaling scaling;           ///< of the loss, and so of gradients until updates read them
   rate_schedule rate;             ///< of all updates: each step takes a part of the rate in their attributes
   std::vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
+  bool operator==(const graph&) const = default;
 };
 
 /// The extent of each axis of a value, under a size table.

@@ -18,6 +18,7 @@ namespace meshloom {
 struct mesh_axis_size {
   std::string name;
   std::int32_t size = 1;
+  bool operator==(const mesh_axis_size&) const = default;
 };
 
 /// Every operator that can splits tensor axis `axis` over mesh axis `mesh_axis`. Of several rules of one mesh axis the
@@ -27,6 +28,7 @@ struct axis_rule {
   std::string mesh_axis;
   bool aligned = false;  ///< only operators of which every operand and result has the axis, and each part stands alone
   bool around = false;   ///< where an operator can meet blocks that go around, it does
+  bool operator==(const axis_rule&) const = default;
 };
 
 /// True if a rule speaks of an axis of this name.
@@ -37,6 +39,7 @@ bool names(const axis_rule& rule, std::string_view axis);
 struct zero_rule {
   std::string mesh_axis;
   std::int32_t level = 0;
+  bool operator==(const zero_rule&) const = default;
 };
 
 /// The result of one operator, by its name in the graph: `mesh_axis` splits `axis`, or (empty) leaves it whole.
@@ -44,6 +47,7 @@ struct path_pin {
   std::string path;
   std::string mesh_axis;
   std::string axis;
+  bool operator==(const path_pin&) const = default;
 };
 
 /// A layer that does not keep its activations for backward, but computes them again there.
@@ -51,6 +55,7 @@ struct recompute_rule {
   std::string layer;       ///< by its name in the graph; empty: every repeated or grouped one
   std::int32_t first = 0;  ///< copies of it from this one
   std::int32_t end = -1;   ///< up to, but not with, this one; −1: to the last
+  bool operator==(const recompute_rule&) const = default;
 };
 
 /// What is said is kept to. What is not said is the planner's to choose if the plan is `automatic`; otherwise there is
@@ -68,6 +73,7 @@ struct manual {
   std::vector<schedule_kind> schedules = {};  ///< each that was asked for; none: 1F1B
 
   std::int32_t ranks() const;
+  bool operator==(const manual&) const = default;
 };
 
 /// Both sets of constraints. Sizes of a mesh axis named twice must agree, and so must schedules (checked by `solve`).

@@ -7,6 +7,7 @@
 // Law: the plan that leads the contest holds, as lowered, no more than a device has.
 #pragma once
 
+#include <meshloom/plan/known_paths.hpp>
 #include <meshloom/planner/contest.hpp>
 #include <meshloom/planner/inter.hpp>
 #include <meshloom/planner/stage_searches.hpp>
@@ -21,13 +22,16 @@ class pipeline_search {
   /// `limits` are those of every intra-operator problem.
   /// What `fewer` finds is a bound here: it has a number of micro-batches that divides this one.
   pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-                  pipeline_search* fewer = nullptr);
+                  pipeline_search* fewer = nullptr, known_stages* known = nullptr);
 
   /// From now on stages take up to so many ranks.
   void reach(std::int32_t ranks) { stages_.reach(ranks); }
 
   /// From now on only what is priced takes part.
   void close() { stages_.close(); }
+
+  /// Enters a plan under every schedule; by how much it turned out not to fit.
+  bytes enter(plan made, contest& plans);
 
   /// What no pipeline promises less than, found in less time; none if none may win.
   std::optional<picoseconds> floor(const contest& plans) const;
@@ -66,13 +70,11 @@ class pipeline_search {
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
   /// know what neighbours pay for each other's forms.
-  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const;
+  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen);
   /// The chain of what is known, with what messages were found to need.
   inter_problem loaded_chain() const;
   /// Takes note of what a pipeline holds more than was thought; false if it has been noted too often.
   bool note_messages(const inter_problem& chain, const plan& made);
-  /// Enters a plan under every schedule; by how much it turned out not to fit.
-  bytes enter(plan made, contest& plans);
   plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
   /// By how much the rank of the program that lacks most holds more than its device has; less than 0 where all fit.
   bytes excess(const plan& made) const;
@@ -84,6 +86,7 @@ class pipeline_search {
   std::map<stage_searches::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
   std::vector<bytes> cuts_;
   std::vector<std::int32_t> stops_;
+  shared_paths paths_;
   stage_searches stages_;
   std::vector<std::int32_t> next_;  ///< what `promise` found
   std::int64_t chained_ = 0;        ///< work of the inter-operator program

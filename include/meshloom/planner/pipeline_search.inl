@@ -131,12 +131,14 @@ inline std::string misplaced(const problem& posed, const result<inter_answer>& p
 }  // namespace detail
 
 MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int32_t micro_batches,
-                                                 const intra_options& limits, pipeline_search* fewer)
+                                                 const intra_options& limits, pipeline_search* fewer,
+                                                 known_stages* known)
     : posed_(posed),
       micro_batches_(micro_batches),
       cuts_(detail::cut_bytes(posed.graph, micro_batches)),
       stops_(stops_of(posed)),
-      stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr) {}
+      paths_(posed.graph),
+      stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr, known) {}
 
 MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
   inter_problem chain = chain_of(stages_.bounds(), false);  // messages of one plan say nothing of all
@@ -352,7 +354,7 @@ MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
   std::vector<std::pair<picoseconds, std::vector<std::int32_t>>> found;
   for (const auto& each : answer.value().by_stages) {
     if (!each || !is_wanted(each->candidates) || !open_in(each->candidates).empty()) continue;
-    const picoseconds predicted = predict(posed_.graph, plan_of(chain, each->candidates), posed_.cluster);
+    const picoseconds predicted = predict(posed_.graph, plan_of(chain, each->candidates), posed_.cluster, paths_);
     const picoseconds hope{predicted.count - predicted.count / most_gained};
     if (plans.is_open_to(hope)) found.push_back({predicted, each->candidates});
   }
@@ -361,11 +363,11 @@ MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
   for (auto& [predicted, each] : found) enter(polished(chain, std::move(each)), plans);
 }
 
-MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen) const {
+MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen) {
   constexpr std::int64_t most_dearer = 50;  // in lockstep, one part in so many
   int tries = 200;
   plan made = plan_of(chain, chosen);
-  made.predicted = predict(posed_.graph, made, posed_.cluster);
+  made.predicted = predict(posed_.graph, made, posed_.cluster, paths_);
   picoseconds cost = evaluate(chain, chosen).value().cost;
   for (std::size_t s = 0, settled = 0; settled < chosen.size(); s = (s + 1) % chosen.size(), ++settled) {
     for (const std::int32_t way : stages_.ways_like(chosen[s])) {
@@ -375,7 +377,7 @@ MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::
       if (!price || price.value().cost.count > cost.count + cost.count / most_dearer) continue;
       if (tries-- <= 0) return made;
       plan other = plan_of(chain, next);
-      other.predicted = predict(posed_.graph, other, posed_.cluster);
+      other.predicted = predict(posed_.graph, other, posed_.cluster, paths_);
       if (other.predicted >= made.predicted || excess(other).count > 0) continue;
       made = std::move(other);
       chosen = std::move(next);
@@ -417,7 +419,7 @@ MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
   bytes most;
   for (const schedule_kind kind : schedules_of(posed_)) {
     made.schedule = kind;
-    made.predicted = predict(posed_.graph, made, posed_.cluster);
+    made.predicted = predict(posed_.graph, made, posed_.cluster, paths_);
     plans.enter(made, [&] {
       const bytes over = excess(made);
       if (kind == schedules_of(posed_).front()) most = over;  // another schedule may keep more

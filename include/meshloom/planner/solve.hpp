@@ -10,7 +10,7 @@
 #include <meshloom/base/result.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
-#include <meshloom/planner/intra.hpp>
+#include <meshloom/planner/known_stages.hpp>
 #include <meshloom/planner/watch.hpp>
 
 namespace meshloom {
@@ -18,8 +18,10 @@ namespace meshloom {
 /// The plan, or why there is none. `limits` are those of every intra-operator problem; with an `exact` solver in them
 /// (planner/glpk.hpp) it closes what the library's own ladder leaves open. A search that `watch` ends answers with the
 /// best plan that it has, whose bound is proven all the same, or says that it has none yet; a plan that is not
-/// automatic takes no search, and nobody is asked.
-result<plan> solve(const problem& posed, const intra_options& limits = {}, const planning_watch& watch = {});
+/// automatic takes no search, and nobody is asked. What `known` has of the stages is not found again, and what is found
+/// is added to it: with one and the same, planning again after a small change takes a small part of the time.
+result<plan> solve(const problem& posed, const intra_options& limits = {}, const planning_watch& watch = {},
+                   known_stages* known = nullptr);
 
 }  // namespace meshloom
 

@@ -88,14 +88,17 @@ inline result<plan> propagate(const problem& posed) {
 /// between hosts are slow.
 class plan_search {
  public:
-  plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch)
-      : posed_(posed), watched_(watch) {
+  plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch, known_stages* known)
+      : posed_(posed), limits_(limits), watched_(watch), known_(known != nullptr ? *known : own_) {
     for (const std::int32_t count : micro_batch_counts(posed))
-      searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front());
+      searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front(), &known_);
+    known_work_ = work();
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 400'000'000, far_work = 40'000'000;  // prices and moves
+    constexpr std::int64_t near_work = 400'000'000, most_far_work = 40'000'000;  // prices and moves
+    for (const solved_problem* each : known_.plans_for(posed_)) searches_.front().enter(each->found, plans_);
+    const std::int64_t far_work = std::max(most_far_work - known_work_ / 2, most_far_work / 20);
     const std::int32_t all = posed_.cluster.ranks();
     std::int32_t within = posed_.cluster.devices_per_host;
     for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
@@ -119,6 +122,7 @@ class plan_search {
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
     const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
     for (const auto& each : searches_) made.bound = each.bound(made.bound - meeting) + meeting;
+    if (!watched_.is_over()) known_.remember(posed_, limits_, made);
     return made;
   }
 
@@ -157,7 +161,7 @@ class plan_search {
 
   void look(std::int32_t ranks, std::int64_t most_work) {
     if (watched_.is_over()) return;
-    const std::int64_t small = work() + easy_work;
+    const std::int64_t small = std::max(work() + easy_work - known_work_, work());
     most_work += work();
     std::vector<racer> racers;
     for (pipeline_search& each : searches_) {
@@ -191,18 +195,26 @@ class plan_search {
   static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
   const problem& posed_;
+  const intra_options& limits_;
   watched watched_;
+  known_stages own_;  ///< where nothing is kept
+  known_stages& known_;
+  std::int64_t known_work_ = 0;  ///< prices read before for what is known
   std::deque<pipeline_search> searches_;
   contest plans_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& limits, const planning_watch& watch) {
+MESHLOOM_INLINE result<plan> solve(const problem& posed, const intra_options& limits, const planning_watch& watch,
+                                   known_stages* known) {
   const auto faults = check(posed);
   if (!faults.empty()) return failure{faults.front()};
   if (!posed.constraints.automatic) return detail::propagate(posed);
-  return detail::plan_search(posed, limits, watch).run();
+  if (known != nullptr) {
+    if (auto answer = known->answer_for(posed, limits)) return *answer;
+  }
+  return detail::plan_search(posed, limits, watch, known).run();
 }
 
 }  // namespace meshloom

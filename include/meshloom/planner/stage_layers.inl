@@ -128,6 +128,11 @@ MESHLOOM_INLINE std::int32_t stage_search::fewest(const layer& of, std::int32_t 
   return ranks == posed_.cluster.ranks() ? of.copies.end - of.copies.first : 2;
 }
 
+MESHLOOM_INLINE std::size_t stage_search::place_in(const stage_ways& ways, const layer& of, const block_range& part,
+                                                   std::int32_t ranks) const {
+  return std::min(static_cast<std::size_t>(part.end - part.first - fewest(of, ranks)), ways.range_count() - 1);
+}
+
 MESHLOOM_INLINE block_range stage_search::part_of(const block_range& range, const layer& of) {
   const std::int32_t first = std::max(range.first, of.copies.first), end = std::min(range.end, of.copies.end);
   return {first, std::max(first, end)};
@@ -138,15 +143,15 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& ran
   picoseconds sum = least(range, ranks).time * micro_batches_;
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     const block_range part = part_of(range, layers_[number]);
-    if (part.end - part.first < fewest(layers_[number], ranks)) continue;
-    const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
+    const layer& each = layers_[number];
+    if (part.end - part.first < fewest(each, ranks)) continue;
     const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
     const picoseconds least_time = least(part, ranks).time * micro_batches_;
     picoseconds bound = least_time;
     if (const auto& roomy = coarsest().layers_[number].roomy[index_of_ranks(ranks)])
-      bound = std::max(bound, roomy->bound(copies, 0, room) - rounding_of(part));
-    if (const auto& ways = layers_[number].ways[index_of_ranks(ranks)])
-      bound = std::max(bound, ways->bound(copies, slots, room));
+      bound = std::max(bound, roomy->bound(place_in(*roomy, each, part, ranks), 0, room) - rounding_of(part));
+    if (const auto& ways = each.ways[index_of_ranks(ranks)])
+      bound = std::max(bound, ways->bound(place_in(*ways, each, part, ranks), slots, room));
     sum += bound - least_time;
   }
   return sum;
@@ -164,13 +169,11 @@ MESHLOOM_INLINE double stage_search::least_paid(std::size_t number, const block_
                             price * static_cast<double>(least_fixed(part, ranks).count);
   const auto& ways = coarsest().layers_[number].roomy[index_of_ranks(ranks)];
   if (!ways) return least_time;
-  const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
-  const double found = ways->least_at(mesh, again, copies, price, 0);
+  const double found = ways->least_at(mesh, again, place_in(*ways, layers_[number], part, ranks), price, 0);
   return std::max(least_time, found - static_cast<double>(rounding_of(part).count));
 }
 
-MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const layer& of, std::int32_t ranks,
-                                                                        bool roomy) {
+MESHLOOM_INLINE stage_family stage_search::family_of_layer(const layer& of, std::int32_t ranks, bool roomy) const {
   stage_family made{{},
                     meshes_[index_of_ranks(ranks)],
                     roomy ? std::vector{0} : slots_of({{}, {}, false, false, true}, ranks),
@@ -186,17 +189,12 @@ MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of_layer(const la
   }
   if (!roomy) {
     const auto number = static_cast<std::size_t>(&of - layers_.data());
-    made.known = [this, number, ranks, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range,
-                                                             double price, std::int32_t) {
-      return least_paid(number, ranges[range], ranks, mesh, again, price);
-    };
+    made.known = [this, number, ranks](std::size_t mesh, bool again, const block_range& range, double price,
+                                       std::int32_t) { return least_paid(number, range, ranks, mesh, again, price); };
   }
-  return ways_of(std::move(made));
-}
-
-MESHLOOM_INLINE std::unique_ptr<stage_ways> stage_search::ways_of(stage_family of) {
-  of.worth = worth_;
-  return std::make_unique<stage_ways>(posed_, micro_batches_, limits_, std::move(of), &tables_);
+  made.worth = worth_;
+  made.machine = posed_.cluster;
+  return made;
 }
 
 MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {
@@ -207,25 +205,26 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
     if (part.end - part.first < fewest(layers_[number], ranks)) continue;
     auto& roomy = coarsest().layers_[number].roomy[row];
     auto& ways = each.ways[row];
-    const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[number], ranks));
     std::int64_t before = 0;
     if (!roomy) {
-      roomy = coarsest().ways_of_layer(coarsest().layers_[number], ranks, true);
+      roomy =
+          priced_.price(coarsest().family_of_layer(coarsest().layers_[number], ranks, true), coarsest().micro_batches_);
       work_ += roomy->work();
       return true;
     }
-    if (roomy->may_be_leaner(copies)) {
+    if (const std::size_t at = place_in(*roomy, each, part, ranks); roomy->may_be_leaner(at)) {
       before = roomy->work();
-      roomy->find_lean_ways(copies);
+      roomy->find_lean_ways(at);
       work_ += roomy->work() - before;
       return true;
     }
     if (ways) {
-      if (!ways->may_be_leaner(copies)) continue;
+      const std::size_t at = place_in(*ways, each, part, ranks);
+      if (!ways->may_be_leaner(at)) continue;
       before = ways->work();
-      ways->find_lean_ways(copies);
+      ways->find_lean_ways(at);
     } else {
-      ways = ways_of_layer(each, ranks, false);
+      ways = priced_.price(family_of_layer(each, ranks, false), micro_batches_);
     }
     work_ += ways->work() - before;
     return true;
@@ -252,9 +251,10 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
     };
     numbers.push_back(static_cast<std::size_t>(std::find_if(all.begin(), all.end(), same) - all.begin()));
   }
-  made.known = [this, ranks, numbers, ranges = made.ranges](std::size_t mesh, bool again, std::size_t range,
-                                                            double price, std::int32_t slots) {
-    const block_range& whole = ranges[range];
+  made.worth = worth_;
+  made.machine = posed_.cluster;
+  made.known = [this, ranks, numbers](std::size_t mesh, bool again, const block_range& whole, double price,
+                                      std::int32_t slots) {
     double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
                  price * static_cast<double>(least_fixed(whole, ranks).count);
     for (std::size_t n = 0; n < layers_.size(); ++n) {
@@ -263,8 +263,8 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
       const double paid = price * static_cast<double>(least_fixed(part, ranks).count);
       double found = least_paid(n, part, ranks, numbers[mesh], again, price);
       if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) {
-        const auto copies = static_cast<std::size_t>(part.end - part.first - fewest(layers_[n], ranks));
-        found = std::max(found, ways->least_at(numbers[mesh], again, copies, price, slots));
+        const std::size_t at = place_in(*ways, layers_[n], part, ranks);
+        found = std::max(found, ways->least_at(numbers[mesh], again, at, price, slots));
       }
       sum += found - static_cast<double>(least(part, ranks).time.count) * micro_batches_ - paid;
     }

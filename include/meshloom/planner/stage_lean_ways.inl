@@ -20,12 +20,25 @@ inline std::int64_t entries_of(const intra_problem& asked) {
 
 }  // namespace detail
 
+/// What was taken up again has ways about the limit: fewer looks will do.
 MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
-  constexpr std::size_t often = 3;
+  if (resumed_ && of_.around == surroundings::anything) return false;  // its bounds hold; that they are close is proof
+  const std::size_t often = resumed_ ? 1 : 3;
+  const std::int64_t closeness = resumed_ ? 100 : 300;  // of what is known to what could be
   if (ways_.empty() || leaned_.size() == often) return false;
   const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
   if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
-  return place(fastest(range), range, of_.slots.front()).held > posed_.cluster.device.memory;
+  const bytes room = machine().device.memory;
+  if (place(fastest(range), range, of_.slots.front()).held <= room) return false;
+  const picoseconds least = bound(range, of_.slots.front(), room);
+  const auto is_near_best = [&](std::size_t way) {
+    const point at = place(way, range, of_.slots.front());
+    return at.held <= room && at.time.count <= least.count + least.count / closeness;
+  };
+  for (std::size_t way = 0; way < ways_.size(); ++way) {
+    if (is_near_best(way)) return false;
+  }
+  return true;
 }
 
 MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
@@ -96,7 +109,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
   auto queue = intra_queue::of(choices.made(), choices.decisions(), choices.paid_for(slots, 0), most_entries);
   if (!queue) return;
   form(on);
-  const bytes room = posed_.cluster.device.memory;
+  const bytes room = machine().device.memory;
   std::map<std::vector<std::int32_t>, bytes> leanest;  // by messages
   const auto count = static_cast<std::int64_t>(choices.made().choices.size());
   for (std::int64_t measured = 0; measured < most_measured && queue->work() < most_work;) {
@@ -118,20 +131,25 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
 /// Between two ways of the hull lies the one that is best when they come to the same.
 MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t slots) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
-  constexpr int most_looks = 5;
+  const int most_looks = resumed_ ? 2 : 5;
   constexpr double closeness = 300;  // of what is found to what could be
-  const bytes room = posed_.cluster.device.memory;
+  const bytes room = machine().device.memory;
   std::size_t full = fastest(range);
-  const point start = place(full, range, slots);
-  if (start.held <= room) return;
+  if (place(full, range, slots).held <= room) return;
   for (face& each : faces_) {
     each.paying.reset();
     each.paying_messages.reset();
   }
   const std::int32_t when = ways_[full].when;
+  const auto [above, below] = hull_around_room(full, range, slots);
+  full = above;
+  const point start = place(full, range, slots);
   byte_price price{start.time * dearest, start.held + bytes{1}};
-  std::size_t lean = full;
-  if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
+  std::size_t lean = below.value_or(full);
+  if (below) {
+    const point right = place(lean, range, slots);
+    price = {right.time - start.time, start.held - right.held};
+  } else if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
     lean = best_at(*known, slots, when, full);
     if (place(lean, range, slots).held > room)
       full = lean;
@@ -156,6 +174,26 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   }
 }
 
+MESHLOOM_INLINE std::pair<std::size_t, std::optional<std::size_t>> stage_ways::hull_around_room(
+    std::size_t full, std::size_t range, std::int32_t slots) const {
+  for (;;) {
+    const point from = place(full, range, slots);
+    std::optional<std::size_t> next;
+    double least = 0;  // time for a byte
+    for (std::size_t way = 0; way < ways_.size(); ++way) {
+      const point to = place(way, range, slots);
+      if (to.held >= from.held || to.time < from.time) continue;
+      const double price =
+          static_cast<double>((to.time - from.time).count) / static_cast<double>((from.held - to.held).count);
+      if (next && price >= least) continue;
+      next = way;
+      least = price;
+    }
+    if (!next || place(*next, range, slots).held <= machine().device.memory) return {full, next};
+    full = *next;
+  }
+}
+
 MESHLOOM_INLINE std::optional<byte_price> stage_ways::fitting(std::int32_t slots) const {
   const auto known = fitting_.find(slots);
   return known == fitting_.end() ? std::nullopt : std::optional(known->second);
@@ -169,6 +207,9 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
     return static_cast<double>(at.time.count) + static_cast<double>(at.held.count) * price;
   };
   std::size_t best = known;
+  for (std::size_t way = 0; way < ways_.size(); ++way) {
+    if (worth(way) < worth(best)) best = way;
+  }
   for (face& on : faces_) {
     if (least_at(on, price, slots) >= worth(best)) continue;
     form(on);

@@ -6,7 +6,7 @@
 #pragma once
 
 #include <meshloom/planner/inter_problem.hpp>
-#include <meshloom/planner/stage_ways.hpp>
+#include <meshloom/planner/known_stages.hpp>
 
 #include <limits>
 #include <memory>
@@ -26,9 +26,10 @@ class stage_search {
 
   /// Stages stand on the first group of hosts. `limits` are those of every intra-operator problem. `fewer` has a number
   /// of micro-batches that divides this one: many small micro-batches take no less than few large ones, so that what it
-  /// finds is a bound here.
+  /// finds is a bound here. What `known` has of the stages is taken up again, and what is found is added to it.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-               stage_search* fewer = nullptr);
+               stage_search* fewer = nullptr, known_stages* known = nullptr);
+  ~stage_search();
 
   stage_search(const stage_search&) = delete;  // what is priced asks back
   stage_search& operator=(const stage_search&) = delete;
@@ -100,11 +101,14 @@ class stage_search {
     std::int32_t shifts = 0;
     bool may_be_stage = true;  ///< some of them begin and end where stages may
   };
-  /// A family on so many ranks.
+  /// Ranges of a family, one after the other, on so many ranks. Those that were priced with others before are apart.
   struct group {
     std::vector<stage_plan> meshes;
     std::size_t first = 0, end = 0;    ///< of the family's ranges: those that can be had
-    std::unique_ptr<stage_ways> ways;  ///< none: not priced yet
+    std::shared_ptr<stage_ways> ways;  ///< none: not priced yet
+    std::size_t skipped = 0;           ///< of its ranges, those before `first`
+
+    std::size_t place_of(std::size_t range) const { return range - first + skipped; }
   };
   /// What blocks need in any plan, all ranks together.
   struct need {
@@ -118,7 +122,7 @@ class stage_search {
   /// and with large micro-batches, were there room for those.
   struct layer {
     block_range copies;
-    std::vector<std::unique_ptr<stage_ways>> ways, roomy;
+    std::vector<std::shared_ptr<stage_ways>> ways, roomy;
   };
 
   void find_meshes();
@@ -137,14 +141,15 @@ class stage_search {
   /// How many copies of each region a range has; then, whether its first block differs from the other copies, and which
   /// of its blocks recompute.
   std::vector<std::int32_t> copies_in(const block_range& blocks) const;
-  group& group_of(const origin& from) { return groups_[members_[from.member].family][index_of_ranks(from.ranks)]; }
-  const group& group_of(const origin& from) const {
-    return groups_[members_[from.member].family][index_of_ranks(from.ranks)];
-  }
+  /// None: the range cannot be had on so many ranks.
+  group* group_of(std::size_t member, std::int32_t ranks);
+  const group* group_of(std::size_t member, std::int32_t ranks) const;
   std::size_t index_of_ranks(std::int32_t ranks) const;
   void find_layers();
   /// How many copies of a layer a stage on so many ranks has at the least, if it has some that count.
   std::int32_t fewest(const layer& of, std::int32_t ranks) const;
+  /// Which range of a layer's ways has as many copies, or the most; there must be as many as count.
+  std::size_t place_in(const stage_ways& ways, const layer& of, const block_range& part, std::int32_t ranks) const;
   /// The blocks of a range that are copies of a layer.
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
@@ -160,8 +165,13 @@ class stage_search {
                     double price) const;
   /// Prices the first layer of a range that is not priced yet; false if all are.
   bool advance_layers(const block_range& range, std::int32_t ranks);
-  std::unique_ptr<stage_ways> ways_of_layer(const layer& of, std::int32_t ranks, bool roomy);
-  std::unique_ptr<stage_ways> ways_of(stage_family of);
+  stage_family family_of_layer(const layer& of, std::int32_t ranks, bool roomy) const;
+  /// Takes up again what is known of layers and groups.
+  void resume();
+  void resume_layers();
+  stage_ways::section resume(const stage_family& of, std::shared_ptr<stage_ways>& ways);
+  /// True if a group is not priced yet, or ways to run a range may be missing.
+  bool is_open(const group& which, std::size_t range) const;
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
   void advance(const block_range& range, std::size_t family, group& which);
   stage_family family_of(std::size_t number, const group& which) const;
@@ -183,7 +193,8 @@ class stage_search {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_search* fewer_;
-  shared_stage_tables tables_;
+  std::unique_ptr<known_stages> own_;  ///< where nothing is kept from one search to the next
+  priced_stages& priced_;
   std::vector<std::int32_t> rank_counts_;                 ///< that submeshes have
   std::vector<std::vector<stage_plan>> meshes_;           ///< by number of ranks
   std::vector<need> before_;                              ///< of all blocks before this one
@@ -192,7 +203,7 @@ class stage_search {
   std::vector<family> families_;
   std::vector<member> members_;
   std::vector<layer> layers_;
-  std::vector<std::vector<group>> groups_;  ///< by family and number of ranks
+  std::vector<std::vector<std::vector<group>>> groups_;  ///< by family and number of ranks
   std::vector<stage_candidate> candidates_;
   std::vector<origin> origins_;  ///< of the candidates
   std::int32_t most_ranks_ = 0;

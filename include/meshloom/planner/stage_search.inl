@@ -29,11 +29,13 @@ inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_ra
 }  // namespace detail
 
 MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t micro_batches,
-                                           const intra_options& limits, stage_search* fewer)
+                                           const intra_options& limits, stage_search* fewer, known_stages* known)
     : posed_(posed),
       micro_batches_(micro_batches),
       limits_(limits),
       fewer_(fewer),
+      own_(known != nullptr ? nullptr : std::make_unique<known_stages>()),
+      priced_((known != nullptr ? *known : *own_).of(posed, limits)),
       most_ranks_(posed.cluster.devices_per_host) {
   find_meshes();
   find_needs();
@@ -41,7 +43,61 @@ MESHLOOM_INLINE stage_search::stage_search(const problem& posed, std::int32_t mi
   find_members();
   find_groups();
   find_layers();
+  resume();
   list_candidates();
+}
+
+MESHLOOM_INLINE stage_search::~stage_search() {
+  for (const auto& rows : groups_) {
+    for (const auto& row : rows) {
+      for (const group& each : row) {
+        if (each.ways) each.ways->rest();
+      }
+    }
+  }
+  for (const layer& each : layers_) {
+    for (const auto* some : {&each.ways, &each.roomy}) {
+      for (const auto& ways : *some) {
+        if (ways) ways->rest();
+      }
+    }
+  }
+}
+
+MESHLOOM_INLINE stage_ways::section stage_search::resume(const stage_family& of, std::shared_ptr<stage_ways>& ways) {
+  const auto known = priced_.find(of, micro_batches_);
+  if (!known.ways) return {};
+  ways = known.ways;
+  ways->resume(of);
+  work_ += ways->work();
+  return known.section;
+}
+
+MESHLOOM_INLINE void stage_search::resume_layers() {
+  for (layer& each : layers_) {
+    for (const std::int32_t ranks : rank_counts_) {
+      const std::size_t row = index_of_ranks(ranks);
+      if (fewer_ == nullptr) resume(family_of_layer(each, ranks, true), each.roomy[row]);
+      resume(family_of_layer(each, ranks, false), each.ways[row]);
+    }
+  }
+}
+
+/// Where only some of the ranges are known, the others are a group of their own.
+MESHLOOM_INLINE void stage_search::resume() {
+  resume_layers();
+  for (std::size_t number = 0; number < families_.size(); ++number) {
+    for (std::vector<group>& row : groups_[number]) {
+      for (std::size_t at = 0; at < row.size(); ++at) {
+        const auto [first, count] = resume(family_of(number, row[at]), row[at].ways);
+        row[at].skipped = first;
+        if (count == 0 || count == row[at].end - row[at].first) continue;
+        group rest{row[at].meshes, row[at].first + count, row[at].end, nullptr};
+        row[at].end = rest.first;
+        row.push_back(std::move(rest));
+      }
+    }
+  }
 }
 
 MESHLOOM_INLINE void stage_search::find_meshes() {
@@ -163,9 +219,9 @@ MESHLOOM_INLINE bool stage_search::has_pinned_axes(const family& which, const st
 MESHLOOM_INLINE void stage_search::find_groups() {
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
   for (const family& each : families_) {
-    auto& row = groups_.emplace_back(rank_counts_.size());
+    auto& rows = groups_.emplace_back(rank_counts_.size());
     for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
-      group& made = row[r];
+      group made;
       std::copy_if(meshes_[r].begin(), meshes_[r].end(), std::back_inserter(made.meshes),
                    [&](const stage_plan& mesh) { return has_pinned_axes(each, mesh); });
       const auto needs_of = [](const stage_candidate& least) { return least.held + least.slot; };
@@ -177,9 +233,22 @@ MESHLOOM_INLINE void stage_search::find_groups() {
       const auto first = std::find_if(each.ranges.begin(), each.ranges.end(), can_be);
       const auto end = std::find_if_not(first, each.ranges.end(), can_be);
       made.first = static_cast<std::size_t>(first - each.ranges.begin());
-      made.end = made.meshes.empty() ? made.first : static_cast<std::size_t>(end - each.ranges.begin());
+      made.end = static_cast<std::size_t>(end - each.ranges.begin());
+      if (!made.meshes.empty() && made.first < made.end) rows[r].push_back(std::move(made));
     }
   }
+}
+
+MESHLOOM_INLINE const stage_search::group* stage_search::group_of(std::size_t number, std::int32_t ranks) const {
+  const member& which = members_[number];
+  const auto& row = groups_[which.family][index_of_ranks(ranks)];
+  const auto found = std::find_if(
+      row.begin(), row.end(), [&](const group& each) { return which.range >= each.first && which.range < each.end; });
+  return found == row.end() ? nullptr : &*found;
+}
+
+MESHLOOM_INLINE stage_search::group* stage_search::group_of(std::size_t number, std::int32_t ranks) {
+  return const_cast<group*>(static_cast<const stage_search*>(this)->group_of(number, ranks));
 }
 
 MESHLOOM_INLINE std::size_t stage_search::index_of_ranks(std::int32_t ranks) const {
@@ -210,12 +279,19 @@ MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t
     const auto at = std::find_if(ranges.begin(), ranges.end(), [&](const block_range& each) {
       return each.end - each.first == range.end - range.first;
     });
-    which.ways->find_lean_ways(static_cast<std::size_t>(at - ranges.begin()) - which.first);
+    if (which.ways->may_be_faster(worth_))
+      which.ways->find_fast_ways(worth_);
+    else
+      which.ways->find_lean_ways(which.place_of(static_cast<std::size_t>(at - ranges.begin())));
   } else {
-    which.ways = ways_of(family_of(number, which));
+    which.ways = priced_.price(family_of(number, which), micro_batches_);
   }
   work_ += which.ways->work() - before;
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
+}
+
+MESHLOOM_INLINE bool stage_search::is_open(const group& which, std::size_t range) const {
+  return !which.ways || which.ways->may_be_faster(worth_) || which.ways->may_be_leaner(which.place_of(range));
 }
 
 MESHLOOM_INLINE void stage_search::list_candidates() {
@@ -225,14 +301,13 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
     const member& each = members_[m];
     if (!each.may_be_stage) continue;
     for (const std::int32_t ranks : rank_counts_) {
-      const group& from = group_of({m, ranks, -1});
-      if (each.range < from.first || each.range >= from.end || ranks > most_ranks_) continue;
-      const bool open = !from.ways || from.ways->may_be_leaner(each.range - from.first);
-      if (open && !closed_) {
+      const group* const from = group_of(m, ranks);
+      if (from == nullptr || ranks > most_ranks_) continue;
+      if (!closed_ && is_open(*from, each.range)) {
         add_bounds(m, ranks, candidates_);
         origins_.resize(candidates_.size(), {m, ranks, -1});
       }
-      if (from.ways) list_ways(m, ranks);
+      if (from->ways) list_ways(m, ranks);
     }
   }
 }
@@ -241,8 +316,8 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
 MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) {
   constexpr std::int32_t levels = 4;
   const member& each = members_[m];
-  const group& from = group_of({m, ranks, -1});
-  const std::size_t range = each.range - from.first;
+  const group& from = *group_of(m, ranks);
+  const std::size_t range = from.place_of(each.range);
   for (std::size_t w = 0; w < from.ways->all().size(); ++w) {
     const stage_way& way = from.ways->all()[w];
     const std::int32_t copies = from.ways->free_copies(way, range);
@@ -264,10 +339,10 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
 
 MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots) const {
   const member& which = members_[number];
-  const group& from = group_of({number, ranks, -1});
+  const group& from = *group_of(number, ranks);
   stage_candidate made = least(which.blocks, ranks);
   made.shifts = which.shifts;
-  const picoseconds all = from.ways ? from.ways->bound(which.range - from.first, slots, posed_.cluster.device.memory)
+  const picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
                                     : least_of_layers(which.blocks, ranks, slots);
   made.once = std::max(all - made.time * micro_batches_, picoseconds{});
   return made;
@@ -290,9 +365,8 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   for (std::size_t m = 0; m < members_.size(); ++m) {
     if (!members_[m].may_be_stage) continue;
     for (const std::int32_t ranks : rank_counts_) {
-      const group& from = group_of({m, ranks, -1});
-      if (members_[m].range < from.first || members_[m].range >= from.end) continue;
-      if (from.ways && from.ways->all().empty()) continue;
+      const group* const from = group_of(m, ranks);
+      if (from == nullptr || (from->ways && from->ways->all().empty())) continue;
       add_bounds(m, ranks, found);
     }
   }
@@ -306,9 +380,8 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
     const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
       return known.blocks == block_range{each.first_block, each.end_block};
     });
-    group& here = group_of({static_cast<std::size_t>(which - members_.begin()), each.ranks, -1});
-    const bool open = !here.ways || here.ways->may_be_leaner(which->range - here.first);
-    if (!open || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
+    group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
+    if (!is_open(here, which->range) || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
     advance(which->blocks, which->family, here);
     advanced.push_back(&here);
   }
@@ -333,9 +406,9 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
 MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
   if (from.way < 0) return true;
-  const group& which = group_of(from);
+  const group& which = *group_of(from.member, from.ranks);
   const stage_way& way = which.ways->all()[static_cast<std::size_t>(from.way)];
-  return way.measured.count({members_[from.member].range - which.first, from.keep}) == 0;
+  return way.measured.count({which.place_of(members_[from.member].range), from.keep}) == 0;
 }
 
 MESHLOOM_INLINE std::vector<stage_search::origin> stage_search::origins_of(
@@ -361,9 +434,9 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
   std::vector<const group*> advanced;
   for (const std::int32_t candidate : open) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
-    group& which = group_of(from);
+    group& which = *group_of(from.member, from.ranks);
     if (from.way >= 0) {
-      which.ways->measure(static_cast<std::size_t>(from.way), members_[from.member].range - which.first, from.keep);
+      which.ways->measure(static_cast<std::size_t>(from.way), which.place_of(members_[from.member].range), from.keep);
     } else if (std::find(advanced.begin(), advanced.end(), &which) == advanced.end()) {
       advance(members_[from.member].blocks, members_[from.member].family, which);
       advanced.push_back(&which);
@@ -376,8 +449,8 @@ MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& 
   bool found = false;
   for (const std::int32_t candidate : like) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
-    group& which = group_of(from);
-    found = which.ways->find_other_ways(members_[from.member].range - which.first) || found;
+    group& which = *group_of(from.member, from.ranks);
+    found = which.ways->find_other_ways(which.place_of(members_[from.member].range)) || found;
   }
   return found;
 }
@@ -405,9 +478,9 @@ MESHLOOM_INLINE void stage_search::close() {
 MESHLOOM_INLINE stage_plan stage_search::plan_of(std::int32_t candidate, std::int32_t first_block,
                                                  std::int32_t first_rank) const {
   const origin& from = origins_[static_cast<std::size_t>(candidate)];
-  const group& which = group_of(from);
+  const group& which = *group_of(from.member, from.ranks);
   stage_plan made = which.ways->plan_of(which.ways->all()[static_cast<std::size_t>(from.way)],
-                                        members_[from.member].range - which.first, from.keep);
+                                        which.place_of(members_[from.member].range), from.keep);
   const block_range& blocks = members_[from.member].blocks;
   made.first_block = first_block;
   made.end_block = first_block + blocks.end - blocks.first;

@@ -27,7 +27,7 @@ class stage_searches {
   using origin = std::pair<std::int32_t, stage_search::origin>;
 
   stage_searches(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
-                 stage_searches* fewer = nullptr);
+                 stage_searches* fewer = nullptr, known_stages* known = nullptr);
 
   const std::vector<stage_candidate>& candidates() const;
   std::vector<stage_candidate> bounds() const;

@@ -32,14 +32,15 @@ MESHLOOM_INLINE problem seen_from(const problem& posed, std::int32_t kind) {
 }
 
 MESHLOOM_INLINE stage_searches::stage_searches(const problem& posed, std::int32_t micro_batches,
-                                               const intra_options& limits, stage_searches* fewer) {
+                                               const intra_options& limits, stage_searches* fewer,
+                                               known_stages* known) {
   const auto kinds = kinds_of(posed.cluster);
   const std::int32_t count = *std::max_element(kinds.begin(), kinds.end()) + 1;
   const auto before = [&](std::int32_t kind) {
     return fewer != nullptr ? &fewer->searches_[static_cast<std::size_t>(kind)] : nullptr;
   };
   if (kinds.size() == 1) {
-    searches_.emplace_back(posed, micro_batches, limits, before(0));
+    searches_.emplace_back(posed, micro_batches, limits, before(0), known);
     return;
   }
   if (fewer != nullptr) {
@@ -50,7 +51,7 @@ MESHLOOM_INLINE stage_searches::stage_searches(const problem& posed, std::int32_
     seen_ = std::make_shared<const std::vector<problem>>(std::move(seen));
   }
   for (std::int32_t kind = 0; kind < count; ++kind)
-    searches_.emplace_back((*seen_)[static_cast<std::size_t>(kind)], micro_batches, limits, before(kind));
+    searches_.emplace_back((*seen_)[static_cast<std::size_t>(kind)], micro_batches, limits, before(kind), known);
   list_candidates();
 }
 

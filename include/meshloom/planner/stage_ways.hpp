@@ -58,9 +58,11 @@ struct stage_family {
   surroundings around = surroundings::other_stages;
   /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
   /// many micro-batches in flight: no assignment comes to less. May be none.
-  std::function<double(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots)> known = {};
+  std::function<double(std::size_t mesh, bool again, const block_range& range, double price, std::int32_t slots)>
+      known = {};
   picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
-  const stage_ways* alike = nullptr;  ///< of most of the blocks, if known: where ways of those fit, these nearly do
+  const stage_ways* alike = nullptr;    ///< of most of the blocks, if known: where ways of those fit, these nearly do
+  std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
 };
 
 class stage_ways {
@@ -69,7 +71,22 @@ class stage_ways {
   stage_ways(const problem& posed, std::int32_t micro_batches, const intra_options& limits, stage_family of,
              shared_stage_tables* tables = nullptr);
 
+  /// Which of its ranges those of a family are: from `first` on, so many of the family's first ones.
+  struct section {
+    std::size_t first = 0, count = 0;
+  };
+  /// None if the family is on other meshes, or asked about in another way.
+  section section_of(const stage_family& of, std::int32_t micro_batches) const;
+
+  /// Takes up again what was found, under another limit or among more hosts, for a family of which this has a part.
+  void resume(const stage_family& of);
+
+  /// Lets go of what only the search knows that asked.
+  void rest();
+
   const std::vector<stage_way>& all() const { return ways_; }
+
+  std::size_t range_count() const { return of_.ranges.size(); }
 
   /// How a range is run in one of the ways, from rank 0 on, if so many of the copies that would recompute keep.
   stage_plan plan_of(const stage_way& way, std::size_t range, std::int32_t keep = 0) const;
@@ -83,6 +100,12 @@ class stage_ways {
 
   /// As `stage_family::known` says, of the family's meshes.
   double least_at(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots) const;
+
+  /// True if a mesh was not looked at that may have ways that take less than `worth`.
+  bool may_be_faster(picoseconds worth) const;
+
+  /// Looks at such meshes.
+  void find_fast_ways(picoseconds worth);
 
   /// True if ways that just fit were not looked for yet, and the fastest way to run a range may hold too much.
   bool may_be_leaner(std::size_t range) const;
@@ -111,7 +134,7 @@ class stage_ways {
   /// rising.
   struct face {
     std::size_t mesh = 0;
-    bool again = false;
+    bool again = false, open = false;
     std::unique_ptr<stage_choices> shortest, longest;
     /// For the longest, at some time; and where messages are paid for too.
     std::unique_ptr<priced_intra> paying, paying_messages;
@@ -131,8 +154,9 @@ class stage_ways {
   };
 
   std::size_t last() const { return of_.ranges.size() - 1; }
+  const cluster& machine() const { return of_.machine ? *of_.machine : posed_.cluster; }
   /// True if there are other stages beside.
-  bool is_staged() const { return of_.meshes.front().mesh.ranks() < posed_.cluster.ranks(); }
+  bool is_staged() const { return of_.meshes.front().mesh.ranks() < machine().ranks(); }
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` all grouped layers, and the others of repeated
   /// ones but `keep`.
@@ -143,6 +167,8 @@ class stage_ways {
   /// What is known of a mesh before it is looked at.
   void expect(face& on) const;
   void open_faces();
+  /// True if no way on a mesh can be as fast as what is found, or as is worth it.
+  bool is_beaten(const face& on, picoseconds worth) const;
   void open_face(face& on);
   /// Adds the faces on which copies recompute.
   void open_again();
@@ -164,6 +190,10 @@ class stage_ways {
   void look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
+  /// The two ways next to each other on the hull of what is known of which only the second fits; the first is `full`
+  /// and the second none if none fits.
+  std::pair<std::size_t, std::optional<std::size_t>> hull_around_room(std::size_t full, std::size_t range,
+                                                                      std::int32_t slots) const;
   /// The best way to run the longest range at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
   /// What no assignment of the longest range undercuts at a price of a byte: the optimum is concave in the price.
@@ -184,6 +214,7 @@ class stage_ways {
   std::vector<std::size_t> leaned_;             ///< the ranges for which leaner ways were looked for
   std::vector<std::size_t> through_;            ///< the ranges for which all that may be was looked at
   std::string stuck_;
+  bool resumed_ = false;  ///< what is known was found for another limit, or among other hosts
   std::int64_t work_ = 0;
 };
 

@@ -70,7 +70,46 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
     faces_.emplace_back().mesh = mesh;
     expect(faces_.back());
   }
+  const auto least = [](const face& on) { return on.optima.back().second; };
+  std::sort(faces_.begin(), faces_.end(),
+            [&](const face& a, const face& b) { return std::pair(least(a), a.mesh) < std::pair(least(b), b.mesh); });
   open_faces();
+}
+
+MESHLOOM_INLINE stage_ways::section stage_ways::section_of(const stage_family& of, std::int32_t micro_batches) const {
+  const auto same_mesh = [](const stage_plan& a, const stage_plan& b) {
+    return a.mesh == b.mesh && a.mesh_axes == b.mesh_axes;
+  };
+  const bool staged = of.meshes.front().mesh.ranks() < of.machine.value_or(posed_.cluster).ranks();
+  const bool alike = micro_batches == micro_batches_ && of.around == of_.around && staged == is_staged() &&
+                     (of.slots.front() == 0) == (of_.slots.front() == 0) &&
+                     std::equal(of.meshes.begin(), of.meshes.end(), of_.meshes.begin(), of_.meshes.end(), same_mesh);
+  if (!alike) return {};
+  const auto first = std::find(of_.ranges.begin(), of_.ranges.end(), of.ranges.front());
+  const auto end = std::mismatch(first, of_.ranges.end(), of.ranges.begin(), of.ranges.end()).first;
+  return {static_cast<std::size_t>(first - of_.ranges.begin()), static_cast<std::size_t>(end - first)};
+}
+
+/// What was looked for to fit says nothing of another limit, but where it was found it is known.
+MESHLOOM_INLINE void stage_ways::resume(const stage_family& of) {
+  const bytes memory = of.machine.value_or(posed_.cluster).device.memory;
+  if (memory != machine().device.memory || of.slots != of_.slots) {
+    leaned_.clear();
+    fitting_.clear();
+    resumed_ = true;
+  }
+  through_.clear();
+  of_.machine = of.machine;
+  of_.slots = of.slots;
+  of_.known = of.known;
+  of_.worth = of.worth;
+  of_.alike = of.alike;
+}
+
+MESHLOOM_INLINE void stage_ways::rest() {
+  of_.known = {};
+  of_.alike = nullptr;
+  drop_problems();
 }
 
 MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
@@ -125,7 +164,8 @@ MESHLOOM_INLINE void stage_ways::drop_problems() {
 
 MESHLOOM_INLINE void stage_ways::expect(face& on) const {
   const auto least = [&](std::size_t range) {
-    return picoseconds{of_.known ? static_cast<std::int64_t>(of_.known(on.mesh, on.again, range, 0, 1)) : 0};
+    return picoseconds{of_.known ? static_cast<std::int64_t>(of_.known(on.mesh, on.again, of_.ranges[range], 0, 1))
+                                 : 0};
   };
   on.optima.push_back({0, least(0)});
   if (last() > 0) on.optima.push_back({last(), least(last())});
@@ -133,25 +173,36 @@ MESHLOOM_INLINE void stage_ways::expect(face& on) const {
 
 /// The most promising mesh first; one that cannot be as fast as what is found stays as it is.
 MESHLOOM_INLINE void stage_ways::open_faces() {
-  constexpr std::int64_t margin = 50;  // one part in so many
-  const auto least = [](const face& on) { return on.optima.back().second; };
-  std::sort(faces_.begin(), faces_.end(),
-            [&](const face& a, const face& b) { return std::pair(least(a), a.mesh) < std::pair(least(b), b.mesh); });
   for (face& on : faces_) {
-    const auto is_beaten = [&](std::size_t range, picoseconds bound) {
-      if (bound >= of_.worth) return true;
-      if (ways_.empty()) return false;
-      const picoseconds best = step_time(ways_[fastest(range)].cost(range));
-      return bound.count > best.count + best.count / margin;
-    };
-    if (is_beaten(0, on.optima.front().second) && is_beaten(last(), least(on))) continue;
-    open_face(on);
+    if (!on.open && !on.again && !is_beaten(on, of_.worth)) open_face(on);
   }
   std::erase_if(faces_, [](const face& on) { return on.optima.empty(); });
   if (ways_.empty() || !may_be_leaner(last())) drop_problems();
 }
 
+MESHLOOM_INLINE bool stage_ways::is_beaten(const face& on, picoseconds worth) const {
+  constexpr std::int64_t margin = 50;  // one part in so many
+  const auto by_ways = [&](std::size_t range, picoseconds bound) {
+    if (bound >= worth) return true;
+    if (ways_.empty()) return false;
+    const picoseconds best = step_time(ways_[fastest(range)].cost(range));
+    return bound.count > best.count + best.count / margin;
+  };
+  return by_ways(0, on.optima.front().second) && by_ways(last(), on.optima.back().second);
+}
+
+MESHLOOM_INLINE bool stage_ways::may_be_faster(picoseconds worth) const {
+  return std::any_of(faces_.begin(), faces_.end(),
+                     [&](const face& on) { return !on.open && !on.again && !is_beaten(on, worth); });
+}
+
+MESHLOOM_INLINE void stage_ways::find_fast_ways(picoseconds worth) {
+  of_.worth = worth;
+  open_faces();
+}
+
 MESHLOOM_INLINE void stage_ways::open_face(face& on) {
+  on.open = true;
   on.optima.clear();
   form(on);
   if (!on.longest->stuck().empty()) {
@@ -271,7 +322,7 @@ MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price, std::i
   double least = low.second + (price - low.first) * held;
   if (high.first > price)
     least = std::max(least, low.second + (high.second - low.second) * (price - low.first) / (high.first - low.first));
-  return of_.known ? std::max(least, of_.known(on.mesh, on.again, last(), price, slots)) : least;
+  return of_.known ? std::max(least, of_.known(on.mesh, on.again, of_.ranges[last()], price, slots)) : least;
 }
 
 MESHLOOM_INLINE double stage_ways::least_at(std::size_t mesh, bool again, std::size_t range, double price,

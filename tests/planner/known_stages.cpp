@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// planner/known_stages.hpp: a plan made with what is known of other problems keeps the laws of one made without, and
+// does not depend on what those problems were for; where nothing is known it is the same plan. That no plan is faster
+// is in joint.cpp.
+#include <meshloom/planner/known_stages.hpp>
+#include <meshloom/planner/solve.hpp>
+#include <meshloom/program/memories.hpp>
+#include <meshloom/report/evaluate.hpp>
+
+#include "../plan/models.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace ml = meshloom;
+
+namespace {
+
+ml::manual on_two_axes() {
+  ml::manual asked = ml::automatic();
+  asked.mesh = {{"outer", 0}, {"inner", 0}};
+  return asked;
+}
+
+/// Two hosts of two ranks, in a memory that is somewhat scarce.
+ml::problem scarce() {
+  ml::cluster machine = models::near_ranks(2);
+  machine.hosts = 2;
+  ml::problem posed = ml::formulate(models::vectors({.layers = 2, .samples = 4}), machine, on_two_axes());
+  const auto peaks = ml::peaks_of(posed.graph, ml::solve(posed).value(), posed.cluster);
+  posed.cluster.device.memory.count = std::max_element(peaks.begin(), peaks.end())->count * 9 / 10;
+  return posed;
+}
+
+ml::problem with_memory(ml::problem posed, std::int64_t percent) {
+  posed.cluster.device.memory.count = posed.cluster.device.memory.count * percent / 100;
+  return posed;
+}
+
+ml::problem with_hosts(ml::problem posed, std::int32_t hosts) {
+  posed.cluster.hosts = hosts;
+  return posed;
+}
+
+void check_sound(const ml::problem& posed, const ml::result<ml::plan>& made) {
+  REQUIRE(made);
+  CHECK(made.value().bound <= made.value().predicted);
+  CHECK(ml::evaluate(posed, made.value()).violations.empty());
+}
+
+/// The problems that are asked about one after the other.
+std::vector<ml::problem> problems() {
+  const ml::problem base = scarce();
+  return {base,
+          with_memory(base, 95),
+          with_memory(base, 120),
+          with_hosts(with_memory(base, 200), 1),
+          with_memory(base, 110),
+          base};
+}
+
+}  // namespace
+
+TEST_CASE("where nothing is known the plan is the one that is found without") {
+  for (const ml::problem& posed : problems()) {
+    ml::known_stages known;
+    CHECK(ml::solve(posed, {}, {}, &known).value() == ml::solve(posed).value());
+  }
+}
+
+TEST_CASE("with what is known of other problems plans are sound, about as good, and the same every time") {
+  constexpr std::int64_t noise = 50;  // one part in so many: either search leaves something open
+  ml::known_stages known, other;
+  for (const ml::problem& posed : problems()) {
+    const auto made = ml::solve(posed, {}, {}, &known);
+    check_sound(posed, made);
+    const ml::plan alone = ml::solve(posed).value();
+    CHECK(made.value().predicted.count <= alone.predicted.count + alone.predicted.count / noise);
+    CHECK(made.value().bound <= alone.predicted);
+    CHECK(alone.bound <= made.value().predicted);
+    CHECK(ml::solve(posed, {}, {}, &other).value() == made.value());
+  }
+}
+
+TEST_CASE("what is known outlives the problems that it was found for") {
+  ml::known_stages known;
+  const auto plan_for = [&](std::int64_t percent) {
+    const auto posed = std::make_unique<ml::problem>(with_memory(scarce(), percent));
+    const auto made = ml::solve(*posed, {}, {}, &known);
+    check_sound(*posed, made);
+    return made.value();
+  };
+  plan_for(100);
+  CHECK(plan_for(110).predicted <= plan_for(95).predicted);
+}
+
+TEST_CASE("a plan that keeps to what is asked besides is the plan, and its bound holds") {
+  const ml::problem posed = scarce();
+  ml::known_stages known;
+  const ml::plan made = ml::solve(posed, {}, {}, &known).value();
+  CHECK(ml::solve(posed, {}, {}, &known).value() == made);
+
+  int kept = 0, broken = 0;
+  const std::string split = posed.graph.sizes[posed.graph.micro_batched].name;
+  for (std::size_t n = 0; n < 2 * posed.graph.nodes.size(); ++n) {
+    const ml::node& at = posed.graph.nodes[static_cast<ml::node_id>(n / 2)];
+    if (at.when != ml::phase::forward) continue;
+    ml::problem pinned = posed;
+    pinned.constraints.pins = {{at.name, "outer", n % 2 == 0 ? "" : split}};
+    if (!ml::check(pinned).empty()) continue;
+    const auto answer = known.answer_for(pinned, {});
+    const bool keeps = ml::evaluate(pinned, made).violations.empty();
+    CHECK(answer.has_value() == keeps);
+    (keeps ? kept : broken) += 1;
+    if (!keeps) continue;
+    CHECK(answer->stages == made.stages);
+    CHECK(answer->bound == made.bound);
+    check_sound(pinned, ml::solve(pinned, {}, {}, &known));
+  }
+  CHECK(kept + broken > 3);
+  CHECK(broken > 0);
+
+  CHECK(!known.answer_for(with_memory(posed, 101), {}));
+  CHECK(!known.answer_for(with_memory(posed, 10), {}));
+  CHECK(!known.answer_for(with_hosts(posed, 3), {}));
+  ml::intra_options fewer;
+  fewer.rounds = 7;
+  CHECK(!known.answer_for(posed, fewer));
+  ml::problem other = posed;
+  other.graph.sizes[other.graph.micro_batched].extent *= 2;
+  CHECK(!known.answer_for(other, {}));
+}
+
+TEST_CASE("stages cost the same in another memory and among other hosts, and not at other rates") {
+  const ml::problem posed = scarce();
+  const ml::priced_stages known(posed, {});
+  CHECK(known.are_of(with_memory(posed, 80), {}));
+  CHECK(known.are_of(with_hosts(posed, 5), {}));
+  CHECK(!known.are_of(with_hosts(posed, 1), {}));  // messages stay within the host
+  ml::problem other = posed;
+  other.constraints.stages = 2;
+  CHECK(known.are_of(other, {}));
+  other.constraints.pins = {{posed.graph.nodes[ml::node_id{0}].name, "outer", ""}};
+  CHECK(!known.are_of(other, {}));
+  other = posed;
+  other.cluster.device.bytes_per_second /= 2;
+  CHECK(!known.are_of(other, {}));
+  other = posed;
+  other.cluster.between_hosts.latency.count += 1;
+  CHECK(!known.are_of(other, {}));
+  ml::intra_options fewer;
+  fewer.nodes = 3;
+  CHECK(!known.are_of(posed, fewer));
+}
