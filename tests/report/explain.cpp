@@ -9,6 +9,8 @@
 #include <meshloom/program/lower.hpp>
 #include <meshloom/report/explain.hpp>
 
+#include "../plan/models.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -251,4 +253,22 @@ TEST_CASE("traffic says what moves, over what, at which price") {
   };
   CHECK(sent("0 to 1") == 2);  // activations, and the table's gradient
   CHECK(sent("1 to 0") == 2);
+}
+
+TEST_CASE("groups of hosts are said one by one, and each stage's memory is that of its own") {
+  ml::cluster machine = ml::local(2);
+  machine.others.push_back({machine.device, 3, 1, machine.within_host, machine.between_hosts});
+  machine.others[0].device.name = "fast";
+  machine.others[0].device.memory.count *= 2;
+  using rows = std::vector<std::vector<std::string>>;
+  CHECK(ml::group_table(machine).rows ==
+        rows{{"1", "0 to 1", "1 x 2", "cpu core", "4.0 GiB"}, {"2", "2 to 4", "3 x 1", "fast", "8.0 GiB"}});
+  const ml::problem posed = ml::formulate(models::vectors({.layers = 2}), machine);
+  const std::string text = ml::explain(posed, ml::solve(posed).value());
+  CHECK(text.find("Groups of hosts; a stage stands on one\n") != std::string::npos);
+  CHECK(text.find("Memory of each rank, of that of its device\n") != std::string::npos);
+  CHECK(text.find("Violations") == std::string::npos);
+  machine.others[0].device.memory = machine.device.memory;
+  const ml::problem alike = ml::formulate(models::vectors({.layers = 2}), machine);
+  CHECK(ml::explain(alike, ml::solve(alike).value()).find("of the 4.0 GiB of its device\n") != std::string::npos);
 }
