@@ -10,6 +10,8 @@
 #include <meshloom/plan/known_paths.hpp>
 #include <meshloom/plan/plan.hpp>
 
+#include <span>
+
 namespace meshloom {
 
 struct stage_price {
@@ -38,6 +40,10 @@ picoseconds predict(const graph& whole, const plan& made, const cluster& machine
 
 /// The same for one of many plans of the graph for the cluster: quicker, as reshards are known from one to the next.
 picoseconds predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known);
+
+/// The same under each of these schedules instead of the plan's: all pay the same stages and messages.
+std::vector<picoseconds> predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known,
+                                 std::span<const schedule_kind> schedules);
 
 }  // namespace meshloom
 

@@ -7,6 +7,7 @@
 #include <meshloom/plan/stage_price.hpp>
 
 #include <algorithm>
+#include <array>
 #include <forward_list>
 #include <optional>
 
@@ -402,6 +403,11 @@ MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const 
 }
 
 MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known) {
+  return predict(whole, made, machine, known, std::array{made.schedule}).front();
+}
+
+MESHLOOM_INLINE std::vector<picoseconds> predict(const graph& whole, const plan& made, const cluster& machine,
+                                                 shared_paths& known, std::span<const schedule_kind> schedules) {
   const auto [stages, transfers] = detail::pay(whole, made, machine, known);
   std::vector<stage_times> times;
   picoseconds update;
@@ -410,7 +416,12 @@ MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const 
     update = std::max(update, stages[s].update + transfers.updates[s]);
   }
   if (whole.squares.value != value_id::none) update += total_price(machine, whole.precision);
-  return makespan(schedule_of(whole, made), times, transfers.cuts, made.micro_batches) + update;
+  std::vector<picoseconds> steps;
+  for (const schedule_kind kind : schedules)
+    steps.push_back(
+        makespan(trains(whole) ? kind : schedule_kind::forward_only, times, transfers.cuts, made.micro_batches) +
+        update);
+  return steps;
 }
 
 }  // namespace meshloom

@@ -258,8 +258,8 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   const auto best = cheapest(chain, &chained_);
   if (!best) return std::nullopt;
   look_at(best.value());
-  const auto others =
-      solve(chain, &chained_);  // where the cheapest makes the others wait, one of them may promise more
+  // Where messages keep its stages from their pace, one of more or fewer stages may promise more.
+  const auto others = solve(chain, &chained_);
   for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {
     if (const auto& each = others.value().by_stages[n]) look_at(*each);
   }
@@ -364,8 +364,9 @@ MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
 }
 
 MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen) {
-  constexpr std::int64_t most_dearer = 50;  // in lockstep, one part in so many
-  int tries = 200;
+  constexpr std::int64_t most_dearer = 50;    // in lockstep, one part in so many
+  constexpr std::size_t most_priced = 4'000;  // stages
+  std::size_t tries = std::min<std::size_t>(most_priced / chosen.size(), 200);
   plan made = plan_of(chain, chosen);
   made.predicted = predict(posed_.graph, made, posed_.cluster, paths_);
   picoseconds cost = evaluate(chain, chosen).value().cost;
@@ -375,7 +376,7 @@ MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::
       next[s] = way;
       const auto price = evaluate(chain, next);
       if (!price || price.value().cost.count > cost.count + cost.count / most_dearer) continue;
-      if (tries-- <= 0) return made;
+      if (tries-- == 0) return made;
       plan other = plan_of(chain, next);
       other.predicted = predict(posed_.graph, other, posed_.cluster, paths_);
       if (other.predicted >= made.predicted || excess(other).count > 0) continue;
@@ -417,12 +418,14 @@ MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
 
 MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
   bytes most;
-  for (const schedule_kind kind : schedules_of(posed_)) {
-    made.schedule = kind;
-    made.predicted = predict(posed_.graph, made, posed_.cluster, paths_);
+  const std::vector<schedule_kind> kinds = schedules_of(posed_);
+  const std::vector<picoseconds> predicted = predict(posed_.graph, made, posed_.cluster, paths_, kinds);
+  for (std::size_t k = 0; k < kinds.size(); ++k) {
+    made.schedule = kinds[k];
+    made.predicted = predicted[k];
     plans.enter(made, [&] {
       const bytes over = excess(made);
-      if (kind == schedules_of(posed_).front()) most = over;  // another schedule may keep more
+      if (k == 0) most = over;  // another schedule may keep more
       return over.count <= 0;
     });
   }
