@@ -131,8 +131,6 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
 /// Between two ways of the hull lies the one that is best when they come to the same.
 MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t slots) {
   constexpr std::int64_t dearest = 1000;  // times longer, at the most, to hold nothing
-  const int most_looks = resumed_ ? 2 : 5;
-  constexpr double closeness = 300;  // of what is found to what could be
   const bytes room = machine().device.memory;
   std::size_t full = fastest(range);
   if (place(full, range, slots).held <= room) return;
@@ -157,6 +155,14 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
       price = *known;
   }
   if (lean == full) lean = best_at(price, slots, when, full);
+  look_closer(full, lean, price, range, slots, when);
+}
+
+MESHLOOM_INLINE void stage_ways::look_closer(std::size_t full, std::size_t lean, byte_price price, std::size_t range,
+                                             std::int32_t slots, std::int32_t when) {
+  const int most_looks = resumed_ ? 2 : 5;
+  constexpr double closeness = 300;  // of what is found to what could be
+  const bytes room = machine().device.memory;
   for (int look = 0; look < most_looks; ++look) {
     const point left = place(full, range, slots), right = place(lean, range, slots);
     if (right.held > room) return;

@@ -190,6 +190,9 @@ class stage_ways {
   void look_through(face& on, std::size_t range, std::int32_t slots);
   /// Looks where the hull crosses the memory of a device.
   void look_for_room(std::size_t range, std::int32_t slots);
+  /// Looks between a way that does not fit and one that does, the best at a price, until little is left to gain.
+  void look_closer(std::size_t full, std::size_t lean, byte_price price, std::size_t range, std::int32_t slots,
+                   std::int32_t when);
   /// The two ways next to each other on the hull of what is known of which only the second fits; the first is `full`
   /// and the second none if none fits.
   std::pair<std::size_t, std::optional<std::size_t>> hull_around_room(std::size_t full, std::size_t range,
