@@ -58,6 +58,9 @@ TEST_CASE("the free space leaves out nothing") {
   CHECK(between(posed, "recomputation") == "any number of the copies of 4 x repeat recompute");
   const ml::problem alone = ml::formulate(vectors(), ml::local(1));
   CHECK(between(alone, "stages") == "1, of all 7 blocks");
+  const ml::problem deep = ml::formulate(models::vectors({.layers = 200}), ml::local(2));
+  CHECK(between(deep, "stages") ==
+        "1 to 2, cut in 102 places between the 203 blocks: copies of a layer stay together by 2");
   CHECK(between(alone, "submesh of a stage") == "1 rank of a host");
   CHECK(between(alone, "operators").find(": 1 way on single") != std::string::npos);
 }

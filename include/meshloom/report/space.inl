@@ -88,8 +88,8 @@ class space_words {
     }
     const auto stops = static_cast<std::int32_t>(stops_of(posed_).size());
     if (many != "1" && stops < blocks())
-      return many + sentence({", cut in ", stops - 1, " places among the ", blocks(),
-                              " blocks: copies of a layer are cut in front of every ", copies_between_stops(), "th"});
+      return many + sentence({", cut in ", stops - 1, " places between the ", blocks(),
+                              " blocks: copies of a layer stay together by ", copies_between_stops()});
     return many + sentence({many == "1" ? ", of all " : ", cut anywhere between the ", blocks(), " blocks"});
   }
 
