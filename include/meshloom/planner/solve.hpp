@@ -19,7 +19,8 @@ namespace meshloom {
 /// (planner/glpk.hpp) it closes what the library's own ladder leaves open. A search that `watch` ends answers with the
 /// best plan that it has, whose bound is proven all the same, or says that it has none yet; a plan that is not
 /// automatic takes no search, and nobody is asked. What `known` has of the stages is not found again, and what is found
-/// is added to it: with one and the same, planning again after a small change takes a small part of the time.
+/// is added to it: with one and the same, planning again takes no time where a plan that is known keeps to what is
+/// asked, less for another limit on memory or other hosts, and as long as before for a pin that it does not keep to.
 result<plan> solve(const problem& posed, const intra_options& limits = {}, const planning_watch& watch = {},
                    known_stages* known = nullptr);
 
