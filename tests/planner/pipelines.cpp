@@ -43,6 +43,12 @@ ml::inter_problem random_problem(std::mt19937& random) {
     made.others.push_back({draw(1, 2), draw(1, 2), kind, made.cut_within, made.cut_between, {}});
     add_stages(kind, made.others.back().hosts, made.others.back().devices_per_host);
   }
+  if (draw(0, 3) == 0) {
+    made.stops = {0};
+    for (std::int32_t block = 1; block < made.blocks; ++block) {
+      if (draw(0, 1) == 0) made.stops.push_back(block);
+    }
+  }
   return made;
 }
 
