@@ -210,7 +210,8 @@ void check_all(const std::string& what, const tolerance& allowed) {
     CHECK(by_adamw.losses <= allowed.adamw_losses);
     CHECK(by_sgd.weights <= allowed.weights * more);
     CHECK(by_sgd.statistics <= allowed.statistics * more);
-    CHECK(by_adamw.statistics <= allowed.statistics * 20);  // the record is in f32, and AdamW spreads its rounding
+    // The record is in f32, and AdamW spreads its rounding, and a vendor's.
+    CHECK(by_adamw.statistics <= allowed.statistics * (allowed.tipped > 0 ? 20 : 10));
     seen = {std::max(seen.gradients, gradients),
             std::max(seen.losses, by_sgd.losses),
             std::max(seen.adamw_losses, by_adamw.losses),
