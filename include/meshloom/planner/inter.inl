@@ -4,7 +4,7 @@
 
 #include <meshloom/planner/inter.hpp>
 #include <meshloom/planner/inter_frontiers.hpp>
-#include <meshloom/planner/inter_lattice.hpp>
+#include <meshloom/planner/inter_outlook.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -12,61 +12,6 @@
 namespace meshloom {
 
 namespace inter {
-
-/// What the stages before a state take at least: in all, with their messages, and the slowest; `never` where none lead
-/// to it.
-struct outlook {
-  picoseconds sum = never, slowest = never;
-};
-
-/// By state, as far as it is `wanted`. `cuts`: messages are those of the cuts before, or else half of all around.
-template <class Wanted>
-std::vector<outlook> look_back(const lattice& grid, bool cuts, const Wanted& wanted) {
-  std::vector<outlook> states(grid.states());
-  if (!states.empty()) states.front() = {{}, {}};
-  grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
-    outlook& here = states[state];
-    if (here.sum < never && !wanted(here)) here = {};
-    if (here.sum == never) return;
-    grid.for_each_move(k, r, [&](const choice& each, const move& to) {
-      states[to.next].sum = std::min(states[to.next].sum, here.sum + (cuts ? each.time + grid.cut(k, r) : to.own));
-      states[to.next].slowest = std::min(states[to.next].slowest, std::max(here.slowest, each.rest));
-    });
-  });
-  return states;
-}
-
-/// What the stages from a state on take at least; and one way to go on.
-struct remainder {
-  picoseconds sum = never, slowest = never;
-  picoseconds known_sum = never, known_slowest = never;
-  std::int32_t known_stages = 0;
-};
-
-/// By state, as far as some stages lead to it. Moves are added to `work`.
-MESHLOOM_INLINE std::vector<remainder> survey(const lattice& grid, const std::vector<outlook>& before,
-                                              std::int64_t& work) {
-  std::vector<remainder> states(grid.states());
-  if (!states.empty()) states.back() = {{}, {}, {}, {}};
-  grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
-    remainder& here = states[state];
-    if (before[state].sum == never) return;
-    grid.for_each_move(k, r, [&](const choice& by, const move& to) {
-      ++work;
-      const remainder& rest = states[to.next];
-      here.sum = std::min(here.sum, rest.sum + to.own);
-      here.slowest = std::min(here.slowest, std::max(rest.slowest, by.rest));
-      const picoseconds sum = rest.known_sum + to.own, slowest = std::max(rest.known_slowest, by.rest);
-      const std::int32_t stages = rest.known_stages + 1;
-      if (sum + slowest >= here.known_sum + here.known_slowest) return;
-      if (stages < by.least_stages || stages > by.most_stages) return;
-      here.known_sum = sum;
-      here.known_slowest = slowest;
-      here.known_stages = stages;
-    });
-  });
-  return states;
-}
 
 /// What the last stages of a plan, so many, add to a step from a state on: at least, and in a plan that is known.
 struct prospect {

@@ -35,6 +35,7 @@ struct choice {
 struct move {
   std::size_t next = 0;  ///< state
   picoseconds own, entering, leaving;
+  std::int32_t rank = 0;  ///< with which the next stage begins
 };
 
 class lattice {
@@ -103,7 +104,7 @@ class lattice {
           if (each->first > k || k > each->last) continue;
           const picoseconds leaving = after[each->blocks];
           visit(*each, move{from + static_cast<std::size_t>(each->blocks), each->passing + entering + leaving, entering,
-                            leaving});
+                            leaving, next});
         }
       };
       visit_all(row(n, k));

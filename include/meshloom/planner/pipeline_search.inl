@@ -2,6 +2,7 @@
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/stage_price.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
+#include <meshloom/planner/inter_pace.hpp>
 #include <meshloom/planner/pipelines.hpp>
 #include <meshloom/planner/space.hpp>
 #include <meshloom/program/memories.hpp>
@@ -259,6 +260,7 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   if (!best) return std::nullopt;
   look_at(best.value());
   // Where messages keep its stages from their pace, one of more or fewer stages may promise more.
+  for (const inter_plan& each : steadiest(chain, &chained_)) look_at(each);
   const auto others = solve(chain, &chained_);
   for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {
     if (const auto& each = others.value().by_stages[n]) look_at(*each);
