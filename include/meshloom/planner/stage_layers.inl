@@ -237,8 +237,9 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
   const auto& all = meshes_[index_of_ranks(ranks)];
   stage_family made{{}, which.meshes, slots_of(families_[number], ranks)};
-  for (const layer& each : layers_) {
-    if (const auto& ways = each.ways[index_of_ranks(ranks)]; ways && made.alike == nullptr) made.alike = ways.get();
+  for (std::size_t n = 0; n < layers_.size(); ++n) {
+    if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) made.alike.push_back(ways.get());
+    if (const auto& ways = coarsest().layers_[n].roomy[index_of_ranks(ranks)]) made.alike.push_back(ways.get());
   }
   std::vector<std::size_t> numbers;
   for (std::size_t range = which.first; range < which.end; ++range) {

@@ -63,6 +63,7 @@ MESHLOOM_INLINE void stage_ways::open_again() {
     face on;
     on.mesh = faces_[number].mesh;
     on.again = true;
+    on.narrow = faces_[number].narrow;
     on.optima = faces_[number].optima;
     faces_.push_back(std::move(on));
   }
@@ -147,7 +148,7 @@ MESHLOOM_INLINE void stage_ways::look_for_room(std::size_t range, std::int32_t s
   if (below) {
     const point right = place(lean, range, slots);
     price = {right.time - start.time, start.held - right.held};
-  } else if (const auto known = of_.alike != nullptr ? of_.alike->fitting(slots) : std::nullopt) {
+  } else if (const auto known = fitting_of_alike(slots)) {
     lean = best_at(*known, slots, when, full);
     if (place(lean, range, slots).held > room)
       full = lean;
@@ -205,6 +206,13 @@ MESHLOOM_INLINE std::optional<byte_price> stage_ways::fitting(std::int32_t slots
   return known == fitting_.end() ? std::nullopt : std::optional(known->second);
 }
 
+MESHLOOM_INLINE std::optional<byte_price> stage_ways::fitting_of_alike(std::int32_t slots) const {
+  for (const stage_ways* each : of_.alike) {
+    if (auto known = each->fitting(slots)) return known;
+  }
+  return std::nullopt;
+}
+
 MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int32_t slots, std::int32_t when,
                                                 std::size_t known) {
   const double price = static_cast<double>(each.cost.count) / static_cast<double>(each.per.count);
@@ -226,7 +234,7 @@ MESHLOOM_INLINE std::size_t stage_ways::best_at(const byte_price& each, std::int
     const picoseconds bound = std::min(found->bound, on.longest->left_out());
     const std::pair<double, double> optimum{price, static_cast<double>(bound.count)};
     auto& priced = on.priced[slots];
-    priced.insert(std::upper_bound(priced.begin(), priced.end(), optimum), optimum);
+    if (!on.narrow) priced.insert(std::upper_bound(priced.begin(), priced.end(), optimum), optimum);
     std::size_t way = add_way(on, found->options);
     if (worth(way) < worth(best)) best = way;
     if (!is_verbose(ways_[way])) continue;

@@ -62,6 +62,10 @@ class stage_tables {
   stage_tables(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
                std::shared_ptr<const value_uses> uses = nullptr);
 
+  /// The same tables with only those options of what some stages run that one of them takes: operators that run in none
+  /// of them keep all of theirs.
+  stage_tables(std::shared_ptr<stage_tables> all, std::vector<stage_plan> some);
+
   bool are_of(const stage_plan& stage, std::int32_t micro_batches) const;
 
   /// What is found is kept, and references to it stay good.
@@ -83,6 +87,8 @@ class stage_tables {
   picoseconds price(value_id id, const numbered_spec& from, const numbered_spec& to);
 
  private:
+  operator_options some_of(node_id id) const;
+  parameter_options some_of_parameter(std::size_t number);
   std::size_t shape_of(value_id id);
   void find_lists(node_id id, operator_options& made);
   picoseconds update_price(std::size_t number, const spec& state);
@@ -102,6 +108,8 @@ class stage_tables {
   table<value_id, std::vector<node_id>> readers_;
   table<node_id, std::shared_ptr<const operator_options>> operators_;
   std::vector<std::shared_ptr<const parameter_options>> parameters_;
+  std::shared_ptr<stage_tables> all_;  ///< none: these are all
+  std::vector<stage_plan> some_;       ///< whose options are taken
 };
 
 /// The tables of some meshes, all of them on the first ranks of a cluster.

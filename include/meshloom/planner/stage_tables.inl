@@ -8,6 +8,25 @@
 #include <algorithm>
 
 namespace meshloom {
+namespace detail {
+
+/// The entries of these options, which the list says in order.
+inline form_list chosen_forms(const form_list& all, const std::vector<std::size_t>& options) {
+  form_list some;
+  for (const std::size_t option : options) some.add(all.entries[static_cast<std::size_t>(all.which[option])]);
+  return some;
+}
+
+template <class Entry>
+std::vector<Entry> chosen_entries(const std::vector<Entry>& all, const std::vector<std::size_t>& options) {
+  std::vector<Entry> some;
+  for (const std::size_t option : options) {
+    if (!all.empty()) some.push_back(all[option]);
+  }
+  return some;
+}
+
+}  // namespace detail
 
 MESHLOOM_INLINE void form_list::add(const forms& next) {
   const auto known = std::find(entries.begin(), entries.end(), next);
@@ -42,6 +61,56 @@ MESHLOOM_INLINE stage_tables::stage_tables(const problem& posed, const stage_pla
   }
 }
 
+MESHLOOM_INLINE stage_tables::stage_tables(std::shared_ptr<stage_tables> all, std::vector<stage_plan> some)
+    : stage_tables(all->posed_, all->stage_, all->micro_batches_, all->uses_) {
+  all_ = std::move(all);
+  some_ = std::move(some);
+}
+
+MESHLOOM_INLINE operator_options stage_tables::some_of(node_id id) const {
+  const operator_options& all = all_->of(id);
+  std::vector<std::size_t> options;
+  for (std::size_t option = 0; option < all.options.size(); ++option) {
+    const auto runs_so = [&](const stage_plan& each) {
+      return detail::holds_part_of(each, whole_, whole_.nodes[id].region) && each.strategies[id] == all.options[option];
+    };
+    if (std::any_of(some_.begin(), some_.end(), runs_so)) options.push_back(option);
+  }
+  if (options.empty()) return all;
+  operator_options made;
+  made.options = detail::chosen_entries(all.options, options);
+  made.price = detail::chosen_entries(all.price, options);
+  made.size = detail::chosen_entries(all.size, options);
+  made.passing = detail::chosen_entries(all.passing, options);
+  for (const form_list& each : all.reads) made.reads.push_back(detail::chosen_forms(each, options));
+  for (const form_list& each : all.made) made.made.push_back(detail::chosen_forms(each, options));
+  return made;
+}
+
+MESHLOOM_INLINE parameter_options stage_tables::some_of_parameter(std::size_t number) {
+  const parameter_options& all = all_->of_parameter(number);
+  std::vector<std::size_t> options;
+  for (std::size_t option = 0; option < all.options.size(); ++option) {
+    const auto keeps_so = [&](const stage_plan& each) {
+      const parameter_plan& kept = each.parameters[number];
+      return kept.used && storage{kept.stored, kept.state} == all.options[option];
+    };
+    if (std::any_of(some_.begin(), some_.end(), keeps_so)) options.push_back(option);
+  }
+  if (options.empty()) {
+    for (std::size_t option = 0; option < all.options.size(); ++option) options.push_back(option);
+  }
+  parameter_options made;
+  made.options = detail::chosen_entries(all.options, options);
+  made.stored = detail::chosen_forms(all.stored, options);
+  made.state = detail::chosen_forms(all.state, options);
+  made.update = detail::chosen_entries(all.update, options);
+  made.held = detail::chosen_entries(all.held, options);
+  made.readers = all.readers;
+  find_sums(number, made);
+  return made;
+}
+
 MESHLOOM_INLINE bool stage_tables::are_of(const stage_plan& stage, std::int32_t micro_batches) const {
   return stage.mesh == stage_.mesh && stage.mesh_axes == stage_.mesh_axes && stage.first_rank == stage_.first_rank &&
          micro_batches == micro_batches_;
@@ -49,6 +118,10 @@ MESHLOOM_INLINE bool stage_tables::are_of(const stage_plan& stage, std::int32_t 
 
 MESHLOOM_INLINE const operator_options& stage_tables::of(node_id id) {
   if (operators_[id]) return *operators_[id];
+  if (all_) {
+    operators_[id] = std::make_shared<const operator_options>(some_of(id));
+    return *operators_[id];
+  }
   operator_options made;
   made.options = allowed_strategies(posed_, stage_, id);
   find_lists(id, made);
@@ -93,6 +166,10 @@ MESHLOOM_INLINE void stage_tables::find_lists(node_id id, operator_options& made
 
 MESHLOOM_INLINE const parameter_options& stage_tables::of_parameter(std::size_t number) {
   if (parameters_[number]) return *parameters_[number];
+  if (all_) {
+    parameters_[number] = std::make_shared<const parameter_options>(some_of_parameter(number));
+    return *parameters_[number];
+  }
   const parameter& each = whole_.parameters[number];
   parameter_options made;
   made.options = allowed_storages(posed_, stage_, whole_.values[each.value]);
@@ -177,6 +254,7 @@ MESHLOOM_INLINE bytes stage_tables::size_of_shard(value_id id, const spec& layou
 }
 
 MESHLOOM_INLINE picoseconds stage_tables::price(value_id id, const numbered_spec& from, const numbered_spec& to) {
+  if (all_) return all_->price(id, from, to);
   return prices_.from(shape_of(id), from.layout,
                       static_cast<std::size_t>(from.number))[static_cast<std::size_t>(to.number)];
 }

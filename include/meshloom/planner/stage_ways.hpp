@@ -61,7 +61,9 @@ struct stage_family {
   std::function<double(std::size_t mesh, bool again, const block_range& range, double price, std::int32_t slots)>
       known = {};
   picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
-  const stage_ways* alike = nullptr;    ///< of most of the blocks, if known: where ways of those fit, these nearly do
+  /// Of most of the blocks, as far as known: where ways of those fit, these nearly do, and what those choose is enough
+  /// to choose from.
+  std::vector<const stage_ways*> alike = {};
   std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
 };
 
@@ -83,6 +85,9 @@ class stage_ways {
 
   /// Lets go of what only the search knows that asked.
   void rest();
+
+  /// The stages on a mesh of all ways.
+  std::vector<stage_plan> plans_on(const stage_plan& mesh) const;
 
   const std::vector<stage_way>& all() const { return ways_; }
 
@@ -135,6 +140,7 @@ class stage_ways {
   struct face {
     std::size_t mesh = 0;
     bool again = false, open = false;
+    bool narrow = false;  ///< not all may be chosen: what is found is no bound
     std::unique_ptr<stage_choices> shortest, longest;
     /// For the longest, at some time; and where messages are paid for too.
     std::unique_ptr<priced_intra> paying, paying_messages;
@@ -157,6 +163,8 @@ class stage_ways {
   const cluster& machine() const { return of_.machine ? *of_.machine : posed_.cluster; }
   /// True if there are other stages beside.
   bool is_staged() const { return of_.meshes.front().mesh.ranks() < machine().ranks(); }
+  /// The tables of a mesh, narrowed to what ways of nearly the same blocks choose; false where there are none.
+  bool narrow(std::size_t mesh);
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` all grouped layers, and the others of repeated
   /// ones but `keep`.
@@ -197,6 +205,7 @@ class stage_ways {
   /// and the second none if none fits.
   std::pair<std::size_t, std::optional<std::size_t>> hull_around_room(std::size_t full, std::size_t range,
                                                                       std::int32_t slots) const;
+  std::optional<byte_price> fitting_of_alike(std::int32_t slots) const;
   /// The best way to run the longest range at a price of bytes, `known` if none is better.
   std::size_t best_at(const byte_price& each, std::int32_t slots, std::int32_t when, std::size_t known);
   /// What no assignment of the longest range undercuts at a price of a byte: the optimum is concave in the price.

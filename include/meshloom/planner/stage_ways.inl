@@ -68,12 +68,36 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
     tables_.push_back((tables != nullptr ? *tables : own).of(posed_, each, micro_batches_));
   for (std::size_t mesh = 0; mesh < of_.meshes.size(); ++mesh) {
     faces_.emplace_back().mesh = mesh;
+    faces_.back().narrow = narrow(mesh);
     expect(faces_.back());
   }
   const auto least = [](const face& on) { return on.optima.back().second; };
   std::sort(faces_.begin(), faces_.end(),
             [&](const face& a, const face& b) { return std::pair(least(a), a.mesh) < std::pair(least(b), b.mesh); });
   open_faces();
+}
+
+/// Where little is to be chosen all of it is looked at.
+MESHLOOM_INLINE bool stage_ways::narrow(std::size_t mesh) {
+  constexpr std::size_t most_nodes = 20;
+  if (posed_.graph.nodes.size() <= most_nodes) return false;
+  std::vector<stage_plan> some;
+  for (const stage_ways* each : of_.alike) {
+    auto more = each->plans_on(of_.meshes[mesh]);
+    std::move(more.begin(), more.end(), std::back_inserter(some));
+  }
+  if (some.empty()) return false;
+  tables_[mesh] = std::make_shared<stage_tables>(tables_[mesh], std::move(some));
+  return true;
+}
+
+MESHLOOM_INLINE std::vector<stage_plan> stage_ways::plans_on(const stage_plan& mesh) const {
+  std::vector<stage_plan> found;
+  for (const stage_way& each : ways_) {
+    const stage_plan& on = of_.meshes[each.mesh];
+    if (on.mesh == mesh.mesh && on.mesh_axes == mesh.mesh_axes) found.push_back(each.chosen);
+  }
+  return found;
 }
 
 MESHLOOM_INLINE stage_ways::section stage_ways::section_of(const stage_family& of, std::int32_t micro_batches) const {
@@ -108,7 +132,7 @@ MESHLOOM_INLINE void stage_ways::resume(const stage_family& of) {
 
 MESHLOOM_INLINE void stage_ways::rest() {
   of_.known = {};
-  of_.alike = nullptr;
+  of_.alike.clear();
   drop_problems();
 }
 
@@ -203,10 +227,11 @@ MESHLOOM_INLINE void stage_ways::find_fast_ways(picoseconds worth) {
 
 MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   on.open = true;
-  on.optima.clear();
+  if (!on.narrow) on.optima.clear();
   form(on);
   if (!on.longest->stuck().empty()) {
     stuck_ = on.longest->stuck();
+    on.optima.clear();
     return;
   }
   const auto high = solve_problem(on.longest->made());
@@ -216,12 +241,10 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   if (is_verbose(ways_[fast])) {
     if (const auto terse = solve_problem(on.longest->receiving())) add_way(on, terse->options);
   }
-  if (last() > 0) {
-    add_way(on, low->options);
-    on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
-  }
-  on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
-  if (last() > 0 && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
+  if (last() > 0) add_way(on, low->options);
+  if (last() > 0 && !on.narrow) on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
+  if (!on.narrow) on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
+  if (last() > 0 && !on.narrow && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
   const stage_cost cost = ways_[fast].cost(last());
   if (is_staged() && of_.around == surroundings::other_stages && cost.once * least_share > step_time(cost))
@@ -333,7 +356,7 @@ MESHLOOM_INLINE double stage_ways::least_at(std::size_t mesh, bool again, std::s
   };
   auto on = find(again);
   if (on == faces_.end()) on = find(false);  // to recompute takes time
-  if (on == faces_.end()) return std::numeric_limits<double>::max();
+  if (on == faces_.end()) return 0;  // nothing is known
   const auto paid = [&](std::size_t which) { return price * static_cast<double>(least_of(which).count); };
   const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
   const double shortest = static_cast<double>(on->optima.front().second.count) + paid(0);
