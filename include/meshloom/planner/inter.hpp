@@ -40,8 +40,9 @@ result<picoseconds> bound_of(const inter_problem& posed);
 
 /// What no plan beats under 1F1B, to one part in 4,096, or `worth` where that is less: d stages in a row send d
 /// micro-batches around at a time, so that a step takes at least what they do on average, B · time + once and
-/// (B − n) times the messages between them, where plans have up to n stages. Fails as `solve` does.
-result<picoseconds> pace_bound_of(const inter_problem& posed);
+/// (B − n) times the messages between them, where plans have up to n stages. What is `known` to be a bound already is
+/// the least that is looked for. Fails as `solve` does.
+result<picoseconds> pace_bound_of(const inter_problem& posed, picoseconds known = {});
 
 }  // namespace meshloom
 

@@ -237,11 +237,14 @@ MESHLOOM_INLINE bool keeps_pace(const lattice& grid, picoseconds pace, std::int6
                      [](picoseconds each) { return each < never; });
 }
 
-/// The least pace that some plan keeps; or `worth`.
-MESHLOOM_INLINE picoseconds least_pace(const lattice& grid, std::int64_t messages, picoseconds worth) {
+/// The least pace that some plan keeps; or `worth`, or what is known.
+MESHLOOM_INLINE picoseconds least_pace(const lattice& grid, std::int64_t messages, picoseconds worth,
+                                       picoseconds known) {
   constexpr std::int64_t closeness = 4096;  // of what is known to be too little, to what may be enough
-  picoseconds little{-1}, enough = worth;
-  if (grid.states() == 0 || !keeps_pace(grid, worth - picoseconds{1}, messages)) return worth;
+  picoseconds little = known, enough = worth;
+  if (grid.states() == 0 || known >= worth) return worth;
+  if (keeps_pace(grid, known, messages)) return known;
+  if (!keeps_pace(grid, worth - picoseconds{1}, messages)) return worth;
   while (enough.count - little.count > 1 + little.count / closeness) {
     const picoseconds middle{little.count + (enough.count - little.count) / 2};
     (keeps_pace(grid, middle, messages) ? enough : little) = middle;
@@ -406,12 +409,12 @@ MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {
   return bound;
 }
 
-MESHLOOM_INLINE result<picoseconds> pace_bound_of(const inter_problem& posed) {
+MESHLOOM_INLINE result<picoseconds> pace_bound_of(const inter_problem& posed, picoseconds known) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
   const std::int64_t messages = std::max(posed.micro_batches - grid.most_stages(), 0);
   const picoseconds worth = posed.worth.value_or(inter::never);
-  const picoseconds bound = inter::least_pace(grid, messages, worth);
+  const picoseconds bound = inter::least_pace(grid, messages, worth, known);
   if (bound == inter::never) return inter::why_none(posed);
   return bound;
 }

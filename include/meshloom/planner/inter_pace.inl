@@ -133,7 +133,8 @@ MESHLOOM_INLINE void pace_search::extend(frontiers<steady_ending>& ends, std::in
         here += std::max(rest.beyond + rounds_ * meeting, picoseconds{});
       }
       if (here.count > 0) continue;
-      const picoseconds beyond = std::max(here + rounds_ * (to.entering + (by.passing - by.time)), picoseconds{-spare_.count});
+      const picoseconds beyond =
+          std::max(here + rounds_ * (to.entering + (by.passing - by.time)), picoseconds{-spare_.count});
       const auto place = static_cast<std::uint32_t>(reach * lanes + static_cast<std::size_t>(stages));
       ends.add({sum, beyond, place, stages, by.candidate, ends.number_of(rest)});
     }

@@ -33,8 +33,8 @@ class pipeline_search {
   /// Enters a plan under every schedule; by how much it turned out not to fit.
   bytes enter(plan made, contest& plans);
 
-  /// What no pipeline promises less than, found in less time; none if none may win.
-  std::optional<picoseconds> floor(const contest& plans) const;
+  /// What no pipeline promises less than, or `most` where that is less, found in less time; none if none may win.
+  std::optional<picoseconds> floor(const contest& plans, picoseconds most) const;
 
   /// What the best pipeline that is open or was not entered yet takes by what is known of stages; none if none may
   /// win.
@@ -56,8 +56,9 @@ class pipeline_search {
   /// Prices read so far, and pipelines looked at as far as their stages.
   std::int64_t work() const { return stages_.work() + chained_; }
 
-  /// No plan takes less, or less than `worth` where that is the least.
-  picoseconds bound(picoseconds worth) const;
+  /// No plan takes less, or less than `worth` where that is the least; sooner, but less, where the messages between the
+  /// stages in a row that are slowest do not matter.
+  picoseconds bound(picoseconds worth, bool messages = true) const;
 
   /// Why there is no plan. Where even what every plan needs does not fit, that is said.
   std::string why() const;

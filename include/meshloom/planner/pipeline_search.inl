@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/stage_price.hpp>
-#include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/inter_pace.hpp>
+#include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/pipelines.hpp>
 #include <meshloom/planner/space.hpp>
 #include <meshloom/program/memories.hpp>
@@ -141,19 +141,19 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
       paths_(posed.graph),
       stages_(posed, micro_batches, limits, fewer != nullptr ? &fewer->stages_ : nullptr, known) {}
 
-MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth) const {
+MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messages) const {
   inter_problem chain = chain_of(stages_.bounds(), false);  // messages of one plan say nothing of all
   chain.worth = worth;
   picoseconds least = worth;
   for (const schedule_kind kind : schedules_of(posed_)) {
     chain.schedule = kind;
     picoseconds here = bound_of(chain).value();
-    if (kind == schedule_kind::one_f_one_b && here < worth) {
+    if (kind == schedule_kind::one_f_one_b && here < worth && messages) {
       inter_problem paced = chain;  // within a host ranks have links of their own
       const inter_problem paid = chain_of({}, true);
       paced.cut_between = paid.cut_between;
       for (std::size_t g = 0; g < paid.others.size(); ++g) paced.others[g].cut_between = paid.others[g].cut_between;
-      here = std::max(here, pace_bound_of(paced).value());
+      here = pace_bound_of(paced, here).value();
     }
     least = std::min(least, here);
   }
@@ -234,11 +234,11 @@ MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>&
   return stages == 0 || static_cast<std::int32_t>(chosen.size()) == stages;
 }
 
-MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::floor(const contest& plans) const {
+MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::floor(const contest& plans, picoseconds most) const {
   inter_problem chain = loaded_chain();
-  if (plans.best()) chain.worth = plans.best()->predicted;
+  chain.worth = plans.best() ? std::min(plans.best()->predicted, most) : most;
   const auto least = bound_of(chain);
-  if (!least || (chain.worth && least.value() >= *chain.worth)) return std::nullopt;
+  if (!least || !plans.is_open_to(least.value())) return std::nullopt;
   return least.value();
 }
 

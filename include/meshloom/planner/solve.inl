@@ -118,10 +118,9 @@ class plan_search {
       if (goes_on()) each.polish(plans_);
     }
     plan made = plans_.winner();
-    made.bound = made.predicted;
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
     const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
-    for (const auto& each : searches_) made.bound = each.bound(made.bound - meeting) + meeting;
+    made.bound = bound(made.predicted - meeting) + meeting;
     if (!watched_.is_over()) known_.remember(posed_, limits_, made);
     return made;
   }
@@ -131,6 +130,22 @@ class plan_search {
     std::int64_t sum = 0;
     for (const pipeline_search& each : searches_) sum += each.work();
     return sum;
+  }
+
+  /// No plan takes less, or less than `worth` where that is the least. Whichever is likely to have the least says so
+  /// first; most of the others need not be asked for more.
+  picoseconds bound(picoseconds worth) const {
+    std::vector<std::pair<picoseconds, const pipeline_search*>> all;
+    picoseconds first = worth;
+    for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
+      first = std::min(first, each->bound(first, false));
+      all.emplace_back(first, &*each);
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [least, each] : all) {
+      if (least < worth) worth = each->bound(worth);
+    }
+    return worth;
   }
 
   /// Tells whoever watches how far it has come; false if the search is to end.
@@ -159,15 +174,23 @@ class plan_search {
     bool promises = false;
   };
 
+  /// From the many micro-batches that leave most room on: of others it is enough that they take no less.
+  std::vector<racer> line_up() {
+    std::vector<racer> racers;
+    picoseconds least{std::numeric_limits<std::int64_t>::max() / 4};
+    for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
+      racers.push_back({&*each, each->floor(plans_, least)});
+      if (racers.back().hope) least = std::min(least, *racers.back().hope);
+    }
+    return racers;
+  }
+
   void look(std::int32_t ranks, std::int64_t most_work) {
     if (watched_.is_over()) return;
     const std::int64_t small = std::max(work() + easy_work - known_work_, work());
     most_work += work();
-    std::vector<racer> racers;
-    for (pipeline_search& each : searches_) {
-      each.reach(ranks);
-      racers.push_back({&each, each.floor(plans_)});
-    }
+    for (pipeline_search& each : searches_) each.reach(ranks);
+    std::vector<racer> racers = line_up();
     for (bool open = true;;) {
       const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
       racer& next = *std::min_element(racers.begin(), racers.end(), less);
@@ -182,10 +205,8 @@ class plan_search {
       next.hope = next.search->promise(plans_);
       if (!open || work() < most_work) continue;
       open = false;
-      for (racer& each : racers) {
-        each.search->close();
-        each = {each.search, each.search->floor(plans_)};
-      }
+      for (pipeline_search& each : searches_) each.close();
+      racers = line_up();
     }
     for (pipeline_search& each : searches_) {
       if (goes_on()) each.finish(plans_);

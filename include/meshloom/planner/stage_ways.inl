@@ -356,7 +356,7 @@ MESHLOOM_INLINE double stage_ways::least_at(std::size_t mesh, bool again, std::s
   };
   auto on = find(again);
   if (on == faces_.end()) on = find(false);  // to recompute takes time
-  if (on == faces_.end()) return 0;  // nothing is known
+  if (on == faces_.end()) return 0;          // nothing is known
   const auto paid = [&](std::size_t which) { return price * static_cast<double>(least_of(which).count); };
   const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
   const double shortest = static_cast<double>(on->optima.front().second.count) + paid(0);
