@@ -162,32 +162,35 @@ MESHLOOM_INLINE pace_search::steady_plan pace_search::find(picoseconds pace, pic
 
 }  // namespace inter
 
-/// Between a pace that is known and one that is too slow to be worth it lie plans whose sum is no less than that at the
-/// slower one: what they take at least says whether to look there.
+/// Between two paces lie plans whose sum is no less than that at the slower one: what they take at least says whether to
+/// look there. Plans that keep a quick pace are soon found or missed, so they are looked for first.
 MESHLOOM_INLINE std::vector<inter_plan> steadiest(const inter_problem& posed, std::int64_t* work) {
-  constexpr std::int64_t closeness = 256;
+  constexpr std::int64_t closeness = 256, first_step = 64, faster = 4;
   inter::pace_search search(posed);
   std::vector<inter_plan> found;
   const auto [least_sum, least_pace] = search.least();
   if (least_sum >= inter::never) return found;
   picoseconds worth = posed.worth.value_or(inter::never);
-  struct interval {
+  struct paces {
     picoseconds low, high;  // of the pace
     picoseconds sum;        // at the least
+    picoseconds step;
   };
-  std::vector<interval> open{{least_pace, worth - least_sum, least_sum}};
-  for (bool first = true; !open.empty(); first = false) {
-    const interval here = open.back();
+  const picoseconds step{least_pace.count / first_step + 1};
+  std::vector<paces> open{{least_pace, worth - least_sum, least_sum, step}};
+  while (!open.empty()) {
+    const paces here = open.back();
     open.pop_back();
     if (here.low > here.high || here.sum + here.low + picoseconds{worth.count / closeness} >= worth) continue;
-    const picoseconds middle = first ? here.high : picoseconds{here.low.count + (here.high - here.low).count / 2};
+    const picoseconds middle = std::min(here.high, here.low + here.step);
     const auto next = search.find(middle, worth - here.low);
-    if (middle < here.high) open.push_back({middle, here.high, here.sum});
-    if (next.candidates.empty()) continue;
+    const bool none = next.candidates.empty();
+    if (middle < here.high) open.push_back({middle, here.high, here.sum, here.step * (none ? faster : 1)});
+    if (none) continue;
     const picoseconds paced = evaluate(posed, next.candidates).value().paced;
     if (paced < worth) found.push_back({next.candidates, paced});
     worth = std::min(worth, paced);
-    open.push_back({here.low, middle, next.sum});
+    open.push_back({here.low, middle, next.sum, picoseconds{(middle - here.low).count / 2 + 1}});
   }
   if (work != nullptr) *work += search.work();
   std::reverse(found.begin(), found.end());

@@ -259,7 +259,7 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   const auto best = cheapest(chain, &chained_);
   if (!best) return std::nullopt;
   look_at(best.value());
-  // Where messages keep its stages from their pace, one of more or fewer stages may promise more.
+  // Where messages keep its stages from their pace, others may promise more.
   for (const inter_plan& each : steadiest(chain, &chained_)) look_at(each);
   const auto others = solve(chain, &chained_);
   for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {

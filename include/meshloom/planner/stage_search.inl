@@ -290,6 +290,12 @@ MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
 
+MESHLOOM_INLINE void stage_search::widen(group& which) {
+  const std::int64_t before = which.ways->work();
+  which.ways->widen(worth_);
+  work_ += which.ways->work() - before;
+}
+
 MESHLOOM_INLINE bool stage_search::is_open(const group& which, std::size_t range) const {
   return !which.ways || which.ways->may_be_faster(worth_) || which.ways->may_be_leaner(which.place_of(range));
 }
@@ -381,8 +387,13 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
       return known.blocks == block_range{each.first_block, each.end_block};
     });
     group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
-    if (!is_open(here, which->range) || std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
-    advance(which->blocks, which->family, here);
+    if (std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
+    if (is_open(here, which->range))
+      advance(which->blocks, which->family, here);
+    else if (here.ways->is_narrow())
+      widen(here);
+    else
+      continue;
     advanced.push_back(&here);
   }
   if (!advanced.empty()) list_candidates();

@@ -66,6 +66,9 @@ class stage_tables {
   /// of them keep all of theirs.
   stage_tables(std::shared_ptr<stage_tables> all, std::vector<stage_plan> some);
 
+  /// Those with all options; none: these have them.
+  const std::shared_ptr<stage_tables>& all() const { return all_; }
+
   bool are_of(const stage_plan& stage, std::int32_t micro_batches) const;
 
   /// What is found is kept, and references to it stay good.

@@ -130,6 +130,12 @@ class stage_ways {
   /// An operator that no strategy was allowed for; empty if there was none.
   const std::string& stuck() const { return stuck_; }
 
+  /// True if ways chose only among what those of nearly the same blocks choose.
+  bool is_narrow() const;
+
+  /// From now on all may be chosen: what is found then is a bound as well.
+  void widen(picoseconds worth);
+
   /// Prices in the problems solved so far; short searches for brisk ways are not counted.
   std::int64_t work() const { return work_; }
 

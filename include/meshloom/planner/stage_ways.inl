@@ -91,6 +91,25 @@ MESHLOOM_INLINE bool stage_ways::narrow(std::size_t mesh) {
   return true;
 }
 
+MESHLOOM_INLINE bool stage_ways::is_narrow() const {
+  return std::any_of(faces_.begin(), faces_.end(), [](const face& on) { return on.narrow; });
+}
+
+MESHLOOM_INLINE void stage_ways::widen(picoseconds worth) {
+  drop_problems();
+  for (auto& each : tables_) {
+    if (each->all()) each = std::shared_ptr<stage_tables>(each->all());
+  }
+  for (face& on : faces_) {
+    if (on.narrow) on.open = false;
+    on.narrow = false;
+  }
+  for (stage_way& each : ways_) each.options.clear();  // which were numbered otherwise
+  leaned_.clear();
+  through_.clear();
+  find_fast_ways(worth);
+}
+
 MESHLOOM_INLINE std::vector<stage_plan> stage_ways::plans_on(const stage_plan& mesh) const {
   std::vector<stage_plan> found;
   for (const stage_way& each : ways_) {
@@ -312,6 +331,13 @@ MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std:
   made.mesh = on.mesh;
   made.again = on.again;
   made.chosen = on.longest->plan_of(options);
+  const auto same = std::find_if(ways_.begin(), ways_.end(), [&](const stage_way& each) {
+    return each.options.empty() && each.mesh == on.mesh && each.again == on.again && each.chosen == made.chosen;
+  });
+  if (same != ways_.end()) {
+    same->options = std::move(options);
+    return static_cast<std::size_t>(same - ways_.begin());
+  }
   const stage_cost longest = on.longest->cost_of(options);
   made.shortest = on.shortest ? on.shortest->cost_of(options) : longest;
   made.step = detail::step_between(made.shortest, longest, static_cast<std::int64_t>(last()));
