@@ -162,8 +162,8 @@ MESHLOOM_INLINE pace_search::steady_plan pace_search::find(picoseconds pace, pic
 
 }  // namespace inter
 
-/// Between two paces lie plans whose sum is no less than that at the slower one: what they take at least says whether to
-/// look there. Plans that keep a quick pace are soon found or missed, so they are looked for first.
+/// Between two paces lie plans whose sum is no less than that at the slower one: what they take at least says whether
+/// to look there. Plans that keep a quick pace are soon found or missed, so they are looked for first.
 MESHLOOM_INLINE std::vector<inter_plan> steadiest(const inter_problem& posed, std::int64_t* work) {
   constexpr std::int64_t closeness = 256, first_step = 64, faster = 4;
   inter::pace_search search(posed);

@@ -209,7 +209,7 @@ class plan_search {
       racers = line_up();
     }
     for (pipeline_search& each : searches_) {
-      if (goes_on()) each.finish(plans_);
+      if (work() < small && goes_on()) each.finish(plans_);
     }
   }
 
