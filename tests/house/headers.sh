@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# headers.sh alone|together|units INCLUDE COMPILER... -- HEADER...: the compiler, with its options, accepts the headers
-#   alone     each in a source file of its own, included twice, with its bodies inside and with its bodies elsewhere
+# headers.sh alone|whole|together|units INCLUDE COMPILER... -- HEADER...: the compiler, with its options, accepts the
+# headers
+#   alone     each in a source file of its own, included twice, then its bodies; those of other headers are elsewhere. As
+#             includes make no cycle (a rule of the house, too), what stands alone so does also with all bodies inside
+#   whole     each in a source file of its own, included twice, with all bodies inside: dear, and all but implied
 #   together  all in one source file
 #   units     all in two source files that are linked into one program
 # A header that needs a vendor's header which is not installed, or which the compiler does not take, cannot be checked
@@ -56,15 +59,20 @@ for header in "$@"; do
 done
 if (( ${#headers[@]} == 0 )); then exit 77; fi
 
+bodies() { sed -n 's/^ *# *include *<\(.*[.]inl\)>.*/\1/p' "$include/$1"; }
 includes() { printf '#include <%s>\n' "$@"; }
 compile() { "${compiler[@]}" -I "$include" "$@"; }
 
 case $how in
   alone)
     for header in "${headers[@]}"; do
+      includes "$header" "$header" $(bodies "$header") > "$folder/alone.$language"
+      compile -DMESHLOOM_COMPILED "${check[@]}" "$folder/alone.$language"
+    done ;;
+  whole)
+    for header in "${headers[@]}"; do
       includes "$header" "$header" > "$folder/alone.$language"
       compile "${check[@]}" "$folder/alone.$language"
-      if [[ -f $include/${header%.hpp}.inl ]]; then compile -DMESHLOOM_COMPILED "${check[@]}" "$folder/alone.$language"; fi
     done ;;
   together)
     includes "${headers[@]}" > "$folder/together.$language"

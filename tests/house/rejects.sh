@@ -31,6 +31,11 @@ header defined.hpp <<< $'#pragma once\nint k() { return 1; }'
 header split.hpp <<< $'#pragma once\nstd::size_t m();\n#if !defined(MESHLOOM_COMPILED)\n#include <meshloom/split.inl>\n#endif'
 header split.inl <<< 'inline std::size_t m() { return 0; }'
 sed -i '1a #if !defined(MESHLOOM_COMPILED)\n#include <cstddef>\n#endif' "$folder/meshloom/split.hpp"
+header full.hpp <<< $'#pragma once\nint n();\n#if !defined(MESHLOOM_COMPILED)\n#include <meshloom/full.inl>\n#endif'
+header full.inl <<< $'#pragma once\n#include <string>\ninline int n() { return 0; }'
+header idle.hpp <<< $'#pragma once\nint o();\n#if !defined(MESHLOOM_COMPILED)\n#include <meshloom/idle.inl>\n#endif'
+header idle.inl <<< $'#include <meshloom/full.hpp>\ninline int o() { return static_cast<int>(std::string().size()); }'
+header inside.hpp <<< $'#pragma once\n#if !defined(MESHLOOM_COMPILED)\ninline std::string p() { return {}; }\n#endif'
 header vendor.hpp <<< $'#pragma once\n#include <absent/vendor.h>'
 header over_vendor.hpp <<< $'#pragma once\n#include <meshloom/vendor.hpp>'
 
@@ -43,6 +48,8 @@ for compiler in "$@"; do
   expect 1 "redefinition" "$headers" alone "${with[@]}" meshloom/unguarded.hpp
   expect 1 "narrow.hpp" "$headers" alone "${with[@]}" meshloom/narrow.hpp
   expect 1 "size_t" "$headers" alone "${with[@]}" meshloom/split.hpp
+  expect 1 "idle.inl" "$headers" alone "${with[@]}" meshloom/full.hpp meshloom/idle.hpp
+  expect 1 "inside.hpp" "$headers" whole "${with[@]}" meshloom/sound.hpp meshloom/inside.hpp
   expect 1 "multiple definition" "$headers" units "${with[@]}" meshloom/defined.hpp
   expect 77 "needs <absent/vendor.h>" "$headers" alone "${with[@]}" meshloom/over_vendor.hpp
   expect 0 "needs <absent/vendor.h>" "$headers" alone "${with[@]}" meshloom/vendor.hpp meshloom/sound.hpp

@@ -101,6 +101,13 @@ std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank,
 /// `solve`.
 std::vector<std::string> check(const graph& whole, const plan& made);
 
+namespace detail {
+
+/// True if the stage has a copy of the region.
+bool holds_part_of(const stage_plan& stage, const graph& whole, region_id area);
+
+}  // namespace detail
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

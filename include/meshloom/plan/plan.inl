@@ -59,7 +59,7 @@ MESHLOOM_INLINE std::int32_t block_number(const graph& whole, const block& which
 
 namespace detail {
 
-inline bool holds_part_of(const stage_plan& stage, const graph& whole, region_id area) {
+MESHLOOM_INLINE bool holds_part_of(const stage_plan& stage, const graph& whole, region_id area) {
   const std::int32_t first = block_number(whole, {area, 0});
   return first < stage.end_block && stage.first_block < first + whole.regions[area].count;
 }

@@ -27,6 +27,13 @@ std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_bl
 /// two schedules, layers to recompute that there are not, stages of a plan by hand that straddle groups of hosts.
 std::vector<std::string> check(const problem& posed);
 
+namespace detail {
+
+/// The mesh axes of an automatic plan that names none.
+std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints);
+
+}  // namespace detail
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

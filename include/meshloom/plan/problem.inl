@@ -18,8 +18,7 @@ inline void drop_mesh_axis(manual& constraints, const std::string& name) {
   std::erase_if(constraints.pins, names_it);
 }
 
-/// The mesh axes of an automatic plan that names none.
-inline std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints) {
+MESHLOOM_INLINE std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints) {
   std::vector<mesh_axis_size> axes;
   const auto add = [&](const std::string& name) {
     const auto same = [&](const mesh_axis_size& axis) { return axis.name == name; };

@@ -28,6 +28,13 @@ strategy update_strategy(const node& at, const mesh_shape& mesh, const spec& sta
 /// The mesh axes that pins split a result of the node over: a stage that runs it has them all.
 std::vector<std::string> pinned_axes(const problem& posed, const node& at);
 
+namespace detail {
+
+/// True if a rule says what lies along a mesh axis, of parameters at least.
+bool is_ruled(const problem& posed, const std::string& mesh_axis);
+
+}  // namespace detail
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

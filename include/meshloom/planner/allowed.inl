@@ -71,7 +71,7 @@ inline std::vector<bool> allowed_rows(const problem& posed, const node& at, cons
   return allowed;
 }
 
-inline bool is_ruled(const problem& posed, const std::string& mesh_axis) {
+MESHLOOM_INLINE bool is_ruled(const problem& posed, const std::string& mesh_axis) {
   const auto names = [&](const auto& rule) { return rule.mesh_axis == mesh_axis; };
   return std::any_of(posed.constraints.rules.begin(), posed.constraints.rules.end(), names) ||
          std::any_of(posed.constraints.zero.begin(), posed.constraints.zero.end(), names);

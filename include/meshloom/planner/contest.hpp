@@ -13,6 +13,16 @@ namespace meshloom {
 /// "8 stages on 2x4 ranks, 16 micro-batches, 1f1b": what tells plans apart before any operator is looked at.
 std::string shape_of(const plan& made);
 
+namespace detail {
+
+/// "2x4", and "1" of a mesh without axes.
+std::string ranks_of(const mesh_shape& mesh);
+
+/// "1 stage", "2 stages".
+std::string counted(std::int64_t count, const std::string& what);
+
+}  // namespace detail
+
 class contest {
  public:
   const std::optional<plan>& best() const { return best_; }

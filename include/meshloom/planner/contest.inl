@@ -4,7 +4,7 @@
 namespace meshloom {
 namespace detail {
 
-inline std::string ranks_of(const mesh_shape& mesh) {
+MESHLOOM_INLINE std::string ranks_of(const mesh_shape& mesh) {
   if (mesh.rank == 0) return "1";
   std::string text;
   for (int axis = 0; axis < mesh.rank; ++axis)
@@ -12,7 +12,7 @@ inline std::string ranks_of(const mesh_shape& mesh) {
   return text;
 }
 
-inline std::string counted(std::int64_t count, const std::string& what) {
+MESHLOOM_INLINE std::string counted(std::int64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 

@@ -18,6 +18,13 @@ result<plan> best_of(const graph& whole, const cluster& machine, const std::vect
 /// What the fullest rank of a plan holds; where its parameters alone take more than `limit`, what they take.
 bytes peak_of(const graph& whole, const plan& made, const cluster& machine, bytes limit);
 
+namespace detail {
+
+/// "keeps to the limit of …", for what holds more.
+std::string too_much(bytes leanest, bytes limit);
+
+}  // namespace detail
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

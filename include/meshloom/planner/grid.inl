@@ -82,8 +82,7 @@ inline failure for_equal_hosts(const cluster& machine) {
           " groups of hosts; leave the plan to the planner (automatic), or give one group"};
 }
 
-/// "keeps to the limit of …", for what holds more.
-inline std::string too_much(bytes leanest, bytes limit) {
+MESHLOOM_INLINE std::string too_much(bytes leanest, bytes limit) {
   return "keeps to the limit of " + std::to_string(limit.count) + " bytes per rank: the leanest holds at least " +
          std::to_string(leanest.count) + ", " + std::to_string((leanest - limit).count) +
          " more; raise the limit by at least as much, or take more ranks";

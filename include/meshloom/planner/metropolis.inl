@@ -235,8 +235,9 @@ class strategy_walk {
       });
     }
     std::optional<place> best;
-    for (at.count = 0; at.count < counts_.size(); ++at.count) {
-      at.made = follower_.follow(counts_[at.count], at.forward);
+    for (std::size_t count = 0; count < counts_.size(); ++count) {
+      at.count = count;
+      at.made = follower_.follow(counts_[count], at.forward);
       measure(at);
       if (!best || is_better(at, *best)) best = at;
     }

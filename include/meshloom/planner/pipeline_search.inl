@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/stage_price.hpp>
+#include <meshloom/planner/inter_lattice.hpp>
 #include <meshloom/planner/inter_pace.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
 #include <meshloom/planner/pipelines.hpp>

@@ -38,6 +38,26 @@ problem freed(const problem& posed);
 /// True if the constraints leave all of that space open.
 bool is_free(const problem& posed);
 
+namespace detail {
+
+/// Calls `visit(sizes)` with every way to give the free axes sizes whose product with the others is `ranks`.
+template <class Visit>
+void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,
+                   std::vector<std::int32_t>& sizes, const Visit& visit) {
+  if (axis == axes.size()) {
+    if (ranks == 1) visit(sizes);
+    return;
+  }
+  for (std::int32_t size = 1; size <= ranks; ++size) {
+    if (ranks % size != 0 || (axes[axis].size > 0 && axes[axis].size != size)) continue;
+    sizes.push_back(size);
+    for_each_size(axes, ranks / size, axis + 1, sizes, visit);
+    sizes.pop_back();
+  }
+}
+
+}  // namespace detail
+
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)

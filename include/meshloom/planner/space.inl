@@ -15,22 +15,6 @@ inline bool is_named(const problem& posed, const std::string& mesh_axis) {
          std::any_of(posed.graph.pins.begin(), posed.graph.pins.end(), names);
 }
 
-/// Calls `visit(sizes)` with every way to give the free axes sizes whose product with the others is `ranks`.
-template <class Visit>
-void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,
-                   std::vector<std::int32_t>& sizes, const Visit& visit) {
-  if (axis == axes.size()) {
-    if (ranks == 1) visit(sizes);
-    return;
-  }
-  for (std::int32_t size = 1; size <= ranks; ++size) {
-    if (ranks % size != 0 || (axes[axis].size > 0 && axes[axis].size != size)) continue;
-    sizes.push_back(size);
-    for_each_size(axes, ranks / size, axis + 1, sizes, visit);
-    sizes.pop_back();
-  }
-}
-
 /// True if constraints leave open how many stages there are and what they stand on.
 inline bool is_open_to_places(const manual& asked) {
   const auto is_said = [](const mesh_axis_size& each) { return each.size > 0; };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What blocks need in any plan, and what the copies of a layer take in any stage: bodies of stage_search.hpp.
+#include <meshloom/cost/analytic.hpp>
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/stage_search.hpp>
 

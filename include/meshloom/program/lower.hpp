@@ -6,7 +6,11 @@
 #pragma once
 
 #include <meshloom/cluster/cluster.hpp>
+#include <meshloom/plan/crossing.hpp>
 #include <meshloom/program/program.hpp>
+#include <meshloom/schedule/rendezvous.hpp>
+
+#include <span>
 
 namespace meshloom {
 
@@ -17,6 +21,21 @@ program lower(const graph& whole, const plan& made, const cluster& machine);
 
 /// One stage of a plan, all but its schedule and slots; of the other stages only what they send and read matters.
 stage_program lower_stage(const graph& whole, const plan& made, const cluster& machine, stage_id which);
+
+namespace detail {
+
+port port_of(const graph& whole, value_id id);
+message route_of(const crossing& each);
+
+/// The actions of every stage.
+std::vector<std::vector<action>> orders_of(const plan& made, schedule_kind kind, std::span<const message> routes);
+
+/// Slots for the micro-batches in flight and for messages that land before their forward. One that lands before its
+/// backward finds the slot that its forward has taken.
+std::int32_t slots_of(const plan& made, schedule_kind kind, int stage, std::span<const message> routes,
+                      std::span<const action> order);
+
+}  // namespace detail
 
 }  // namespace meshloom
 

@@ -7,7 +7,7 @@
 namespace meshloom {
 namespace detail {
 
-inline port port_of(const graph& whole, value_id id) {
+MESHLOOM_INLINE port port_of(const graph& whole, value_id id) {
   const value& entry = whole.values[id];
   port made{.name = entry.name, .extents = extents_of(whole.sizes, entry.axes), .type = entry.type};
   const auto at = std::find(entry.axes.begin(), entry.axes.end(), whole.micro_batched);
@@ -15,7 +15,7 @@ inline port port_of(const graph& whole, value_id id) {
   return made;
 }
 
-inline message route_of(const crossing& each) {
+MESHLOOM_INLINE message route_of(const crossing& each) {
   return {static_cast<std::int32_t>(each.from), each.from_pass, static_cast<std::int32_t>(each.to), each.to_pass};
 }
 
@@ -38,19 +38,16 @@ inline known_paths& paths_of(const plan& made, stage_id which, const cluster& ma
   return known.of(made.micro_batches, stage.mesh, links_of(machine, stage.mesh, stage.first_rank));
 }
 
-/// The actions of every stage.
-inline std::vector<std::vector<action>> orders_of(const plan& made, schedule_kind kind,
-                                                  std::span<const message> routes) {
+MESHLOOM_INLINE std::vector<std::vector<action>> orders_of(const plan& made, schedule_kind kind,
+                                                           std::span<const message> routes) {
   const auto stages = static_cast<int>(made.stages.size());
   std::vector<std::vector<task>> tasks;
   for (int s = 0; s < stages; ++s) tasks.push_back(order_of(kind, stages, s, made.micro_batches));
   return linearise(tasks, routes);
 }
 
-/// Slots for the micro-batches in flight and for messages that land before their forward. One that lands before its
-/// backward finds the slot that its forward has taken.
-inline std::int32_t slots_of(const plan& made, schedule_kind kind, int stage, std::span<const message> routes,
-                             std::span<const action> order) {
+MESHLOOM_INLINE std::int32_t slots_of(const plan& made, schedule_kind kind, int stage, std::span<const message> routes,
+                                      std::span<const action> order) {
   const int slots = slots_in_flight(kind, static_cast<int>(made.stages.size()), stage, made.micro_batches);
   int early = 0;
   for (std::size_t t = 0; t < routes.size(); ++t) {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/sentence.hpp>
+#include <meshloom/cluster/groups.hpp>
 #include <meshloom/plan/words.hpp>
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/contest.hpp>
