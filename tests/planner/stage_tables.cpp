@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// planner/stage_tables.hpp: a stage formed from tables that other stages have asked is the one formed from its own; and
-// tables say what their sources say.
+// planner/stage_tables.hpp: a stage formed from tables that other stages have asked is the one formed from its own;
+// tables say what their sources say; and those that are narrowed say no more than some stages choose.
 #include <meshloom/cost/analytic.hpp>
+#include <meshloom/planner/intra.hpp>
 #include <meshloom/planner/stage_choices.hpp>
 
 #include "../plan/models.hpp"
@@ -79,4 +80,48 @@ TEST_CASE("what tables say of operators is what their strategies take, hold and 
     }
   }
   CHECK(options > 500);
+}
+
+TEST_CASE("tables narrowed to a stage have its options where it runs, and all others elsewhere") {
+  const ml::graph graph = models::gpt({.layers = 3});
+  const ml::problem posed = ml::formulate(graph, models::near_ranks(4));
+  const auto blocks = static_cast<std::int32_t>(ml::blocks_of(graph).size());
+  ml::stage_plan part = on_mesh({2, {2, 2}});
+  part.first_block = 1;
+  part.end_block = 3;
+  part.recompute.assign(2, false);
+  const auto all = std::make_shared<ml::stage_tables>(posed, part, 2);
+  const ml::stage_choices free(posed, part, 2, 1, {}, all);
+  const auto best = ml::solve_intra(free.made(), {});
+  REQUIRE(best);
+  const ml::stage_plan chosen = free.plan_of(best.value().options);
+  const auto some = std::make_shared<ml::stage_tables>(all, std::vector{chosen});
+  CHECK(some->all() == all);
+  int narrowed = 0;
+  for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
+    const auto id = static_cast<ml::node_id>(n);
+    if (graph.nodes[id].when == ml::phase::update) continue;
+    const auto is_home = [&](const ml::block& each) { return each.region == graph.nodes[id].region; };
+    const auto all_blocks = ml::blocks_of(graph);
+    const bool runs = std::any_of(all_blocks.begin() + 1, all_blocks.begin() + 3, is_home);
+    CHECK(some->of(id).options == (runs ? std::vector{chosen.strategies[id]} : all->of(id).options));
+    narrowed += runs ? 1 : 0;
+  }
+  CHECK(narrowed > 20);
+  const ml::stage_choices bound(posed, part, 2, 1, {}, some);
+  const auto again = ml::solve_intra(bound.made(), {});
+  REQUIRE(again);
+  CHECK(again.value().cost == best.value().cost);
+  CHECK(bound.plan_of(again.value().options) == chosen);
+  ml::stage_plan whole = part;  // whose other blocks choose freely
+  whole.first_block = 0;
+  whole.end_block = blocks;
+  whole.recompute.assign(static_cast<std::size_t>(blocks), false);
+  const ml::stage_choices around(posed, whole, 2, 1, {}, some), anything(posed, whole, 2, 1, {}, all);
+  const auto found = ml::solve_intra(around.made(), {}), optimum = ml::solve_intra(anything.made(), {});
+  REQUIRE(bool(found && optimum));
+  CHECK(found.value().cost >= optimum.value().bound);
+  const auto same = anything.options_of(around.plan_of(found.value().options));
+  REQUIRE(same);
+  CHECK(ml::evaluate(anything.made(), *same).cost == found.value().cost);
 }

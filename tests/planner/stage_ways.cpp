@@ -275,3 +275,61 @@ TEST_CASE("an operator that no strategy is allowed for is named, and its mesh ha
   REQUIRE(found.all().size() == 1);
   CHECK(found.all()[0].mesh == 0);
 }
+
+/// The best step of ways that hold no more than there is room for.
+std::optional<picoseconds> best_within(const ml::stage_ways& found, std::size_t range, ml::bytes room) {
+  std::optional<picoseconds> best;
+  for (const ml::stage_way& way : found.all()) {
+    const ml::stage_cost cost = unmeasured(way, range);
+    if (held_by(cost) <= room) best = std::min(best.value_or(step_of(cost)), step_of(cost));
+  }
+  return best;
+}
+
+TEST_CASE(
+    "ways that choose among what others choose are sound and about as good, and their bound holds, before and after") {
+  int wider = 0;
+  for (family each : families()) {
+    each.posed.cluster.device.memory = plenty;
+    const std::size_t last = each.ranges.size() - 1;
+    each.posed.cluster.device.memory.count = held_by(each.ways().all()[0].cost(last)).count * 95 / 100;
+    ml::stage_ways free = each.ways();
+    free.find_lean_ways(last);
+    CHECK_FALSE(free.is_narrow());
+    ml::stage_family asked{each.ranges, each.meshes};
+    asked.alike = {&free};
+    ml::stage_ways found(each.posed, parts, {}, asked);
+    found.find_lean_ways(last);
+    REQUIRE(found.is_narrow());
+    const auto check = [&] {
+      for (std::size_t range = 0; range <= last; ++range) {
+        for (const ml::stage_way& way : found.all()) {
+          const ml::stage_choices alone = each.alone(way.mesh, range, {}, way.again);
+          const auto options = alone.options_of(found.plan_of(way, range));
+          REQUIRE(options);
+          const std::int64_t step = step_of(unmeasured(way, range)).count;  // fewer forms, of which more pairs are held
+          CHECK(std::abs(step_of(alone.cost_of(*options)).count - step) <= step / 1000);
+        }
+        for (const ml::bytes room : {plenty, each.posed.cluster.device.memory}) {
+          const auto best = best_within(found, range, room), known = best_within(free, range, room);
+          if (known) CHECK((best && best->count <= known->count + known->count / 10));
+          if (best) CHECK(found.bound(range, 1, room) <= *best);
+          for (std::size_t mesh = 0; mesh < each.meshes.size(); ++mesh) {
+            for (const bool again : {false, true}) {
+              const auto least = ml::solve_intra(each.alone(mesh, range, room, again).made());
+              if (least) CHECK(found.bound(range, 1, room) <= least.value().cost);
+            }
+          }
+        }
+      }
+    };
+    check();
+    const picoseconds before = found.bound(last, 1, plenty);
+    found.widen(picoseconds{std::numeric_limits<std::int64_t>::max()});
+    CHECK_FALSE(found.is_narrow());
+    CHECK(found.bound(last, 1, plenty) == free.bound(last, 1, plenty));
+    wider += found.bound(last, 1, plenty) > before ? 1 : 0;
+    check();
+  }
+  CHECK(wider > 0);
+}

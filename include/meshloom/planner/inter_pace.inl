@@ -27,7 +27,9 @@ struct steady_ending {
 class pace_search {
  public:
   explicit pace_search(const inter_problem& posed)
-      : posed_(posed), grid_(posed), rounds_(std::max(posed.micro_batches - 1, 0)) {
+      : posed_(posed),
+        grid_(posed),
+        rounds_(posed.schedule == schedule_kind::one_f_one_b ? std::max(posed.micro_batches - 1, 0) : 0) {
     find_reaches();
     find_spare();
   }
@@ -172,25 +174,25 @@ MESHLOOM_INLINE std::vector<inter_plan> steadiest(const inter_problem& posed, st
   if (least_sum >= inter::never) return found;
   picoseconds worth = posed.worth.value_or(inter::never);
   struct paces {
-    picoseconds low, high;  // of the pace
+    picoseconds low, high;  // of the pace: no plan keeps the one, or is worth it at less
     picoseconds sum;        // at the least
     picoseconds step;
   };
   const picoseconds step{least_pace.count / first_step + 1};
-  std::vector<paces> open{{least_pace, worth - least_sum, least_sum, step}};
+  std::vector<paces> open{{least_pace - picoseconds{1}, worth - least_sum, least_sum, step}};
   while (!open.empty()) {
     const paces here = open.back();
     open.pop_back();
-    if (here.low > here.high || here.sum + here.low + picoseconds{worth.count / closeness} >= worth) continue;
+    const picoseconds least = here.sum + here.low + picoseconds{1 + worth.count / closeness};
+    if (here.low >= here.high || least >= worth) continue;
     const picoseconds middle = std::min(here.high, here.low + here.step);
     const auto next = search.find(middle, worth - here.low);
-    const bool none = next.candidates.empty();
-    if (middle < here.high) open.push_back({middle, here.high, here.sum, here.step * (none ? faster : 1)});
-    if (none) continue;
+    if (middle < here.high) open.push_back({middle, here.high, here.sum, here.step * faster});
+    if (next.candidates.empty()) continue;
     const picoseconds paced = evaluate(posed, next.candidates).value().paced;
     if (paced < worth) found.push_back({next.candidates, paced});
     worth = std::min(worth, paced);
-    open.push_back({here.low, middle, next.sum, picoseconds{(middle - here.low).count / 2 + 1}});
+    open.push_back({here.low, middle, next.sum, picoseconds{std::max<std::int64_t>((middle - here.low).count / 2, 1)}});
   }
   if (work != nullptr) *work += search.work();
   std::reverse(found.begin(), found.end());

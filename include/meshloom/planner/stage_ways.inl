@@ -100,6 +100,7 @@ MESHLOOM_INLINE void stage_ways::widen(picoseconds worth) {
   for (auto& each : tables_) {
     if (each->all()) each = std::shared_ptr<stage_tables>(each->all());
   }
+  std::erase_if(faces_, [](const face& on) { return on.again; });  // which know what the others knew
   for (face& on : faces_) {
     if (on.narrow) on.open = false;
     on.narrow = false;
