@@ -49,9 +49,9 @@ class pipeline_search {
   /// Enters the best pipelines once more, polished, where they are near the best plan.
   void polish(contest& plans);
 
-  /// Prices what keeps the bound below the best plan, until so many prices are read; false if there is nothing, or if
-  /// the bound is as high.
-  bool tighten(const contest& plans, std::int64_t most_work);
+  /// Prices what keeps the bound below the best plan, until so many prices are read; what the best pipeline took by all
+  /// that was known before. None if there is nothing, or if the bound is as high.
+  std::optional<picoseconds> tighten(const contest& plans, std::int64_t most_work);
 
   /// Prices read so far, and pipelines looked at as far as their stages.
   std::int64_t work() const { return stages_.work() + chained_; }

@@ -144,12 +144,16 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
 
 MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messages) const {
   inter_problem chain = chain_of(stages_.bounds(), false);  // messages of one plan say nothing of all
-  chain.worth = worth;
   picoseconds least = worth;
-  for (const schedule_kind kind : schedules_of(posed_)) {
+  std::vector<schedule_kind> kinds = schedules_of(posed_);
+  if (const auto lean = std::find(kinds.begin(), kinds.end(), schedule_kind::one_f_one_b);
+      !messages && lean != kinds.end())
+    kinds = {*lean};  // others keep no fewer micro-batches
+  for (const schedule_kind kind : kinds) {
+    chain.worth = least;
     chain.schedule = kind;
     picoseconds here = bound_of(chain).value();
-    if (kind == schedule_kind::one_f_one_b && here < worth && messages) {
+    if (kind == schedule_kind::one_f_one_b && here < least && messages) {
       inter_problem paced = chain;  // within a host ranks have links of their own
       const inter_problem paid = chain_of({}, true);
       paced.cut_between = paid.cut_between;
@@ -161,12 +165,12 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messa
   return least;
 }
 
-MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
+MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
   constexpr std::int64_t most_dearer = 10, near = 50;  // in lockstep, one part in so many
   inter_problem chain = chain_of(stages_.bounds(), false);
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
   const auto least = cheapest(chain, &chained_);
-  if (!least) return false;
+  if (!least) return std::nullopt;
   const picoseconds cost = least.value().cost;
   chain.worth = std::min(chain.worth.value_or(inter::never), picoseconds{cost.count + cost.count / near + 1});
   const auto answer = solve(chain, &chained_);
@@ -176,7 +180,7 @@ MESHLOOM_INLINE bool pipeline_search::tighten(const contest& plans, std::int64_t
     for (const std::int32_t number : each->candidates)
       some.push_back(chain.candidates[static_cast<std::size_t>(number)]);
   }
-  return stages_.tighten(some, most_work);
+  return stages_.tighten(some, most_work) ? std::optional(cost) : std::nullopt;
 }
 
 MESHLOOM_INLINE std::string pipeline_search::why() const {

@@ -96,9 +96,10 @@ class plan_search {
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 400'000'000, most_far_work = 40'000'000;  // prices and moves
+    constexpr std::int64_t near_work = 400'000'000, far_work = 8'000'000,
+                           most_proof_work = 32'000'000;  // prices, moves
     for (const solved_problem* each : known_.plans_for(posed_)) searches_.front().enter(each->found, plans_);
-    const std::int64_t far_work = std::max(most_far_work - known_work_ / 2, most_far_work / 20);
+    const std::int64_t proof_work = std::max(most_proof_work - known_work_ / 2, most_proof_work / 20);
     const std::int32_t all = posed_.cluster.ranks();
     std::int32_t within = posed_.cluster.devices_per_host;
     for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
@@ -106,14 +107,8 @@ class plan_search {
     if (within < all) look(all, plans_.best() ? far_work : near_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
-    const std::int64_t most_work = work() + far_work;
-    for (bool tighter = true; tighter && work() < most_work; look(all, most_work - work())) {
-      tighter = false;
-      for (pipeline_search& each : searches_) {
-        const std::int64_t left = most_work - work();
-        tighter = (left > 0 && goes_on() && each.tighten(plans_, each.work() + left)) || tighter;
-      }
-    }
+    tighten(work() + proof_work);
+    look(all, 0);
     for (pipeline_search& each : searches_) {
       if (goes_on()) each.polish(plans_);
     }
@@ -130,6 +125,22 @@ class plan_search {
     std::int64_t sum = 0;
     for (const pipeline_search& each : searches_) sum += each.work();
     return sum;
+  }
+
+  /// Raises the bounds of those numbers of micro-batches whose bounds are the lowest.
+  void tighten(std::int64_t most_work) {
+    std::vector<std::pair<picoseconds, pipeline_search*>> line;
+    for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) line.emplace_back(picoseconds{}, &*each);
+    const auto less = [](const auto& a, const auto& b) { return a.first < b.first; };
+    while (!line.empty() && work() < most_work && goes_on()) {
+      const auto lowest = std::min_element(line.begin(), line.end(), less);
+      pipeline_search& here = *lowest->second;
+      const auto least = here.tighten(plans_, here.work() + most_work - work());
+      if (least)
+        lowest->first = *least;
+      else
+        line.erase(lowest);
+    }
   }
 
   /// No plan takes less, or less than `worth` where that is the least. Whichever is likely to have the least says so
@@ -189,9 +200,13 @@ class plan_search {
     if (watched_.is_over()) return;
     const std::int64_t small = std::max(work() + easy_work - known_work_, work());
     most_work += work();
-    for (pipeline_search& each : searches_) each.reach(ranks);
+    bool open = most_work > work();
+    for (pipeline_search& each : searches_) {
+      each.reach(ranks);
+      if (!open) each.close();
+    }
     std::vector<racer> racers = line_up();
-    for (bool open = true;;) {
+    for (;;) {
       const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
       racer& next = *std::min_element(racers.begin(), racers.end(), less);
       if (!next.hope || (work() > small && is_far(*next.hope))) break;

@@ -290,12 +290,6 @@ MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
 
-MESHLOOM_INLINE void stage_search::widen(group& which) {
-  const std::int64_t before = which.ways->work();
-  which.ways->widen(worth_);
-  work_ += which.ways->work() - before;
-}
-
 MESHLOOM_INLINE bool stage_search::is_open(const group& which, std::size_t range) const {
   return !which.ways || which.ways->may_be_faster(worth_) || which.ways->may_be_leaner(which.place_of(range));
 }
@@ -341,63 +335,6 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
       origins_.push_back({m, ranks, static_cast<std::int32_t>(w), keep});
     }
   }
-}
-
-MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots) const {
-  const member& which = members_[number];
-  const group& from = *group_of(number, ranks);
-  stage_candidate made = least(which.blocks, ranks);
-  made.shifts = which.shifts;
-  const picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
-                                    : least_of_layers(which.blocks, ranks, slots);
-  made.once = std::max(all - made.time * micro_batches_, picoseconds{});
-  return made;
-}
-
-MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t ranks,
-                                              std::vector<stage_candidate>& found) const {
-  const std::vector<std::int32_t> slots = slots_of(families_[members_[number].family], ranks);
-  const std::int32_t many = slots.front();
-  found.push_back(bound(number, ranks, many));
-  if (many == 1) return;
-  stage_candidate few = bound(number, ranks, slots.back() < many ? slots.back() : 1);
-  few.held = {};
-  few.slot.count = posed_.cluster.device.memory.count / (many - 1);
-  if (few.once < found.back().once) found.push_back(few);
-}
-
-MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
-  std::vector<stage_candidate> found;
-  for (std::size_t m = 0; m < members_.size(); ++m) {
-    if (!members_[m].may_be_stage) continue;
-    for (const std::int32_t ranks : rank_counts_) {
-      const group* const from = group_of(m, ranks);
-      if (from == nullptr || (from->ways && from->ways->all().empty())) continue;
-      add_bounds(m, ranks, found);
-    }
-  }
-  return found;
-}
-
-MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& some, std::int64_t most_work) {
-  std::vector<const group*> advanced;
-  for (const stage_candidate& each : some) {
-    if (work_ >= most_work) break;
-    const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
-      return known.blocks == block_range{each.first_block, each.end_block};
-    });
-    group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
-    if (std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
-    if (is_open(here, which->range))
-      advance(which->blocks, which->family, here);
-    else if (here.ways->is_narrow())
-      widen(here);
-    else
-      continue;
-    advanced.push_back(&here);
-  }
-  if (!advanced.empty()) list_candidates();
-  return !advanced.empty();
 }
 
 MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
