@@ -233,15 +233,21 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
   return false;
 }
 
+MESHLOOM_INLINE std::vector<const stage_ways*> stage_search::ways_of_layers(std::int32_t ranks) const {
+  std::vector<const stage_ways*> found;
+  for (std::size_t n = 0; n < layers_.size(); ++n) {
+    if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) found.push_back(ways.get());
+    if (const auto& ways = coarsest().layers_[n].roomy[index_of_ranks(ranks)]) found.push_back(ways.get());
+  }
+  return found;
+}
+
 MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const group& which) const {
   const auto& ranges = families_[number].ranges;
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
   const auto& all = meshes_[index_of_ranks(ranks)];
   stage_family made{{}, which.meshes, slots_of(families_[number], ranks)};
-  for (std::size_t n = 0; n < layers_.size(); ++n) {
-    if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) made.alike.push_back(ways.get());
-    if (const auto& ways = coarsest().layers_[n].roomy[index_of_ranks(ranks)]) made.alike.push_back(ways.get());
-  }
+  made.alike = ways_of_layers(ranks);
   std::vector<std::size_t> numbers;
   for (std::size_t range = which.first; range < which.end; ++range) {
     made.ranges.push_back(ranges[range]);

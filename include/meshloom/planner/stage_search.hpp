@@ -174,6 +174,8 @@ class stage_search {
   bool is_open(const group& which, std::size_t range) const;
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
   void advance(const block_range& range, std::size_t family, group& which);
+  /// What is known of layers on so many ranks.
+  std::vector<const stage_ways*> ways_of_layers(std::int32_t ranks) const;
   /// Lets the ways of a group choose among everything.
   void widen(group& which);
   stage_family family_of(std::size_t number, const group& which) const;
