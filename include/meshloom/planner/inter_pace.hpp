@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipelines that keep a pace. Under 1F1B the stages in a row that are slowest, with the messages between them, set
 // the pace of all: slow or uneven messages may make a pipeline of fast stages the slower one. For a given pace a pass
-// over the lattice from the last stage back finds the plan whose stages and messages take least; the pace is halved in
-// between. Law: to one part in 256, no plan has a lower `inter_price::paced` than the first that is found.
+// over the lattice from the last stage back finds the plan whose stages and messages take least; intervals of the pace
+// are halved as long as a plan in them may be better. Law: to one part in 256, no plan has a lower `inter_price::paced`
+// than the first that is found.
 #pragma once
 
 #include <meshloom/planner/inter.hpp>

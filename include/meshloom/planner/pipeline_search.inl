@@ -264,8 +264,11 @@ MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::promise(const contes
   const auto best = cheapest(chain, &chained_);
   if (!best) return std::nullopt;
   look_at(best.value());
-  // Where messages keep its stages from their pace, others may promise more.
-  for (const inter_plan& each : steadiest(chain, &chained_)) look_at(each);
+  constexpr std::int64_t closeness = 256;  // where messages keep its stages from their pace, others may promise more
+  const picoseconds cost = best.value().cost, paced = evaluate(chain, best.value().candidates).value().paced;
+  if (next_.empty() || (paced - cost).count > cost.count / closeness) {
+    for (const inter_plan& each : steadiest(chain, &chained_)) look_at(each);
+  }
   const auto others = solve(chain, &chained_);
   for (std::size_t n = 0; others && n < others.value().by_stages.size(); ++n) {
     if (const auto& each = others.value().by_stages[n]) look_at(*each);
