@@ -96,7 +96,7 @@ class plan_search {
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 400'000'000, far_work = 8'000'000,
+    constexpr std::int64_t near_work = 400'000'000, far_work = 16'000'000,
                            most_proof_work = 32'000'000;  // prices, moves
     for (const solved_problem* each : known_.plans_for(posed_)) searches_.front().enter(each->found, plans_);
     const std::int64_t proof_work = std::max(most_proof_work - known_work_ / 2, most_proof_work / 20);
@@ -146,15 +146,15 @@ class plan_search {
   /// No plan takes less, or less than `worth` where that is the least. Whichever is likely to have the least says so
   /// first; most of the others need not be asked for more.
   picoseconds bound(picoseconds worth) const {
-    std::vector<std::pair<picoseconds, const pipeline_search*>> all;
+    std::vector<std::pair<picoseconds, std::size_t>> all;  // of equal ones, that of more micro-batches first
     picoseconds first = worth;
-    for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
-      first = std::min(first, each->bound(first, false));
-      all.emplace_back(first, &*each);
+    for (std::size_t before = 0; before < searches_.size(); ++before) {
+      first = std::min(first, searches_[searches_.size() - 1 - before].bound(first, false));
+      all.emplace_back(first, before);
     }
-    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (const auto& [least, each] : all) {
-      if (least < worth) worth = each->bound(worth);
+    std::sort(all.begin(), all.end());
+    for (const auto& [least, before] : all) {
+      if (least < worth) worth = searches_[searches_.size() - 1 - before].bound(worth);
     }
     return worth;
   }

@@ -403,12 +403,26 @@ MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& 
   return found;
 }
 
+/// Layers, prices, leaner ways, memory; then the same of what chose among a part.
 MESHLOOM_INLINE void stage_search::refine_all() {
-  for (std::vector<std::int32_t> open{0}; !open.empty(); refine(open)) {  // layers, prices, leaner ways, memory
-    open.clear();
-    for (std::size_t c = 0; c < candidates_.size(); ++c) {
-      if (is_open(static_cast<std::int32_t>(c))) open.push_back(static_cast<std::int32_t>(c));
+  for (bool more = true; more;) {
+    for (std::vector<std::int32_t> open{0}; !open.empty(); refine(open)) {
+      open.clear();
+      for (std::size_t c = 0; c < candidates_.size(); ++c) {
+        if (is_open(static_cast<std::int32_t>(c))) open.push_back(static_cast<std::int32_t>(c));
+      }
     }
+    more = false;
+    for (auto& rows : groups_) {
+      for (auto& row : rows) {
+        for (group& each : row) {
+          const bool narrow = each.ways && each.ways->is_narrow();
+          if (narrow) widen(each);
+          more = more || narrow;
+        }
+      }
+    }
+    list_candidates();
   }
 }
 
