@@ -4,6 +4,7 @@
 // fastest at some share of that; and, where the fastest holds much, those that are so at some price of a byte (near the
 // lower convex hull of time and memory: of what is alive only at times, the fullest time is priced), or recompute.
 // Where there is little to choose, all that may be is looked at, in order of time, as far as a limit on work goes.
+// What ways of most of the blocks choose is enough to choose from, until it is to be proven that nothing is better.
 // Ranges of a family differ in the copies of one repeated layer, along which the price of a way is a line: what is best
 // at both ends of an interval is best in between, and planning many layers costs little more than planning two. Laws: a
 // way costs what its own problem says; no assignment takes less than the bound.
