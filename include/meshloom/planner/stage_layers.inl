@@ -286,9 +286,10 @@ MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int
   const group& from = *group_of(number, ranks);
   stage_candidate made = least(which.blocks, ranks);
   made.shifts = which.shifts;
+  constexpr picoseconds most{std::int64_t{1} << 56};  // of what cannot fit, so that sums stay exact
   const picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
                                     : least_of_layers(which.blocks, ranks, slots);
-  made.once = std::max(all - made.time * micro_batches_, picoseconds{});
+  made.once = std::max(std::min(all, most) - made.time * micro_batches_, picoseconds{});
   return made;
 }
 

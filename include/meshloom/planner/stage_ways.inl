@@ -247,6 +247,7 @@ MESHLOOM_INLINE void stage_ways::find_fast_ways(picoseconds worth) {
 
 MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   on.open = true;
+  const auto expected = on.optima;
   if (!on.narrow) on.optima.clear();
   form(on);
   if (!on.longest->stuck().empty()) {
@@ -256,7 +257,11 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   }
   const auto high = solve_problem(on.longest->made());
   const auto low = last() > 0 ? solve_problem(on.shortest->made()) : high;
-  if (!high || !low) return;
+  if (!high || !low) {  // where a way is known, none was found in time
+    const auto here = [&](const stage_way& each) { return each.mesh == on.mesh && !each.again; };
+    if (std::any_of(ways_.begin(), ways_.end(), here)) on.optima = expected;
+    return;
+  }
   const std::size_t fast = add_way(on, high->options);
   if (is_verbose(ways_[fast])) {
     if (const auto terse = solve_problem(on.longest->receiving())) add_way(on, terse->options);
@@ -411,7 +416,7 @@ MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t sl
   constexpr double rounding = 4;
   const double part = last() == 0 ? 1 : static_cast<double>(range) / static_cast<double>(last());
   const auto free = [&](std::size_t which) {
-    picoseconds least{std::numeric_limits<std::int64_t>::max()};
+    picoseconds least{faces_.empty() ? 0 : std::numeric_limits<std::int64_t>::max()};
     for (const face& on : faces_) least = std::min(least, bound(on, which));
     return static_cast<double>(least.count);
   };
