@@ -142,8 +142,10 @@ inline ml::inter_problem random_problem(numbers& from) {
 }
 
 struct tried {
-  int stages = 0;
+  int stages = 0, most_stages = 0;
   std::int64_t cost = 0, paced = 0, bound = 0, pace = 0, peak = 0;
+  /// By stage, what makes its bound without what it idles, and what a micro-batch takes there and back through it.
+  std::vector<std::pair<std::int64_t, std::int64_t>> parts{};
 };
 
 /// Every plan there is, whatever it holds.
@@ -184,13 +186,14 @@ class enumeration {
   tried price() const {
     const auto count = static_cast<int>(chosen_.size());
     const std::int64_t batches = posed_.micro_batches;
-    tried plan{.stages = count};
+    tried plan{.stages = count, .most_stages = most_stages()};
     std::int64_t sum = 0, passing = 0, slowest = 0;
     for (int s = 0; s < count; ++s) {
       const auto& [stage, block, rank] = chosen_[static_cast<std::size_t>(s)];
       if (s > 0) sum += std::max(messages(s, true), messages(s - 1, false));
-      plan.bound =
-          std::max({plan.bound, batches * stage->time.count + stage->once.count, sum + batches * stage->time.count});
+      const std::int64_t busy = batches * stage->time.count + waits_behind(s);
+      plan.bound = std::max({plan.bound, busy + stage->once.count, sum + busy});
+      plan.parts.push_back({busy - waits_behind(s) + std::max(stage->once.count, sum), back_through(s)});
       sum += stage->time.count;
       passing += stage->time.count + stage->extra.count + carried(s, true) + carried(s, false);
       slowest = std::max(slowest, (batches - 1) * stage->time.count + stage->once.count);
@@ -204,6 +207,31 @@ class enumeration {
     plan.cost = passing + std::max(slowest, in_turns ? (batches - 1) * passing / count : 0);
     plan.paced = passing + std::max(slowest, in_turns ? slowest_rounds() : 0);
     return plan;
+  }
+
+  /// What a stage idles between its first forward and its last backward, at the least, as the first and the last
+  /// micro-batch have to come back from the stages behind, with all that can be done meanwhile.
+  std::int64_t waits_behind(int s) const {
+    const auto count = static_cast<int>(chosen_.size());
+    std::int64_t back = 0;
+    for (int later = s + 1; later < count; ++later) back += back_through(later);
+    const std::int64_t time = chosen_[static_cast<std::size_t>(s)].stage->time.count;
+    const std::int64_t behind = count - 1 - s, batches = posed_.micro_batches;
+    if (posed_.schedule == ml::schedule_kind::forward_only) return 0;
+    if (posed_.schedule == ml::schedule_kind::gpipe) return back;
+    if (batches > count - s) return std::min(back, std::max<std::int64_t>(0, 2 * back - behind * time));
+    return std::max<std::int64_t>(0, (2 * back - (batches - 1) * time) / 2);
+  }
+
+  /// What a micro-batch takes there and back through a stage and the messages in front of it.
+  std::int64_t back_through(int s) const {
+    const std::int64_t before = s == 0 ? 0 : std::max(messages(s, true), messages(s - 1, false));
+    return chosen_[static_cast<std::size_t>(s)].stage->time.count + before;
+  }
+
+  int most_stages() const {
+    const auto places = posed_.stops.empty() ? posed_.blocks : static_cast<int>(posed_.stops.size());
+    return std::min(places, static_cast<int>(ranks_.size()));
   }
 
   /// The rounds of the stages in a row that are slowest, with what messages really take.
@@ -235,9 +263,7 @@ class enumeration {
 
   /// What stages in a row take at the most, on average, with the messages between them.
   std::int64_t slowest_window() const {
-    const auto places = posed_.stops.empty() ? posed_.blocks : static_cast<int>(posed_.stops.size());
-    const int most = std::min(places, static_cast<int>(ranks_.size()));
-    const std::int64_t rounds = std::max(posed_.micro_batches - most, 0);
+    const std::int64_t rounds = std::max(posed_.micro_batches - most_stages(), 0);
     const auto count = static_cast<int>(chosen_.size());
     std::int64_t slowest = 0;
     for (int first = 0; first < count; ++first) {

@@ -34,8 +34,9 @@ result<inter_answer> solve(const inter_problem& posed, std::int64_t* work = null
 /// The best of those alone, sooner.
 result<inter_plan> cheapest(const inter_problem& posed, std::int64_t* work = nullptr);
 
-/// What no schedule of any plan beats: the least `inter_price::bound`, or `worth` where that is less; without `worth`
-/// it fails as `solve` does.
+/// What no plan beats under the schedule, or `worth` where that is less; without `worth` it fails as `solve` does. It
+/// is the least `inter_price::bound`, but that stages that wait for those behind them are taken to work meanwhile for
+/// as long as a stage may that is worth it; or not to wait at all, where there are too many plans to look at.
 result<picoseconds> bound_of(const inter_problem& posed);
 
 /// What no plan beats under 1F1B, to one part in 4,096, or `worth` where that is less: d stages in a row send d

@@ -7,6 +7,7 @@
 #include <meshloom/planner/inter_outlook.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace meshloom {
@@ -173,20 +174,45 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
   return ends;
 }
 
+/// By how much a stage makes those before it idle (`idle_of`), at the least, where none takes as long as `slowest`.
+struct idling {
+  schedule_kind schedule = schedule_kind::forward_only;  ///< under which none idles
+  picoseconds slowest;
+  bool apart = false;  ///< whatever the number of stages, the first and the last micro-batch come back one by one
+
+  /// `passing`: of one micro-batch, through the stage and with the messages in front of it.
+  picoseconds behind(picoseconds passing) const {
+    if (schedule == schedule_kind::forward_only) return {};
+    if (schedule == schedule_kind::gpipe) return passing;
+    const picoseconds idle = passing + std::min(passing - slowest, picoseconds{});
+    return apart ? idle : picoseconds{idle.count >> 1};
+  }
+};
+
+/// In plans that cost less than `worth`.
+MESHLOOM_INLINE idling idling_in(const lattice& grid, const inter_problem& posed, picoseconds worth) {
+  picoseconds longest;
+  for (const stage_candidate& each : posed.candidates) longest = std::max(longest, each.time);
+  return {posed.schedule, std::min(longest, {worth.count / posed.micro_batches}),
+          posed.micro_batches > grid.most_stages()};
+}
+
 /// What the end of a plan makes a step take: the wait for its first micro-batch to come back, with others to work on
-/// meanwhile, and its slowest stage. `stages` are not counted where their number makes no difference.
+/// meanwhile, and its slowest stage; and how long it makes those before it idle, less than nothing where it is fast.
+/// `stages` are not counted where their number makes no difference.
 struct wait {
-  picoseconds time, slowest;
+  picoseconds time, slowest, idle;
   std::int32_t stages = 0;
 
   std::size_t lane() const { return 0; }
   bool covers(const wait& other) const {
-    return time <= other.time && slowest <= other.slowest && stages <= other.stages;
+    return time <= other.time && slowest <= other.slowest && idle <= other.idle && stages <= other.stages;
   }
 };
 
-/// The least max(B · time + max(once, Σ time + Σ cuts before)) of a plan, or `worth` if there is none below.
-MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_batches, picoseconds worth) {
+/// The least bound of a plan, or `worth` if there is none below; none after `most_tried` ends of plans.
+MESHLOOM_INLINE std::optional<picoseconds> least_bound(const lattice& grid, std::int64_t batches, picoseconds worth,
+                                                       const idling& idle, std::int64_t most_tried) {
   const auto before = look_back(grid, true, [&](const outlook& each) { return each.sum < worth; });
   frontiers<wait> waits(before.size(), 1);
   if (before.empty()) return worth;
@@ -194,20 +220,24 @@ MESHLOOM_INLINE picoseconds least_bound(const lattice& grid, std::int32_t micro_
   waits.close(before.size() - 1);
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     const picoseconds sum = before[state].sum, cut = grid.cut(k, r);
-    if (sum == never) return;
+    if (sum == never || most_tried < 0) return;
     grid.for_each_move(k, r, [&](const choice& each, const move& to) {
-      if (sum + cut + micro_batches * each.time >= worth) return;
+      if (sum + cut + batches * each.time >= worth || most_tried < 0) return;
       for (const wait& rest : waits.at(to.next)) {
         const std::int32_t stages = std::min(rest.stages + 1, grid.settled());
         if (stages < each.least_stages || stages > each.most_stages) continue;
-        const picoseconds time = std::max(micro_batches * each.time, each.time + rest.time) + cut;
+        --most_tried;
+        const picoseconds idles = std::max(rest.idle, picoseconds{});
+        const picoseconds time = std::max(batches * each.time + idles, each.time + rest.time) + cut;
         // to be faster than what waits for the stages before gains nothing
-        const wait made{time, std::max({rest.slowest, each.time + each.rest, sum + time}), stages};
+        const wait made{time, std::max({rest.slowest, each.time + each.rest + idles, sum + time}),
+                        rest.idle + idle.behind(each.time + cut), stages};
         if (made.slowest < worth) waits.add(made);
       }
     });
     waits.close(state);
   });
+  if (most_tried < 0) return std::nullopt;
   for (const wait& each : waits.at(0)) worth = std::min(worth, each.slowest);
   return worth;
 }
@@ -404,9 +434,12 @@ MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {
   if (const auto faults = check(posed); !faults.empty()) return failure{faults.front()};
   const inter::lattice grid(posed);
   const picoseconds worth = posed.worth.value_or(inter::never);
-  const picoseconds bound = inter::least_bound(grid, posed.micro_batches, worth);
-  if (bound == inter::never) return inter::why_none(posed);
-  return bound;
+  constexpr std::int64_t most_tried = 200'000, all = std::numeric_limits<std::int64_t>::max();
+  const std::int32_t batches = posed.micro_batches;
+  auto bound = inter::least_bound(grid, batches, worth, inter::idling_in(grid, posed, worth), most_tried);
+  if (!bound) bound = inter::least_bound(grid, batches, worth, {}, all);
+  if (*bound == inter::never) return inter::why_none(posed);
+  return *bound;
 }
 
 MESHLOOM_INLINE result<picoseconds> pace_bound_of(const inter_problem& posed, picoseconds known) {

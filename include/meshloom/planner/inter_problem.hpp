@@ -11,6 +11,7 @@
 #include <meshloom/base/units.hpp>
 #include <meshloom/schedule/order.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -93,9 +94,23 @@ constexpr picoseconds rounds_of(schedule_kind schedule, std::int64_t micro_batch
   return {passing.count / stages * more + passing.count % stages * more / stages};
 }
 
+/// What a stage waits at least between its first forward and its last backward. The first micro-batch has to come back
+/// from all `stages` behind, of which passing takes so long with its messages, and so has the last. Under 1F1B as many
+/// others as there are stages behind run forward during the first wait and backward during the last; under GPipe the
+/// first backward waits for the last forward to come back.
+constexpr picoseconds idle_of(schedule_kind schedule, std::int64_t micro_batches, picoseconds time, picoseconds passing,
+                              std::int64_t stages) {
+  if (schedule == schedule_kind::forward_only) return {};
+  if (schedule == schedule_kind::gpipe) return passing;
+  const bool apart = micro_batches > stages + 1;  // the two waits
+  const std::int64_t meanwhile = apart ? stages : micro_batches - 1;
+  const std::int64_t idle = 2 * passing.count - meanwhile * time.count;
+  return {std::clamp<std::int64_t>(apart ? idle : idle / 2, 0, passing.count)};
+}
+
 /// What a plan costs and holds. The bound: the first forward reaches a stage and the last backward leaves it through
-/// all stages before it, and meanwhile the stage works on B micro-batches; so a step takes at least, of every stage,
-/// B · time + max(once, Σ time + Σ cuts before it).
+/// all stages before it, and meanwhile the stage works on B micro-batches and waits for those behind it; so a step
+/// takes at least, of every stage, B · time + idle + max(once, Σ time + Σ cuts before it).
 struct inter_price {
   picoseconds cost;  ///< of a step: Σ (time + extra + half cuts) + max((B − 1) · time + once, rounds of all stages)
   picoseconds paced;       ///< as the cost, but of those stages in a row that are slowest, and with uneven messages

@@ -281,15 +281,17 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
   if (!placed) return failure{placed.error()};
   const auto stages = static_cast<int>(placed.value().size());
   inter_price total;
-  picoseconds path, passing, slowest;
+  picoseconds all, path, passing, slowest;
+  for (const inter::placed_stage& each : placed.value()) all += each.cut + each.stage.time;
   bytes most_over, over_holds;  // the limit of its group
   int over = 0;                 // the stage that holds them
   for (int s = 0; s < stages; ++s) {
     const inter::placed_stage& here = placed.value()[static_cast<std::size_t>(s)];
     const stage_candidate& stage = here.stage;
-    path += here.cut;
-    total.bound = std::max(total.bound, posed.micro_batches * stage.time + std::max(stage.once, path));
-    path += stage.time;
+    const picoseconds before = path + here.cut;
+    path = before + stage.time;
+    const picoseconds idle = idle_of(posed.schedule, posed.micro_batches, stage.time, all - path, stages - 1 - s);
+    total.bound = std::max(total.bound, posed.micro_batches * stage.time + idle + std::max(stage.once, before));
     passing += stage.time + stage.extra + here.entering + here.leaving;
     slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);
     const bytes holds = stage.held + slots_in_flight(posed.schedule, stages, s, posed.micro_batches) * stage.slot;

@@ -75,10 +75,28 @@ class pipeline_walk {
     }
   }
 
-  /// `before`: a micro-batch through all stages so far; `bound`: of a step.
+  /// With what stages wait for those behind them.
+  picoseconds bound_of_chosen() const {
+    picoseconds before, behind, bound;
+    for (const std::int32_t number : chosen_) before += posed_.candidates[static_cast<std::size_t>(number)].time;
+    for (std::size_t s = chosen_.size(); s-- > 0;) {
+      const stage_candidate& each = posed_.candidates[static_cast<std::size_t>(chosen_[s])];
+      before -= each.time;
+      const picoseconds idle = idle_of(posed_.schedule, posed_.micro_batches, each.time, behind,
+                                       static_cast<std::int64_t>(chosen_.size() - s) - 1);
+      bound = std::max(bound, each.time * posed_.micro_batches + idle + std::max(each.once, before));
+      behind += each.time;
+    }
+    return bound;
+  }
+
+  /// `before`: a micro-batch through all stages so far; `bound`: of a step, without waits for stages to come.
   void extend(std::int32_t block, std::int32_t rank, picoseconds before, picoseconds bound) {
     if (--left_ <= 0 || std::max(bound, slowest(block, rank)) >= worth_()) return;
-    if (block == posed_.blocks) return visit_(chosen_);
+    if (block == posed_.blocks) {
+      if (bound_of_chosen() < worth_()) visit_(chosen_);
+      return;
+    }
     for_each_move(block, rank, [&](std::int32_t number, const stage_candidate& each) {
       const picoseconds here = each.time * posed_.micro_batches + std::max(each.once, before);
       chosen_.push_back(number);
