@@ -230,6 +230,33 @@ TEST_CASE("where the best way to run a range does not fit, leaner ones are there
   CHECK(time(*lean) > time(best));
 }
 
+TEST_CASE("where a slow stage fits in no way, bounds stay small enough to be added up") {
+  ml::problem posed = ml::formulate(models::vectors(), models::near_ranks(2));
+  posed.constraints.stages = 1;
+  const auto whole = priced(posed, 2);
+  ml::bytes leanest{std::numeric_limits<std::int64_t>::max()};
+  picoseconds fastest{std::numeric_limits<std::int64_t>::max()};
+  for (const ml::stage_candidate& each : whole->candidates()) {
+    leanest = std::min(leanest, each.held + each.slot);
+    fastest = std::min(fastest, each.time);
+  }
+  constexpr std::int64_t slow = std::int64_t{1} << 54, largest = std::int64_t{1} << 56;
+  const double slower = static_cast<double>(fastest.count) / static_cast<double>(slow);
+  ml::device& device = posed.cluster.device;
+  device.flops_per_second *= slower;
+  bool tight = false;
+  for (const std::int64_t share : {95, 90, 80, 70, 60, 50}) {
+    CAPTURE(share);
+    device.memory = ml::bytes{leanest.count * share / 100};
+    const auto none = priced(posed, 2);
+    for (const ml::stage_candidate& each : none->bounds()) {
+      CHECK((each.time * 2 + each.once).count <= largest);
+      tight = tight || (each.time * 2 + each.once).count == largest;
+    }
+  }
+  CHECK(tight);
+}
+
 TEST_CASE("an operator that no strategy is allowed for is named") {
   ml::manual asked = ml::automatic();
   asked.mesh = {{"outer", 0}};
