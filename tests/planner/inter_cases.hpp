@@ -148,6 +148,11 @@ struct tried {
   std::vector<std::pair<std::int64_t, std::int64_t>> parts{};
 };
 
+/// Of a micro-batch, if all that a stage does once were a part of that.
+inline std::int64_t slowest_time(const ml::stage_candidate& stage, std::int64_t batches) {
+  return (batches * stage.time.count + stage.once.count + batches - 1) / batches;
+}
+
 /// Every plan there is, whatever it holds.
 class enumeration {
  public:
@@ -215,7 +220,7 @@ class enumeration {
     const auto count = static_cast<int>(chosen_.size());
     std::int64_t back = 0;
     for (int later = s + 1; later < count; ++later) back += back_through(later);
-    const std::int64_t time = chosen_[static_cast<std::size_t>(s)].stage->time.count;
+    const std::int64_t time = slowest_time(*chosen_[static_cast<std::size_t>(s)].stage, posed_.micro_batches);
     const std::int64_t behind = count - 1 - s, batches = posed_.micro_batches;
     if (posed_.schedule == ml::schedule_kind::forward_only) return 0;
     if (posed_.schedule == ml::schedule_kind::gpipe) return back;

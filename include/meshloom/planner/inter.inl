@@ -174,7 +174,7 @@ MESHLOOM_INLINE frontiers<ending> find_endings(const lattice& grid, picoseconds 
   return ends;
 }
 
-/// By how much a stage makes those before it idle (`idle_of`), at the least, where none takes as long as `slowest`.
+/// By how much a stage makes those before it idle (`idle_of`), at the least, where none takes longer than `slowest`.
 struct idling {
   schedule_kind schedule = schedule_kind::forward_only;  ///< under which none idles
   picoseconds slowest;
@@ -192,8 +192,9 @@ struct idling {
 /// In plans that cost less than `worth`.
 MESHLOOM_INLINE idling idling_in(const lattice& grid, const inter_problem& posed, picoseconds worth) {
   picoseconds longest;
-  for (const stage_candidate& each : posed.candidates) longest = std::max(longest, each.time);
-  return {posed.schedule, std::min(longest, {worth.count / posed.micro_batches}),
+  for (const stage_candidate& each : posed.candidates)
+    longest = std::max(longest, longest_time(each, posed.micro_batches));
+  return {posed.schedule, std::min(longest, {worth.count / posed.micro_batches + 1}),
           posed.micro_batches > grid.most_stages()};
 }
 

@@ -94,6 +94,12 @@ constexpr picoseconds rounds_of(schedule_kind schedule, std::int64_t micro_batch
   return {passing.count / stages * more + passing.count % stages * more / stages};
 }
 
+/// What a stage may take for a micro-batch, where it is known at the least: some of what is said to be done once may be
+/// part of that, and then it has so much less time to wait.
+constexpr picoseconds longest_time(const stage_candidate& stage, std::int64_t micro_batches) {
+  return {stage.time.count + stage.once.count / micro_batches + (stage.once.count % micro_batches > 0 ? 1 : 0)};
+}
+
 /// What a stage waits at least between its first forward and its last backward. The first micro-batch has to come back
 /// from all `stages` behind, of which passing takes so long with its messages, and so has the last. Under 1F1B as many
 /// others as there are stages behind run forward during the first wait and backward during the last; under GPipe the

@@ -290,7 +290,8 @@ MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const s
     const stage_candidate& stage = here.stage;
     const picoseconds before = path + here.cut;
     path = before + stage.time;
-    const picoseconds idle = idle_of(posed.schedule, posed.micro_batches, stage.time, all - path, stages - 1 - s);
+    const picoseconds longest = longest_time(stage, posed.micro_batches);
+    const picoseconds idle = idle_of(posed.schedule, posed.micro_batches, longest, all - path, stages - 1 - s);
     total.bound = std::max(total.bound, posed.micro_batches * stage.time + idle + std::max(stage.once, before));
     passing += stage.time + stage.extra + here.entering + here.leaving;
     slowest = std::max(slowest, (posed.micro_batches - 1) * stage.time + stage.once);

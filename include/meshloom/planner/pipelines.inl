@@ -82,8 +82,8 @@ class pipeline_walk {
     for (std::size_t s = chosen_.size(); s-- > 0;) {
       const stage_candidate& each = posed_.candidates[static_cast<std::size_t>(chosen_[s])];
       before -= each.time;
-      const picoseconds idle = idle_of(posed_.schedule, posed_.micro_batches, each.time, behind,
-                                       static_cast<std::int64_t>(chosen_.size() - s) - 1);
+      const picoseconds idle = idle_of(posed_.schedule, posed_.micro_batches, longest_time(each, posed_.micro_batches),
+                                       behind, static_cast<std::int64_t>(chosen_.size() - s) - 1);
       bound = std::max(bound, each.time * posed_.micro_batches + idle + std::max(each.once, before));
       behind += each.time;
     }
