@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inter-operator solver equals the enumeration of all plans and Alpa's own dynamic program, no schedule beats its
-// bound, and the referee refuses whatever is no plan.
+// The inter-operator solver equals the enumeration of all plans and Alpa's own dynamic program, and the referee refuses
+// whatever is no plan.
 #include "inter_cases.hpp"
 
 #include <meshloom/planner/inter.hpp>
+#include <meshloom/planner/inter_bound.hpp>
 
 #include <doctest/doctest.h>
 
@@ -19,38 +20,13 @@ using namespace inter_cases;
 
 namespace {
 
-/// The bound of a plan of which it is not known how slow its stages are: as slow as any, or as plans that are worth it.
-std::int64_t bound_of_any(const ml::inter_problem& posed, const tried& plan) {
-  std::int64_t slowest = 0, bound = 0, idle = 0;
-  for (const ml::stage_candidate& each : posed.candidates)
-    slowest = std::max(slowest, slowest_time(each, posed.micro_batches));
-  if (posed.worth) slowest = std::min(slowest, posed.worth->count / posed.micro_batches + 1);
-  for (auto part = plan.parts.rbegin(); part != plan.parts.rend(); ++part) {
-    const auto [busy, back] = *part;
-    bound = std::max(bound, busy + std::max<std::int64_t>(idle, 0));
-    const std::int64_t beyond = std::min(back, 2 * back - slowest);
-    if (posed.schedule == ml::schedule_kind::gpipe) idle += back;
-    if (posed.schedule == ml::schedule_kind::one_f_one_b)
-      idle += posed.micro_batches > plan.most_stages ? beyond : (beyond - (beyond % 2 != 0 && beyond < 0 ? 1 : 0)) / 2;
-  }
-  return bound;
-}
-
 /// The answers are those of the plans that keep to the limit and are worth it.
 void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
   const auto answer = ml::solve(posed);
-  const auto bound = ml::bound_of(posed);
   std::vector<std::optional<std::int64_t>> least(static_cast<std::size_t>(posed.blocks) + 1);
-  std::optional<std::int64_t> least_bound, least_pace;
   bool any = false;
-  if (posed.worth) least_bound = least_pace = posed.worth->count;
   for (const tried& plan : plans) {
     if (posed.limit && plan.peak > posed.limit->count) continue;
-    const std::int64_t here_bound = bound_of_any(posed, plan);
-    const bool beaten = posed.worth && plan.bound >= posed.worth->count;
-    CHECK((beaten || here_bound <= plan.bound));
-    least_bound = std::min(least_bound.value_or(here_bound), here_bound);
-    least_pace = std::min(least_pace.value_or(plan.pace), plan.pace);
     if (posed.worth && plan.cost >= posed.worth->count) continue;
     any = true;
     auto& here = least[static_cast<std::size_t>(plan.stages)];
@@ -60,24 +36,13 @@ void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
   const auto cheapest = ml::cheapest(posed);
   REQUIRE(bool(cheapest) == any);
   if (any) CHECK(cheapest.value().cost == answer.value().best.cost);
-  REQUIRE(bool(bound) == least_bound.has_value());
-  if (bound) CHECK(bound.value().count == *least_bound);
-  const auto pace = ml::pace_bound_of(posed);
-  REQUIRE(bool(pace) == least_pace.has_value());
-  if (pace) {
-    CHECK(pace.value().count <= *least_pace);
-    CHECK(*least_pace - pace.value().count <= *least_pace / 4000);
-    const ml::picoseconds half{pace.value().count / 2}, more{*least_pace + 1};
-    CHECK(*least_pace - ml::pace_bound_of(posed, half).value().count <= *least_pace / 4000);
-    CHECK(ml::pace_bound_of(posed, more).value() == std::min(more, posed.worth.value_or(more)));
-  }
   if (!answer) {
     CHECK_FALSE(answer.error().empty());
     if (posed.worth)
       CHECK(answer.error() ==
             "no plan costs less than the " + std::to_string(posed.worth->count) + " ps that it is worth");
     else
-      CHECK(answer.error() == bound.error());
+      CHECK(answer.error() == ml::bound_of(posed).error());
     return;
   }
   const auto& found = answer.value();
@@ -91,7 +56,6 @@ void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
     const auto price = ml::evaluate(posed, plan->candidates);
     CHECK_MESSAGE(price, price.error());
     CHECK(price.value().cost == plan->cost);
-    CHECK(price.value().bound >= bound.value());
     if (!best || plan->cost < best->cost) best = plan;
   }
   CHECK(found.best == best);
@@ -226,7 +190,7 @@ ml::inter_problem alpa_problem(numbers& from, int blocks, int hosts, int devices
 
 }  // namespace
 
-TEST_CASE("plans of every number of stages and the bound equal those of an enumeration, under any limit and worth") {
+TEST_CASE("plans of every number of stages equal those of an enumeration, under any limit and worth") {
   numbers from(20220711);
   int limited = 0, without_plan = 0, of_groups = 0, with_stops = 0;
   const auto compare_by_worth = [&](ml::inter_problem posed, const std::vector<tried>& plans) {
@@ -330,61 +294,6 @@ TEST_CASE("four blocks of weight 1 2 3 4 that speed up by n^0.8 are cut as by Al
   const auto best = ml::solve(posed).value().best;
   CHECK(best.candidates == std::vector{find(posed, 0, 2, 1), find(posed, 2, 3, 1), find(posed, 3, 4, 2)});
   CHECK(ml::seconds(best.cost) == doctest::Approx(197.2973967));
-}
-
-TEST_CASE("no schedule beats the bound, however a stage's time is split") {
-  numbers from(9);
-  for (int trial = 0; trial < 300; ++trial) {
-    CAPTURE(trial);
-    const int count = draw(from, 1, 6);
-    ml::inter_problem posed{.blocks = count, .hosts = 1, .devices_per_host = count, .micro_batches = draw(from, 1, 20)};
-    posed.cut_within.resize(static_cast<std::size_t>(count));
-    posed.cut_between = posed.cut_within;
-    std::vector<ml::stage_times> times;
-    std::vector<ml::transfer_times> transfers;
-    std::vector<std::int32_t> all;
-    for (int s = 0; s < count; ++s) {
-      times.push_back({{draw(from, 0, 100)}, {draw(from, 0, 100)}});
-      posed.candidates.push_back({s, s + 1, 1, times.back().forward + times.back().backward, {}, {}, {}});
-      all.push_back(s);
-      if (s == 0) continue;
-      transfers.push_back({{draw(from, 0, 50)}, {draw(from, 0, 50)}});
-      posed.cut_within[static_cast<std::size_t>(s)] = transfers.back().forward + transfers.back().backward;
-    }
-    const auto bound = ml::evaluate(posed, all).value().bound;
-    CHECK(bound >= ml::bound_of(posed).value());
-    for (const auto kind : {ml::schedule_kind::gpipe, ml::schedule_kind::one_f_one_b}) {
-      CHECK(ml::makespan(kind, times, transfers, posed.micro_batches) >= bound);
-    }
-    CHECK(ml::makespan(ml::schedule_kind::one_f_one_b, times, transfers, posed.micro_batches) >=
-          ml::pace_bound_of(posed).value());
-    for (auto& each : times) each = {each.forward + each.backward, {}};
-    for (auto& each : transfers) each = {each.forward + each.backward, {}};
-    CHECK(ml::makespan(ml::schedule_kind::forward_only, times, transfers, posed.micro_batches) >= bound);
-  }
-}
-
-TEST_CASE("what is done once may be part of every micro-batch: the bound is none the higher for not knowing it") {
-  numbers from(10);
-  for (int trial = 0; trial < 300; ++trial) {
-    CAPTURE(trial);
-    const int count = draw(from, 2, 6);
-    ml::inter_problem known{.blocks = count, .hosts = 1, .devices_per_host = count, .micro_batches = draw(from, 1, 20)};
-    known.cut_within.resize(static_cast<std::size_t>(count));
-    known.cut_between = known.cut_within;
-    ml::inter_problem least = known;
-    std::vector<std::int32_t> all;
-    for (int s = 0; s < count; ++s) {
-      const std::int64_t time = draw(from, 0, 100), more = draw(from, 0, 100), once = draw(from, 0, 500);
-      known.candidates.push_back({s, s + 1, 1, {time + more}, {once}, {}, {}});
-      least.candidates.push_back({s, s + 1, 1, {time}, {once + more * known.micro_batches}, {}, {}});
-      all.push_back(s);
-    }
-    const auto bound = ml::evaluate(known, all).value().bound;
-    CHECK(ml::bound_of(least).value() <= bound);
-    least.worth = bound + ml::picoseconds{1};
-    CHECK(ml::bound_of(least).value() <= bound);
-  }
 }
 
 TEST_CASE("the price of a plan, by hand") {

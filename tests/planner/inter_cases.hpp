@@ -146,6 +146,11 @@ struct tried {
   std::int64_t cost = 0, paced = 0, bound = 0, pace = 0, peak = 0;
   /// By stage, what makes its bound without what it idles, and what a micro-batch takes there and back through it.
   std::vector<std::pair<std::int64_t, std::int64_t>> parts{};
+  /// By stage, with its halves of messages.
+  struct step {
+    std::int64_t time, once, entering, leaving;
+  };
+  std::vector<step> steps{};
 };
 
 /// Of a micro-batch, if all that a stage does once were a part of that.
@@ -199,6 +204,7 @@ class enumeration {
       const std::int64_t busy = batches * stage->time.count + waits_behind(s);
       plan.bound = std::max({plan.bound, busy + stage->once.count, sum + busy});
       plan.parts.push_back({busy - waits_behind(s) + std::max(stage->once.count, sum), back_through(s)});
+      plan.steps.push_back({stage->time.count, stage->once.count, carried(s, true), carried(s, false)});
       sum += stage->time.count;
       passing += stage->time.count + stage->extra.count + carried(s, true) + carried(s, false);
       slowest = std::max(slowest, (batches - 1) * stage->time.count + stage->once.count);

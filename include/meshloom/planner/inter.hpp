@@ -34,16 +34,12 @@ result<inter_answer> solve(const inter_problem& posed, std::int64_t* work = null
 /// The best of those alone, sooner.
 result<inter_plan> cheapest(const inter_problem& posed, std::int64_t* work = nullptr);
 
-/// What no plan beats under the schedule, or `worth` where that is less; without `worth` it fails as `solve` does. It
-/// is the least `inter_price::bound`, but that stages that wait for those behind them are taken to work meanwhile for
-/// as long as a stage may that is worth it; or not to wait at all, where there are too many plans to look at.
-result<picoseconds> bound_of(const inter_problem& posed);
+namespace inter {
 
-/// What no plan beats under 1F1B, to one part in 4,096, or `worth` where that is less: d stages in a row send d
-/// micro-batches around at a time, so that a step takes at least what they do on average, B · time + once and
-/// (B − n) times the messages between them, where plans have up to n stages. What is `known` to be a bound already is
-/// the least that is looked for. Fails as `solve` does.
-result<picoseconds> pace_bound_of(const inter_problem& posed, picoseconds known = {});
+/// Why there is no plan, where there is none.
+failure why_none(const inter_problem& posed);
+
+}  // namespace inter
 
 }  // namespace meshloom
 

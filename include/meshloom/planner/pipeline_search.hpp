@@ -67,6 +67,8 @@ class pipeline_search {
   /// The candidates as stages of the cluster: with messages or without, each rank having all of its device's memory but
   /// `reserve`.
   inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages, bytes reserve = {}) const;
+  /// With those between hosts, as all plans pay them: within a host ranks have links of their own.
+  inter_problem with_messages(inter_problem chain) const;
   bool is_wanted(const std::vector<std::int32_t>& chosen) const;
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not

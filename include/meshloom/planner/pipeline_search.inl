@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/stage_price.hpp>
+#include <meshloom/planner/inter_bound.hpp>
 #include <meshloom/planner/inter_lattice.hpp>
 #include <meshloom/planner/inter_pace.hpp>
 #include <meshloom/planner/pipeline_search.hpp>
@@ -148,21 +149,22 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messa
   std::vector<schedule_kind> kinds = schedules_of(posed_);
   if (const auto lean = std::find(kinds.begin(), kinds.end(), schedule_kind::one_f_one_b);
       !messages && lean != kinds.end())
-    kinds = {*lean};  // others keep no fewer micro-batches
+    kinds = {*lean};  // others keep no fewer micro-batches, and wait no less
   for (const schedule_kind kind : kinds) {
     chain.worth = least;
     chain.schedule = kind;
     picoseconds here = bound_of(chain).value();
-    if (kind == schedule_kind::one_f_one_b && here < least && messages) {
-      inter_problem paced = chain;  // within a host ranks have links of their own
-      const inter_problem paid = chain_of({}, true);
-      paced.cut_between = paid.cut_between;
-      for (std::size_t g = 0; g < paid.others.size(); ++g) paced.others[g].cut_between = paid.others[g].cut_between;
-      here = pace_bound_of(paced, here).value();
-    }
+    if (here < least && messages) here = least_bound(with_messages(chain), here).value().cost;
     least = std::min(least, here);
   }
   return least;
+}
+
+MESHLOOM_INLINE inter_problem pipeline_search::with_messages(inter_problem chain) const {
+  const inter_problem paid = chain_of({}, true);
+  chain.cut_between = paid.cut_between;
+  for (std::size_t g = 0; g < paid.others.size(); ++g) chain.others[g].cut_between = paid.others[g].cut_between;
+  return chain;
 }
 
 MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
