@@ -197,6 +197,93 @@ TEST_CASE("what is open takes no more than any way, and is priced when asked for
     CHECK(search.plan_of(static_cast<std::int32_t>(k), 0, 0).mesh.ranks() == open.front().ranks);
 }
 
+TEST_CASE("what is said of the time of a micro-batch alone holds of every way, and more is known then") {
+  int raised = 0;
+  for (const ml::graph& graph : {models::vectors({.layers = 6}), models::gpt({.layers = 4})}) {
+    const ml::problem posed = ml::formulate(graph, models::near_ranks(4));
+    constexpr std::int32_t batches = 2;
+    const auto search = priced(posed, batches);
+    const std::vector<ml::stage_candidate> before = search->bounds();
+    CHECK(search->find_times(before));
+    CHECK_FALSE(search->find_times(before));
+    const std::vector<ml::stage_candidate> after = search->bounds();
+    for (const ml::stage_candidate& way : search->candidates()) {
+      const auto is_of = [&](const ml::stage_candidate& each) {
+        return each.first_block == way.first_block && each.end_block == way.end_block && each.ranks == way.ranks;
+      };
+      const auto known = [&](const std::vector<ml::stage_candidate>& bounds, picoseconds wait) {
+        picoseconds least{std::numeric_limits<std::int64_t>::max()};
+        for (const ml::stage_candidate& each : bounds) {
+          if (is_of(each)) least = std::min(least, batches * each.time + std::max(each.once, wait));
+        }
+        return least;
+      };
+      for (const std::int64_t times : {0, 1, 10}) {
+        const picoseconds wait = way.time * times;  // for the stages before
+        CHECK(known(after, wait) >= known(before, wait));
+        CHECK(known(after, wait) <= batches * way.time + std::max(way.once, wait));
+        raised += known(after, wait) > known(before, wait) ? 1 : 0;
+      }
+    }
+  }
+  CHECK(raised > 100);
+}
+
+TEST_CASE("what is known of larger micro-batches is a bound for smaller ones, if a whole number of these is one") {
+  const ml::problem posed = ml::formulate(models::vectors({.layers = 6}), models::near_ranks(4));
+  const auto of_four = priced(posed, 4), of_three = priced(posed, 3);
+  ml::stage_search one(posed, 1, {}), three(posed, 3, {}, &one), four(posed, 4, {}, &three);
+  const ml::stage_search without_three(posed, 4, {}, &one);
+  const auto known = [](const ml::stage_search& search, const ml::stage_candidate& like) {
+    for (const ml::stage_candidate& each : search.bounds()) {
+      if (each.first_block == like.first_block && each.end_block == like.end_block && each.ranks == like.ranks)
+        return each;
+    }
+    return ml::stage_candidate{};
+  };
+  const auto total = [](const ml::stage_candidate& each, std::int32_t batches) {
+    return batches * each.time + each.once;
+  };
+  three.reach(4);
+  three.refine_all();
+  const std::vector<ml::stage_candidate> open = four.bounds();
+  CHECK(without_three.bounds() == open);  // 3 does not divide 4
+  one.reach(4);
+  one.refine_all();
+  int raised = 0;
+  for (const ml::stage_candidate& each : of_four->candidates()) {
+    CHECK(total(known(four, each), 4) <= total(each, 4));
+  }
+  for (std::size_t n = 0; n < open.size(); ++n) raised += total(four.bounds()[n], 4) > total(open[n], 4) ? 1 : 0;
+  for (const ml::stage_candidate& each : of_three->candidates()) CHECK(total(known(three, each), 3) <= total(each, 3));
+  CHECK(raised > 20);
+}
+
+TEST_CASE("what is asked for its bound is priced among everything, and then nothing is left to know") {
+  const ml::problem posed = ml::formulate(models::gpt({.layers = 6}), models::near_ranks(4));
+  constexpr std::int64_t all = std::numeric_limits<std::int64_t>::max();
+  ml::stage_search search(posed, 2, {});
+  search.reach(4);
+  const auto whole = priced(posed, 2);
+  const std::vector<ml::stage_candidate> some{search.bounds().front(), search.bounds().back()};
+  CHECK_FALSE(search.tighten(some, 0));
+  CHECK(search.work() == 0);
+  while (search.tighten(some, all)) {}
+  for (const ml::stage_candidate& each : some) {
+    const auto least_of = [&](const std::vector<ml::stage_candidate>& found) {
+      picoseconds least{std::numeric_limits<std::int64_t>::max()};
+      for (const ml::stage_candidate& other : found) {
+        const bool alike =
+            other.first_block == each.first_block && other.end_block == each.end_block && other.ranks == each.ranks;
+        if (alike) least = std::min(least, 2 * other.time + other.once);
+      }
+      return least;
+    };
+    CHECK(least_of(search.bounds()) <= least_of(whole->candidates()));
+    CHECK(least_of(search.bounds()).count * 100 >= least_of(whole->candidates()).count * 99);
+  }
+}
+
 TEST_CASE("stages reach as far as they may") {
   ml::cluster machine = ml::local(2);
   machine.hosts = 2;

@@ -5,9 +5,13 @@
 #include <meshloom/planner/stage_search.hpp>
 
 #include <algorithm>
+#include <bit>
 
 namespace meshloom {
 namespace detail {
+
+/// A bound of what cannot fit, so that sums stay exact.
+inline constexpr picoseconds most_bounded{std::int64_t{1} << 56};
 
 inline bytes whole_size(const graph& whole, const size_table& sizes, value_id id) {
   std::int64_t elements = 1;
@@ -88,6 +92,14 @@ MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region)
     (lean ? next.remade : next.slot) += here.remade;
     before_.push_back(next);
   }
+  remade_.emplace_back();
+  for (const need& each : before_) remade_.front().push_back(each.remade);
+  for (std::size_t length = 1; 2 * length < before_.size(); length *= 2) {
+    const std::vector<bytes>& half = remade_.back();
+    std::vector<bytes> most = half;
+    for (std::size_t b = 2 * length; b < most.size(); ++b) most[b] = std::max(half[b], half[b - length]);
+    remade_.push_back(std::move(most));
+  }
 }
 
 MESHLOOM_INLINE bytes stage_search::least_fixed(const block_range& blocks, std::int32_t ranks) const {
@@ -98,8 +110,10 @@ MESHLOOM_INLINE bytes stage_search::least_fixed(const block_range& blocks, std::
 MESHLOOM_INLINE stage_candidate stage_search::least(const block_range& blocks, std::int32_t ranks) const {
   const auto at = [&](std::int32_t block) { return before_.begin() + block; };
   const need &first = *at(blocks.first), &end = *at(blocks.end);
-  bytes remade;  // at a time
-  for (auto each = at(blocks.first) + 1; each <= at(blocks.end); ++each) remade = std::max(remade, each->remade);
+  const auto level =
+      static_cast<std::size_t>(std::bit_width(static_cast<std::uint32_t>(blocks.end - blocks.first)) - 1);
+  const auto before = [&](std::int32_t block) { return remade_[level][static_cast<std::size_t>(block)]; };
+  const bytes remade = std::max(before(blocks.end), before(blocks.first + (1 << level)));  // at a time
   return {.first_block = blocks.first,
           .end_block = blocks.end,
           .ranks = ranks,
@@ -198,27 +212,37 @@ MESHLOOM_INLINE stage_family stage_search::family_of_layer(const layer& of, std:
   return made;
 }
 
+MESHLOOM_INLINE bool stage_search::advance_roomy(const block_range& range, std::int32_t ranks) {
+  for (std::size_t number = 0; number < layers_.size(); ++number) {
+    const layer& each = layers_[number];
+    const block_range part = part_of(range, each);
+    if (part.end - part.first < fewest(each, ranks)) continue;
+    stage_search& from = coarsest();
+    auto& roomy = from.layers_[number].roomy[index_of_ranks(ranks)];
+    if (!roomy) {
+      roomy = priced_.price(from.family_of_layer(from.layers_[number], ranks, true), from.micro_batches_);
+      work_ += roomy->work();
+      return true;
+    }
+    const std::size_t at = place_in(*roomy, each, part, ranks);
+    if (!roomy->may_be_leaner(at)) continue;
+    const std::int64_t before = roomy->work();
+    roomy->find_lean_ways(at);
+    work_ += roomy->work() - before;
+    return true;
+  }
+  return false;
+}
+
 MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std::int32_t ranks) {
+  if (advance_roomy(range, ranks)) return true;
   const std::size_t row = index_of_ranks(ranks);
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     layer& each = layers_[number];
     const block_range part = part_of(range, each);
     if (part.end - part.first < fewest(layers_[number], ranks)) continue;
-    auto& roomy = coarsest().layers_[number].roomy[row];
     auto& ways = each.ways[row];
     std::int64_t before = 0;
-    if (!roomy) {
-      roomy =
-          priced_.price(coarsest().family_of_layer(coarsest().layers_[number], ranks, true), coarsest().micro_batches_);
-      work_ += roomy->work();
-      return true;
-    }
-    if (const std::size_t at = place_in(*roomy, each, part, ranks); roomy->may_be_leaner(at)) {
-      before = roomy->work();
-      roomy->find_lean_ways(at);
-      work_ += roomy->work() - before;
-      return true;
-    }
     if (ways) {
       const std::size_t at = place_in(*ways, each, part, ranks);
       if (!ways->may_be_leaner(at)) continue;
@@ -281,15 +305,44 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
   return made;
 }
 
+MESHLOOM_INLINE picoseconds stage_search::least_of_larger(std::size_t number, std::int32_t ranks) const {
+  const member& which = members_[number];
+  picoseconds most;
+  for (const stage_search* each = fewer_; each != nullptr; each = each->fewer_) {
+    if (micro_batches_ % each->micro_batches_ != 0) continue;
+    const group* const from = each->group_of(number, ranks);
+    if (from == nullptr || !from->ways || from->ways->all().empty()) continue;
+    most = std::max(most, from->ways->bound(from->place_of(which.range), 0, posed_.cluster.device.memory));
+  }
+  return most - rounding_of(which.blocks);
+}
+
 MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots) const {
   const member& which = members_[number];
   const group& from = *group_of(number, ranks);
   stage_candidate made = least(which.blocks, ranks);
   made.shifts = which.shifts;
-  constexpr picoseconds most{std::int64_t{1} << 56};  // of what cannot fit, so that sums stay exact
-  const picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
-                                    : least_of_layers(which.blocks, ranks, slots);
-  made.once = std::max(std::min(all, most) - made.time * micro_batches_, picoseconds{});
+  picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
+                              : least_of_layers(which.blocks, ranks, slots);
+  if (!from.ways || from.ways->is_narrow()) all = std::max(all, least_of_larger(number, ranks));
+  if (from.ways) {
+    const picoseconds times = from.ways->least_time(from.place_of(which.range));
+    made.time = std::max(made.time, {times.count / micro_batches_});
+  }
+  made.once = std::max(std::min(all, detail::most_bounded) - made.time * micro_batches_, picoseconds{});
+  return made;
+}
+
+MESHLOOM_INLINE std::optional<stage_candidate> stage_search::bound_elsewhere(std::size_t number,
+                                                                             std::int32_t ranks) const {
+  const member& which = members_[number];
+  const group& from = *group_of(number, ranks);
+  if (!from.ways || from.ways->least_time(from.place_of(which.range)).count == 0) return std::nullopt;
+  const picoseconds all = from.ways->bound_elsewhere(from.place_of(which.range));
+  if (all >= worth_) return std::nullopt;
+  stage_candidate made = least(which.blocks, ranks);
+  made.shifts = which.shifts;
+  made.once = std::max(std::min(all, detail::most_bounded) - made.time * micro_batches_, picoseconds{});
   return made;
 }
 
@@ -297,6 +350,7 @@ MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t r
                                               std::vector<stage_candidate>& found) const {
   const std::vector<std::int32_t> slots = slots_of(families_[members_[number].family], ranks);
   const std::int32_t many = slots.front();
+  if (const auto elsewhere = bound_elsewhere(number, ranks)) found.push_back(*elsewhere);
   found.push_back(bound(number, ranks, many));
   if (many == 1) return;
   stage_candidate few = bound(number, ranks, slots.back() < many ? slots.back() : 1);
@@ -327,7 +381,9 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
     });
     group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
     if (std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
-    if (is_open(here, which->range))
+    if (!here.ways)
+      price_wide(which->blocks, which->family, here);
+    else if (is_open(here, which->range))
       advance(which->blocks, which->family, here);
     else if (here.ways->is_narrow())
       widen(here);
@@ -337,6 +393,34 @@ MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& s
   }
   if (!advanced.empty()) list_candidates();
   return !advanced.empty();
+}
+
+/// Layers with these micro-batches would say little more.
+MESHLOOM_INLINE void stage_search::price_wide(const block_range& range, std::size_t number, group& which) {
+  if (advance_roomy(range, which.meshes.front().mesh.ranks())) return;
+  stage_family made = family_of(number, which);
+  made.alike.clear();
+  made.for_bound = true;
+  which.ways = priced_.price(std::move(made), micro_batches_);
+  work_ += which.ways->work();
+  if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
+}
+
+MESHLOOM_INLINE bool stage_search::find_times(const std::vector<stage_candidate>& some) {
+  bool found = false;
+  for (const stage_candidate& each : some) {
+    const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
+      return known.blocks == block_range{each.first_block, each.end_block};
+    });
+    const group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
+    if (!here.ways || here.ways->is_narrow() || here.ways->knows_times()) continue;
+    const std::int64_t before = here.ways->work();
+    here.ways->find_times();
+    work_ += here.ways->work() - before;
+    found = true;
+  }
+  if (found) list_candidates();
+  return found;
 }
 
 MESHLOOM_INLINE void stage_search::widen(group& which) {

@@ -24,9 +24,10 @@ class stage_search {
     auto operator<=>(const origin&) const = default;
   };
 
-  /// Stages stand on the first group of hosts. `limits` are those of every intra-operator problem. `fewer` has a number
-  /// of micro-batches that divides this one: many small micro-batches take no less than few large ones, so that what it
-  /// finds is a bound here. What `known` has of the stages is taken up again, and what is found is added to it.
+  /// Stages stand on the first group of hosts. `limits` are those of every intra-operator problem. `fewer` has fewer
+  /// micro-batches, as have those that it was told of in turn: many small micro-batches take no less than few large
+  /// ones of whole numbers of them, so that what is found there is a bound here. The fewest divide all. What `known`
+  /// has of the stages is taken up again, and what is found is added to it.
   stage_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                stage_search* fewer = nullptr, known_stages* known = nullptr);
   ~stage_search();
@@ -45,6 +46,10 @@ class stage_search {
   /// Prices what the bounds of these candidates do not know yet, until so many prices are read; false if there is
   /// nothing.
   bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
+
+  /// Finds how little time these may take for a micro-batch, whatever they do once per step, as far as they are priced;
+  /// false if that is known.
+  bool find_times(const std::vector<stage_candidate>& some);
 
   /// Ways that make a step no shorter than this need not be candidates.
   void expect(picoseconds best) { worth_ = best; }
@@ -155,15 +160,19 @@ class stage_search {
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
   picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots) const;
   /// The search whose micro-batches are the largest: it knows layers for the others.
-  const stage_search& coarsest() const { return fewer_ != nullptr ? *fewer_ : *this; }
-  stage_search& coarsest() { return fewer_ != nullptr ? *fewer_ : *this; }
+  const stage_search& coarsest() const { return fewer_ != nullptr ? fewer_->coarsest() : *this; }
+  stage_search& coarsest() { return fewer_ != nullptr ? fewer_->coarsest() : *this; }
+  /// What no way to run a range makes a step less than, as larger micro-batches say, were there room for those.
+  picoseconds least_of_larger(std::size_t member, std::int32_t ranks) const;
   /// By how much prices of a range may differ because they are rounded one by one.
   picoseconds rounding_of(const block_range& range) const;
   /// What no assignment of a layer's part of a range on that mesh comes to with what it holds all the time at a price,
   /// as far as is known for all sizes of micro-batches.
   double least_paid(std::size_t number, const block_range& part, std::int32_t ranks, std::size_t mesh, bool again,
                     double price) const;
-  /// Prices the first layer of a range that is not priced yet; false if all are.
+  /// Prices the first layer of a range that is not priced yet with large micro-batches; false if all are.
+  bool advance_roomy(const block_range& range, std::int32_t ranks);
+  /// The same with large micro-batches, and then with these.
   bool advance_layers(const block_range& range, std::int32_t ranks);
   stage_family family_of_layer(const layer& of, std::int32_t ranks, bool roomy) const;
   /// Takes up again what is known of layers and groups.
@@ -174,6 +183,8 @@ class stage_search {
   bool is_open(const group& which, std::size_t range) const;
   /// Prices the layers of a group, then the group; once that is done, looks for leaner ways.
   void advance(const block_range& range, std::size_t family, group& which);
+  /// Prices a group at once among everything, for its bound, after the layers with large micro-batches.
+  void price_wide(const block_range& range, std::size_t family, group& which);
   /// What is known of layers on so many ranks.
   std::vector<const stage_ways*> ways_of_layers(std::int32_t ranks) const;
   /// Lets the ways of a group choose among everything.
@@ -181,6 +192,8 @@ class stage_search {
   stage_family family_of(std::size_t number, const group& which) const;
   /// What no way to run a range takes less than, nor holds, as far as is known, with so many micro-batches in flight.
   stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots) const;
+  /// What no way takes less than on meshes that were not looked at, where the bound is of the others.
+  std::optional<stage_candidate> bound_elsewhere(std::size_t member, std::int32_t ranks) const;
   /// Adds candidates of which one takes and holds no more than any way to run a range that fits: that with many
   /// micro-batches in flight, and what has room for fewer.
   void add_bounds(std::size_t member, std::int32_t ranks, std::vector<stage_candidate>& found) const;
@@ -199,11 +212,13 @@ class stage_search {
   stage_search* fewer_;
   std::unique_ptr<known_stages> own_;  ///< where nothing is kept from one search to the next
   priced_stages& priced_;
-  std::vector<std::int32_t> rank_counts_;                 ///< that submeshes have
-  std::vector<std::vector<stage_plan>> meshes_;           ///< by number of ranks
-  std::vector<need> before_;                              ///< of all blocks before this one
-  std::vector<std::vector<std::int32_t>> copies_before_;  ///< of each region, in blocks before this one
-  std::vector<bool> differs_;                             ///< by block: it is a first copy unlike the others
+  std::vector<std::int32_t> rank_counts_;                  ///< that submeshes have
+  std::vector<std::vector<stage_plan>> meshes_;            ///< by number of ranks
+  std::vector<std::pair<region_id, std::string>> pinned_;  ///< axes that pins of operators name, by region
+  std::vector<need> before_;                               ///< of all blocks before this one
+  std::vector<std::vector<bytes>> remade_;                 ///< the most of 2^n blocks before this one, by n
+  std::vector<std::vector<std::int32_t>> copies_before_;   ///< of each region, in blocks before this one
+  std::vector<bool> differs_;                              ///< by block: it is a first copy unlike the others
   std::vector<family> families_;
   std::vector<member> members_;
   std::vector<layer> layers_;

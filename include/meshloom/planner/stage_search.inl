@@ -105,6 +105,10 @@ MESHLOOM_INLINE void stage_search::find_meshes() {
     rank_counts_.push_back(each.ranks());
     meshes_.push_back(meshes_on(posed_, each));
   }
+  if (posed_.cluster.ranks() == 1) return;  // there is nothing to split over
+  for (const node& at : posed_.graph.nodes) {
+    for (const std::string& axis : pinned_axes(posed_, at)) pinned_.emplace_back(at.region, axis);
+  }
 }
 
 MESHLOOM_INLINE bool stage_search::is_possible(const block_range& range) const {
@@ -204,15 +208,11 @@ MESHLOOM_INLINE void stage_search::note_place(family& of, const block_range& ran
 }
 
 MESHLOOM_INLINE bool stage_search::has_pinned_axes(const family& which, const stage_plan& mesh) const {
-  if (posed_.cluster.ranks() == 1) return true;  // where there is nothing to split over
-  for (std::size_t n = 0; n < posed_.graph.nodes.size(); ++n) {
-    const node& at = posed_.graph.nodes[static_cast<node_id>(n)];
-    if (which.copies[index_of(at.region)] == 0) continue;
-    for (const std::string& axis : pinned_axes(posed_, at)) {
-      if (std::find(mesh.mesh_axes.begin(), mesh.mesh_axes.end(), axis) == mesh.mesh_axes.end()) return false;
-    }
-  }
-  return true;
+  return std::all_of(pinned_.begin(), pinned_.end(), [&](const auto& pin) {
+    const auto& [home, axis] = pin;
+    return which.copies[index_of(home)] == 0 ||
+           std::find(mesh.mesh_axes.begin(), mesh.mesh_axes.end(), axis) != mesh.mesh_axes.end();
+  });
 }
 
 /// Whoever has all blocks has all ranks, and the other way round. What does not fit in any way is left out.

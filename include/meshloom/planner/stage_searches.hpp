@@ -33,6 +33,7 @@ class stage_searches {
   std::vector<stage_candidate> bounds() const;
   std::vector<stage_candidate> needs() const;
   bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
+  bool find_times(const std::vector<stage_candidate>& some);
   void expect(picoseconds best);
   bool is_open(std::int32_t candidate) const;
   std::vector<origin> origins_of(const std::vector<std::int32_t>& candidates) const;
@@ -50,6 +51,7 @@ class stage_searches {
   std::pair<std::size_t, std::int32_t> place_of(std::int32_t candidate) const;
   /// Candidates by kind, with their numbers there.
   std::vector<std::vector<std::int32_t>> by_kind(const std::vector<std::int32_t>& candidates) const;
+  static std::vector<stage_candidate> of_kind(const std::vector<stage_candidate>& some, std::size_t kind);
   /// Puts together what every search has of something.
   std::vector<stage_candidate> together(std::vector<stage_candidate> (stage_search::*part)() const) const;
   void list_candidates();

@@ -108,14 +108,27 @@ MESHLOOM_INLINE std::vector<std::vector<std::int32_t>> stage_searches::by_kind(
 MESHLOOM_INLINE bool stage_searches::tighten(const std::vector<stage_candidate>& some, std::int64_t most_work) {
   bool tighter = false;
   for (std::size_t kind = 0; kind < searches_.size(); ++kind) {
-    std::vector<stage_candidate> here;
-    std::copy_if(some.begin(), some.end(), std::back_inserter(here),
-                 [&](const stage_candidate& each) { return each.kind == static_cast<std::int32_t>(kind); });
     stage_search& search = searches_[kind];
-    tighter = search.tighten(here, search.work() + most_work - work()) || tighter;
+    tighter = search.tighten(of_kind(some, kind), search.work() + most_work - work()) || tighter;
   }
   list_candidates();
   return tighter;
+}
+
+MESHLOOM_INLINE bool stage_searches::find_times(const std::vector<stage_candidate>& some) {
+  bool found = false;
+  for (std::size_t kind = 0; kind < searches_.size(); ++kind)
+    found = searches_[kind].find_times(of_kind(some, kind)) || found;
+  list_candidates();
+  return found;
+}
+
+MESHLOOM_INLINE std::vector<stage_candidate> stage_searches::of_kind(const std::vector<stage_candidate>& some,
+                                                                     std::size_t kind) {
+  std::vector<stage_candidate> found;
+  std::copy_if(some.begin(), some.end(), std::back_inserter(found),
+               [&](const stage_candidate& each) { return each.kind == static_cast<std::int32_t>(kind); });
+  return found;
 }
 
 MESHLOOM_INLINE void stage_searches::expect(picoseconds best) {

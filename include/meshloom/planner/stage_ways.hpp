@@ -65,6 +65,7 @@ struct stage_family {
   /// Of most of the blocks, as far as known: where ways of those fit, these nearly do, and what those choose is enough
   /// to choose from.
   std::vector<const stage_ways*> alike = {};
+  bool for_bound = false;               ///< what no way undercuts is asked for, and few ways
   std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
 };
 
@@ -103,6 +104,18 @@ class stage_ways {
   /// No assignment of a range makes micro-batches · time + once less, if what it holds with `slots` micro-batches in
   /// flight is at most `room`.
   picoseconds bound(std::size_t range, std::int32_t slots, bytes room) const;
+
+  /// True if it is known how little time a micro-batch may take on the meshes that were looked at.
+  bool knows_times() const;
+
+  /// Finds that out, where everything could be chosen.
+  void find_times();
+
+  /// No assignment of a range on those meshes makes micro-batches · time less; 0 if that is not known.
+  picoseconds least_time(std::size_t range) const;
+
+  /// No assignment of a range on the other meshes makes micro-batches · time + once less.
+  picoseconds bound_elsewhere(std::size_t range) const;
 
   /// As `stage_family::known` says, of the family's meshes.
   double least_at(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots) const;
@@ -152,6 +165,7 @@ class stage_ways {
     /// For the longest, at some time; and where messages are paid for too.
     std::unique_ptr<priced_intra> paying, paying_messages;
     std::vector<std::pair<std::size_t, picoseconds>> optima;
+    std::vector<std::pair<std::size_t, picoseconds>> times;  ///< the same of micro-batches · time alone, if known
     std::map<std::int32_t, std::vector<std::pair<double, double>>> priced;  ///< by micro-batches in flight
   };
   /// No assignment of the longest range makes micro-batches · time + once, and `price` for each byte that it holds with
@@ -218,7 +232,9 @@ class stage_ways {
   /// What no assignment of the longest range undercuts at a price of a byte: the optimum is concave in the price.
   double least_at(const face& on, double price, std::int32_t slots) const;
   bytes least_of(std::size_t range) const { return of_.least.empty() ? bytes{} : of_.least[range]; }
-  picoseconds bound(const face& on, std::size_t range) const;
+  /// What is known of some ranges says of one: what it takes is concave along the copies.
+  static picoseconds between(const std::vector<std::pair<std::size_t, picoseconds>>& known, std::size_t range);
+  picoseconds bound(const face& on, std::size_t range) const { return between(on.optima, range); }
   picoseconds bound(std::size_t range) const;
 
   const problem& posed_;

@@ -269,11 +269,11 @@ MESHLOOM_INLINE void stage_ways::open_face(face& on) {
   if (last() > 0) add_way(on, low->options);
   if (last() > 0 && !on.narrow) on.optima.push_back({0, std::min(low->bound, on.shortest->left_out())});
   if (!on.narrow) on.optima.push_back({last(), std::min(high->bound, on.longest->left_out())});
-  if (last() > 0 && !on.narrow && of_.around == surroundings::other_stages) solve_between(on, 0, 1);
+  if (of_.around == surroundings::anything || of_.for_bound) return;  // its ways stand for bounds alone
+  if (last() > 0 && !on.narrow) solve_between(on, 0, 1);
   constexpr std::int64_t least_share = 100;  // of a step, one part in so many, may be gained
   const stage_cost cost = ways_[fast].cost(last());
-  if (is_staged() && of_.around == surroundings::other_stages && cost.once * least_share > step_time(cost))
-    find_brisk_ways(on, fast);
+  if (is_staged() && cost.once * least_share > step_time(cost)) find_brisk_ways(on, fast);
 }
 
 MESHLOOM_INLINE void stage_ways::solve_between(face& on, std::size_t low, std::size_t high) {
@@ -430,14 +430,54 @@ MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t sl
   return {static_cast<std::int64_t>(least)};
 }
 
-MESHLOOM_INLINE picoseconds stage_ways::bound(const face& on, std::size_t range) const {
-  const auto next =
-      std::find_if(on.optima.begin(), on.optima.end(), [&](const auto& each) { return each.first >= range; });
+MESHLOOM_INLINE picoseconds stage_ways::between(const std::vector<std::pair<std::size_t, picoseconds>>& known,
+                                                std::size_t range) {
+  const auto next = std::find_if(known.begin(), known.end(), [&](const auto& each) { return each.first >= range; });
   if (next->first == range) return next->second;
   const auto& [a, at_a] = next[-1];
   const auto& [b, at_b] = next[0];
   const auto steps = static_cast<std::int64_t>(b - a), part = static_cast<std::int64_t>(range - a);
   return {at_a.count + (at_b.count - at_a.count) / steps * part - (at_b < at_a ? steps : 0)};
+}
+
+MESHLOOM_INLINE bool stage_ways::knows_times() const {
+  return std::all_of(faces_.begin(), faces_.end(),
+                     [](const face& on) { return !on.open || on.again || !on.times.empty(); });
+}
+
+MESHLOOM_INLINE void stage_ways::find_times() {
+  const auto least = [&](const stage_choices& choices) {
+    work_ += detail::entries_of(choices.made());
+    const auto found = solve_intra(choices.discounting({0, 1}), limits_);
+    return found && choices.left_out() >= std::min(of_.worth, forbidden) ? found.value().bound : picoseconds{};
+  };
+  for (face& on : faces_) {
+    if (!on.open || on.again || !on.times.empty()) continue;
+    form(on);
+    if (last() > 0) on.times.push_back({0, least(*on.shortest)});
+    on.times.push_back({last(), least(*on.longest)});
+  }
+  drop_problems();
+}
+
+/// To recompute takes time.
+MESHLOOM_INLINE picoseconds stage_ways::least_time(std::size_t range) const {
+  if (!knows_times()) return {};
+  std::optional<picoseconds> least;
+  for (const face& on : faces_) {
+    if (!on.open || on.again) continue;
+    const picoseconds here = between(on.times, range);
+    least = std::min(least.value_or(here), here);
+  }
+  return least.value_or(picoseconds{});
+}
+
+MESHLOOM_INLINE picoseconds stage_ways::bound_elsewhere(std::size_t range) const {
+  picoseconds least{std::numeric_limits<std::int64_t>::max()};
+  for (const face& on : faces_) {
+    if (!on.open && !on.again) least = std::min(least, bound(on, range));
+  }
+  return least;
 }
 
 /// Copies are alike: what one range needs besides, the others need, but for the luck of packing.
