@@ -49,9 +49,15 @@ class pipeline_search {
   /// Enters the best pipelines once more, polished, where they are near the best plan.
   void polish(contest& plans);
 
-  /// Prices what keeps the bound below the best plan, until so many prices are read; what the best pipeline took by all
-  /// that was known before. None if there is nothing, or if the bound is as high.
-  std::optional<picoseconds> tighten(const contest& plans, std::int64_t most_work);
+  /// A bound, and whether more may raise it.
+  struct tightened {
+    picoseconds bound;
+    bool more = false;
+  };
+
+  /// Prices the stages of the pipeline that keeps the bound below `worth`, until so many prices are read; none if the
+  /// bound is more than `enough`.
+  tightened tighten(picoseconds worth, picoseconds enough, std::int64_t most_work);
 
   /// Prices read so far, and pipelines looked at as far as their stages.
   std::int64_t work() const { return stages_.work() + chained_; }
@@ -93,6 +99,7 @@ class pipeline_search {
   stage_searches stages_;
   std::vector<std::int32_t> next_;  ///< what `promise` found
   std::int64_t chained_ = 0;        ///< work of the inter-operator program
+  picoseconds tight_;               ///< what `tighten` knows to be a bound
   std::set<std::vector<stage_searches::origin>> entered_;
 };
 

@@ -167,22 +167,23 @@ MESHLOOM_INLINE inter_problem pipeline_search::with_messages(inter_problem chain
   return chain;
 }
 
-MESHLOOM_INLINE std::optional<picoseconds> pipeline_search::tighten(const contest& plans, std::int64_t most_work) {
-  constexpr std::int64_t most_dearer = 10, near = 50;  // in lockstep, one part in so many
-  inter_problem chain = chain_of(stages_.bounds(), false);
-  if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_dearer};
-  const auto least = cheapest(chain, &chained_);
-  if (!least) return std::nullopt;
-  const picoseconds cost = least.value().cost;
-  chain.worth = std::min(chain.worth.value_or(inter::never), picoseconds{cost.count + cost.count / near + 1});
-  const auto answer = solve(chain, &chained_);
-  std::vector<stage_candidate> some;
-  for (const auto& each : answer.value().by_stages) {
-    if (!each || !is_wanted(each->candidates) || !detail::may_win(chain, *each, plans)) continue;
-    for (const std::int32_t number : each->candidates)
-      some.push_back(chain.candidates[static_cast<std::size_t>(number)]);
+MESHLOOM_INLINE pipeline_search::tightened pipeline_search::tighten(picoseconds worth, picoseconds enough,
+                                                                    std::int64_t most_work) {
+  constexpr std::int64_t closeness = 1000;  // of bounds that are as good as one another
+  inter_problem chain = with_messages(chain_of(stages_.bounds(), false));
+  chain.worth = worth;
+  const inter_plan least = least_bound(chain, tight_, closeness, &chained_).value();
+  tight_ = least.cost;
+  if (least.cost < worth && least.cost.count > enough.count + enough.count / closeness) return {least.cost, true};
+  std::vector<stage_candidate> some, late;  // those whose waits for the stages before may matter
+  picoseconds before;
+  for (const std::int32_t number : least.candidates) {
+    const stage_candidate& each = chain.candidates[static_cast<std::size_t>(number)];
+    some.push_back(each);
+    if (micro_batches_ * each.time + each.once + before >= least.cost) late.push_back(each);
+    before += each.time;
   }
-  return stages_.tighten(some, most_work) ? std::optional(cost) : std::nullopt;
+  return {least.cost, stages_.tighten(some, most_work) || stages_.find_times(late)};
 }
 
 MESHLOOM_INLINE std::string pipeline_search::why() const {

@@ -85,30 +85,31 @@ inline result<plan> propagate(const problem& posed) {
 }
 
 /// All numbers of micro-batches at once: whichever promises most goes on. Stages within a host come first, as links
-/// between hosts are slow.
+/// between hosts are slow; then those that the bound depends on, wherever they stand, which finds plans as well.
 class plan_search {
  public:
   plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch, known_stages* known)
       : posed_(posed), limits_(limits), watched_(watch), known_(known != nullptr ? *known : own_) {
     for (const std::int32_t count : micro_batch_counts(posed))
-      searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.front(), &known_);
+      searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.back(), &known_);
     known_work_ = work();
   }
 
   result<plan> run() {
-    constexpr std::int64_t near_work = 400'000'000, far_work = 16'000'000,
-                           most_proof_work = 32'000'000;  // prices, moves
+    constexpr std::int64_t most_look_work = 400'000'000, most_far_work = 16'000'000,
+                           most_proof_work = 48'000'000;  // prices, moves
     for (const solved_problem* each : known_.plans_for(posed_)) searches_.front().enter(each->found, plans_);
     const std::int64_t proof_work = std::max(most_proof_work - known_work_ / 2, most_proof_work / 20);
     const std::int32_t all = posed_.cluster.ranks();
     std::int32_t within = posed_.cluster.devices_per_host;
     for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
-    look(std::min(within, all), near_work);
-    if (within < all) look(all, plans_.best() ? far_work : near_work);
+    look(std::min(within, all), most_look_work);
+    if (within < all && !plans_.best()) look(all, most_look_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
-    tighten(work() + proof_work);
-    look(all, 0);
+    const std::int64_t most_work = work() + proof_work;
+    tighten(most_work);
+    look(all, std::clamp<std::int64_t>(most_work - work(), 0, most_far_work));
     for (pipeline_search& each : searches_) {
       if (goes_on()) each.polish(plans_);
     }
@@ -129,17 +130,24 @@ class plan_search {
 
   /// Raises the bounds of those numbers of micro-batches whose bounds are the lowest.
   void tighten(std::int64_t most_work) {
+    picoseconds worth = plans_.best()->predicted, first = worth;
     std::vector<std::pair<picoseconds, pipeline_search*>> line;
-    for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) line.emplace_back(picoseconds{}, &*each);
-    const auto less = [](const auto& a, const auto& b) { return a.first < b.first; };
+    for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
+      first = std::min(first, each->bound(first, false));
+      line.emplace_back(first, &*each);  // or more
+    }
     while (!line.empty() && work() < most_work && goes_on()) {
-      const auto lowest = std::min_element(line.begin(), line.end(), less);
-      pipeline_search& here = *lowest->second;
-      const auto least = here.tighten(plans_, here.work() + most_work - work());
-      if (least)
-        lowest->first = *least;
-      else
-        line.erase(lowest);
+      const auto less = [](const auto& a, const auto& b) { return a.first < b.first; };
+      std::iter_swap(line.begin(), std::min_element(line.begin(), line.end(), less));
+      auto& [bound, search] = line.front();
+      if (bound >= worth) return;
+      const auto next = std::min_element(line.begin() + 1, line.end(), less);
+      const auto found =
+          search->tighten(worth, next == line.end() ? worth : next->first, search->work() + most_work - work());
+      bound = found.bound;
+      if (found.more) continue;
+      worth = std::min(worth, bound);  // the others need no more
+      line.erase(line.begin());
     }
   }
 
