@@ -204,8 +204,10 @@ TEST_CASE("what is said of the time of a micro-batch alone holds of every way, a
     constexpr std::int32_t batches = 2;
     const auto search = priced(posed, batches);
     const std::vector<ml::stage_candidate> before = search->bounds();
-    CHECK(search->find_times(before));
-    CHECK_FALSE(search->find_times(before));
+    constexpr std::int64_t all = std::int64_t{1} << 50;
+    CHECK_FALSE(search->find_times(before, search->work()));
+    CHECK(search->find_times(before, all));
+    CHECK_FALSE(search->find_times(before, all));
     const std::vector<ml::stage_candidate> after = search->bounds();
     for (const ml::stage_candidate& way : search->candidates()) {
       const auto is_of = [&](const ml::stage_candidate& each) {

@@ -116,10 +116,14 @@ class bounded_search {
   std::int64_t work() const { return work_; }
 
  private:
+  bool is_too_much() const {
+    constexpr std::int64_t most_tried = 50'000;  // ends of plans
+    return tried_ >= most_tried && waits_;
+  }
   void find_before(picoseconds most);
   /// By how much a stage makes those before it idle in a plan that takes no more than that.
   picoseconds idle_behind(picoseconds passing, picoseconds most) const {
-    if (!waits_) return {};
+    if (!idles_) return {};
     idling here = idle_;
     here.slowest = std::min(here.slowest, {most.count / batches_ + 1});
     return here.behind(passing);
@@ -132,7 +136,9 @@ class bounded_search {
   idling idle_;
   std::vector<picoseconds> before_;  ///< by state, what a micro-batch takes to get there and back
   std::int64_t tried_ = 0, work_ = 0;
-  bool waits_ = true;  ///< for stages behind; not where that makes too much to look at
+  /// What is left out where it makes too much to look at: the waits for stages behind, and then for micro-batches to
+  /// come back from them.
+  bool idles_ = true, waits_ = true;
 };
 
 MESHLOOM_INLINE void bounded_search::find_before(picoseconds most) {
@@ -159,6 +165,7 @@ MESHLOOM_INLINE void bounded_search::extend(frontiers<bounded_ending>& ends, std
     if (own > most) return;
     ++work_;
     for (const bounded_ending& rest : ends.at(to.next)) {
+      if (is_too_much()) return;
       ++tried_;
       const std::int32_t stages = std::min(rest.stages + 1, grid_.settled());
       if (stages < each.least_stages || stages > each.most_stages) continue;
@@ -167,14 +174,13 @@ MESHLOOM_INLINE void bounded_search::extend(frontiers<bounded_ending>& ends, std
       const picoseconds here = own - most + std::max(rest.beyond + messages_ * to.leaving, picoseconds{});
       if (before_[state] + wait > most || own + idles > most || here.count > 0) continue;
       const picoseconds idle = rest.idle + idle_behind(each.time + to.entering, most);
-      ends.add(
-          {wait, idle, std::max(here + messages_ * to.entering, spare), stages, each.candidate, ends.number_of(rest)});
+      ends.add({waits_ ? wait : picoseconds{}, idle, std::max(here + messages_ * to.entering, spare), stages,
+                each.candidate, ends.number_of(rest)});
     }
   });
 }
 
 MESHLOOM_INLINE std::vector<std::int32_t> bounded_search::find(picoseconds most) {
-  constexpr std::int64_t most_tried = 50'000;
   std::vector<std::int32_t> found;
   if (grid_.states() == 0) return found;
   find_before(most);
@@ -183,12 +189,12 @@ MESHLOOM_INLINE std::vector<std::int32_t> bounded_search::find(picoseconds most)
   ends.add({});
   ends.close(grid_.states() - 1);
   grid_.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
-    if (before_[state] <= most && (tried_ < most_tried || !waits_)) extend(ends, state, k, r, most);
+    if (before_[state] <= most && !is_too_much()) extend(ends, state, k, r, most);
     ends.close(state);
   });
   work_ += tried_;
-  if (tried_ >= most_tried && waits_) {
-    waits_ = false;
+  if (is_too_much()) {
+    (idles_ ? idles_ : waits_) = false;
     return find(most);
   }
   if (ends.at(0).empty()) return found;

@@ -17,10 +17,19 @@
 
 namespace meshloom {
 
+namespace detail {
+
+/// What crosses the cut in front of every block, forward and backward, for one micro-batch: all of it; and what one of
+/// the two blocks beside it makes for the other, which every plan that cuts there sends between those stages.
+struct crossings {
+  std::vector<bytes> all, beside;
+};
+
+}  // namespace detail
+
 class pipeline_search {
  public:
-  /// `limits` are those of every intra-operator problem.
-  /// What `fewer` finds is a bound here: it has a number of micro-batches that divides this one.
+  /// `limits` are those of every intra-operator problem. `fewer` has fewer micro-batches, as for `stage_search`.
   pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                   pipeline_search* fewer = nullptr, known_stages* known = nullptr);
 
@@ -62,8 +71,7 @@ class pipeline_search {
   /// Prices read so far, and pipelines looked at as far as their stages.
   std::int64_t work() const { return stages_.work() + chained_; }
 
-  /// No plan takes less, or less than `worth` where that is the least; sooner, but less, where the messages between the
-  /// stages in a row that are slowest do not matter.
+  /// No plan takes less, or less than `worth` where that is the least; sooner, but less, where messages do not matter.
   picoseconds bound(picoseconds worth, bool messages = true) const;
 
   /// Why there is no plan. Where even what every plan needs does not fit, that is said.
@@ -73,7 +81,7 @@ class pipeline_search {
   /// The candidates as stages of the cluster: with messages or without, each rank having all of its device's memory but
   /// `reserve`.
   inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages, bytes reserve = {}) const;
-  /// With those between hosts, as all plans pay them: within a host ranks have links of their own.
+  /// With messages between hosts, as far as all plans pay them: within a host ranks have links of their own.
   inter_problem with_messages(inter_problem chain) const;
   bool is_wanted(const std::vector<std::int32_t>& chosen) const;
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
@@ -93,7 +101,7 @@ class pipeline_search {
   bytes reserve_;                                    ///< of the memory of each device, what messages were found to need
   bytes missing_;                                    ///< the most by which a pipeline did not fit that was thought to
   std::map<stage_searches::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
-  std::vector<bytes> cuts_;
+  detail::crossings cuts_;
   std::vector<std::int32_t> stops_;
   shared_paths paths_;
   stage_searches stages_;

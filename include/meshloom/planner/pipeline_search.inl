@@ -11,6 +11,7 @@
 #include <meshloom/sharding/meshes.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -18,13 +19,13 @@
 namespace meshloom {
 namespace detail {
 
-/// What crosses the cut in front of every block, forward and backward, for one micro-batch.
-inline std::vector<bytes> cut_bytes(const graph& whole, std::int32_t micro_batches) {
+inline crossings cut_bytes(const graph& whole, std::int32_t micro_batches) {
   const auto blocks = blocks_of(whole);
   struct journey {
     std::int32_t first, last;  ///< of the blocks that make and read a value
   };
   std::map<instance, journey> journeys;
+  std::set<std::pair<instance, std::int32_t>> beside;  // of a cut
   for (std::int32_t b = 0; b < static_cast<std::int32_t>(blocks.size()); ++b) {
     const block here = blocks[static_cast<std::size_t>(b)];
     for (const node& at : whole.nodes) {
@@ -35,19 +36,23 @@ inline std::vector<bytes> cut_bytes(const graph& whole, std::int32_t micro_batch
         const std::int32_t from = block_number(whole, maker_of(whole, what));
         journey& each = journeys.try_emplace(what, journey{from, from}).first->second;
         each = {std::min(each.first, b), std::max(each.last, b)};
+        if (std::abs(b - from) == 1) beside.emplace(what, std::max(b, from));
       }
     }
   }
   const size_table sizes = micro_batch_sizes(whole, micro_batches);
-  std::vector<bytes> crossing(blocks.size());
+  crossings found{std::vector<bytes>(blocks.size()), std::vector<bytes>(blocks.size())};
   for (const auto& [what, each] : journeys) {
     const value& entry = whole.values[what.value];
     std::int64_t elements = 1;
     for (const std::int64_t extent : extents_of(sizes, entry.axes)) elements *= extent;
-    for (std::int32_t b = each.first + 1; b <= each.last; ++b)
-      crossing[static_cast<std::size_t>(b)] += bytes{elements * size_of(entry.type)};
+    const bytes size{elements * size_of(entry.type)};
+    for (std::int32_t b = each.first + 1; b <= each.last; ++b) {
+      found.all[static_cast<std::size_t>(b)] += size;
+      if (beside.count({what, b}) != 0) found.beside[static_cast<std::size_t>(b)] += size;
+    }
   }
-  return crossing;
+  return found;
 }
 
 /// True if some schedule of the pipeline may win, were its messages free.
@@ -161,9 +166,13 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messa
 }
 
 MESHLOOM_INLINE inter_problem pipeline_search::with_messages(inter_problem chain) const {
-  const inter_problem paid = chain_of({}, true);
-  chain.cut_between = paid.cut_between;
-  for (std::size_t g = 0; g < paid.others.size(); ++g) chain.others[g].cut_between = paid.others[g].cut_between;
+  const auto pay = [&](const cluster& hosts, std::vector<picoseconds>& cuts) {
+    for (std::size_t b = 0; b < cuts.size(); ++b)
+      cuts[b] = cuts_.beside[b].count > 0 ? transfer_price(cuts_.beside[b], hosts.between_hosts) : picoseconds{};
+  };
+  pay(posed_.cluster, chain.cut_between);
+  const auto groups = groups_of(posed_.cluster);
+  for (std::size_t g = 1; g < groups.size(); ++g) pay(groups[g].alone, chain.others[g - 1].cut_between);
   return chain;
 }
 
@@ -171,6 +180,9 @@ MESHLOOM_INLINE pipeline_search::tightened pipeline_search::tighten(picoseconds 
                                                                     std::int64_t most_work) {
   constexpr std::int64_t closeness = 1000;  // of bounds that are as good as one another
   inter_problem chain = with_messages(chain_of(stages_.bounds(), false));
+  const std::vector<schedule_kind> kinds = schedules_of(posed_);
+  if (std::find(kinds.begin(), kinds.end(), schedule_kind::one_f_one_b) != kinds.end())
+    chain.schedule = schedule_kind::one_f_one_b;  // others wait no less; where they win, `bound` says so
   chain.worth = worth;
   const inter_plan least = least_bound(chain, tight_, closeness, &chained_).value();
   tight_ = least.cost;
@@ -183,7 +195,7 @@ MESHLOOM_INLINE pipeline_search::tightened pipeline_search::tighten(picoseconds 
     if (micro_batches_ * each.time + each.once + before >= least.cost) late.push_back(each);
     before += each.time;
   }
-  return {least.cost, stages_.tighten(some, most_work) || stages_.find_times(late)};
+  return {least.cost, stages_.tighten(some, most_work) || stages_.find_times(late, most_work)};
 }
 
 MESHLOOM_INLINE std::string pipeline_search::why() const {
@@ -212,7 +224,7 @@ MESHLOOM_INLINE std::string pipeline_search::why() const {
 
 MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_candidate>& candidates, bool messages,
                                                         bytes reserve) const {
-  inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.size()),
+  inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.all.size()),
                      .micro_batches = micro_batches_,
                      .schedule = schedules_of(posed_).front(),
                      .candidates = candidates,
@@ -222,7 +234,7 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
     group.hosts = hosts.hosts;
     group.devices_per_host = hosts.devices_per_host;
     group.limit = hosts.device.memory - reserve;
-    for (const bytes each : cuts_) {
+    for (const bytes each : cuts_.all) {
       const bool none = !messages || each.count == 0;
       group.cut_within.push_back(none ? picoseconds{} : transfer_price(each, hosts.within_host));
       group.cut_between.push_back(none ? picoseconds{} : transfer_price(each, hosts.between_hosts));

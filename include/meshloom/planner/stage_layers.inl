@@ -406,9 +406,10 @@ MESHLOOM_INLINE void stage_search::price_wide(const block_range& range, std::siz
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
 
-MESHLOOM_INLINE bool stage_search::find_times(const std::vector<stage_candidate>& some) {
+MESHLOOM_INLINE bool stage_search::find_times(const std::vector<stage_candidate>& some, std::int64_t most_work) {
   bool found = false;
   for (const stage_candidate& each : some) {
+    if (work_ >= most_work) break;
     const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
       return known.blocks == block_range{each.first_block, each.end_block};
     });

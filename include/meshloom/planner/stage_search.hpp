@@ -47,9 +47,9 @@ class stage_search {
   /// nothing.
   bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
 
-  /// Finds how little time these may take for a micro-batch, whatever they do once per step, as far as they are priced;
-  /// false if that is known.
-  bool find_times(const std::vector<stage_candidate>& some);
+  /// Finds how little time these may take for a micro-batch, whatever they do once per step, as far as they are priced
+  /// and until so many prices are read; false if nothing was found.
+  bool find_times(const std::vector<stage_candidate>& some, std::int64_t most_work);
 
   /// Ways that make a step no shorter than this need not be candidates.
   void expect(picoseconds best) { worth_ = best; }

@@ -33,7 +33,7 @@ class stage_searches {
   std::vector<stage_candidate> bounds() const;
   std::vector<stage_candidate> needs() const;
   bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
-  bool find_times(const std::vector<stage_candidate>& some);
+  bool find_times(const std::vector<stage_candidate>& some, std::int64_t most_work);
   void expect(picoseconds best);
   bool is_open(std::int32_t candidate) const;
   std::vector<origin> origins_of(const std::vector<std::int32_t>& candidates) const;

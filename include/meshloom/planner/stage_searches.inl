@@ -115,10 +115,12 @@ MESHLOOM_INLINE bool stage_searches::tighten(const std::vector<stage_candidate>&
   return tighter;
 }
 
-MESHLOOM_INLINE bool stage_searches::find_times(const std::vector<stage_candidate>& some) {
+MESHLOOM_INLINE bool stage_searches::find_times(const std::vector<stage_candidate>& some, std::int64_t most_work) {
   bool found = false;
-  for (std::size_t kind = 0; kind < searches_.size(); ++kind)
-    found = searches_[kind].find_times(of_kind(some, kind)) || found;
+  for (std::size_t kind = 0; kind < searches_.size(); ++kind) {
+    stage_search& search = searches_[kind];
+    found = search.find_times(of_kind(some, kind), search.work() + most_work - work()) || found;
+  }
   list_candidates();
   return found;
 }

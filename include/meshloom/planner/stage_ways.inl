@@ -446,10 +446,10 @@ MESHLOOM_INLINE bool stage_ways::knows_times() const {
 }
 
 MESHLOOM_INLINE void stage_ways::find_times() {
-  const auto least = [&](const stage_choices& choices) {
+  const auto least = [&](const stage_choices& choices) {  // what is left out may be quick, and done once for long
     work_ += detail::entries_of(choices.made());
     const auto found = solve_intra(choices.discounting({0, 1}), limits_);
-    return found && choices.left_out() >= std::min(of_.worth, forbidden) ? found.value().bound : picoseconds{};
+    return found && choices.left_out() >= forbidden ? found.value().bound : picoseconds{};
   };
   for (face& on : faces_) {
     if (!on.open || on.again || !on.times.empty()) continue;
