@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace meshloom {
@@ -50,9 +51,11 @@ struct wait {
   }
 };
 
-/// The least bound of a plan, or `worth` if there is none below; none after `most_tried` ends of plans.
-MESHLOOM_INLINE std::optional<picoseconds> least_bound(const lattice& grid, std::int64_t batches, picoseconds worth,
-                                                       const idling& idle, std::int64_t most_tried) {
+/// The least bound of a plan, whatever pace it keeps, or `worth` if there is none below; none after `most_tried` ends
+/// of plans.
+MESHLOOM_INLINE std::optional<picoseconds> least_at_any_pace(const lattice& grid, std::int64_t batches,
+                                                             picoseconds worth, const idling& idle,
+                                                             std::int64_t most_tried) {
   const auto before = look_back(grid, true, [&](const outlook& each) { return each.sum < worth; });
   frontiers<wait> waits(before.size(), 1);
   if (before.empty()) return worth;
@@ -234,8 +237,8 @@ MESHLOOM_INLINE result<picoseconds> bound_of(const inter_problem& posed) {
   const picoseconds worth = posed.worth.value_or(inter::never);
   constexpr std::int64_t most_tried = 50'000, all = std::numeric_limits<std::int64_t>::max();
   const std::int32_t batches = posed.micro_batches;
-  auto bound = inter::least_bound(grid, batches, worth, inter::idling_in(grid, posed, worth), most_tried);
-  if (!bound) bound = inter::least_bound(grid, batches, worth, {}, all);
+  auto bound = inter::least_at_any_pace(grid, batches, worth, inter::idling_in(grid, posed, worth), most_tried);
+  if (!bound) bound = inter::least_at_any_pace(grid, batches, worth, {}, all);
   if (*bound == inter::never) return inter::why_none(posed);
   return *bound;
 }

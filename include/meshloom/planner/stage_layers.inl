@@ -372,19 +372,25 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
   return found;
 }
 
+MESHLOOM_INLINE std::size_t stage_search::member_of(const stage_candidate& each) const {
+  const auto found = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
+    return known.blocks == block_range{each.first_block, each.end_block};
+  });
+  return static_cast<std::size_t>(found - members_.begin());
+}
+
 MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& some, std::int64_t most_work) {
   std::vector<const group*> advanced;
   for (const stage_candidate& each : some) {
     if (work_ >= most_work) break;
-    const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
-      return known.blocks == block_range{each.first_block, each.end_block};
-    });
-    group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
+    const std::size_t number = member_of(each);
+    const member& which = members_[number];
+    group& here = *group_of(number, each.ranks);
     if (std::find(advanced.begin(), advanced.end(), &here) != advanced.end()) continue;
     if (!here.ways)
-      price_wide(which->blocks, which->family, here);
-    else if (is_open(here, which->range))
-      advance(which->blocks, which->family, here);
+      price_wide(which.blocks, which.family, here);
+    else if (is_open(here, which.range))
+      advance(which.blocks, which.family, here);
     else if (here.ways->is_narrow())
       widen(here);
     else
@@ -410,10 +416,7 @@ MESHLOOM_INLINE bool stage_search::find_times(const std::vector<stage_candidate>
   bool found = false;
   for (const stage_candidate& each : some) {
     if (work_ >= most_work) break;
-    const auto which = std::find_if(members_.begin(), members_.end(), [&](const member& known) {
-      return known.blocks == block_range{each.first_block, each.end_block};
-    });
-    const group& here = *group_of(static_cast<std::size_t>(which - members_.begin()), each.ranks);
+    const group& here = *group_of(member_of(each), each.ranks);
     if (!here.ways || here.ways->is_narrow() || here.ways->knows_times()) continue;
     const std::int64_t before = here.ways->work();
     here.ways->find_times();

@@ -10,6 +10,7 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
 
 namespace meshloom {
 
@@ -146,6 +147,8 @@ class stage_search {
   /// How many copies of each region a range has; then, whether its first block differs from the other copies, and which
   /// of its blocks recompute.
   std::vector<std::int32_t> copies_in(const block_range& blocks) const;
+  /// That which a bound is of.
+  std::size_t member_of(const stage_candidate& each) const;
   /// None: the range cannot be had on so many ranks.
   group* group_of(std::size_t member, std::int32_t ranks);
   const group* group_of(std::size_t member, std::int32_t ranks) const;
