@@ -105,6 +105,17 @@ TEST_CASE("every reading of every copy is in exactly one value") {
   CHECK(again > 1000);
 }
 
+TEST_CASE("what is found once for all stages of the same blocks is what is found for each") {
+  std::map<std::uint64_t, ml::value_uses> of_graph;
+  for (const int round : {0, 1}) {
+    CAPTURE(round);
+    for_each_stage([&](const ml::graph& graph, const ml::stage_plan& stage) {
+      ml::value_uses& uses = of_graph.try_emplace(ml::hash_of(graph), ml::value_uses(graph)).first->second;
+      CHECK(uses.known_in(stage, ml::recomputation(graph, stage)) == ml::values_read(graph, stage));
+    });
+  }
+}
+
 TEST_CASE("what is made again is what backward reads, and forward has dropped") {
   int made_again = 0, kept = 0;
   for_each_stage([&](const ml::graph& graph, const ml::stage_plan& stage) {

@@ -6,6 +6,9 @@
 
 #include <meshloom/plan/recomputation.hpp>
 
+#include <map>
+#include <tuple>
+
 namespace meshloom {
 
 /// One operand of a node.
@@ -24,6 +27,7 @@ struct read_value {
   bool made_again = false;  ///< for those who read it in backward: what forward made is dropped
   std::vector<reading> forward = {}, backward = {};  ///< by pass; a forward operator that runs again reads in both
   std::int32_t copies = 0;                           ///< how many instances there are
+  bool operator==(const read_value&) const = default;
 };
 
 /// One reading of one instance, or its leaving the step.
@@ -47,7 +51,13 @@ class value_uses {
   /// like lists, wherever they begin.
   std::vector<read_value> in(const stage_plan& stage, const recomputation& recomputed) const;
 
+  /// The same, found once for all stages of these blocks of which the same ones recompute.
+  const std::vector<read_value>& known_in(const stage_plan& stage, const recomputation& recomputed);
+
  private:
+  /// What a list depends on: the blocks, and which of them recompute.
+  using blocks_run = std::tuple<std::int32_t, std::int32_t, std::vector<bool>>;
+
   /// What nodes of a block read in one pass.
   void find(const std::vector<node_id>& nodes, std::int32_t block, phase when, std::vector<instance_use>& uses) const;
   std::vector<instance_use> with_again(const stage_plan& stage, const recomputation& recomputed) const;
@@ -55,6 +65,7 @@ class value_uses {
   const graph& whole_;
   std::vector<block> blocks_;
   std::vector<instance_use> uses_;  ///< in order
+  std::map<blocks_run, std::vector<read_value>> known_;
 };
 
 /// The list of one stage.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <tuple>
 
 namespace meshloom {
 namespace detail {
@@ -97,6 +96,13 @@ MESHLOOM_INLINE std::vector<read_value> value_uses::in(const stage_plan& stage, 
   std::sort(found.begin(), found.end(),
             [](const read_value& a, const read_value& b) { return detail::order_of(a) < detail::order_of(b); });
   return found;
+}
+
+MESHLOOM_INLINE const std::vector<read_value>& value_uses::known_in(const stage_plan& stage,
+                                                                    const recomputation& recomputed) {
+  const blocks_run run{stage.first_block, stage.end_block, stage.recompute};
+  const auto known = known_.find(run);
+  return known != known_.end() ? known->second : known_.emplace(run, in(stage, recomputed)).first->second;
 }
 
 MESHLOOM_INLINE std::vector<read_value> values_read(const graph& whole, const stage_plan& stage) {

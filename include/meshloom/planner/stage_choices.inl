@@ -42,7 +42,7 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
   add_operators();
   if (!stuck_.empty()) return;
   add_parameters();
-  for (const read_value& each : tables_->uses().in(stage_, recomputed)) connect(each);
+  for (const read_value& each : tables_->uses().known_in(stage_, recomputed)) connect(each);
   left_out_ = leave_out_hopeless(made_);
 }
 

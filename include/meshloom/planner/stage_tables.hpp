@@ -60,7 +60,7 @@ class stage_tables {
  public:
   /// `stage` says which ranks and mesh. Keeps a reference to the problem.
   stage_tables(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
-               std::shared_ptr<const value_uses> uses = nullptr);
+               std::shared_ptr<value_uses> uses = nullptr);
 
   /// The same tables with only those options of what some stages run that one of them takes: operators that run in none
   /// of them keep all of theirs.
@@ -81,7 +81,7 @@ class stage_tables {
   /// Nodes that read the value as it is named.
   const std::vector<node_id>& readers_of(value_id id) const { return readers_[id]; }
 
-  const value_uses& uses() const { return *uses_; }
+  value_uses& uses() { return *uses_; }
 
   numbered_spec numbered(value_id id, const spec& layout);
   bytes size_of_shard(value_id id, const spec& layout) const;
@@ -105,7 +105,7 @@ class stage_tables {
   size_table sizes_;
   mesh_links links_;
   reshard_prices prices_;
-  std::shared_ptr<const value_uses> uses_;
+  std::shared_ptr<value_uses> uses_;
   table<value_id, std::int32_t> shapes_;  ///< in `prices_`; −1: not asked for yet
   table<node_id, std::int32_t> updated_;
   table<value_id, std::vector<node_id>> readers_;
@@ -121,7 +121,7 @@ class shared_stage_tables {
   std::shared_ptr<stage_tables> of(const problem& posed, const stage_plan& mesh, std::int32_t micro_batches);
 
  private:
-  std::shared_ptr<const value_uses> uses_;
+  std::shared_ptr<value_uses> uses_;
   std::vector<std::shared_ptr<stage_tables>> all_;
 };
 

@@ -39,14 +39,14 @@ MESHLOOM_INLINE void form_list::add_once(const forms& next) {
 }
 
 MESHLOOM_INLINE stage_tables::stage_tables(const problem& posed, const stage_plan& stage, std::int32_t micro_batches,
-                                           std::shared_ptr<const value_uses> uses)
+                                           std::shared_ptr<value_uses> uses)
     : posed_(posed),
       whole_(posed.graph),
       micro_batches_(micro_batches),
       sizes_(micro_batch_sizes(posed.graph, micro_batches)),
       links_(links_of(posed.cluster, stage.mesh, stage.first_rank)),
       prices_(stage.mesh, links_),
-      uses_(uses ? std::move(uses) : std::make_shared<const value_uses>(posed.graph)),
+      uses_(uses ? std::move(uses) : std::make_shared<value_uses>(posed.graph)),
       shapes_(whole_.values.size(), -1),
       updated_(parameters_updated(whole_)),
       readers_(whole_.values.size()),
@@ -264,7 +264,7 @@ MESHLOOM_INLINE std::shared_ptr<stage_tables> shared_stage_tables::of(const prob
   for (const auto& known : all_) {
     if (known->are_of(mesh, micro_batches)) return known;
   }
-  if (!uses_) uses_ = std::make_shared<const value_uses>(posed.graph);
+  if (!uses_) uses_ = std::make_shared<value_uses>(posed.graph);
   all_.push_back(std::make_shared<stage_tables>(posed, mesh, micro_batches, uses_));
   return all_.back();
 }
