@@ -13,10 +13,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 namespace ml = meshloom;
 
 namespace {
+
+constexpr std::int64_t noise = 50;  ///< one part in so many: either search leaves something open
 
 ml::manual on_two_axes() {
   ml::manual asked = ml::automatic();
@@ -71,7 +74,6 @@ TEST_CASE("where nothing is known the plan is the one that is found without") {
 }
 
 TEST_CASE("with what is known of other problems plans are sound, about as good, and the same every time") {
-  constexpr std::int64_t noise = 50;  // one part in so many: either search leaves something open
   ml::known_stages known, other;
   for (const ml::problem& posed : problems()) {
     const auto made = ml::solve(posed, {}, {}, &known);
@@ -81,6 +83,66 @@ TEST_CASE("with what is known of other problems plans are sound, about as good, 
     CHECK(made.value().bound <= alone.predicted);
     CHECK(alone.bound <= made.value().predicted);
     CHECK(ml::solve(posed, {}, {}, &other).value() == made.value());
+  }
+}
+
+/// A model that takes millions of prices to plan for, on four hosts in a memory that is scarce.
+ml::problem large() {
+  ml::cluster machine = models::near_ranks(8);
+  machine.hosts = 4;
+  ml::problem posed = ml::formulate(models::gpt({.layers = 24, .samples = 64}), machine);
+  const auto peaks = ml::peaks_of(posed.graph, ml::solve(posed).value(), posed.cluster);
+  posed.cluster.device.memory.count = std::max_element(peaks.begin(), peaks.end())->count * 8 / 10;
+  return posed;
+}
+
+/// Pins the first operator that can be to split its result otherwise than the plan does.
+ml::problem with_broken_pin(ml::problem posed, const ml::plan& made) {
+  for (const ml::node& at : posed.graph.nodes) {
+    for (const ml::axis_id axis : posed.graph.values[at.results.front()].axes) {
+      if (at.when != ml::phase::forward) continue;
+      posed.constraints.pins = {{at.name, "outer", posed.graph.sizes[axis].name}};
+      if (ml::check(posed).empty() && !ml::evaluate(posed, made).violations.empty()) return posed;
+    }
+  }
+  return posed;
+}
+
+/// A plan, and the prices that were read for it.
+struct answer {
+  ml::plan made;
+  std::int64_t work = 0;
+};
+
+answer plan_for(const ml::problem& posed, ml::known_stages* known) {
+  std::optional<std::int64_t> first;
+  std::int64_t last = 0;
+  const ml::planning_watch watch{[&](const ml::planning_progress& now) {
+    first = first.value_or(now.work);
+    last = now.work;
+    return true;
+  }};
+  const auto made = ml::solve(posed, {}, watch, known);
+  check_sound(posed, made);
+  return {made.value(), last - first.value_or(0)};
+}
+
+TEST_CASE("planning again reads fewer prices, and the plan is about as good") {
+  const ml::problem base = large();
+  const ml::plan before = ml::solve(base).value();
+  const ml::problem pinned = with_broken_pin(base, before);
+  REQUIRE(!pinned.constraints.pins.empty());
+  for (const ml::problem& changed :
+       {with_memory(base, 90), with_memory(base, 110), with_hosts(base, 2), with_hosts(base, 8), pinned}) {
+    ml::known_stages known, other;
+    for (ml::known_stages* each : {&known, &other}) CHECK(ml::solve(base, {}, {}, each).value() == before);
+    const answer alone = plan_for(changed, nullptr), again = plan_for(changed, &known);
+    const bool has_memory_alone = changed.cluster.hosts == base.cluster.hosts && changed.constraints.pins.empty();
+    CHECK(again.work <= alone.work / (has_memory_alone ? 10 : 1));
+    CHECK(again.made.predicted.count <= alone.made.predicted.count + alone.made.predicted.count / noise);
+    CHECK(again.made.bound <= alone.made.predicted);
+    CHECK(alone.made.bound <= again.made.predicted);
+    CHECK(plan_for(changed, &other).made == again.made);
   }
 }
 
@@ -94,6 +156,20 @@ TEST_CASE("what is known outlives the problems that it was found for") {
   };
   plan_for(100);
   CHECK(plan_for(110).predicted <= plan_for(95).predicted);
+}
+
+TEST_CASE("stages of a mesh that is said are known again, whatever other submeshes there are") {
+  ml::cluster machine = models::near_ranks(2);
+  machine.hosts = 2;
+  ml::manual asked = ml::automatic();
+  asked.mesh = {{"outer", 2}};  // none on one rank
+  const ml::problem posed = ml::formulate(models::vectors({.layers = 4, .samples = 8}), machine, asked);
+  ml::known_stages known;
+  const ml::plan made = ml::solve(posed, {}, {}, &known).value();
+  check_sound(with_memory(posed, 200), ml::solve(with_memory(posed, 200), {}, {}, &known));
+  const ml::problem pinned = with_broken_pin(posed, made);
+  REQUIRE(!pinned.constraints.pins.empty());
+  check_sound(pinned, ml::solve(pinned, {}, {}, &known));
 }
 
 TEST_CASE("a plan that keeps to what is asked besides is the plan, and its bound holds") {
@@ -114,7 +190,20 @@ TEST_CASE("a plan that keeps to what is asked besides is the plan, and its bound
     const bool keeps = ml::evaluate(pinned, made).violations.empty();
     CHECK(answer.has_value() == keeps);
     (keeps ? kept : broken) += 1;
-    if (!keeps) continue;
+    if (!keeps) {
+      ml::known_stages before;
+      CHECK(ml::solve(posed, {}, {}, &before).value() == made);
+      CHECK(before.bound_for(with_memory(posed, 95)) == made.bound);
+      CHECK(before.bound_for(with_memory(posed, 105)).count == 0);
+      CHECK(before.bound_for(pinned).count == 0);  // there are more meshes once an axis is named
+      const auto again = ml::solve(pinned, {}, {}, &before), alone = ml::solve(pinned);
+      REQUIRE(static_cast<bool>(again) == static_cast<bool>(alone));
+      if (!again) continue;
+      check_sound(pinned, again);
+      CHECK(again.value().predicted.count <= alone.value().predicted.count + alone.value().predicted.count / noise);
+      CHECK(again.value().bound <= alone.value().predicted);
+      continue;
+    }
     CHECK(answer->stages == made.stages);
     CHECK(answer->bound == made.bound);
     check_sound(pinned, ml::solve(pinned, {}, {}, &known));
@@ -144,6 +233,8 @@ TEST_CASE("stages cost the same in another memory and among other hosts, and not
   CHECK(known.are_of(other, {}));
   other.constraints.pins = {{posed.graph.nodes[ml::node_id{0}].name, "outer", ""}};
   CHECK(!known.are_of(other, {}));
+  CHECK(known.are_freer_than(other, {}));
+  CHECK(!ml::priced_stages(other, {}).are_freer_than(posed, {}));
   other = posed;
   other.cluster.device.bytes_per_second /= 2;
   CHECK(!known.are_of(other, {}));

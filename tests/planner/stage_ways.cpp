@@ -2,7 +2,10 @@
 // planner/stage_ways.hpp: at every range a way costs what the range's own problem says and no way undercuts the bound,
 // which is concave along the copies; where memory is scarce, a way is the fastest of those that hold no more; in a
 // pipeline some way is near the best whatever share of its work once per step delays the others.
+#include <meshloom/plan/stage_price.hpp>
+#include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/stage_ways.hpp>
+#include <meshloom/program/program.hpp>
 
 #include "../plan/models.hpp"
 
@@ -236,6 +239,12 @@ TEST_CASE("copies that keep their activations cost what the plan says that has t
     for (const ml::stage_way& way : found.all()) {
       const std::int32_t copies = found.free_copies(way, range);
       CHECK((copies > 0) == way.again);
+      const auto again = [&](std::int32_t keep) {
+        const ml::stage_plan stage = found.plan_of(way, range, keep);
+        return std::count(stage.recompute.begin(), stage.recompute.end(), true);
+      };
+      CHECK(again(0) - again(copies) == copies);
+      CHECK(again(copies) == again(std::numeric_limits<std::int32_t>::max()));
       for (std::int32_t keep = 1; keep <= copies; ++keep) {
         const ml::stage_price all = ml::price_of(each.posed, found.plan_of(way, range), parts);
         const ml::stage_price some = ml::price_of(each.posed, found.plan_of(way, range, keep), parts);
@@ -332,4 +341,73 @@ TEST_CASE(
     check();
   }
   CHECK(wider > 0);
+}
+
+TEST_CASE("with a pin besides there are ways among what is chosen without, and each of them meets the pin") {
+  int pinned = 0;
+  family each = families_on(models::near_ranks(4), {.layers = 3})[1];
+  const ml::graph& whole = each.posed.graph;
+  const ml::stage_ways free = each.ways();
+  for (const ml::node& at : whole.nodes) {
+    if (at.when != ml::phase::forward) continue;
+    std::vector<std::string> axes{""};
+    for (const ml::axis_id axis : whole.values[at.results.front()].axes) axes.push_back(whole.sizes[axis].name);
+    for (const std::string& axis : axes) {
+      CAPTURE(at.name);
+      CAPTURE(axis);
+      each.posed.constraints.pins = {{at.name, "outer", axis}};
+      const ml::stage_ways wide = each.ways();
+      ml::stage_family asked{each.ranges, each.meshes};
+      asked.alike = {&free};
+      asked.looked_at = true;
+      const ml::stage_ways found(each.posed, parts, {}, asked);
+      REQUIRE(found.all().empty() == wide.all().empty());
+      if (found.all().empty()) continue;
+      pinned += 1;
+      for (const ml::stage_way& way : found.all()) {
+        const ml::stage_plan stage = found.plan_of(way, 0);
+        for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
+          const auto id = static_cast<ml::node_id>(n);
+          if (whole.nodes[id].name != at.name || !ml::detail::holds_part_of(stage, whole, whole.nodes[id].region))
+            continue;
+          const auto allowed = ml::allowed_strategies(each.posed, stage, id);
+          CHECK(std::find(allowed.begin(), allowed.end(), stage.strategies[id]) != allowed.end());
+        }
+      }
+      for (std::size_t range = 0; range < each.ranges.size(); ++range) {
+        const auto best = best_within(found, range, plenty), known = best_within(wide, range, plenty);
+        REQUIRE((best && known));
+        CHECK(free.bound(range, 1, plenty) <= *best);
+        CHECK(best->count <= known->count + known->count / 6);  // there are few ways to choose from
+      }
+    }
+  }
+  CHECK(pinned > 10);
+}
+
+TEST_CASE("on two axes of one host, a stage is known the other way round as well") {
+  family each = families_on(models::near_ranks(8), {.layers = 2})[0];
+  each.meshes = {on_mesh({"outer", "inner"}, {2, {2, 4}})};
+  const ml::stage_ways found = each.ways();
+  REQUIRE(!found.all().empty());
+  const ml::stage_plan there = on_mesh({"outer", "inner"}, {2, {2, 4}}),
+                       back = on_mesh({"outer", "inner"}, {2, {4, 2}});
+  const auto same = found.plans_on(there), turned = found.plans_on(back);
+  REQUIRE(same.size() == found.all().size());
+  REQUIRE(turned.size() == same.size());
+  for (std::size_t n = 0; n < same.size(); ++n) {
+    CHECK(same[n] == found.all()[n].chosen);
+    const ml::stage_price price = ml::price_of(each.posed, same[n], parts),
+                          other = ml::price_of(each.posed, turned[n], parts);
+    CHECK(price.forward == other.forward);
+    CHECK(price.backward == other.backward);
+  }
+  CHECK(found.plans_on(on_mesh({"outer"}, {1, {8}})).empty());
+  CHECK(found.least_at(back, false, 0, 0, 1) == 0);
+  CHECK(found.least_at(there, false, 0, 0, 1) > 0);
+
+  each.posed.constraints.pins = {{"repeat.linear.dot", "outer", ""}};  // now it matters which is called so
+  const ml::stage_ways named = each.ways();
+  CHECK(!named.all().empty());
+  CHECK(named.plans_on(back).empty());
 }

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace ml = meshloom;
@@ -115,4 +116,14 @@ TEST_CASE("a search that is told to end asks no more") {
 TEST_CASE("a plan by hand takes no search") {
   const ml::problem posed = models::posed(models::vectors(), "data", 2);
   CHECK(ended_at(posed, 0).value() == ml::solve(posed).value());
+}
+
+TEST_CASE("a first plan is found long before the search ends") {
+  ml::cluster hosts = models::near_ranks(8);
+  hosts.hosts = 2;
+  ml::plan made;
+  const auto all = told(ml::formulate(models::gpt({.layers = 16, .samples = 64}), hosts), made);
+  const auto first = std::find_if(all.begin(), all.end(), [](const ml::planning_progress& now) { return !!now.best; });
+  REQUIRE(first != all.end());
+  CHECK(first->work <= all.back().work / 3);
 }

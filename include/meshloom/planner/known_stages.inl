@@ -2,6 +2,7 @@
 #include <meshloom/cluster/groups.hpp>
 #include <meshloom/planner/allowed.hpp>
 #include <meshloom/planner/known_stages.hpp>
+#include <meshloom/planner/space.hpp>
 #include <meshloom/program/memories.hpp>
 
 #include <algorithm>
@@ -78,10 +79,31 @@ inline bool fits(const problem& posed, const plan& made) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE bool priced_stages::are_of(const problem& posed, const intra_options& limits) const {
+MESHLOOM_INLINE bool priced_stages::are_freer_than(const problem& posed, const intra_options& limits) const {
   return detail::priced_cluster(posed.cluster) == detail::priced_cluster(posed_.cluster) &&
-         detail::priced_constraints(posed.constraints) == detail::priced_constraints(posed_.constraints) &&
+         detail::adds_pins(detail::priced_constraints(posed_.constraints),
+                           detail::priced_constraints(posed.constraints)) &&
          posed.graph == posed_.graph && detail::same_limits(limits, limits_);
+}
+
+MESHLOOM_INLINE bool priced_stages::are_of(const problem& posed, const intra_options& limits) const {
+  return posed.constraints.pins == posed_.constraints.pins && are_freer_than(posed, limits);
+}
+
+MESHLOOM_INLINE std::shared_ptr<stage_ways> priced_stages::freer(const stage_family& of,
+                                                                 std::int32_t micro_batches) const {
+  for (const priced_stages* stages = freer_; stages != nullptr; stages = stages->freer_) {
+    for (const auto& each : stages->found_) {
+      if (each->is_about(of, micro_batches)) return each;
+    }
+  }
+  return nullptr;
+}
+
+MESHLOOM_INLINE std::int64_t priced_stages::work() const {
+  std::int64_t sum = freer_ != nullptr ? freer_->work() : 0;
+  for (const auto& each : found_) sum += each->work();
+  return sum;
 }
 
 MESHLOOM_INLINE priced_stages::known_ways priced_stages::find(const stage_family& of,
@@ -129,11 +151,37 @@ MESHLOOM_INLINE std::vector<const solved_problem*> known_stages::plans_for(const
   return found;
 }
 
+MESHLOOM_INLINE picoseconds known_stages::bound_for(const problem& posed) const {
+  picoseconds most;
+  for (const solved_problem& each : solved_) {
+    const auto is_named_alike = [&](const mesh_axis_size& axis) {  // else stages stand on other meshes
+      return detail::is_named(posed, axis.name) == detail::is_named(each.posed, axis.name);
+    };
+    const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
+    if (std::all_of(axes.begin(), axes.end(), is_named_alike) &&
+        detail::without_memory(each.posed.cluster) == detail::without_memory(posed.cluster) &&
+        each.posed.cluster.device.memory >= posed.cluster.device.memory &&
+        detail::adds_pins(each.posed.constraints, posed.constraints) && each.posed.graph == posed.graph)
+      most = std::max(most, each.found.bound);
+  }
+  return most;
+}
+
+MESHLOOM_INLINE std::optional<std::int32_t> known_stages::micro_batches_for(const graph& whole) const {
+  const auto last = std::find_if(solved_.begin(), solved_.end(),
+                                 [&](const solved_problem& each) { return each.posed.graph == whole; });
+  return last == solved_.end() ? std::nullopt : std::optional(last->found.micro_batches);
+}
+
 MESHLOOM_INLINE priced_stages& known_stages::of(const problem& posed, const intra_options& limits) {
   for (priced_stages& each : all_) {
     if (each.are_of(posed, limits)) return each;
   }
-  return all_.emplace_back(posed, limits);
+  const priced_stages* freer = nullptr;
+  for (const priced_stages& each : all_) {
+    if (each.are_freer_than(posed, limits) && (freer == nullptr || freer->work() < each.work())) freer = &each;
+  }
+  return all_.emplace_back(posed, limits, freer);
 }
 
 }  // namespace meshloom

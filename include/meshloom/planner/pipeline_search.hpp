@@ -33,6 +33,8 @@ class pipeline_search {
   pipeline_search(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                   pipeline_search* fewer = nullptr, known_stages* known = nullptr);
 
+  std::int32_t micro_batches() const { return micro_batches_; }
+
   /// From now on stages take up to so many ranks.
   void reach(std::int32_t ranks) { stages_.reach(ranks); }
 
@@ -55,8 +57,8 @@ class pipeline_search {
   /// Enters all other pipelines that may win, where they are few.
   void finish(contest& plans);
 
-  /// Enters the best pipelines once more, polished, where they are near the best plan.
-  void polish(contest& plans);
+  /// Enters the best pipelines once more, polished, where they are near the best plan; pricing so many stages.
+  void polish(contest& plans, std::size_t most_priced);
 
   /// A bound, and whether more may raise it.
   struct tightened {
@@ -70,6 +72,9 @@ class pipeline_search {
 
   /// Prices read so far, and pipelines looked at as far as their stages.
   std::int64_t work() const { return stages_.work() + chained_; }
+
+  /// Prices read for stages that cost the same, or have fewer pins, now and before, for all numbers of micro-batches.
+  std::int64_t priced_work() const { return stages_.priced_work(); }
 
   /// No plan takes less, or less than `worth` where that is the least; sooner, but less, where messages do not matter.
   picoseconds bound(picoseconds worth, bool messages = true) const;
@@ -87,7 +92,7 @@ class pipeline_search {
   std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
   /// know what neighbours pay for each other's forms.
-  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen);
+  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen, std::size_t most_priced);
   /// The chain of what is known, with what messages were found to need.
   inter_problem loaded_chain() const;
   /// Takes note of what a pipeline holds more than was thought; false if it has been noted too often.

@@ -369,7 +369,7 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
   }
 }
 
-MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
+MESHLOOM_INLINE void pipeline_search::polish(contest& plans, std::size_t most_priced) {
   constexpr std::int64_t most_gained = 30;  // of a step, one part in so many
   constexpr std::size_t most_polished = 2;
   inter_problem chain = chain_of(stages_.candidates(), true, reserve_);
@@ -385,12 +385,12 @@ MESHLOOM_INLINE void pipeline_search::polish(contest& plans) {
   }
   std::sort(found.begin(), found.end());
   if (found.size() > most_polished) found.resize(most_polished);
-  for (auto& [predicted, each] : found) enter(polished(chain, std::move(each)), plans);
+  for (auto& [predicted, each] : found) enter(polished(chain, std::move(each), most_priced), plans);
 }
 
-MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen) {
-  constexpr std::int64_t most_dearer = 50;    // in lockstep, one part in so many
-  constexpr std::size_t most_priced = 4'000;  // stages
+MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen,
+                                               std::size_t most_priced) {
+  constexpr std::int64_t most_dearer = 50;  // in lockstep, one part in so many
   std::size_t tries = std::min<std::size_t>(most_priced / chosen.size(), 200);
   plan made = plan_of(chain, chosen);
   made.predicted = predict(posed_.graph, made, posed_.cluster, paths_);

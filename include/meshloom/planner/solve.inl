@@ -92,36 +92,53 @@ class plan_search {
       : posed_(posed), limits_(limits), watched_(watch), known_(known != nullptr ? *known : own_) {
     for (const std::int32_t count : micro_batch_counts(posed))
       searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.back(), &known_);
-    known_work_ = work();
+    resumed_work_ = work();
+    known_work_ = searches_.front().priced_work();
+    const auto before = known_work_ < easy_work ? std::nullopt : known_.micro_batches_for(posed.graph);
+    for (pipeline_search& each : searches_) {
+      if (before == each.micro_batches()) favourite_ = &each;
+    }
   }
 
   result<plan> run() {
-    constexpr std::int64_t most_look_work = 400'000'000, most_far_work = 16'000'000,
-                           most_proof_work = 48'000'000;  // prices, moves
+    constexpr std::int64_t most_look_work = 400'000'000, most_far_work = 16'000'000;  // prices, moves
+    const std::size_t most_polished = favourite_ != nullptr ? 400 : 4'000;            // stages
     for (const solved_problem* each : known_.plans_for(posed_)) searches_.front().enter(each->found, plans_);
-    const std::int64_t proof_work = std::max(most_proof_work - known_work_ / 2, most_proof_work / 20);
     const std::int32_t all = posed_.cluster.ranks();
     std::int32_t within = posed_.cluster.devices_per_host;
     for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
+    if (favourite_ != nullptr) settle(std::min(within, all));
     look(std::min(within, all), most_look_work);
     if (within < all && !plans_.best()) look(all, most_look_work);
     if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
     if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
-    const std::int64_t most_work = work() + proof_work;
-    tighten(most_work);
-    look(all, std::clamp<std::int64_t>(most_work - work(), 0, most_far_work));
+    const picoseconds known_bound = known_.bound_for(posed_);
+    if (favourite_ == nullptr || known_bound.count == 0) {
+      const std::int64_t most_work = work() + proof_work();
+      tighten(most_work);
+      if (favourite_ == nullptr || work() < most_work)
+        look(all, std::clamp<std::int64_t>(most_work - work(), 0, most_far_work));
+    }
     for (pipeline_search& each : searches_) {
-      if (goes_on()) each.polish(plans_);
+      if (goes_on()) each.polish(plans_, most_polished);
     }
     plan made = plans_.winner();
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
     const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
     made.bound = bound(made.predicted - meeting) + meeting;
+    if (known_bound <= made.predicted) made.bound = std::max(made.bound, known_bound);
     if (!watched_.is_over()) known_.remember(posed_, limits_, made);
     return made;
   }
 
  private:
+  /// As much in all, for stages that cost the same, as where nothing is known; or a little, for what changed. With more
+  /// pins nothing is less than was proven with fewer.
+  std::int64_t proof_work() const {
+    constexpr std::int64_t most = 48'000'000, little = most / 1000;
+    return std::max(most - known_work_, resumed_work_ > 0 ? little : 0);
+  }
+
   std::int64_t work() const {
     std::int64_t sum = 0;
     for (const pipeline_search& each : searches_) sum += each.work();
@@ -179,10 +196,13 @@ class plan_search {
            "are, or the sizes of mesh axes";
   }
 
-  /// True if a pipeline that promises so much will hardly be better than the best plan.
+  /// True if a pipeline that promises so much will hardly be better than the best plan; or where it was planned before,
+  /// not by much.
   bool is_far(picoseconds promise) const {
     constexpr std::int64_t margin = 25;  // one part in so many: what equal stages pay is not all there is to know
-    return plans_.best() && promise.count > plans_.best()->predicted.count / margin * (margin + 1);
+    if (!plans_.best()) return false;
+    const std::int64_t best = plans_.best()->predicted.count;
+    return promise.count > (favourite_ != nullptr ? best - best / enough : best / margin * (margin + 1));
   }
 
   /// A number of micro-batches, and what its best pipeline takes: what it promises, or as long as that was not asked
@@ -204,6 +224,43 @@ class plan_search {
     return racers;
   }
 
+  /// The racer that promises most; but a first plan is found soonest if one goes on alone.
+  racer& next_of(std::vector<racer>& racers, const pipeline_search* leading) const {
+    const auto leads = [&](const racer& each) { return each.search == leading && each.hope && !plans_.best(); };
+    if (const auto alone = std::find_if(racers.begin(), racers.end(), leads); alone != racers.end()) return *alone;
+    const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
+    return *std::min_element(racers.begin(), racers.end(), less);
+  }
+
+  /// Enters pipelines of stages that are known: first of as many micro-batches as before, where stages are priced until
+  /// what is open promises little more.
+  void settle(std::int32_t ranks) {
+    const std::int64_t most_work = work() + easy_work;
+    while (!plans_.best() && work() < most_work && goes_on({}, 1)) {
+      const auto known = promise_of_known(*favourite_);
+      favourite_->reach(ranks);
+      const auto open = favourite_->promise(plans_);
+      if (!open) break;
+      if (known && known->count <= open->count + open->count / (2 * enough))
+        enter_known(*favourite_);
+      else
+        favourite_->step(plans_);
+    }
+    for (pipeline_search& each : searches_) enter_known(each);
+  }
+
+  std::optional<picoseconds> promise_of_known(pipeline_search& some) {
+    some.close();
+    return some.promise(plans_);
+  }
+
+  void enter_known(pipeline_search& some) {
+    for (auto known = promise_of_known(some); known && plans_.is_open_to(*known) && goes_on(known, 1);) {
+      some.step(plans_);
+      known = some.promise(plans_);
+    }
+  }
+
   void look(std::int32_t ranks, std::int64_t most_work) {
     if (watched_.is_over()) return;
     const std::int64_t small = std::max(work() + easy_work - known_work_, work());
@@ -214,9 +271,11 @@ class plan_search {
       if (!open) each.close();
     }
     std::vector<racer> racers = line_up();
+    const pipeline_search* leading = favourite_;
+    const std::int64_t alone_until = work() + easy_work;
     for (;;) {
-      const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
-      racer& next = *std::min_element(racers.begin(), racers.end(), less);
+      racer& next = next_of(racers, leading);
+      leading = work() < alone_until ? next.search : nullptr;
       if (!next.hope || (work() > small && is_far(*next.hope))) break;
       if (!next.promises) {
         next = {next.search, next.search->promise(plans_), true};
@@ -236,6 +295,7 @@ class plan_search {
     }
   }
 
+  static constexpr std::int64_t enough = 50;             // one part in so many, which who plans once more does without
   static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
   const problem& posed_;
@@ -243,7 +303,9 @@ class plan_search {
   watched watched_;
   known_stages own_;  ///< where nothing is kept
   known_stages& known_;
-  std::int64_t known_work_ = 0;  ///< prices read before for what is known
+  std::int64_t resumed_work_ = 0;         ///< prices read before for this problem
+  std::int64_t known_work_ = 0;           ///< and for it with fewer pins, whatever the size of micro-batches
+  pipeline_search* favourite_ = nullptr;  ///< of as many micro-batches as the plan before; none: nothing is known
   std::deque<pipeline_search> searches_;
   contest plans_;
 };

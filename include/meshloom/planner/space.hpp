@@ -40,6 +40,9 @@ bool is_free(const problem& posed);
 
 namespace detail {
 
+/// True if constraints or the model name a mesh axis: then it matters which of two is called so.
+bool is_named(const problem& posed, const std::string& mesh_axis);
+
 /// Calls `visit(sizes)` with every way to give the free axes sizes whose product with the others is `ranks`.
 template <class Visit>
 void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,

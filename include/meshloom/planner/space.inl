@@ -7,8 +7,7 @@
 namespace meshloom {
 namespace detail {
 
-/// True if constraints or the model name a mesh axis: then it matters which of two is called so.
-inline bool is_named(const problem& posed, const std::string& mesh_axis) {
+MESHLOOM_INLINE bool is_named(const problem& posed, const std::string& mesh_axis) {
   const auto names = [&](const auto& each) { return each.mesh_axis == mesh_axis; };
   const manual& asked = posed.constraints;
   return is_ruled(posed, mesh_axis) || std::any_of(asked.pins.begin(), asked.pins.end(), names) ||

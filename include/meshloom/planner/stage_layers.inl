@@ -154,7 +154,7 @@ MESHLOOM_INLINE block_range stage_search::part_of(const block_range& range, cons
 }
 
 MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& range, std::int32_t ranks,
-                                                          std::int32_t slots) const {
+                                                          std::int32_t slots, belief sure) const {
   picoseconds sum = least(range, ranks).time * micro_batches_;
   for (std::size_t number = 0; number < layers_.size(); ++number) {
     const block_range part = part_of(range, layers_[number]);
@@ -163,13 +163,18 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_layers(const block_range& ran
     const bytes room = posed_.cluster.device.memory - (least_fixed(range, ranks) - least_fixed(part, ranks));
     const picoseconds least_time = least(part, ranks).time * micro_batches_;
     picoseconds bound = least_time;
-    if (const auto& roomy = coarsest().layers_[number].roomy[index_of_ranks(ranks)])
+    if (const auto& roomy = coarsest().layers_[number].roomy[index_of_ranks(ranks)];
+        roomy && is_of_use(*roomy, ranks, sure))
       bound = std::max(bound, roomy->bound(place_in(*roomy, each, part, ranks), 0, room) - rounding_of(part));
-    if (const auto& ways = each.ways[index_of_ranks(ranks)])
+    if (const auto& ways = each.ways[index_of_ranks(ranks)]; ways && is_of_use(*ways, ranks, sure))
       bound = std::max(bound, ways->bound(place_in(*ways, each, part, ranks), slots, room));
     sum += bound - least_time;
   }
   return sum;
+}
+
+MESHLOOM_INLINE bool stage_search::is_of_use(const stage_ways& ways, std::int32_t ranks, belief sure) const {
+  return sure == belief::hoped || priced_.has(ways) || ways.covers({{}, meshes_[index_of_ranks(ranks)]});
 }
 
 /// Prices are rounded one by one.
@@ -184,7 +189,8 @@ MESHLOOM_INLINE double stage_search::least_paid(std::size_t number, const block_
                             price * static_cast<double>(least_fixed(part, ranks).count);
   const auto& ways = coarsest().layers_[number].roomy[index_of_ranks(ranks)];
   if (!ways) return least_time;
-  const double found = ways->least_at(mesh, again, place_in(*ways, layers_[number], part, ranks), price, 0);
+  const double found = ways->least_at(meshes_[index_of_ranks(ranks)][mesh], again,
+                                      place_in(*ways, layers_[number], part, ranks), price, 0);
   return std::max(least_time, found - static_cast<double>(rounding_of(part).count));
 }
 
@@ -225,7 +231,7 @@ MESHLOOM_INLINE bool stage_search::advance_roomy(const block_range& range, std::
       return true;
     }
     const std::size_t at = place_in(*roomy, each, part, ranks);
-    if (!roomy->may_be_leaner(at)) continue;
+    if (!priced_.has(*roomy) || !roomy->may_be_leaner(at)) continue;
     const std::int64_t before = roomy->work();
     roomy->find_lean_ways(at);
     work_ += roomy->work() - before;
@@ -245,7 +251,7 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
     std::int64_t before = 0;
     if (ways) {
       const std::size_t at = place_in(*ways, each, part, ranks);
-      if (!ways->may_be_leaner(at)) continue;
+      if (!priced_.has(*ways) || !ways->may_be_leaner(at)) continue;
       before = ways->work();
       ways->find_lean_ways(at);
     } else {
@@ -271,7 +277,6 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
   const auto& all = meshes_[index_of_ranks(ranks)];
   stage_family made{{}, which.meshes, slots_of(families_[number], ranks)};
-  made.alike = ways_of_layers(ranks);
   std::vector<std::size_t> numbers;
   for (std::size_t range = which.first; range < which.end; ++range) {
     made.ranges.push_back(ranges[range]);
@@ -285,6 +290,9 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
   }
   made.worth = worth_;
   made.machine = posed_.cluster;
+  made.alike = ways_of_layers(ranks);
+  if (which.freer) made.alike.push_back(which.freer.get());
+  made.looked_at = which.freer && which.freer->is_fitted_for(made);
   made.known = [this, ranks, numbers](std::size_t mesh, bool again, const block_range& whole, double price,
                                       std::int32_t slots) {
     double sum = static_cast<double>(least(whole, ranks).time.count) * micro_batches_ +
@@ -296,7 +304,7 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
       double found = least_paid(n, part, ranks, numbers[mesh], again, price);
       if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) {
         const std::size_t at = place_in(*ways, layers_[n], part, ranks);
-        found = std::max(found, ways->least_at(numbers[mesh], again, at, price, slots));
+        found = std::max(found, ways->least_at(meshes_[index_of_ranks(ranks)][numbers[mesh]], again, at, price, slots));
       }
       sum += found - static_cast<double>(least(part, ranks).time.count) * micro_batches_ - paid;
     }
@@ -317,14 +325,17 @@ MESHLOOM_INLINE picoseconds stage_search::least_of_larger(std::size_t number, st
   return most - rounding_of(which.blocks);
 }
 
-MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots) const {
+MESHLOOM_INLINE stage_candidate stage_search::bound(std::size_t number, std::int32_t ranks, std::int32_t slots,
+                                                    belief sure) const {
   const member& which = members_[number];
   const group& from = *group_of(number, ranks);
   stage_candidate made = least(which.blocks, ranks);
   made.shifts = which.shifts;
   picoseconds all = from.ways ? from.ways->bound(from.place_of(which.range), slots, posed_.cluster.device.memory)
-                              : least_of_layers(which.blocks, ranks, slots);
+                              : least_of_layers(which.blocks, ranks, slots, sure);
   if (!from.ways || from.ways->is_narrow()) all = std::max(all, least_of_larger(number, ranks));
+  if (from.freer && (from.is_covered || sure == belief::hoped) && which.range - from.first < from.freer->range_count())
+    all = std::max(all, from.freer->bound(which.range - from.first, slots, posed_.cluster.device.memory));
   if (from.ways) {
     const picoseconds times = from.ways->least_time(from.place_of(which.range));
     made.time = std::max(made.time, {times.count / micro_batches_});
@@ -346,14 +357,14 @@ MESHLOOM_INLINE std::optional<stage_candidate> stage_search::bound_elsewhere(std
   return made;
 }
 
-MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t ranks,
+MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t ranks, belief sure,
                                               std::vector<stage_candidate>& found) const {
   const std::vector<std::int32_t> slots = slots_of(families_[members_[number].family], ranks);
   const std::int32_t many = slots.front();
   if (const auto elsewhere = bound_elsewhere(number, ranks)) found.push_back(*elsewhere);
-  found.push_back(bound(number, ranks, many));
+  found.push_back(bound(number, ranks, many, sure));
   if (many == 1) return;
-  stage_candidate few = bound(number, ranks, slots.back() < many ? slots.back() : 1);
+  stage_candidate few = bound(number, ranks, slots.back() < many ? slots.back() : 1, sure);
   few.held = {};
   few.slot.count = posed_.cluster.device.memory.count / (many - 1);
   if (few.once < found.back().once) found.push_back(few);
@@ -366,7 +377,7 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
     for (const std::int32_t ranks : rank_counts_) {
       const group* const from = group_of(m, ranks);
       if (from == nullptr || (from->ways && from->ways->all().empty())) continue;
-      add_bounds(m, ranks, found);
+      add_bounds(m, ranks, belief::proven, found);
     }
   }
   return found;

@@ -25,7 +25,7 @@ MESHLOOM_INLINE bool stage_ways::may_be_leaner(std::size_t range) const {
   if (resumed_ && of_.around == surroundings::anything) return false;  // its bounds hold; that they are close is proof
   const std::size_t often = resumed_ ? 1 : 3;
   const std::int64_t closeness = resumed_ ? 100 : 300;  // of what is known to what could be
-  if (ways_.empty() || leaned_.size() == often) return false;
+  if (ways_.empty() || leaned_.size() >= often) return false;
   const auto is_near = [&](std::size_t known) { return known + 1 >= range && range + 1 >= known; };
   if (std::any_of(leaned_.begin(), leaned_.end(), is_near)) return false;
   const bytes room = machine().device.memory;

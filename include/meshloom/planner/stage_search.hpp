@@ -92,6 +92,9 @@ class stage_search {
   /// Prices in the problems solved so far.
   std::int64_t work() const { return work_; }
 
+  /// Prices in all that were solved for stages that cost the same, or have fewer pins.
+  std::int64_t priced_work() const { return priced_.work(); }
+
  private:
   /// Ranges that differ in how many copies of one region they have, rising.
   struct family {
@@ -110,12 +113,16 @@ class stage_search {
   /// Ranges of a family, one after the other, on so many ranks. Those that were priced with others before are apart.
   struct group {
     std::vector<stage_plan> meshes;
-    std::size_t first = 0, end = 0;    ///< of the family's ranges: those that can be had
-    std::shared_ptr<stage_ways> ways;  ///< none: not priced yet
-    std::size_t skipped = 0;           ///< of its ranges, those before `first`
+    std::size_t first = 0, end = 0;     ///< of the family's ranges: those that can be had
+    std::shared_ptr<stage_ways> ways;   ///< none: not priced yet
+    std::size_t skipped = 0;            ///< of its ranges, those before `first`
+    std::shared_ptr<stage_ways> freer;  ///< of a problem with fewer pins, of the same first range; none: none are known
+    bool is_covered = false;            ///< by those
 
     std::size_t place_of(std::size_t range) const { return range - first + skipped; }
   };
+  /// What a stage takes at the least: proven, or by what is known with fewer pins on some of its meshes.
+  enum class belief : std::uint8_t { proven, hoped };
   /// What blocks need in any plan, all ranks together.
   struct need {
     picoseconds time;  ///< of a micro-batch, launches apart
@@ -154,6 +161,8 @@ class stage_search {
   const group* group_of(std::size_t member, std::int32_t ranks) const;
   std::size_t index_of_ranks(std::int32_t ranks) const;
   void find_layers();
+  /// True if what is known of a layer says something: that of a problem with fewer pins may be of other meshes.
+  bool is_of_use(const stage_ways& ways, std::int32_t ranks, belief sure) const;
   /// How many copies of a layer a stage on so many ranks has at the least, if it has some that count.
   std::int32_t fewest(const layer& of, std::int32_t ranks) const;
   /// Which range of a layer's ways has as many copies, or the most; there must be as many as count.
@@ -161,7 +170,7 @@ class stage_search {
   /// The blocks of a range that are copies of a layer.
   static block_range part_of(const block_range& range, const layer& of);
   /// What no way to run the range on so many ranks makes a step less than, as far as its layers say.
-  picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots) const;
+  picoseconds least_of_layers(const block_range& range, std::int32_t ranks, std::int32_t slots, belief sure) const;
   /// The search whose micro-batches are the largest: it knows layers for the others.
   const stage_search& coarsest() const { return fewer_ != nullptr ? fewer_->coarsest() : *this; }
   stage_search& coarsest() { return fewer_ != nullptr ? fewer_->coarsest() : *this; }
@@ -194,12 +203,12 @@ class stage_search {
   void widen(group& which);
   stage_family family_of(std::size_t number, const group& which) const;
   /// What no way to run a range takes less than, nor holds, as far as is known, with so many micro-batches in flight.
-  stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots) const;
+  stage_candidate bound(std::size_t member, std::int32_t ranks, std::int32_t slots, belief sure) const;
   /// What no way takes less than on meshes that were not looked at, where the bound is of the others.
   std::optional<stage_candidate> bound_elsewhere(std::size_t member, std::int32_t ranks) const;
   /// Adds candidates of which one takes and holds no more than any way to run a range that fits: that with many
   /// micro-batches in flight, and what has room for fewer.
-  void add_bounds(std::size_t member, std::int32_t ranks, std::vector<stage_candidate>& found) const;
+  void add_bounds(std::size_t member, std::int32_t ranks, belief sure, std::vector<stage_candidate>& found) const;
   void list_ways(std::size_t member, std::int32_t ranks);
   void list_candidates();
   /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.

@@ -77,8 +77,14 @@ MESHLOOM_INLINE void stage_search::resume_layers() {
   for (layer& each : layers_) {
     for (const std::int32_t ranks : rank_counts_) {
       const std::size_t row = index_of_ranks(ranks);
-      if (fewer_ == nullptr) resume(family_of_layer(each, ranks, true), each.roomy[row]);
-      resume(family_of_layer(each, ranks, false), each.ways[row]);
+      if (meshes_[row].empty()) continue;
+      const auto take_up = [&](bool roomy, std::shared_ptr<stage_ways>& ways) {
+        const stage_family of = family_of_layer(each, ranks, roomy);
+        resume(of, ways);
+        if (!ways) ways = priced_.freer(of, micro_batches_);
+      };
+      if (fewer_ == nullptr) take_up(true, each.roomy[row]);
+      take_up(false, each.ways[row]);
     }
   }
 }
@@ -89,10 +95,13 @@ MESHLOOM_INLINE void stage_search::resume() {
   for (std::size_t number = 0; number < families_.size(); ++number) {
     for (std::vector<group>& row : groups_[number]) {
       for (std::size_t at = 0; at < row.size(); ++at) {
-        const auto [first, count] = resume(family_of(number, row[at]), row[at].ways);
+        const stage_family of = family_of(number, row[at]);
+        const auto [first, count] = resume(of, row[at].ways);
+        row[at].freer = priced_.freer(of, micro_batches_);
+        row[at].is_covered = row[at].freer && row[at].freer->covers(of);
         row[at].skipped = first;
         if (count == 0 || count == row[at].end - row[at].first) continue;
-        group rest{row[at].meshes, row[at].first + count, row[at].end, nullptr};
+        group rest{row[at].meshes, row[at].first + count, row[at].end, nullptr, 0, nullptr, false};
         row[at].end = rest.first;
         row.push_back(std::move(rest));
       }
@@ -304,7 +313,7 @@ MESHLOOM_INLINE void stage_search::list_candidates() {
       const group* const from = group_of(m, ranks);
       if (from == nullptr || ranks > most_ranks_) continue;
       if (!closed_ && is_open(*from, each.range)) {
-        add_bounds(m, ranks, candidates_);
+        add_bounds(m, ranks, belief::hoped, candidates_);
         origins_.resize(candidates_.size(), {m, ranks, -1});
       }
       if (from->ways) list_ways(m, ranks);

@@ -45,6 +45,7 @@ class stage_searches {
   stage_plan plan_of(std::int32_t candidate, std::int32_t first_block, std::int32_t first_rank) const;
   const std::string& stuck() const;
   std::int64_t work() const;
+  std::int64_t priced_work() const;
 
  private:
   /// The kind of a candidate, and its number there.

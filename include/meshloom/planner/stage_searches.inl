@@ -200,4 +200,10 @@ MESHLOOM_INLINE std::int64_t stage_searches::work() const {
   return sum;
 }
 
+MESHLOOM_INLINE std::int64_t stage_searches::priced_work() const {
+  std::int64_t sum = 0;
+  for (const stage_search& each : searches_) sum += each.priced_work();
+  return sum;
+}
+
 }  // namespace meshloom

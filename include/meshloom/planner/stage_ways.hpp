@@ -65,6 +65,7 @@ struct stage_family {
   /// Of most of the blocks, as far as known: where ways of those fit, these nearly do, and what those choose is enough
   /// to choose from.
   std::vector<const stage_ways*> alike = {};
+  bool looked_at = false;               ///< before, with fewer pins: fewer looks for ways that just fit will do
   bool for_bound = false;               ///< what no way undercuts is asked for, and few ways
   std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
 };
@@ -88,7 +89,19 @@ class stage_ways {
   /// Lets go of what only the search knows that asked.
   void rest();
 
-  /// The stages on a mesh of all ways.
+  /// True if this was found for the same ranges as they are asked about, whatever the meshes.
+  bool is_about(const stage_family& of, std::int32_t micro_batches) const;
+
+  /// True if this was found for that very problem.
+  bool is_of(const problem& posed) const { return &posed == &posed_; }
+
+  /// True if this was found for all meshes of the family: then its bounds hold where there are more pins.
+  bool covers(const stage_family& of) const;
+
+  /// True if ways were looked for that just fit what the family has room for.
+  bool is_fitted_for(const stage_family& of) const;
+
+  /// The stages of all ways on a mesh; if it is none of the family's, of those on the same axes the other way round.
   std::vector<stage_plan> plans_on(const stage_plan& mesh) const;
 
   const std::vector<stage_way>& all() const { return ways_; }
@@ -117,8 +130,8 @@ class stage_ways {
   /// No assignment of a range on the other meshes makes micro-batches · time + once less.
   picoseconds bound_elsewhere(std::size_t range) const;
 
-  /// As `stage_family::known` says, of the family's meshes.
-  double least_at(std::size_t mesh, bool again, std::size_t range, double price, std::int32_t slots) const;
+  /// As `stage_family::known` says; 0 of other meshes than the family's.
+  double least_at(const stage_plan& mesh, bool again, std::size_t range, double price, std::int32_t slots) const;
 
   /// True if a mesh was not looked at that may have ways that take less than `worth`.
   bool may_be_faster(picoseconds worth) const;
@@ -182,6 +195,10 @@ class stage_ways {
 
   std::size_t last() const { return of_.ranges.size() - 1; }
   const cluster& machine() const { return of_.machine ? *of_.machine : posed_.cluster; }
+  /// True if a family is of as many micro-batches, and asked about in the same way.
+  bool is_asked_alike(const stage_family& of, std::int32_t micro_batches) const;
+  /// True if they are the same to the problem: axes that nothing names are as good as one another.
+  bool is_same(const stage_plan& a, const stage_plan& b) const;
   /// True if there are other stages beside.
   bool is_staged() const { return of_.meshes.front().mesh.ranks() < machine().ranks(); }
   /// The tables of a mesh, narrowed to what ways of nearly the same blocks choose; false where there are none.
@@ -242,6 +259,7 @@ class stage_ways {
   intra_options limits_;
   stage_family of_;
   std::vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
+  std::vector<std::int32_t> free_before_{0};  ///< of all copies before a block, those that may keep or recompute
   std::vector<face> faces_;
   std::vector<stage_way> ways_;
   std::vector<support> supports_;
@@ -249,13 +267,14 @@ class stage_ways {
   std::vector<std::size_t> leaned_;             ///< the ranges for which leaner ways were looked for
   std::vector<std::size_t> through_;            ///< the ranges for which all that may be was looked at
   std::string stuck_;
-  bool resumed_ = false;  ///< what is known was found for another limit, or among other hosts
+  bool resumed_ = false;  ///< what is known was found for another limit, among other hosts, or with fewer pins
   std::int64_t work_ = 0;
 };
 
 }  // namespace meshloom
 
 #if !defined(MESHLOOM_COMPILED)
+#include <meshloom/planner/stage_known_ways.inl>
 #include <meshloom/planner/stage_lean_ways.inl>
 #include <meshloom/planner/stage_ways.inl>
 #endif

@@ -64,6 +64,13 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
   constexpr std::int64_t most_work = 20'000'000, most_for_bound = 3'000'000;
   limits_.most_work = std::min(limits_.most_work, of_.around == surroundings::anything ? most_for_bound : most_work);
   shared_stage_tables own;
+  resumed_ = of_.looked_at;
+  const auto blocks = blocks_of(posed_.graph);
+  const std::vector<bool> ruled = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const region& area = posed_.graph.regions[blocks[b].region];
+    free_before_.push_back(free_before_.back() + (may_recompute(area) && area.repeated && !ruled[b] ? 1 : 0));
+  }
   for (const stage_plan& each : of_.meshes)
     tables_.push_back((tables != nullptr ? *tables : own).of(posed_, each, micro_batches_));
   for (std::size_t mesh = 0; mesh < of_.meshes.size(); ++mesh) {
@@ -111,51 +118,6 @@ MESHLOOM_INLINE void stage_ways::widen(picoseconds worth) {
   find_fast_ways(worth);
 }
 
-MESHLOOM_INLINE std::vector<stage_plan> stage_ways::plans_on(const stage_plan& mesh) const {
-  std::vector<stage_plan> found;
-  for (const stage_way& each : ways_) {
-    const stage_plan& on = of_.meshes[each.mesh];
-    if (on.mesh == mesh.mesh && on.mesh_axes == mesh.mesh_axes) found.push_back(each.chosen);
-  }
-  return found;
-}
-
-MESHLOOM_INLINE stage_ways::section stage_ways::section_of(const stage_family& of, std::int32_t micro_batches) const {
-  const auto same_mesh = [](const stage_plan& a, const stage_plan& b) {
-    return a.mesh == b.mesh && a.mesh_axes == b.mesh_axes;
-  };
-  const bool staged = of.meshes.front().mesh.ranks() < of.machine.value_or(posed_.cluster).ranks();
-  const bool alike = micro_batches == micro_batches_ && of.around == of_.around && staged == is_staged() &&
-                     (of.slots.front() == 0) == (of_.slots.front() == 0) &&
-                     std::equal(of.meshes.begin(), of.meshes.end(), of_.meshes.begin(), of_.meshes.end(), same_mesh);
-  if (!alike) return {};
-  const auto first = std::find(of_.ranges.begin(), of_.ranges.end(), of.ranges.front());
-  const auto end = std::mismatch(first, of_.ranges.end(), of.ranges.begin(), of.ranges.end()).first;
-  return {static_cast<std::size_t>(first - of_.ranges.begin()), static_cast<std::size_t>(end - first)};
-}
-
-/// What was looked for to fit says nothing of another limit, but where it was found it is known.
-MESHLOOM_INLINE void stage_ways::resume(const stage_family& of) {
-  const bytes memory = of.machine.value_or(posed_.cluster).device.memory;
-  if (memory != machine().device.memory || of.slots != of_.slots) {
-    leaned_.clear();
-    fitting_.clear();
-    resumed_ = true;
-  }
-  through_.clear();
-  of_.machine = of.machine;
-  of_.slots = of.slots;
-  of_.known = of.known;
-  of_.worth = of.worth;
-  of_.alike = of.alike;
-}
-
-MESHLOOM_INLINE void stage_ways::rest() {
-  of_.known = {};
-  of_.alike.clear();
-  drop_problems();
-}
-
 MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
   const block_range& within = of_.ranges[range];
   std::vector<bool> made = recomputed_by_rule(posed_, within.first, within.end);
@@ -169,11 +131,10 @@ MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool
 }
 
 MESHLOOM_INLINE std::int32_t stage_ways::free_copies(const stage_way& way, std::size_t range) const {
-  const auto count = [&](std::int32_t keep) {
-    const std::vector<bool> all = recomputed(range, true, keep);
-    return static_cast<std::int32_t>(std::count(all.begin(), all.end(), true));
-  };
-  return way.again ? count(0) - count(std::numeric_limits<std::int32_t>::max()) : 0;
+  const block_range& blocks = of_.ranges[range];
+  return way.again
+             ? free_before_[static_cast<std::size_t>(blocks.end)] - free_before_[static_cast<std::size_t>(blocks.first)]
+             : 0;
 }
 
 MESHLOOM_INLINE stage_choices stage_ways::choices_on(const face& on, std::size_t range) const {
@@ -380,11 +341,11 @@ MESHLOOM_INLINE double stage_ways::least_at(const face& on, double price, std::i
   return of_.known ? std::max(least, of_.known(on.mesh, on.again, of_.ranges[last()], price, slots)) : least;
 }
 
-MESHLOOM_INLINE double stage_ways::least_at(std::size_t mesh, bool again, std::size_t range, double price,
+MESHLOOM_INLINE double stage_ways::least_at(const stage_plan& mesh, bool again, std::size_t range, double price,
                                             std::int32_t slots) const {
   const auto find = [&](bool made) {
     return std::find_if(faces_.begin(), faces_.end(),
-                        [&](const face& on) { return on.mesh == mesh && on.again == made; });
+                        [&](const face& on) { return on.again == made && is_same(of_.meshes[on.mesh], mesh); });
   };
   auto on = find(again);
   if (on == faces_.end()) on = find(false);  // to recompute takes time
