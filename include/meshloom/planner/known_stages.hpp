@@ -2,8 +2,8 @@
 // What was found about stages, kept from one call of `solve` to the next: under another limit on memory, on more or
 // fewer hosts, with other cuts or micro-batches, a stage costs what it did, and no assignment takes less than the bound
 // that was proven. Only what just fits is looked for anew, from what is known on; with a pin besides, stages choose
-// among what they chose without it. Where much is known, a plan is left at that if the others promise less than a
-// fiftieth more. Law: a plan found with it is as good as one found without, up to what either leaves open, and its bound
+// among what they chose without it. Where much is known, a plan is left at that if no other promises to be faster by a
+// fiftieth. Law: a plan found with it is as good as one found without, up to what either leaves open, and its bound
 // holds; the answer depends on the problem and on the problems solved with it before, in their order, and on nothing
 // else.
 #pragma once

@@ -84,8 +84,10 @@ inline result<plan> propagate(const problem& posed) {
   return made;
 }
 
-/// All numbers of micro-batches at once: whichever promises most goes on. Stages within a host come first, as links
-/// between hosts are slow; then those that the bound depends on, wherever they stand, which finds plans as well.
+/// All numbers of micro-batches at once: whichever promises most goes on, but until there is a plan, one alone. Stages
+/// within a host come first, as links between hosts are slow; then those that the bound depends on, wherever they
+/// stand, which finds plans as well. Where much is known, as many micro-batches as before come first, and stages that
+/// are known.
 class plan_search {
  public:
   plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch, known_stages* known)

@@ -132,7 +132,8 @@ class stage_search {
     bytes remade;      ///< and what a block that recomputes makes anew; of one block
   };
   /// The copies of a repeated layer that are all alike, and by number of ranks what as many as fit take in any stage;
-  /// and with large micro-batches, were there room for those.
+  /// and with large micro-batches, were there room for those. Of a problem with fewer pins, if it was priced there
+  /// alone.
   struct layer {
     block_range copies;
     std::vector<std::shared_ptr<stage_ways>> ways, roomy;
