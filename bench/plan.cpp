@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Planning a named model for a cluster: how long it takes, what a step is predicted to take, and how good that is
 // proven to be. bench_plan [--model gpt-small] [--layers N] [--precision f32|bf16|f16] [--cluster local:2]
-// [--devices N] [--compare] [--replan memory|hosts|pin] [--family gpt|moe|wide-resnet] [--json]
-// --layers: as many in the place of the model's. --cluster: a preset or a file (cluster/text.hpp), which may have
-// groups of hosts. --devices: each host has so many, fewer than the cluster's.
+// [--devices N] [--seconds S] [--compare] [--replan memory|hosts|pin] [--family gpt|moe|wide-resnet] [--json]
+// near_seconds: after so long a plan was known that takes at most a hundredth more than the one found in the end; the
+// rest went into looking for better ones and into proof. --seconds: our search ends after that, with the step that it
+// is in, and with the plan and the bound that it has. --layers: as many in the place of the model's. --cluster: a
+// preset or a file (cluster/text.hpp), which may have groups of hosts. --devices: each host has so many, fewer than the
+// cluster's.
 // --compare: also what baselines find, each in the space that planner/baselines.hpp says. --replan: how long it takes
 // to plan again, with what is known, for a tenth less and more memory, for half as many hosts and twice as many as
 // that, or with a pin that the plan keeps to and one that it does not; beside it, in --json as cold_seconds, without.
@@ -20,6 +23,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
 
@@ -32,6 +36,7 @@ struct options {
   std::int32_t devices = 0;  ///< of a host; 0: as many as the cluster's have
   ml::dtype precision = ml::dtype::f32;
   std::int32_t layers = 0;  ///< in the place of the model's; 0: as many as it has
+  double seconds = 0;       ///< after which our search ends; 0: it takes as long as it takes
   bool compare = false, json = false;
 };
 
@@ -40,28 +45,49 @@ struct pairing {
   std::string model, precision, cluster;
   ml::graph graph;
   ml::cluster machine;
+  double seconds = 0;  ///< that ours may take; 0: any
 };
 
 struct answer {
   std::string method;
   ml::result<ml::plan> made;
-  double seconds;  ///< of planning
+  double seconds;           ///< of planning
+  double near_seconds = 0;  ///< until a plan was known that is nearly as good; 0: not known
 
   double step() const { return ml::seconds(made.value().predicted); }
   double bound() const { return ml::seconds(made.value().bound); }
   double petaflops(const ml::graph& graph) const { return contraction_flops(graph) / step() * 1e-15; }
 };
 
+using clock_type = std::chrono::steady_clock;
+
+double seconds_since(clock_type::time_point begin) {
+  return std::chrono::duration<double>(clock_type::now() - begin).count();
+}
+
 template <class Plan>
 answer timed(std::string_view method, const Plan& plan) {
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = clock_type::now();
   auto made = plan();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  return {std::string(method), std::move(made), took.count()};
+  return {std::string(method), std::move(made), seconds_since(begin)};
 }
 
 answer ours(const pairing& of) {
-  return timed("ours", [&] { return ml::solve(ml::formulate(of.graph, of.machine)); });
+  const auto begin = clock_type::now();
+  std::vector<std::pair<double, double>> found;  // when, and what a step takes
+  const auto look = [&](const ml::planning_progress& now) {
+    const double best = now.best ? ml::seconds(*now.best) : 0;
+    if (now.best && (found.empty() || best < found.back().second)) found.emplace_back(seconds_since(begin), best);
+    return true;
+  };
+  answer got = timed("ours", [&] {
+    return ml::solve(ml::formulate(of.graph, of.machine), {}, {.proceed = look, .seconds = of.seconds});
+  });
+  if (!got.made) return got;
+  const auto near =
+      std::find_if(found.begin(), found.end(), [&](const auto& each) { return each.second <= got.step() * 1.01; });
+  got.near_seconds = near == found.end() ? got.seconds : near->first;
+  return got;
 }
 
 answer baseline_answer(const pairing& of, ml::baseline which) {
@@ -85,6 +111,7 @@ void print_json(const pairing& of, const answer& got) {
         ",\"predicted_step_seconds\":{:.6g},\"pflops_per_second\":{:.6g},\"peak_bytes\":{},\"stages\":{},"
         "\"micro_batches\":{}",
         got.step(), got.petaflops(of.graph), peak_of(of, plan).count, plan.stages.size(), plan.micro_batches);
+    if (got.near_seconds > 0) fmt::print(",\"near_seconds\":{:.4g}", got.near_seconds);
     if (got.bound() > 0)  // a bound was proven
       fmt::print(",\"bound_seconds\":{:.6g},\"gap\":{:.4g}", got.bound(), (got.step() - got.bound()) / got.step());
   }
@@ -99,9 +126,9 @@ void print_alone(const pairing& of, const answer& got) {
   }
   const ml::plan& plan = got.made.value();
   fmt::print(
-      "{} in {} on {}: planned in {:.3g} s; a step of {:.4g} s ({:.4g} PFLOP/s), at most {:.1f} % above the bound; "
-      "{} stages, {} micro-batches, {:.2f} GB on the fullest rank\n",
-      of.model, of.precision, of.cluster, got.seconds, got.step(), got.petaflops(of.graph),
+      "{} in {} on {}: planned in {:.3g} s, nearly so after {:.3g} s; a step of {:.4g} s ({:.4g} PFLOP/s), at most "
+      "{:.1f} % above the bound; {} stages, {} micro-batches, {:.2f} GB on the fullest rank\n",
+      of.model, of.precision, of.cluster, got.seconds, got.near_seconds, got.step(), got.petaflops(of.graph),
       100 * (got.step() - got.bound()) / got.bound(), plan.stages.size(), plan.micro_batches,
       static_cast<double>(peak_of(of, plan).count) * 1e-9);
 }
@@ -206,8 +233,12 @@ void replan(const pairing& of, const options& chosen) {
 }
 
 void measure(const options& chosen) {
-  pairing of{chosen.model, std::string(name_of(chosen.precision)), chosen.cluster,
-             find_model(chosen.model, chosen.precision, chosen.layers).graph, cluster_named(chosen.cluster)};
+  pairing of{chosen.model,
+             std::string(name_of(chosen.precision)),
+             chosen.cluster,
+             find_model(chosen.model, chosen.precision, chosen.layers).graph,
+             cluster_named(chosen.cluster),
+             chosen.seconds};
   if (chosen.devices > 0 && !of.machine.others.empty())
     throw ml::error("option --devices: " + chosen.cluster +
                     " has several groups of hosts; say in it how many there are");
@@ -218,6 +249,15 @@ void measure(const options& chosen) {
   if (!chosen.replan.empty()) return replan(of, chosen);
   if (chosen.compare) return compare(of, chosen.json ? print_json : print_row);
   (chosen.json ? print_json : print_alone)(of, ours(of));
+}
+
+bool read_seconds(std::string_view name, std::string_view text, double& into) {
+  const auto end = text.data() + text.size();
+  if (std::from_chars(text.data(), end, into).ptr != end || !(into > 0)) {
+    throw ml::error("option " + std::string(name) + ": '" + std::string(text) +
+                    "' is not possible; give a number of seconds above 0");
+  }
+  return true;
 }
 
 struct family {
@@ -246,8 +286,12 @@ void measure_family(const options& chosen) {
   for (std::int32_t gpus = 1; const std::string_view model : found->models) {
     ml::cluster machine = ml::p3_16xlarge(std::max(gpus / 8, 1));
     machine.devices_per_host = std::min(gpus, 8);
-    const pairing of{std::string(model), std::string(name_of(chosen.precision)), "p3.16xlarge",
-                     find_model(std::string(model), chosen.precision).graph, machine};
+    const pairing of{std::string(model),
+                     std::string(name_of(chosen.precision)),
+                     "p3.16xlarge",
+                     find_model(std::string(model), chosen.precision).graph,
+                     machine,
+                     chosen.seconds};
     if (!chosen.json) fmt::print("{:>4} {:<16}", gpus, model);
     compare(of, [&](const pairing& with, const answer& got) {
       if (chosen.json) return print_json(with, got);
@@ -271,6 +315,7 @@ int main(int count, char** words) {
       if (name == "--precision") return read_precision(name, text, chosen.precision);
       if (name == "--cluster") return chosen.cluster = text, true;
       if (name == "--devices") return read_count(name, text, chosen.devices);
+      if (name == "--seconds") return read_seconds(name, text, chosen.seconds);
       if (name == "--replan") return chosen.replan = text, true;
       if (name == "--family") return chosen.family = text, true;
       return false;

@@ -118,7 +118,7 @@ TEST_CASE("a plan by hand takes no search") {
   CHECK(ended_at(posed, 0).value() == ml::solve(posed).value());
 }
 
-TEST_CASE("a first plan is found long before the search ends") {
+TEST_CASE("a first plan is found long before the search ends, and soon one that is nearly the best") {
   ml::cluster hosts = models::near_ranks(8);
   hosts.hosts = 2;
   ml::plan made;
@@ -126,4 +126,9 @@ TEST_CASE("a first plan is found long before the search ends") {
   const auto first = std::find_if(all.begin(), all.end(), [](const ml::planning_progress& now) { return !!now.best; });
   REQUIRE(first != all.end());
   CHECK(first->work <= all.back().work / 3);
+  const auto near = std::find_if(first, all.end(), [&](const ml::planning_progress& now) {
+    return now.best->count <= made.predicted.count + made.predicted.count / 100;
+  });
+  REQUIRE(near != all.end());
+  CHECK(near->work <= all.back().work / 2);
 }

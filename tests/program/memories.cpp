@@ -33,6 +33,7 @@ int compare(const ml::graph& graph, const ml::plan& made, const ml::cluster& mac
     CHECK(held[s].transient == stage.transient);
     CHECK(peaks[s] == stage.peak());
     CHECK(ml::memory_of(graph, made, machine, ml::stage_id(s)) == held[s]);
+    CHECK(ml::slot_of(graph, made, machine, ml::stage_id(s)) == held[s].slot);
   }
   return static_cast<int>(held.size());
 }

@@ -84,10 +84,10 @@ inline result<plan> propagate(const problem& posed) {
   return made;
 }
 
-/// All numbers of micro-batches at once: whichever promises most goes on, but until there is a plan, one alone. Stages
-/// within a host come first, as links between hosts are slow; then those that the bound depends on, wherever they
-/// stand, which finds plans as well. Where much is known, as many micro-batches as before come first, and stages that
-/// are known.
+/// All numbers of micro-batches at once: whichever promises most goes on, but each begins alone, so that good plans are
+/// there early. Stages within a host come first, as links between hosts are slow; then those that the bound depends on,
+/// wherever they stand, which finds plans as well. Where much is known, as many micro-batches as before come first, and
+/// stages that are known.
 class plan_search {
  public:
   plan_search(const problem& posed, const intra_options& limits, const planning_watch& watch, known_stages* known)
@@ -112,7 +112,7 @@ class plan_search {
     if (favourite_ != nullptr) settle(std::min(within, all));
     look(std::min(within, all), most_look_work);
     if (within < all && !plans_.best()) look(all, most_look_work);
-    if (!plans_.best()) look(all, std::numeric_limits<std::int64_t>::max() / 2);  // before saying that there is none
+    if (!plans_.best()) look(all, most / 2);  // before saying that there is none
     if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
     const picoseconds known_bound = known_.bound_for(posed_);
     if (favourite_ == nullptr || known_bound.count == 0) {
@@ -137,8 +137,8 @@ class plan_search {
   /// As much in all, for stages that cost the same, as where nothing is known; or a little, for what changed. With more
   /// pins nothing is less than was proven with fewer.
   std::int64_t proof_work() const {
-    constexpr std::int64_t most = 48'000'000, little = most / 1000;
-    return std::max(most - known_work_, resumed_work_ > 0 ? little : 0);
+    constexpr std::int64_t all = 48'000'000, little = all / 1000;
+    return std::max(all - known_work_, resumed_work_ > 0 ? little : 0);
   }
 
   std::int64_t work() const {
@@ -208,17 +208,17 @@ class plan_search {
   }
 
   /// A number of micro-batches, and what its best pipeline takes: what it promises, or as long as that was not asked
-  /// for, at the least.
+  /// for, at the least. It has arrived once it had the best plan.
   struct racer {
     pipeline_search* search;
     std::optional<picoseconds> hope;
-    bool promises = false;
+    bool promises = false, arrived = false;
   };
 
   /// From the many micro-batches that leave most room on: of others it is enough that they take no less.
   std::vector<racer> line_up() {
     std::vector<racer> racers;
-    picoseconds least{std::numeric_limits<std::int64_t>::max() / 4};
+    picoseconds least{most / 4};
     for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
       racers.push_back({&*each, each->floor(plans_, least)});
       if (racers.back().hope) least = std::min(least, *racers.back().hope);
@@ -226,9 +226,17 @@ class plan_search {
     return racers;
   }
 
-  /// The racer that promises most; but a first plan is found soonest if one goes on alone.
+  /// The racer that promises most. But plans are found soonest if one goes on alone until it has arrived, and from then
+  /// on as long as it has the best plan and promises one that is little better: that is likely to be kept.
   racer& next_of(std::vector<racer>& racers, const pipeline_search* leading) const {
-    const auto leads = [&](const racer& each) { return each.search == leading && each.hope && !plans_.best(); };
+    constexpr std::int64_t little = 12;  // one part in so many
+    const auto leads = [&](const racer& each) {
+      if (each.search != leading || !each.hope) return false;
+      if (!plans_.best()) return true;
+      const picoseconds best = plans_.best()->predicted;
+      const bool ahead = plans_.best()->micro_batches == each.search->micro_batches();
+      return *each.hope < best && (!each.arrived || (ahead && (best - *each.hope).count < best.count / little));
+    };
     if (const auto alone = std::find_if(racers.begin(), racers.end(), leads); alone != racers.end()) return *alone;
     const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
     return *std::min_element(racers.begin(), racers.end(), less);
@@ -244,11 +252,11 @@ class plan_search {
       const auto open = favourite_->promise(plans_);
       if (!open) break;
       if (known && known->count <= open->count + open->count / (2 * enough))
-        enter_known(*favourite_);
+        enter_all_known(*favourite_, ranks);
       else
         favourite_->step(plans_);
     }
-    for (pipeline_search& each : searches_) enter_known(each);
+    for (pipeline_search& each : searches_) enter_all_known(each, ranks);
   }
 
   std::optional<picoseconds> promise_of_known(pipeline_search& some) {
@@ -256,11 +264,21 @@ class plan_search {
     return some.promise(plans_);
   }
 
-  void enter_known(pipeline_search& some) {
-    for (auto known = promise_of_known(some); known && plans_.is_open_to(*known) && goes_on(known, 1);) {
+  /// Enters pipelines of stages that are known until one is the best; false if none is.
+  bool enter_known(pipeline_search& some, std::int32_t ranks) {
+    const auto worth = [&] { return plans_.best() ? plans_.best()->predicted.count : most; };
+    const std::int64_t before = worth();
+    auto known = promise_of_known(some);
+    while (worth() == before && known && plans_.is_open_to(*known) && goes_on(known, racing_)) {
       some.step(plans_);
       known = some.promise(plans_);
     }
+    some.reach(ranks);
+    return worth() < before;
+  }
+
+  void enter_all_known(pipeline_search& some, std::int32_t ranks) {
+    while (enter_known(some, ranks)) {}
   }
 
   void look(std::int32_t ranks, std::int64_t most_work) {
@@ -277,15 +295,17 @@ class plan_search {
     const std::int64_t alone_until = work() + easy_work;
     for (;;) {
       racer& next = next_of(racers, leading);
-      leading = work() < alone_until ? next.search : nullptr;
+      leading = plans_.best() || work() < alone_until ? next.search : nullptr;
       if (!next.hope || (work() > small && is_far(*next.hope))) break;
       if (!next.promises) {
         next = {next.search, next.search->promise(plans_), true};
         continue;
       }
       const auto racing = std::count_if(racers.begin(), racers.end(), [](const racer& each) { return !!each.hope; });
-      if (!goes_on(next.hope, static_cast<std::int32_t>(racing))) return;
+      racing_ = static_cast<std::int32_t>(racing);
+      if (!goes_on(next.hope, racing_)) return;
       next.search->step(plans_);
+      if (open && !next.arrived) next.arrived = enter_known(*next.search, ranks);
       next.hope = next.search->promise(plans_);
       if (!open || work() < most_work) continue;
       open = false;
@@ -297,6 +317,7 @@ class plan_search {
     }
   }
 
+  static constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   static constexpr std::int64_t enough = 50;             // one part in so many, which who plans once more does without
   static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
@@ -307,6 +328,7 @@ class plan_search {
   known_stages& known_;
   std::int64_t resumed_work_ = 0;         ///< prices read before for this problem
   std::int64_t known_work_ = 0;           ///< and for it with fewer pins, whatever the size of micro-batches
+  std::int32_t racing_ = 1;               ///< numbers of micro-batches of which one may still win
   pipeline_search* favourite_ = nullptr;  ///< of as many micro-batches as the plan before; none: nothing is known
   std::deque<pipeline_search> searches_;
   contest plans_;

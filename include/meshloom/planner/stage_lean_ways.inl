@@ -78,7 +78,7 @@ MESHLOOM_INLINE void stage_ways::find_relief(stage_way& way) const {
     const stage_price price = price_of(posed_, each, micro_batches_);
     return price.forward + price.backward;
   };
-  const auto slot = [&](const stage_plan& each) { return memory_of(posed_, each, micro_batches_).slot; };
+  const auto slot = [&](const stage_plan& each) { return slot_of(posed_, each, micro_batches_); };
   way.relief.count = (time(none) - time(all)).count / copies;
   way.burden.count = (slot(all) - slot(none)).count / copies;
 }

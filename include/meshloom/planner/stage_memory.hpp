@@ -12,6 +12,7 @@ namespace meshloom {
 
 /// `stage` may begin at any rank.
 stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
+bytes slot_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
 stage_price price_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
 
 }  // namespace meshloom

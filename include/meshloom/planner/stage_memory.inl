@@ -50,6 +50,11 @@ MESHLOOM_INLINE stage_memory memory_of(const problem& posed, const stage_plan& s
   return memory_of(posed.graph, made, posed.cluster, which);
 }
 
+MESHLOOM_INLINE bytes slot_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
+  const auto [made, which] = detail::stand_alone(posed, stage, micro_batches);
+  return slot_of(posed.graph, made, posed.cluster, which);
+}
+
 MESHLOOM_INLINE stage_price price_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches) {
   const auto [made, which] = detail::stand_alone(posed, stage, micro_batches);
   return price_of(posed.graph, made, posed.cluster, which);

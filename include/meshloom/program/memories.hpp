@@ -24,6 +24,9 @@ std::vector<stage_memory> memories_of(const graph& whole, const plan& made, cons
 /// Of one stage; of the others only what they send and read matters.
 stage_memory memory_of(const graph& whole, const plan& made, const cluster& machine, stage_id which);
 
+/// Its `slot` alone, in less time.
+bytes slot_of(const graph& whole, const plan& made, const cluster& machine, stage_id which);
+
 /// What a rank of each stage allocates, with all micro-batches in flight.
 std::vector<bytes> peaks_of(const graph& whole, const plan& made, const cluster& machine);
 

@@ -27,22 +27,14 @@ class measured_plan {
 
   /// Nothing where it is not sure what the copies need that are left out.
   std::optional<stage_memory> measure(stage_id which) {
-    const stage_plan& stage = made_.stages[which];
-    std::vector<transfer> transfers(crossings_.size());
-    std::vector<port> results = results_;
-    known_paths& paths = paths_.of(made_.micro_batches, stage.mesh, links_[index_of(which)]);
-    const stage_draft drawn =
-        stage_lowering(whole_, made_, which, nodes_, paths, crossings_, transfers, false).draft(results);
-    stage_memory held{};
-    for (std::size_t b = 0; b < drawn.blocks.size(); ++b) {
-      const buffer& each = drawn.made.buffers[buffer_id(b)];
-      if (each.where == memory::transient) continue;
-      (each.where == memory::fixed ? held.fixed : held.slot) += each.size * times_of(drawn.blocks[buffer_id(b)]);
-    }
+    const stage_draft drawn = draft(which);
+    stage_memory held = kept(drawn);
     bytes unsure;
     for (int k = 0; k < pass_count; ++k) add_transient(drawn, static_cast<pass>(k), held, unsure);
     return unsure > held.transient ? std::nullopt : std::optional(held);
   }
+
+  bytes slot(stage_id which) { return kept(draft(which)).slot; }
 
   /// True if two stages hold the same: they run the same on meshes that stand alike, among neighbours that send and
   /// want the same.
@@ -63,6 +55,24 @@ class measured_plan {
     spec wanted;
     bool operator==(const local_message&) const = default;
   };
+
+  stage_draft draft(stage_id which) {
+    std::vector<transfer> transfers(crossings_.size());
+    std::vector<port> results = results_;
+    known_paths& paths = paths_.of(made_.micro_batches, made_.stages[which].mesh, links_[index_of(which)]);
+    return stage_lowering(whole_, made_, which, nodes_, paths, crossings_, transfers, false).draft(results);
+  }
+
+  /// All but what is transient.
+  stage_memory kept(const stage_draft& drawn) const {
+    stage_memory held{};
+    for (std::size_t b = 0; b < drawn.blocks.size(); ++b) {
+      const buffer& each = drawn.made.buffers[buffer_id(b)];
+      if (each.where == memory::transient) continue;
+      (each.where == memory::fixed ? held.fixed : held.slot) += each.size * times_of(drawn.blocks[buffer_id(b)]);
+    }
+    return held;
+  }
 
   std::int32_t number_of(const block& of) const { return nodes_.first[of.region] + of.copy; }
 
@@ -162,6 +172,8 @@ class plan_memory {
     return in_full().measure(which).value();
   }
 
+  bytes slot(stage_id which) { return (short_ ? *short_ : *full_).slot(which); }
+
   std::vector<stage_memory> measure_all() {
     std::vector<stage_memory> held;
     const measured_plan& stages = short_ ? *short_ : *full_;
@@ -200,6 +212,10 @@ MESHLOOM_INLINE std::vector<stage_memory> memories_of(const graph& whole, const 
 
 MESHLOOM_INLINE stage_memory memory_of(const graph& whole, const plan& made, const cluster& machine, stage_id which) {
   return detail::plan_memory(whole, made, machine).measure(which);
+}
+
+MESHLOOM_INLINE bytes slot_of(const graph& whole, const plan& made, const cluster& machine, stage_id which) {
+  return detail::plan_memory(whole, made, machine).slot(which);
 }
 
 /// Only messages that skip stages may land early.
