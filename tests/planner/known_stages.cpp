@@ -173,45 +173,46 @@ TEST_CASE("stages of a mesh that is said are known again, whatever other submesh
   check_sound(pinned, ml::solve(pinned, {}, {}, &known));
 }
 
+/// A problem with each pin of a forward operator's result to mesh axis outer that it can have, besides its own.
+std::vector<ml::problem> with_one_pin_more(const ml::problem& posed) {
+  std::vector<ml::problem> found;
+  const std::string split = posed.graph.sizes[posed.graph.micro_batched].name;
+  for (const ml::node& at : posed.graph.nodes) {
+    for (const std::string& axis : {std::string(), split}) {
+      ml::problem pinned = posed;
+      pinned.constraints.pins.push_back({at.name, "outer", axis});
+      if (at.when == ml::phase::forward && ml::check(pinned).empty()) found.push_back(std::move(pinned));
+    }
+  }
+  return found;
+}
+
 TEST_CASE("a plan that keeps to what is asked besides is the plan, and its bound holds") {
-  const ml::problem posed = scarce();
+  const ml::problem posed = with_one_pin_more(scarce()).front();
   ml::known_stages known;
   const ml::plan made = ml::solve(posed, {}, {}, &known).value();
   CHECK(ml::solve(posed, {}, {}, &known).value() == made);
 
   int kept = 0, broken = 0;
-  const std::string split = posed.graph.sizes[posed.graph.micro_batched].name;
-  for (std::size_t n = 0; n < 2 * posed.graph.nodes.size(); ++n) {
-    const ml::node& at = posed.graph.nodes[static_cast<ml::node_id>(n / 2)];
-    if (at.when != ml::phase::forward) continue;
-    ml::problem pinned = posed;
-    pinned.constraints.pins = {{at.name, "outer", n % 2 == 0 ? "" : split}};
-    if (!ml::check(pinned).empty()) continue;
+  for (const ml::problem& pinned : with_one_pin_more(posed)) {
     const auto answer = known.answer_for(pinned, {});
+    CHECK(known.bound_for(pinned) == made.bound);
     const bool keeps = ml::evaluate(pinned, made).violations.empty();
     CHECK(answer.has_value() == keeps);
     (keeps ? kept : broken) += 1;
-    if (!keeps) {
-      ml::known_stages before;
-      CHECK(ml::solve(posed, {}, {}, &before).value() == made);
-      CHECK(before.bound_for(with_memory(posed, 95)) == made.bound);
-      CHECK(before.bound_for(with_memory(posed, 105)).count == 0);
-      CHECK(before.bound_for(pinned).count == 0);  // there are more meshes once an axis is named
-      const auto again = ml::solve(pinned, {}, {}, &before), alone = ml::solve(pinned);
-      REQUIRE(static_cast<bool>(again) == static_cast<bool>(alone));
-      if (!again) continue;
-      check_sound(pinned, again);
-      CHECK(again.value().predicted.count <= alone.value().predicted.count + alone.value().predicted.count / noise);
-      CHECK(again.value().bound <= alone.value().predicted);
-      continue;
-    }
+    if (!keeps) continue;
     CHECK(answer->stages == made.stages);
     CHECK(answer->bound == made.bound);
     check_sound(pinned, ml::solve(pinned, {}, {}, &known));
+    const auto alone = ml::solve(pinned);
+    REQUIRE(alone);
+    CHECK(made.bound <= alone.value().predicted);
   }
-  CHECK(kept + broken > 3);
+  CHECK(kept > 0);
   CHECK(broken > 0);
 
+  CHECK(known.bound_for(with_memory(posed, 95)) == made.bound);
+  CHECK(known.bound_for(with_memory(posed, 105)).count == 0);
   CHECK(!known.answer_for(with_memory(posed, 101), {}));
   CHECK(!known.answer_for(with_memory(posed, 10), {}));
   CHECK(!known.answer_for(with_hosts(posed, 3), {}));
@@ -221,6 +222,29 @@ TEST_CASE("a plan that keeps to what is asked besides is the plan, and its bound
   ml::problem other = posed;
   other.graph.sizes[other.graph.micro_batched].extent *= 2;
   CHECK(!known.answer_for(other, {}));
+}
+
+TEST_CASE("once an axis is named there are more meshes, of which nothing is proven, but what is known is as good") {
+  const ml::problem posed = scarce();
+  int kept = 0, broken = 0;
+  for (const ml::problem& pinned : with_one_pin_more(posed)) {
+    ml::known_stages known;
+    const ml::plan made = ml::solve(posed, {}, {}, &known).value();
+    CHECK(!known.answer_for(pinned, {}));
+    CHECK(known.bound_for(pinned).count == 0);
+    const bool keeps = ml::evaluate(pinned, made).violations.empty();
+    CHECK(known.plans_for(pinned).empty() != keeps);
+    (keeps ? kept : broken) += 1;
+    const auto again = ml::solve(pinned, {}, {}, &known), alone = ml::solve(pinned);
+    REQUIRE(static_cast<bool>(again) == static_cast<bool>(alone));
+    if (!again) continue;
+    check_sound(pinned, again);
+    if (keeps) CHECK(again.value().predicted <= made.predicted);
+    CHECK(again.value().predicted.count <= alone.value().predicted.count + alone.value().predicted.count / noise);
+    CHECK(again.value().bound <= alone.value().predicted);
+  }
+  CHECK(kept > 0);
+  CHECK(broken > 0);
 }
 
 TEST_CASE("stages cost the same in another memory and among other hosts, and not at other rates") {

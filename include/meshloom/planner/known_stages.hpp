@@ -71,8 +71,8 @@ class known_stages {
  public:
   priced_stages& of(const problem& posed, const intra_options& limits);
 
-  /// The plan for a problem that leaves more open and has as much memory, if it is one for this problem too: then no
-  /// plan for this one takes less than its bound.
+  /// The plan for a problem that leaves more open, names the same mesh axes and has as much memory, if it is one for
+  /// this problem too: then no plan for this one takes less than its bound.
   std::optional<plan> answer_for(const problem& posed, const intra_options& limits) const;
 
   /// Plans for problems on as many hosts that keep to this one's constraints, whether they fit or not; the last first.

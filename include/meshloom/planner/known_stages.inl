@@ -47,6 +47,14 @@ inline bool adds_pins(const manual& less, manual more) {
   return less == more && std::all_of(less.pins.begin(), less.pins.end(), is_kept);
 }
 
+/// True if both name the same mesh axes: else stages stand on other meshes.
+inline bool names_alike(const problem& posed, const problem& other) {
+  const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
+  return std::all_of(axes.begin(), axes.end(), [&](const mesh_axis_size& axis) {
+    return is_named(posed, axis.name) == is_named(other, axis.name);
+  });
+}
+
 /// True if every operator of the plan runs as the constraints allow.
 inline bool keeps_pins(const problem& posed, const plan& made) {
   const auto blocks = blocks_of(posed.graph);
@@ -125,7 +133,7 @@ MESHLOOM_INLINE std::optional<plan> known_stages::answer_for(const problem& pose
   const bytes memory = posed.cluster.device.memory;
   for (const solved_problem* each : plans_for(posed)) {
     if (each->posed.cluster.device.memory < memory || !detail::same_limits(each->limits, limits)) continue;
-    if (!detail::fits(posed, each->found)) continue;
+    if (!detail::names_alike(posed, each->posed) || !detail::fits(posed, each->found)) continue;
     plan made = each->found;
     const bool same = each->posed.cluster.device.memory == memory && each->posed.constraints == posed.constraints;
     if (!same) made.runner_up.reset();  // which may not be a plan for this problem
@@ -154,11 +162,7 @@ MESHLOOM_INLINE std::vector<const solved_problem*> known_stages::plans_for(const
 MESHLOOM_INLINE picoseconds known_stages::bound_for(const problem& posed) const {
   picoseconds most;
   for (const solved_problem& each : solved_) {
-    const auto is_named_alike = [&](const mesh_axis_size& axis) {  // else stages stand on other meshes
-      return detail::is_named(posed, axis.name) == detail::is_named(each.posed, axis.name);
-    };
-    const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
-    if (std::all_of(axes.begin(), axes.end(), is_named_alike) &&
+    if (detail::names_alike(posed, each.posed) &&
         detail::without_memory(each.posed.cluster) == detail::without_memory(posed.cluster) &&
         each.posed.cluster.device.memory >= posed.cluster.device.memory &&
         detail::adds_pins(each.posed.constraints, posed.constraints) && each.posed.graph == posed.graph)

@@ -128,7 +128,7 @@ class plan_search {
     const bool totals = posed_.graph.squares.value != value_id::none;  // whatever the plan, all ranks meet in it
     const picoseconds meeting = totals ? total_price(posed_.cluster, posed_.graph.precision) : picoseconds{};
     made.bound = bound(made.predicted - meeting) + meeting;
-    if (known_bound <= made.predicted) made.bound = std::max(made.bound, known_bound);
+    made.bound = std::max(made.bound, known_bound);
     if (!watched_.is_over()) known_.remember(posed_, limits_, made);
     return made;
   }
