@@ -147,6 +147,22 @@ TEST_CASE("planning again reads fewer prices, and the plan is about as good") {
   }
 }
 
+TEST_CASE("planning again looks for stages that are as large as before") {
+  ml::cluster machine = models::near_ranks(4);
+  machine.hosts = 8;
+  machine.between_hosts = machine.within_host;
+  const ml::problem base = ml::formulate(models::gpt({.layers = 6, .samples = 64}), machine);
+  ml::known_stages known;
+  const ml::plan before = ml::solve(base, {}, {}, &known).value();
+  REQUIRE(before.stages[ml::stage_id(0)].mesh.ranks() > machine.devices_per_host);
+  REQUIRE(known.of(base, {}).work() > 20'000'000);
+  const ml::problem pinned = with_broken_pin(base, before);
+  REQUIRE(!pinned.constraints.pins.empty());
+  const answer alone = plan_for(pinned, nullptr), again = plan_for(pinned, &known);
+  CHECK(again.work < alone.work);
+  CHECK(again.made.predicted.count <= alone.made.predicted.count + alone.made.predicted.count / noise);
+}
+
 TEST_CASE("what is known outlives the problems that it was found for") {
   ml::known_stages known;
   const auto plan_for = [&](std::int64_t percent) {

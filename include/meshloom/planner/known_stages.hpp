@@ -82,8 +82,8 @@ class known_stages {
   /// as much memory; 0: none is known.
   picoseconds bound_for(const problem& posed) const;
 
-  /// How many the last plan for the graph has, whatever it had to keep to.
-  std::optional<std::int32_t> micro_batches_for(const graph& whole) const;
+  /// The last plan for the graph, whatever it had to keep to; none: there is none.
+  const plan* last_for(const graph& whole) const;
 
   void remember(const problem& posed, const intra_options& limits, const plan& found);
 

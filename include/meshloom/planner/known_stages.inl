@@ -171,10 +171,10 @@ MESHLOOM_INLINE picoseconds known_stages::bound_for(const problem& posed) const 
   return most;
 }
 
-MESHLOOM_INLINE std::optional<std::int32_t> known_stages::micro_batches_for(const graph& whole) const {
+MESHLOOM_INLINE const plan* known_stages::last_for(const graph& whole) const {
   const auto last = std::find_if(solved_.begin(), solved_.end(),
                                  [&](const solved_problem& each) { return each.posed.graph == whole; });
-  return last == solved_.end() ? std::nullopt : std::optional(last->found.micro_batches);
+  return last == solved_.end() ? nullptr : &last->found;
 }
 
 MESHLOOM_INLINE priced_stages& known_stages::of(const problem& posed, const intra_options& limits) {

@@ -96,10 +96,11 @@ class plan_search {
       searches_.emplace_back(posed, count, limits, searches_.empty() ? nullptr : &searches_.back(), &known_);
     resumed_work_ = work();
     known_work_ = searches_.front().priced_work();
-    const auto before = known_work_ < easy_work ? std::nullopt : known_.micro_batches_for(posed.graph);
-    for (pipeline_search& each : searches_) {
-      if (before == each.micro_batches()) favourite_ = &each;
-    }
+    within_ = posed.cluster.devices_per_host;
+    for (const host_group& each : posed.cluster.others) within_ = std::max(within_, each.devices_per_host);
+    if (const plan* const before = known_.last_for(posed.graph); before != nullptr && known_work_ >= easy_work)
+      follow(*before);
+    within_ = std::min(within_, posed.cluster.ranks());
   }
 
   result<plan> run() {
@@ -107,11 +108,9 @@ class plan_search {
     const std::size_t most_polished = favourite_ != nullptr ? 400 : 4'000;            // stages
     for (const solved_problem* each : known_.plans_for(posed_)) searches_.front().enter(each->found, plans_);
     const std::int32_t all = posed_.cluster.ranks();
-    std::int32_t within = posed_.cluster.devices_per_host;
-    for (const host_group& each : posed_.cluster.others) within = std::max(within, each.devices_per_host);
-    if (favourite_ != nullptr) settle(std::min(within, all));
-    look(std::min(within, all), most_look_work);
-    if (within < all && !plans_.best()) look(all, most_look_work);
+    if (favourite_ != nullptr) settle();
+    look(within_, most_look_work);
+    if (within_ < all && !plans_.best()) look(all, most_look_work);
     if (!plans_.best()) look(all, most / 2);  // before saying that there is none
     if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
     const picoseconds known_bound = known_.bound_for(posed_);
@@ -134,6 +133,14 @@ class plan_search {
   }
 
  private:
+  /// Begins with as many micro-batches as a plan has, and stages that are as large.
+  void follow(const plan& before) {
+    for (pipeline_search& each : searches_) {
+      if (before.micro_batches == each.micro_batches()) favourite_ = &each;
+    }
+    for (const stage_plan& each : before.stages) within_ = std::max(within_, each.mesh.ranks());
+  }
+
   /// As much in all, for stages that cost the same, as where nothing is known; or a little, for what changed. With more
   /// pins nothing is less than was proven with fewer.
   std::int64_t proof_work() const {
@@ -244,19 +251,19 @@ class plan_search {
 
   /// Enters pipelines of stages that are known: first of as many micro-batches as before, where stages are priced until
   /// what is open promises little more.
-  void settle(std::int32_t ranks) {
+  void settle() {
     const std::int64_t most_work = work() + easy_work;
     while (!plans_.best() && work() < most_work && goes_on({}, 1)) {
       const auto known = promise_of_known(*favourite_);
-      favourite_->reach(ranks);
+      favourite_->reach(within_);
       const auto open = favourite_->promise(plans_);
       if (!open) break;
       if (known && known->count <= open->count + open->count / (2 * enough))
-        enter_all_known(*favourite_, ranks);
+        enter_all_known(*favourite_, within_);
       else
         favourite_->step(plans_);
     }
-    for (pipeline_search& each : searches_) enter_all_known(each, ranks);
+    for (pipeline_search& each : searches_) enter_all_known(each, within_);
   }
 
   std::optional<picoseconds> promise_of_known(pipeline_search& some) {
@@ -326,9 +333,10 @@ class plan_search {
   watched watched_;
   known_stages own_;  ///< where nothing is kept
   known_stages& known_;
-  std::int64_t resumed_work_ = 0;         ///< prices read before for this problem
-  std::int64_t known_work_ = 0;           ///< and for it with fewer pins, whatever the size of micro-batches
-  std::int32_t racing_ = 1;               ///< numbers of micro-batches of which one may still win
+  std::int64_t resumed_work_ = 0;  ///< prices read before for this problem
+  std::int64_t known_work_ = 0;    ///< and for it with fewer pins, whatever the size of micro-batches
+  std::int32_t within_ = 0;        ///< ranks that stages take at first, at the most: those of a host, or as before
+  std::int32_t racing_ = 1;        ///< numbers of micro-batches of which one may still win
   pipeline_search* favourite_ = nullptr;  ///< of as many micro-batches as the plan before; none: nothing is known
   std::deque<pipeline_search> searches_;
   contest plans_;
