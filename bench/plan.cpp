@@ -246,6 +246,8 @@ void measure(const options& chosen) {
     throw ml::error("option --devices: a host of " + chosen.cluster + " has no more than " +
                     std::to_string(of.machine.devices_per_host) + " devices; give fewer");
   if (chosen.devices > 0) of.machine.devices_per_host = chosen.devices;
+  if (!chosen.replan.empty() && chosen.seconds > 0)
+    throw ml::error("option --seconds: planning again is measured to its end; leave it out");
   if (!chosen.replan.empty()) return replan(of, chosen);
   if (chosen.compare) return compare(of, chosen.json ? print_json : print_row);
   (chosen.json ? print_json : print_alone)(of, ours(of));

@@ -20,7 +20,8 @@ namespace meshloom {
 /// best plan that it has, whose bound is proven all the same, or says that it has none yet; a plan that is not
 /// automatic takes no search, and nobody is asked. What `known` has of the stages is not found again, and what is found
 /// is added to it: with one and the same, planning again takes no time where a plan that is known keeps to what is
-/// asked, and a small part of it under another limit on memory, on other hosts or with one more pin.
+/// asked and no mesh axis is named anew, and where much is known a small part of it under another limit on memory, on
+/// other hosts or with one more pin.
 result<plan> solve(const problem& posed, const intra_options& limits = {}, const planning_watch& watch = {},
                    known_stages* known = nullptr);
 

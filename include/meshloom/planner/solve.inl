@@ -111,7 +111,7 @@ class plan_search {
     if (favourite_ != nullptr) settle();
     look(within_, most_look_work);
     if (within_ < all && !plans_.best()) look(all, most_look_work);
-    if (!plans_.best()) look(all, most / 2);  // before saying that there is none
+    if (!plans_.best()) look(all, unlimited / 2);  // before saying that there is none
     if (!plans_.best()) return failure{watched_.is_over() ? why_ended() : searches_.back().why()};
     const picoseconds known_bound = known_.bound_for(posed_);
     if (favourite_ == nullptr || known_bound.count == 0) {
@@ -138,14 +138,15 @@ class plan_search {
     for (pipeline_search& each : searches_) {
       if (before.micro_batches == each.micro_batches()) favourite_ = &each;
     }
+    if (favourite_ == nullptr) return;
     for (const stage_plan& each : before.stages) within_ = std::max(within_, each.mesh.ranks());
   }
 
   /// As much in all, for stages that cost the same, as where nothing is known; or a little, for what changed. With more
   /// pins nothing is less than was proven with fewer.
   std::int64_t proof_work() const {
-    constexpr std::int64_t all = 48'000'000, little = all / 1000;
-    return std::max(all - known_work_, resumed_work_ > 0 ? little : 0);
+    constexpr std::int64_t most = 48'000'000, little = most / 1000;
+    return std::max(most - known_work_, resumed_work_ > 0 ? little : 0);
   }
 
   std::int64_t work() const {
@@ -222,12 +223,17 @@ class plan_search {
     bool promises = false, arrived = false;
   };
 
+  /// True if it has the best plan.
+  bool is_ahead(const pipeline_search& some) const {
+    return plans_.best() && plans_.best()->micro_batches == some.micro_batches();
+  }
+
   /// From the many micro-batches that leave most room on: of others it is enough that they take no less.
   std::vector<racer> line_up() {
     std::vector<racer> racers;
-    picoseconds least{most / 4};
+    picoseconds least{unlimited / 4};
     for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
-      racers.push_back({&*each, each->floor(plans_, least)});
+      racers.push_back({&*each, each->floor(plans_, least), false, is_ahead(*each)});
       if (racers.back().hope) least = std::min(least, *racers.back().hope);
     }
     return racers;
@@ -240,9 +246,9 @@ class plan_search {
     const auto leads = [&](const racer& each) {
       if (each.search != leading || !each.hope) return false;
       if (!plans_.best()) return true;
-      const picoseconds best = plans_.best()->predicted;
-      const bool ahead = plans_.best()->micro_batches == each.search->micro_batches();
-      return *each.hope < best && (!each.arrived || (ahead && (best - *each.hope).count < best.count / little));
+      const picoseconds gain = plans_.best()->predicted - *each.hope;
+      if (gain.count <= 0 || is_far(*each.hope)) return false;
+      return !each.arrived || (is_ahead(*each.search) && gain.count < plans_.best()->predicted.count / little);
     };
     if (const auto alone = std::find_if(racers.begin(), racers.end(), leads); alone != racers.end()) return *alone;
     const auto less = [](const racer& a, const racer& b) { return a.hope && (!b.hope || *a.hope < *b.hope); };
@@ -253,11 +259,11 @@ class plan_search {
   /// what is open promises little more.
   void settle() {
     const std::int64_t most_work = work() + easy_work;
-    while (!plans_.best() && work() < most_work && goes_on({}, 1)) {
+    while (!plans_.best() && work() < most_work) {
       const auto known = promise_of_known(*favourite_);
       favourite_->reach(within_);
       const auto open = favourite_->promise(plans_);
-      if (!open) break;
+      if (!open || !goes_on(open, racing_)) break;
       if (known && known->count <= open->count + open->count / (2 * enough))
         enter_all_known(*favourite_, within_);
       else
@@ -272,12 +278,13 @@ class plan_search {
   }
 
   /// Enters pipelines of stages that are known until one is the best; false if none is.
-  bool enter_known(pipeline_search& some, std::int32_t ranks) {
-    const auto worth = [&] { return plans_.best() ? plans_.best()->predicted.count : most; };
+  bool enter_known_until_better(pipeline_search& some, std::int32_t ranks) {
+    const auto worth = [&] { return plans_.best() ? plans_.best()->predicted.count : unlimited; };
     const std::int64_t before = worth();
     auto known = promise_of_known(some);
-    while (worth() == before && known && plans_.is_open_to(*known) && goes_on(known, racing_)) {
+    while (known && plans_.is_open_to(*known) && goes_on(promise_.value_or(*known), racing_)) {
       some.step(plans_);
+      if (worth() < before) break;
       known = some.promise(plans_);
     }
     some.reach(ranks);
@@ -285,7 +292,18 @@ class plan_search {
   }
 
   void enter_all_known(pipeline_search& some, std::int32_t ranks) {
-    while (enter_known(some, ranks)) {}
+    while (enter_known_until_better(some, ranks)) {}
+  }
+
+  /// Takes note of what there is to be told.
+  void tell(const std::vector<racer>& racers) {
+    promise_.reset();
+    racing_ = 0;
+    for (const racer& each : racers) {
+      if (!each.hope) continue;
+      ++racing_;
+      promise_ = std::min(promise_.value_or(*each.hope), *each.hope);
+    }
   }
 
   void look(std::int32_t ranks, std::int64_t most_work) {
@@ -308,11 +326,12 @@ class plan_search {
         next = {next.search, next.search->promise(plans_), true};
         continue;
       }
-      const auto racing = std::count_if(racers.begin(), racers.end(), [](const racer& each) { return !!each.hope; });
-      racing_ = static_cast<std::int32_t>(racing);
-      if (!goes_on(next.hope, racing_)) return;
+      tell(racers);
+      if (!goes_on(promise_, racing_)) return;
       next.search->step(plans_);
-      if (open && !next.arrived) next.arrived = enter_known(*next.search, ranks);
+      next.arrived = next.arrived || is_ahead(*next.search);
+      if (open && !next.arrived) next.arrived = enter_known_until_better(*next.search, ranks);
+      if (watched_.is_over()) return;
       next.hope = next.search->promise(plans_);
       if (!open || work() < most_work) continue;
       open = false;
@@ -324,7 +343,7 @@ class plan_search {
     }
   }
 
-  static constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  static constexpr std::int64_t unlimited = std::numeric_limits<std::int64_t>::max();
   static constexpr std::int64_t enough = 50;             // one part in so many, which who plans once more does without
   static constexpr std::int64_t easy_work = 20'000'000;  // prices read, for which everything that may win is looked at
 
@@ -333,10 +352,11 @@ class plan_search {
   watched watched_;
   known_stages own_;  ///< where nothing is kept
   known_stages& known_;
-  std::int64_t resumed_work_ = 0;  ///< prices read before for this problem
-  std::int64_t known_work_ = 0;    ///< and for it with fewer pins, whatever the size of micro-batches
-  std::int32_t within_ = 0;        ///< ranks that stages take at first, at the most: those of a host, or as before
-  std::int32_t racing_ = 1;        ///< numbers of micro-batches of which one may still win
+  std::int64_t resumed_work_ = 0;       ///< prices read before for this problem
+  std::int64_t known_work_ = 0;         ///< and for it with fewer pins, whatever the size of micro-batches
+  std::int32_t within_ = 0;             ///< ranks that stages take at first, at the most: those of a host, or as before
+  std::int32_t racing_ = 1;             ///< numbers of micro-batches of which one may still win
+  std::optional<picoseconds> promise_;  ///< the least that one of them promises, once they race
   pipeline_search* favourite_ = nullptr;  ///< of as many micro-batches as the plan before; none: nothing is known
   std::deque<pipeline_search> searches_;
   contest plans_;
