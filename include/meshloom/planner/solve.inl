@@ -357,7 +357,7 @@ class plan_search {
   std::int32_t within_ = 0;             ///< ranks that stages take at first, at the most: those of a host, or as before
   std::int32_t racing_ = 1;             ///< numbers of micro-batches of which one may still win
   std::optional<picoseconds> promise_;  ///< the least that one of them promises, once they race
-  pipeline_search* favourite_ = nullptr;  ///< of as many micro-batches as the plan before; none: nothing is known
+  pipeline_search* favourite_ = nullptr;  ///< of as many micro-batches as the plan before; none: little is known
   std::deque<pipeline_search> searches_;
   contest plans_;
 };

@@ -10,7 +10,7 @@
 
 namespace meshloom {
 
-/// `stage` may begin at any rank.
+/// `stage` may begin at any rank. What it keeps for every micro-batch in flight is said in less time alone.
 stage_memory memory_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
 bytes slot_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
 stage_price price_of(const problem& posed, const stage_plan& stage, std::int32_t micro_batches);
