@@ -323,7 +323,8 @@ class plan_search {
       leading = plans_.best() || work() < alone_until ? next.search : nullptr;
       if (!next.hope || (work() > small && is_far(*next.hope))) break;
       if (!next.promises) {
-        next = {next.search, next.search->promise(plans_), true};
+        next.hope = next.search->promise(plans_);
+        next.promises = true;
         continue;
       }
       tell(racers);
