@@ -19,7 +19,7 @@ namespace ml = meshloom;
 namespace {
 
 struct options {
-  std::vector<std::string> files;
+  ml::vector<std::string> files;
   int seconds = 60;
   std::uint64_t seed = 0;
   bool json = false;
@@ -37,7 +37,7 @@ class stopwatch {
 
 struct row {
   std::string name;
-  std::vector<std::int32_t> assignment;
+  ml::vector<std::int32_t> assignment;
   ml::wide_integer cost = 0, bound = 0, certified = 0;  ///< bounds: what the solver claims, what a checker confirms
   std::size_t nodes = 0;                                ///< of the certificate
   double seconds = 0, cpu = 0;
@@ -70,7 +70,7 @@ row solve(const std::string& path, const options& chosen) {
   ml::certify_options proving;
   proving.stop = [&] { return watch.wall() > 0.97 * chosen.seconds; };
   const ml::intra_certificate proof = certify(scaled.posed, found, proving);
-  const std::vector<std::string> faults = check(scaled.posed, proof);
+  const ml::vector<std::string> faults = check(scaled.posed, proof);
   if (!faults.empty()) throw ml::error(faults.front());
   made.certified = scaled.bound_of(proof.bound);
   made.nodes = proof.nodes.size();

@@ -8,6 +8,7 @@
 // that may compute in it; `--json` prints one object per line.
 #include "options.hpp"
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/kernels.hpp>
 #if defined(EXAMPLE_WITH_CBLAS)
 #include <meshloom/exec/cblas.hpp>
@@ -22,7 +23,6 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace ml = meshloom;
 
@@ -51,18 +51,18 @@ class cold_start {
   }
 
  private:
-  std::vector<float> other_ = std::vector<float>(std::size_t{1} << 25, 1.0f);
+  ml::vector<float> other_ = ml::vector<float>(std::size_t{1} << 25, 1.0f);
   volatile float sum_ = 0;
 };
 
-double median(std::vector<double> values) {
+double median(ml::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
   return values[values.size() / 2];
 }
 
 /// A whole tensor that the benchmark owns; `values` are its elements if they are float.
 struct array {
-  std::vector<float> values;
+  ml::vector<float> values;
   ml::view seen;
 
   explicit array(std::initializer_list<std::int64_t> extents, std::uint64_t number, ml::dtype type = ml::dtype::f32) {
@@ -102,7 +102,7 @@ struct workload {
   array gain{{columns}, 7}, bias{{columns}, 8}, dgain{{columns}, 9}, dbias{{columns}, 10};
   array center{{columns}, 16}, spread{{columns}, 17};
   array mean{{rows}, 11}, rstd{{rows}, 12}, loss{{rows}, 13}, logsum{{rows}, 14}, total{{}, 15};
-  std::vector<std::int32_t> target;
+  ml::vector<std::int32_t> target;
   ml::view targets;
 
   explicit workload(ml::dtype type) : precision(type), target(static_cast<std::size_t>(rows)), targets(mean.seen) {
@@ -145,7 +145,7 @@ struct routed_workload {
   array shares{{samples, tokens, experts}, 16}, weight{{samples, tokens, experts}, 17}, balance{{samples}, 18};
   array dweight{{samples, tokens, experts}, 19}, buffers{{experts, samples, slots, columns}, 20, precision};
   array x{{samples, tokens, columns}, 21, precision}, y{{samples, tokens, columns}, 22, precision};
-  std::vector<std::int32_t> slot;
+  ml::vector<std::int32_t> slot;
   ml::view taken;
 
   explicit routed_workload(ml::dtype type) : precision(type), slot(shares.values.size()), taken(shares.seen) {
@@ -160,7 +160,7 @@ struct routed_workload {
 };
 
 /// A buffer row is read or written once, so that x counts twice where tokens have two experts.
-void add_routing(std::vector<memory_bound>& to, const routed_workload& w) {
+void add_routing(ml::vector<memory_bound>& to, const routed_workload& w) {
   const double all = static_cast<double>(rows * columns);
   const auto &x = w.x.seen, &y = w.y.seen, &buffers = w.buffers.seen;
   to.push_back({"dispatch", 4 * all, 0.7, kernel<ml::op::dispatch<1, false>>(make_call({w.taken, x}, {buffers}))});
@@ -181,7 +181,7 @@ ml::view by_heads(ml::view seen) {
   return seen;
 }
 
-std::vector<memory_bound> memory_cases(workload& w) {
+ml::vector<memory_bound> memory_cases(workload& w) {
   using matrix = ml::at<0, 1>;
   using value = ml::op::operand<0>;
   using gelu = ml::op::pointwise<ml::op::gelu<value>, matrix, matrix>;
@@ -250,10 +250,10 @@ compute_bound product(const std::string& name, Arithmetic& how, std::int64_t m, 
           }};
 }
 
-void report(const std::vector<memory_bound>& cases, ml::dtype precision, bool json) {
-  std::vector<float> from(static_cast<std::size_t>(rows * columns), 1.0f), to(from.size());
-  std::vector<std::vector<double>> times(cases.size());
-  std::vector<double> copies;
+void report(const ml::vector<memory_bound>& cases, ml::dtype precision, bool json) {
+  ml::vector<float> from(static_cast<std::size_t>(rows * columns), 1.0f), to(from.size());
+  ml::vector<ml::vector<double>> times(cases.size());
+  ml::vector<double> copies;
   cold_start chill;
   for (int round = 0; round < rounds; ++round) {
     for (std::size_t which = 0; which < cases.size(); ++which) {
@@ -282,8 +282,8 @@ void report(const std::vector<memory_bound>& cases, ml::dtype precision, bool js
   }
 }
 
-void report(const std::vector<compute_bound>& cases, bool json) {
-  std::vector<std::vector<double>> times(cases.size());
+void report(const ml::vector<compute_bound>& cases, bool json) {
+  ml::vector<ml::vector<double>> times(cases.size());
   for (int round = 0; round < rounds; ++round) {
     for (std::size_t which = 0; which < cases.size(); ++which) times[which].push_back(seconds_of(cases[which].work));
   }
@@ -299,8 +299,7 @@ void report(const std::vector<compute_bound>& cases, bool json) {
 /// Products of float: `w` is of that precision.
 void report_products(workload& w, bool json) {
   ml::plain own;
-  std::vector<compute_bound> products{product("plain", own, 512, 512, 512, w),
-                                      product("plain", own, 1024, 768, 768, w)};
+  ml::vector<compute_bound> products{product("plain", own, 512, 512, 512, w), product("plain", own, 1024, 768, 768, w)};
 #if defined(EXAMPLE_WITH_CBLAS)
   const ml::single_threaded_blas<> alone;
   ml::cblas vendor;
@@ -327,9 +326,9 @@ int main(int count, char** words) try {
   });
   workload w(precision);
   const routed_workload routed(precision);
-  std::vector<memory_bound> cases = memory_cases(w);
+  ml::vector<memory_bound> cases = memory_cases(w);
   add_routing(cases, routed);
-  std::erase_if(cases, [](const memory_bound& each) { return !each.work; });
+  ml::erase_if(cases, [](const memory_bound& each) { return !each.work; });
   report(cases, precision, json);
   if (precision == ml::dtype::f32) report_products(w, json);
 } catch (const ml::error& failure) {

@@ -74,7 +74,7 @@ answer timed(std::string_view method, const Plan& plan) {
 
 answer ours(const pairing& of) {
   const auto begin = clock_type::now();
-  std::vector<std::pair<double, double>> found;  // when, and what a step takes
+  ml::vector<std::pair<double, double>> found;  // when, and what a step takes
   const auto look = [&](const ml::planning_progress& now) {
     const double best = now.best ? ml::seconds(*now.best) : 0;
     if (now.best && (found.empty() || best < found.back().second)) found.emplace_back(seconds_since(begin), best);
@@ -176,7 +176,7 @@ ml::problem with_pin(ml::problem posed, const ml::plan& made, bool kept) {
   known.remember(posed, {}, made);
   for (const ml::node& at : posed.graph.nodes) {
     if (at.when != ml::phase::forward) continue;
-    std::vector<std::string> axes{""};
+    ml::vector<std::string> axes{""};
     for (const ml::axis_id axis : posed.graph.values[at.results.front()].axes)
       axes.push_back(posed.graph.sizes[axis].name);
     for (const std::string& axis : axes) {
@@ -187,7 +187,7 @@ ml::problem with_pin(ml::problem posed, const ml::plan& made, bool kept) {
   throw ml::error("option --replan: no operator can be pinned so; give another model or cluster");
 }
 
-std::vector<change> changes_of(const pairing& of, const std::string& what) {
+ml::vector<change> changes_of(const pairing& of, const std::string& what) {
   const ml::problem posed = ml::formulate(of.graph, of.machine);
   if (what == "memory")
     return {{"memory-10%", posed, with_memory(posed, 90)}, {"memory+10%", posed, with_memory(posed, 110)}};

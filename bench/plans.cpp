@@ -27,7 +27,7 @@ struct options {
 struct entry {
   std::string name;
   ml::plan plan;
-  std::vector<double> seconds = {};  ///< measured
+  ml::vector<double> seconds = {};  ///< measured
 };
 
 bool has_axis(const ml::graph& graph, std::string_view name) {
@@ -35,8 +35,8 @@ bool has_axis(const ml::graph& graph, std::string_view name) {
 }
 
 /// "data=2,tensor=4,pipeline=1": every way to factor the ranks, under every preset that the model has axes for.
-std::vector<std::string> products(const ml::graph& graph, std::int32_t ranks) {
-  std::vector<std::string> names, batched{"data", "zero1", "zero2", "zero3"};
+ml::vector<std::string> products(const ml::graph& graph, std::int32_t ranks) {
+  ml::vector<std::string> names, batched{"data", "zero1", "zero2", "zero3"};
   if (has_axis(graph, "expert")) batched.emplace_back("expert");
   const bool spatial = has_axis(graph, "high");
   for (std::int32_t data = 1; data <= ranks; ++data) {
@@ -58,8 +58,8 @@ std::vector<std::string> products(const ml::graph& graph, std::int32_t ranks) {
 }
 
 /// All presets that are possible, fastest first.
-std::vector<entry> presets(const ml::graph& graph, const ml::cluster& machine) {
-  std::vector<entry> found;
+ml::vector<entry> presets(const ml::graph& graph, const ml::cluster& machine) {
+  ml::vector<entry> found;
   const std::int64_t batch = graph.sizes[graph.micro_batched].extent;
   for (const std::string& name : products(graph, machine.ranks())) {
     for (std::int32_t parts = 1; parts <= batch; ++parts) {
@@ -83,8 +83,8 @@ bool fits(const ml::graph& graph, const ml::plan& plan, const ml::cluster& machi
 }
 
 /// The automatic plan, and of the presets the fastest, the slowest, and as many between.
-std::vector<entry> spread(const entry& automatic, const std::vector<entry>& others, std::size_t count) {
-  std::vector<entry> chosen{automatic};
+ml::vector<entry> spread(const entry& automatic, const ml::vector<entry>& others, std::size_t count) {
+  ml::vector<entry> chosen{automatic};
   for (std::size_t n = 0; n + 1 < count && !others.empty(); ++n) {
     const std::size_t at = count > 2 ? n * (others.size() - 1) / (count - 2) : 0;
     if (chosen.back().name != others[at].name) chosen.push_back(others[at]);
@@ -92,7 +92,7 @@ std::vector<entry> spread(const entry& automatic, const std::vector<entry>& othe
   return chosen;
 }
 
-void measure(std::vector<entry>& entries, const named_model& model, const ml::cluster& machine, std::int64_t steps) {
+void measure(ml::vector<entry>& entries, const named_model& model, const ml::cluster& machine, std::int64_t steps) {
   constexpr int rounds = 5;
   const samples data(model.graph);
   for (int round = 0; round < rounds; ++round) {
@@ -127,7 +127,7 @@ void compare(const options& chosen, const named_model& model) {
       chosen.cluster == "here" ? ml::this_machine<arithmetic>(chosen.ranks) : ml::find_cluster(chosen.cluster).value();
   const ml::graph& graph = model.graph;
   const entry automatic{"auto", ml::solve(ml::formulate(graph, machine)).value()};
-  const std::vector<entry> others = presets(graph, machine);
+  const ml::vector<entry> others = presets(graph, machine);
   const auto fitting =
       std::find_if(others.begin(), others.end(), [&](const entry& each) { return fits(graph, each.plan, machine); });
   const bool none = fitting == others.end();
@@ -145,7 +145,7 @@ void compare(const options& chosen, const named_model& model) {
                none ? "none does" : name, best);
   }
   if (chosen.plans < 2) return;
-  std::vector<entry> entries = spread(automatic, {fitting, others.end()}, chosen.plans);
+  ml::vector<entry> entries = spread(automatic, {fitting, others.end()}, chosen.plans);
   if (chosen.steps > 0) measure(entries, model, machine, chosen.steps);
   for (const entry& each : entries) print(chosen, each);
 }

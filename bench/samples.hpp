@@ -3,11 +3,11 @@
 // every machine. Integers are spread over the classes (the axis `vocab` or `classes`), numbers over −1 … 1.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/host_rank.hpp>
 #include <meshloom/graph/graph.hpp>
 
 #include <variant>
-#include <vector>
 
 class samples {
  public:
@@ -40,17 +40,17 @@ class samples {
     throw meshloom::error("samples: the graph has neither an axis vocab nor an axis classes");
   }
 
-  static std::vector<std::int32_t> integers(std::int64_t count, std::int64_t prime, std::int64_t below) {
-    std::vector<std::int32_t> made;
+  static meshloom::vector<std::int32_t> integers(std::int64_t count, std::int64_t prime, std::int64_t below) {
+    meshloom::vector<std::int32_t> made;
     for (std::int64_t at = 0; at < count; ++at) made.push_back(static_cast<std::int32_t>(at * prime % below));
     return made;
   }
 
-  static std::vector<float> numbers(std::int64_t count) {
-    std::vector<float> made;
+  static meshloom::vector<float> numbers(std::int64_t count) {
+    meshloom::vector<float> made;
     for (std::int64_t at = 0; at < count; ++at) made.push_back(static_cast<float>(at * primes[0] % 2001) / 1000 - 1);
     return made;
   }
 
-  std::vector<std::variant<std::vector<std::int32_t>, std::vector<float>>> ports_;
+  meshloom::vector<std::variant<meshloom::vector<std::int32_t>, meshloom::vector<float>>> ports_;
 };

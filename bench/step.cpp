@@ -37,13 +37,13 @@ template <class Element>
 double best_product_rate(std::int32_t threads) {
   constexpr std::int64_t n = 512;
   const auto session = ml::session_of<arithmetic>();
-  std::vector<double> best(static_cast<std::size_t>(threads));
-  std::vector<std::thread> workers;
+  ml::vector<double> best(static_cast<std::size_t>(threads));
+  ml::vector<std::thread> workers;
   for (std::int32_t t = 0; t < threads; ++t) {
     workers.emplace_back([&best, t] {
       arithmetic how;
       const Element one(1.0f);
-      std::vector<Element> a(n * n, one), b(n * n, one), c(n * n);
+      ml::vector<Element> a(n * n, one), b(n * n, one), c(n * n);
       for (int burst = 0; burst < 60; ++burst) {
         const auto begin = std::chrono::steady_clock::now();
         how.gemm(n, n, n, a.data(), n, 1, b.data(), n, 1, false, c.data(), n, 1);
@@ -82,8 +82,8 @@ std::string work_of(const ml::program& whole, const ml::event& what) {
 }
 
 /// The events of one step by kind of work, the most expensive first.
-std::vector<share_of_time> profile_of(const ml::program& whole, const std::vector<ml::event>& events) {
-  std::vector<share_of_time> made;
+ml::vector<share_of_time> profile_of(const ml::program& whole, const ml::vector<ml::event>& events) {
+  ml::vector<share_of_time> made;
   for (const ml::event& each : events) {
     if (each.rank != 0) continue;
     const std::string name = work_of(whole, each);
@@ -98,7 +98,7 @@ std::vector<share_of_time> profile_of(const ml::program& whole, const std::vecto
 
 struct measured {
   double median = 0, least = 0;
-  std::vector<share_of_time> profile;  ///< of the fastest step
+  ml::vector<share_of_time> profile;  ///< of the fastest step
 };
 
 measured run_steps(const options& chosen, const named_model& model, const ml::program& program) {
@@ -106,7 +106,7 @@ measured run_steps(const options& chosen, const named_model& model, const ml::pr
   run->record(chosen.profile > 0);
   const samples data(model.graph);
   run->step({data.port(0), data.port(1)});  // the first step touches the arena
-  std::vector<std::pair<double, std::vector<ml::event>>> steps;
+  ml::vector<std::pair<double, ml::vector<ml::event>>> steps;
   for (std::int64_t step = 0; step < chosen.steps; ++step) {
     const double seconds = run->step({data.port(0), data.port(1)}).seconds;
     steps.emplace_back(seconds, run->events());
@@ -116,7 +116,7 @@ measured run_steps(const options& chosen, const named_model& model, const ml::pr
   return {steps[steps.size() / 2].first, least, profile_of(program, events)};
 }
 
-void print(const options& chosen, const std::vector<share_of_time>& profile) {
+void print(const options& chosen, const ml::vector<share_of_time>& profile) {
   for (std::size_t at = 0; at < std::min(chosen.profile, profile.size()); ++at) {
     const auto& [name, seconds, calls] = profile[at];
     if (chosen.json)

@@ -3,13 +3,13 @@
 #pragma once
 
 #include <meshloom/base/error.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <charconv>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 struct run_options {
   std::int32_t ranks = 1;
@@ -67,7 +67,7 @@ class command_line {
   }
 
   /// One of several things that may be in a binary, of which this one has these.
-  void built_in(std::string_view name, std::string& into, std::vector<std::string_view> these) {
+  void built_in(std::string_view name, std::string& into, meshloom::vector<std::string_view> these) {
     options_.push_back({name, [name, &into, these](std::string_view value) {
                           std::string choices;
                           for (const std::string_view each : these) {
@@ -124,6 +124,6 @@ class command_line {
     return false;
   }
 
-  std::vector<option> options_;
-  std::vector<switched> flags_;
+  meshloom::vector<option> options_;
+  meshloom::vector<switched> flags_;
 };

@@ -27,7 +27,7 @@ struct text_options : run_options {
 /// The text to learn: a file, or the sources of this repository.
 inline ml::text read_text(const std::string& path) {
   if (!path.empty()) return ml::text::read(path);
-  std::vector<std::filesystem::path> sources;
+  ml::vector<std::filesystem::path> sources;
   for (const char* folder : {"include", "examples"}) {
     for (const auto& entry :
          std::filesystem::recursive_directory_iterator(std::filesystem::path(EXAMPLE_SOURCES) / folder)) {
@@ -63,8 +63,8 @@ std::string generate(const text_options& options, const auto& task, const planne
   alone.sizes = task.sizes.with(ml::size<ml::axis::batch>{1});
   auto model = start_beside(with, ml::trace_inference(alone), alone, run);
   std::string written = options.prompt;
-  std::vector<std::int32_t> window(static_cast<std::size_t>(options.seq));
-  std::vector<float> logits(static_cast<std::size_t>(options.seq * options.vocab));
+  ml::vector<std::int32_t> window(static_cast<std::size_t>(options.seq));
+  ml::vector<float> logits(static_cast<std::size_t>(options.seq * options.vocab));
   for (std::int64_t made = 0; made < options.sample; ++made) {
     const std::string_view seen =
         std::string_view(written).substr(written.size() > window.size() ? written.size() - window.size() : 0);

@@ -54,7 +54,7 @@ double accuracy(const auto& task, const planned& with, ml::host_run& run, const 
   many.sizes = task.sizes.with(ml::size<ml::axis::batch>{batch});
   auto model = start_beside(with, ml::trace_inference(many), many, run);
   const auto classes = static_cast<std::ptrdiff_t>(task.sizes.template get<ml::axis::classes>());
-  std::vector<float> logits(static_cast<std::size_t>(batch * classes));
+  ml::vector<float> logits(static_cast<std::size_t>(batch * classes));
   ml::image_sample sample;
   std::int64_t right = 0, seen = 0;
   for (std::int64_t number = 0; ml::take_images(sample, held_out, scale, batch, number); ++number, seen += batch) {

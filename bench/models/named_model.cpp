@@ -6,11 +6,11 @@
 namespace {
 
 template <class Precision>
-std::vector<model_family> families() {
+meshloom::vector<model_family> families() {
   return {gpts<Precision>(), moes<Precision>(), llamas<Precision>(), mixtrals<Precision>(), wide_resnets<Precision>()};
 }
 
-std::vector<model_family> families_in(meshloom::dtype precision) {
+meshloom::vector<model_family> families_in(meshloom::dtype precision) {
   if (precision == meshloom::dtype::bf16) return families<meshloom::bf16>();
   if (precision == meshloom::dtype::f16) return families<meshloom::f16>();
   return families<float>();

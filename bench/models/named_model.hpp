@@ -5,10 +5,11 @@
 
 #include "../arithmetic.hpp"
 
+#include <meshloom/base/vector.hpp>
+
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 struct named_model {
   meshloom::graph graph;  ///< of one training step
@@ -28,7 +29,7 @@ named_model named_model_of(const Training& of) {
 
 /// Models of one type or of a few. `make` is called with one of the names; with `layers` = 0 the depth is the model's.
 struct model_family {
-  std::vector<std::string> names;
+  meshloom::vector<std::string> names;
   named_model (*make)(const std::string& name, std::int32_t layers);
 };
 

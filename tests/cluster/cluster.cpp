@@ -2,10 +2,10 @@
 // Laws of cluster/cluster.hpp and cluster/link.hpp: ranks are numbered host by host; carrying more never takes less.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/cluster.hpp>
 
 #include <random>
-#include <vector>
 
 using namespace meshloom;
 
@@ -25,7 +25,7 @@ TEST_CASE("hosts are runs of ranks") {
     for (std::int32_t each = 1; each <= 8; ++each) {
       const cluster machine{.name = "test", .hosts = hosts, .devices_per_host = each};
       CHECK(machine.ranks() == hosts * each);
-      std::vector<std::int32_t> held(static_cast<std::size_t>(hosts));
+      vector<std::int32_t> held(static_cast<std::size_t>(hosts));
       for (std::int32_t rank = 0; rank < machine.ranks(); ++rank) {
         ++held[static_cast<std::size_t>(machine.host_of(rank))];
         if (rank > 0) CHECK(machine.host_of(rank) >= machine.host_of(rank - 1));

@@ -2,10 +2,9 @@
 // Laws of cluster/groups.hpp: groups are runs of ranks and of hosts; of one group everything is what the cluster says.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/groups.hpp>
 #include <meshloom/cluster/presets.hpp>
-
-#include <vector>
 
 using namespace meshloom;
 
@@ -28,7 +27,7 @@ TEST_CASE("groups are runs of ranks, hosts runs of those") {
   const cluster machine = three_groups();
   CHECK(machine.ranks() == 43);
   CHECK(hosts_of(machine) == 6);
-  const std::vector<std::int32_t> host{8, 8, 3, 8, 8, 8}, group{0, 0, 1, 2, 2, 2};
+  const vector<std::int32_t> host{8, 8, 3, 8, 8, 8}, group{0, 0, 1, 2, 2, 2};
   const auto all = groups_of(machine);
   REQUIRE(all.size() == 3);
   std::int32_t rank = 0;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <meshloom/base/readable.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -11,7 +12,6 @@
 #include <random>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace mutations {
 
@@ -26,8 +26,8 @@ struct part {
 
 /// The longest runs of bytes that `belongs` accepts.
 template <class Belongs>
-std::vector<part> runs_of(std::string_view text, const Belongs& belongs) {
-  std::vector<part> found;
+meshloom::vector<part> runs_of(std::string_view text, const Belongs& belongs) {
+  meshloom::vector<part> found;
   for (std::size_t at = 0; at < text.size(); ++at) {
     if (!belongs(text[at])) continue;
     const std::size_t first = at;
@@ -37,18 +37,18 @@ std::vector<part> runs_of(std::string_view text, const Belongs& belongs) {
   return found;
 }
 
-inline std::vector<part> numbers_of(std::string_view text) {
+inline meshloom::vector<part> numbers_of(std::string_view text) {
   return runs_of(text, [](char letter) { return letter >= '0' && letter <= '9'; });
 }
 
-inline std::vector<part> lines_of(std::string_view text) {
+inline meshloom::vector<part> lines_of(std::string_view text) {
   return runs_of(text, [](char letter) { return letter != '\n'; });
 }
 
 inline std::string piece(const std::string& text, const part& which) { return text.substr(which.at, which.size); }
 
 /// Swaps two of the parts.
-inline void swap(std::string& text, const std::vector<part>& parts, random_bits& bits) {
+inline void swap(std::string& text, const meshloom::vector<part>& parts, random_bits& bits) {
   if (parts.empty()) return;
   const std::size_t one = draw(bits, parts.size()), other = draw(bits, parts.size());
   const part first = parts[std::min(one, other)], last = parts[std::max(one, other)];
@@ -106,8 +106,8 @@ inline void mutate_bytes(std::string& text, random_bits& bits) {
 }
 
 inline void mutate_lines(std::string& text, random_bits& bits) {
-  const std::vector<part> lines = lines_of(text), numbers = numbers_of(text);
-  const auto pick = [&](const std::vector<part>& from) {
+  const meshloom::vector<part> lines = lines_of(text), numbers = numbers_of(text);
+  const auto pick = [&](const meshloom::vector<part>& from) {
     return from.empty() ? part{} : from[draw(bits, from.size())];
   };
   const part line = pick(lines), number = pick(numbers);

@@ -3,6 +3,7 @@
 // cure, or is a cluster that check accepts.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/cluster/text.hpp>
 
@@ -13,7 +14,6 @@
 #include <limits>
 #include <random>
 #include <string>
-#include <vector>
 
 using namespace meshloom;
 
@@ -244,7 +244,7 @@ TEST_CASE("every preset and 20000 random clusters read back as themselves") {
 
 TEST_CASE("spaces, comments, empty lines, foreign line ends and the order of lines are free") {
   std::string text = "\n# of ours\n meshloom   cluster 1 # as written\r\n";
-  std::vector<std::string> lines{""};
+  vector<std::string> lines{""};
   for (const char letter : sample_text()) letter == '\n' ? lines.push_back("") : void(lines.back() += letter);
   for (std::size_t k = lines.size(); k-- > 1;) text += "\t " + lines[k] + " \t# a comment\r\n\n";
   const auto read = cluster_from_text(text);

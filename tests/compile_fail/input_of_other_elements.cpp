@@ -9,4 +9,6 @@ using token = std::int64_t;
 using token = std::int32_t;
 #endif
 
-double step_it(meshloom::host_run& run, const std::vector<token>& tokens) { return run.step({tokens, tokens}).loss; }
+double step_it(meshloom::host_run& run, const meshloom::vector<token>& tokens) {
+  return run.step({tokens, tokens}).loss;
+}

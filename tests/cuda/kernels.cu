@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every row kernel of the library as a CUDA kernel, in every element type: this file must compile. Where there is a
 // device, each kernel's results equal those of the host; without one the program says so and exits with 77 (skipped).
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/cuda_kernels.cuh>
 #include <meshloom/kernel/kernels.hpp>
 
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <vector>
 
 namespace {
 
@@ -67,7 +67,7 @@ std::int32_t integer(std::int64_t at) {
 
 /// The memory of one view, on both sides.
 struct buffer {
-  std::vector<double> host;
+  vector<double> host;
   void* device = nullptr;
 
   explicit buffer(view& seen) : host(static_cast<std::size_t>(seen.count()) + 1) {
@@ -93,7 +93,7 @@ view dense(const index_list& axes, dtype type) {
 template <class Element>
 bool alike(const view& here, const view& there) {
   constexpr double tolerance = std::is_same_v<Element, bf16> ? 1e-2 : std::is_same_v<Element, f16> ? 2e-3 : 1e-4;
-  std::vector<Element> made(static_cast<std::size_t>(here.count()));
+  vector<Element> made(static_cast<std::size_t>(here.count()));
   cudaMemcpy(made.data(), there.data, made.size() * sizeof(Element), cudaMemcpyDeviceToHost);
   for (std::size_t at = 0; at < made.size(); ++at) {
     const double expected = static_cast<double>(here.as<Element>()[at]);
@@ -110,7 +110,7 @@ bool agrees(int integers, std::initializer_list<double> attributes) {
   constexpr dtype exact = dtype_of<computed<Element>>;
   const auto type_of = [&](bool rounds) { return rounds ? dtype_of<Element> : exact; };
   call with;
-  std::vector<buffer> buffers;
+  vector<buffer> buffers;
   buffers.reserve(max_operands + max_results);
   std::copy(attributes.begin(), attributes.end(), with.attribute);
   for (int k = 0; k < op.operand_count; ++k) {

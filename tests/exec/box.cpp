@@ -87,7 +87,7 @@ TEST_CASE("scatter and gather are each other's way back") {
   for (int round = 0; round < 200; ++round) {
     const auto global = random_extents(dice, 1 + round % 4, 6);
     const box whole = whole_box(global);
-    std::vector<double> dense(static_cast<std::size_t>(count(whole))), back(dense.size(), 0.5);
+    vector<double> dense(static_cast<std::size_t>(count(whole))), back(dense.size(), 0.5);
     std::size_t next = 0;
     for_each_index(whole, [&](const place& at) { dense[next++] = value<double>(1, at); });
     for (const box& part : pieces_of(dice, whole, static_cast<std::size_t>(draw(dice, round % 4)), 3)) {

@@ -21,22 +21,22 @@ namespace {
 constexpr int kinds = 3, steps = 5;
 
 /// The losses of a few steps, and the parameters after them.
-std::vector<double> learnt(const shape& how, const manual& plan) {
+meshloom::vector<double> learnt(const shape& how, const manual& plan) {
   const auto task = training_of(how);
   host_run run = trials::started(task, plan);
   const trials::batch_of_numbers batch(run.executed(), kinds, 3);
-  std::vector<double> all;
+  meshloom::vector<double> all;
   for (int step = 0; step < steps; ++step) all.push_back(run.step({batch[0], batch[1]}).loss);
   for (const std::string& name : run.names()) {
     for (const double each : run.read(name)) all.push_back(each);
   }
-  CHECK(check(run.executed()) == std::vector<std::string>{});
+  CHECK(check(run.executed()) == meshloom::vector<std::string>{});
   for (const std::int64_t allocated : run.arena_bytes())
     CHECK(allocated == run.executed().stages[stage_id{0}].peak().count);
   return all;
 }
 
-bool same(const std::vector<double>& left, const std::vector<double>& right) {
+bool same(const meshloom::vector<double>& left, const meshloom::vector<double>& right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
                     [](double a, double b) { return std::abs(a - b) < 1e-11 * std::max(1.0, std::abs(a)); });
 }
@@ -56,7 +56,7 @@ plan random_plan(const graph& whole, plan made, std::mt19937_64& dice) {
     const auto id = static_cast<node_id>(n);
     if (whole.nodes[id].when == phase::update) continue;
     const strategy before = stage.strategies[id];
-    std::vector<strategy> all;
+    meshloom::vector<strategy> all;
     for_each_strategy(whole.nodes[id].op->choices, stage.mesh.rank, [&](const strategy& how) { all.push_back(how); });
     stage.strategies[id] = all[dice() % all.size()];
     if (!check(whole, made).empty()) stage.strategies[id] = before;
@@ -126,7 +126,7 @@ TEST_CASE("under any strategies, steps learn the same, take what was planned and
       for (int round = 0; round < 25; ++round) {
         const plan made = random_plan(whole, sound, dice);
         const program steps_of = lower(whole, made, machine);
-        REQUIRE(check(steps_of) == std::vector<std::string>{});
+        REQUIRE(check(steps_of) == meshloom::vector<std::string>{});
         const stage_price paid = prices_of(whole, made, machine).front();
         const auto parts = std::abs(
             (simulated(steps_of.stages[stage_id{0}], machine) - paid.forward - paid.backward - paid.update).count);
@@ -135,7 +135,7 @@ TEST_CASE("under any strategies, steps learn the same, take what was planned and
         with_halos += halos_in(steps_of) > 0 ? 1 : 0;
         host_run run = start(host{}, steps_of, task, 7);
         const trials::batch_of_numbers batch(steps_of, kinds, 3);
-        std::vector<double> learnt_so;
+        meshloom::vector<double> learnt_so;
         for (int step = 0; step < 2; ++step) learnt_so.push_back(run.step({batch[0], batch[1]}).loss);
         CHECK(same(alone, learnt_so));
       }
@@ -152,13 +152,13 @@ TEST_CASE("the planner splits images by itself where that is best, and says what
   for (const std::int32_t ranks : {8, 16}) {  // the batch is of 4
     const problem posed = formulate(whole, local(ranks), automatic());
     const plan made = solve(posed).value();
-    CHECK(check(whole, made) == std::vector<std::string>{});
+    CHECK(check(whole, made) == meshloom::vector<std::string>{});
     const verdict judged = evaluate(posed, made);
     CHECK(judged.violations.empty());
     REQUIRE(judged.parts.has_value());
     CHECK(mean_times(*judged.parts)[work::halo] > picoseconds{});
     const program steps_of = lower(whole, made, posed.cluster);
-    CHECK(check(steps_of) == std::vector<std::string>{});
+    CHECK(check(steps_of) == meshloom::vector<std::string>{});
     CHECK(halos_in(steps_of) > 0);
     CHECK(explain(posed, made).find("\n  halo ") != std::string::npos);
   }

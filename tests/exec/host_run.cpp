@@ -45,8 +45,8 @@ ml::host_run start(const std::string& plan, std::int32_t ranks) {
 }
 
 /// Numbers that single precision holds exactly, different at every place and for every `mark`.
-std::vector<double> marked(std::size_t count, double mark) {
-  std::vector<double> values(count);
+ml::vector<double> marked(std::size_t count, double mark) {
+  ml::vector<double> values(count);
   for (std::size_t at = 0; at < count; ++at) values[at] = mark * 1024 + static_cast<double>(at);
   return values;
 }
@@ -72,11 +72,11 @@ void for_each_element(const ml::view& shard, const Visit& visit) {
 /// Elements of the shards of a value that are not those of `whole`; and how often each element lies on some rank.
 struct comparison {
   std::int64_t wrong = 0;
-  std::vector<int> copies;
+  ml::vector<int> copies;
 };
 
-comparison compare(const ml::host_run& run, const std::string& name, const std::vector<double>& whole) {
-  comparison made{0, std::vector<int>(whole.size())};
+comparison compare(const ml::host_run& run, const std::string& name, const ml::vector<double>& whole) {
+  comparison made{0, ml::vector<int>(whole.size())};
   for (std::int32_t rank = 0; rank < run.executed().ranks; ++rank) {
     const ml::view shard = run.shard(name, rank);
     if (shard.data == nullptr) continue;
@@ -93,7 +93,7 @@ struct request {
   std::int32_t ranks;
 };
 
-std::vector<request> requests() {
+ml::vector<request> requests() {
   return {{"data=3", 3},
           {"zero1=2", 2},
           {"zero3=3", 3},
@@ -111,7 +111,7 @@ template <class Precision>
 void check_round_trip(const request& asked, const ml::host_run& alone) {
   CAPTURE(asked.plan);
   ml::host_run run = start<Precision>(asked.plan, asked.ranks);
-  std::vector<std::string> names = run.names(), expected = alone.names();
+  ml::vector<std::string> names = run.names(), expected = alone.names();
   std::sort(names.begin(), names.end());
   std::sort(expected.begin(), expected.end());
   CHECK(names == expected);
@@ -125,7 +125,7 @@ void check_round_trip(const request& asked, const ml::host_run& alone) {
   mark = 0;
   for (const std::string& name : names) {
     CAPTURE(name);
-    const std::vector<double> values = marked(run.read(name).size(), ++mark);
+    const ml::vector<double> values = marked(run.read(name).size(), ++mark);
     CHECK(run.read(name) == values);
     const comparison found = compare(run, name, values);
     CHECK(found.wrong == 0);
@@ -169,7 +169,7 @@ TEST_CASE("one element changed where it lies is read, and seen by the comparison
   ml::host_run run = start<float>("zero3=2,tensor=3", 6);
   for (const std::string& name : run.names()) {
     CAPTURE(name);
-    const std::vector<double> before = run.read(name);
+    const ml::vector<double> before = run.read(name);
     bool planted = false;
     for (std::int32_t rank = 0; rank < 6 && !planted; ++rank) {
       const ml::view shard = run.shard(name, rank);
@@ -185,14 +185,14 @@ TEST_CASE("one element changed where it lies is read, and seen by the comparison
 }
 
 TEST_CASE("more ranks than cores step like one rank") {
-  std::vector<std::int32_t> tokens;
+  ml::vector<std::int32_t> tokens;
   for (std::int32_t at = 0; at < 3 * (crowd + 1); ++at) tokens.push_back(at * at % 11);
   ml::host_run alone = start<double>("data=1", 1), many = start<double>("zero3=" + std::to_string(crowd), crowd);
   for (int step = 0; step < 3; ++step) {
     CHECK(many.step({tokens, tokens}).loss == doctest::Approx(alone.step({tokens, tokens}).loss).epsilon(1e-12));
   }
   for (const std::string& name : alone.names()) {
-    const std::vector<double> expected = alone.read(name), found = many.read(name);
+    const ml::vector<double> expected = alone.read(name), found = many.read(name);
     double apart = 0;
     for (std::size_t at = 0; at < expected.size(); ++at) apart = std::max(apart, std::abs(found[at] - expected[at]));
     CAPTURE(name);

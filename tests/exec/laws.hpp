@@ -107,7 +107,7 @@ class execution {
   static constexpr double rounded = 0x1.02p-8;  ///< by how much of itself, at most, a number changes that gets 8 bits
 
   struct rank_state {
-    std::vector<held> tensors;
+    vector<held> tensors;
     call with;
   };
 
@@ -271,8 +271,8 @@ class execution {
   }
 
   /// The ranks that differ from `rank` along the mesh axes of `over` only, in order.
-  std::vector<std::int32_t> group_of(std::int32_t rank, std::uint8_t over) const {
-    std::vector<std::int32_t> group;
+  vector<std::int32_t> group_of(std::int32_t rank, std::uint8_t over) const {
+    vector<std::int32_t> group;
     const mesh_coordinates here = coordinates_of(mesh_, rank);
     for (std::int32_t other = 0; other < mesh_.ranks(); ++other) {
       const mesh_coordinates there = coordinates_of(mesh_, other);
@@ -349,7 +349,7 @@ class execution {
       const double size = std::abs(value_at(want, at));
       if (std::isfinite(size)) largest = std::max(largest, size);
     });
-    std::vector<bool> made(static_cast<std::size_t>(want.count()));
+    vector<bool> made(static_cast<std::size_t>(want.count()));
     double worst = 0;
     bool close = true;
     for (std::int32_t rank = 0; rank < mesh_.ranks(); ++rank) {
@@ -387,7 +387,7 @@ class execution {
   std::array<std::int64_t, max_indices> extents_{};
   attribute_list attributes_{};
   int around_ = -1;  ///< the mesh axis along which blocks go around
-  std::vector<rank_state> ranks_;
+  vector<rank_state> ranks_;
 };
 
 /// "dot [0 1] [1 2] -> [0 2]".
@@ -419,8 +419,8 @@ inline std::string described(const choice_table& choices, const mesh_shape& mesh
   return text + "order " + std::to_string(how.order);
 }
 
-inline std::vector<strategy> strategies_of(const choice_table& choices, int mesh_rank) {
-  std::vector<strategy> all;
+inline vector<strategy> strategies_of(const choice_table& choices, int mesh_rank) {
+  vector<strategy> all;
   for_each_strategy(choices, mesh_rank, [&](const strategy& how) { all.push_back(how); });
   return all;
 }

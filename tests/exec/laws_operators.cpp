@@ -103,7 +103,7 @@ void add_others(collector& into) {
 
 }  // namespace
 
-std::vector<subject> all_subjects() {
+vector<subject> all_subjects() {
   collector found;
   for_each_operator(transformer(), found);
   for_each_operator(training{.model = linear<embed, vocab>{},

@@ -24,8 +24,8 @@ class collector {
     add_all(typename Operator::gradient{});
   }
 
-  std::vector<subject> subjects() const {
-    std::vector<subject> made;
+  meshloom::vector<subject> subjects() const {
+    meshloom::vector<subject> made;
     for (const kernel_entry& each : in_bf16_.made) {  // an operator's kernel in 16 bits, if any, follows the other one
       if (each.type == dtype::bf16)
         made.back().in_bf16 = each.run;
@@ -87,6 +87,6 @@ class collector {
 };
 
 /// Every operator of the library, in the patterns that models use.
-std::vector<subject> all_subjects();
+meshloom::vector<subject> all_subjects();
 
 }  // namespace laws

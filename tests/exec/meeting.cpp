@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/meeting.hpp>
 
 #include <doctest/doctest.h>
@@ -15,7 +16,7 @@ constexpr waiting both_ways[] = {waiting::block, waiting::spin_then_block};
 
 template <class Body>
 void on_threads(int count, Body body) {
-  std::vector<std::thread> threads;
+  vector<std::thread> threads;
   for (int member = 0; member < count; ++member) threads.emplace_back([&body, member] { body(member); });
   for (std::thread& thread : threads) thread.join();
 }
@@ -24,7 +25,7 @@ void on_threads(int count, Body body) {
 template <class Cell, class Meet>
 int stale_reads(int members, int rounds, Meet meet) {
   std::vector<Cell> written(static_cast<std::size_t>(members));
-  std::vector<int> stale(written.size());
+  vector<int> stale(written.size());
   on_threads(members, [&](int member) {
     const auto mine = static_cast<std::size_t>(member);
     for (int round = 1; round <= rounds; ++round) {
@@ -61,18 +62,18 @@ TEST_CASE("the check of meetings sees a member that does not wait") {
   std::atomic<bool> gone{false};
   int calls = 0;
   CHECK(stale_reads<std::atomic<int>>(2, 10, [&](int member) {
-    if (member == 1) return gone.wait(false);
-    if (++calls < 20) return;
-    gone = true;
-    gone.notify_all();
-  }) > 0);
+          if (member == 1) return gone.wait(false);
+          if (++calls < 20) return;
+          gone = true;
+          gone.notify_all();
+        }) > 0);
 }
 
 TEST_CASE("a stop wakes members that sleep or spin, and lets no one wait again") {
   for (const waiting how : both_ways) {
     for (int round = 0; round < 50; ++round) {
       meeting door(4, how);
-      std::vector<int> was_stopped(3);
+      vector<int> was_stopped(3);
       on_threads(4, [&](int member) {
         if (member == 3) {
           if (round % 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -80,7 +81,7 @@ TEST_CASE("a stop wakes members that sleep or spin, and lets no one wait again")
         }
         was_stopped[static_cast<std::size_t>(member)] = throws_stopped(door);
       });
-      CHECK(was_stopped == std::vector<int>{1, 1, 1});
+      CHECK(was_stopped == vector<int>{1, 1, 1});
       CHECK(throws_stopped(door));
       door.stop();
       CHECK_THROWS_AS(door.arrive_and_wait(), error);

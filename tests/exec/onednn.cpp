@@ -27,7 +27,7 @@ struct channels {
 /// A convolution with its tensors in memory, each with a margin that nobody may touch.
 struct convolution {
   ml::convolution_shape shape;
-  std::vector<float> image, weight, result;
+  ml::vector<float> image, weight, result;
 
   convolution(convolution_pass pass, std::int64_t images, channels of, const ml::convolution_side& high,
               const ml::convolution_side& wide, bool accumulate = false) {
@@ -65,7 +65,7 @@ struct convolution {
   static constexpr std::size_t margin = 16;
 
  private:
-  static void fill(std::vector<float>& memory, std::int64_t count) {
+  static void fill(ml::vector<float>& memory, std::int64_t count) {
     memory.resize(static_cast<std::size_t>(count) + 2 * margin);
     for (float& value : memory) value = static_cast<float>(pick(-4, 4));
   }
@@ -137,8 +137,8 @@ enum class outcome { done, declined, wrong };
 template <class Element>
 struct typed {
   convolution& of;
-  std::vector<Element> image{of.image.begin(), of.image.end()}, weight{of.weight.begin(), of.weight.end()};
-  std::vector<Element> result{of.result.begin(), of.result.end()};
+  ml::vector<Element> image{of.image.begin(), of.image.end()}, weight{of.weight.begin(), of.weight.end()};
+  ml::vector<Element> result{of.result.begin(), of.result.end()};
 
   ml::convolution_shape placed() {
     ml::convolution_shape made = of.placed();
@@ -201,7 +201,7 @@ std::int64_t threads_of_this_process() {
 /// A product and a convolution that oneDNN would share among threads, and the threads that there are after them.
 std::int64_t threads_after_work() {
   constexpr std::int64_t n = 256;
-  std::vector<float> a(n * n, 1), c(n * n);
+  ml::vector<float> a(n * n, 1), c(n * n);
   convolution large(convolution_pass::forward, 4, {1, 32, 32}, {32, 30, 3}, {32, 30, 3});
   ml::onednn how;
   how.gemm<float>(n, n, n, a.data(), n, 1, a.data(), n, 1, false, c.data(), n, 1);
@@ -286,7 +286,7 @@ TEST_CASE("oneDNN computes on the calling thread alone, and leaves OpenMP as it 
     omp_set_num_threads(3);
     const std::int64_t before = threads_of_this_process();
     constexpr std::int64_t n = 256;
-    std::vector<float> a(n * n, 1), c(n * n);
+    ml::vector<float> a(n * n, 1), c(n * n);
     dnnl_sgemm('N', 'N', n, n, n, 1, a.data(), n, a.data(), n, 0, c.data(), n);
     CHECK(threads_of_this_process() == before + 2);
   });
@@ -295,7 +295,7 @@ TEST_CASE("oneDNN computes on the calling thread alone, and leaves OpenMP as it 
 
 TEST_CASE("ranks at work at once are as many threads as ranks") {
   const std::int64_t before = threads_of_this_process();
-  std::vector<std::thread> ranks;
+  ml::vector<std::thread> ranks;
   for (int rank = 0; rank < 3; ++rank) ranks.emplace_back([&] { CHECK(threads_after_work() <= before + 3); });
   for (std::thread& each : ranks) each.join();
 }

@@ -24,8 +24,8 @@ constexpr collective kinds[] = {collective::all_reduce, collective::all_gather, 
                                 collective::all_to_all, collective::broadcast};
 
 /// What a machine with this link would show.
-std::vector<sample> samples_of(std::int32_t ranks, const ml::link& over) {
-  std::vector<sample> samples{{.kind = sample::launch, .moved = {4}, .time = {123}}};
+ml::vector<sample> samples_of(std::int32_t ranks, const ml::link& over) {
+  ml::vector<sample> samples{{.kind = sample::launch, .moved = {4}, .time = {123}}};
   for (const collective how : kinds) {
     for (std::int64_t size = 64; size <= 16 << 20; size *= 8) {
       samples.push_back(
@@ -43,8 +43,8 @@ bool within_percent(const ml::link& found, const ml::link& wanted) {
 }
 
 /// The largest and the median factor between prices over `found` and times.
-std::pair<double, double> factors(std::int32_t ranks, const std::vector<sample>& samples, const ml::link& found) {
-  std::vector<double> all;
+std::pair<double, double> factors(std::int32_t ranks, const ml::vector<sample>& samples, const ml::link& found) {
+  ml::vector<double> all;
   for (const sample& each : samples) {
     if (each.kind != sample::exchange) continue;
     const ml::picoseconds predicted = ml::price(each.how, ranks, each.moved, found);
@@ -74,7 +74,7 @@ struct uneven {
   ml::plain own;
   template <class Element, class... Others>
   void gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Element*, Others...) {
-    std::vector<float> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n)),
+    ml::vector<float> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n)),
         c(static_cast<std::size_t>(m * n));
     for (int again = 0; again < (ml::half_type<Element> ? Times : 1); ++again)
       own.gemm(m, n, k, a.data(), k, 1, b.data(), n, 1, false, c.data(), n, 1);
@@ -148,7 +148,7 @@ TEST_CASE("disturbed times move the link little, a few wild ones not at all") {
 }
 
 TEST_CASE("one sample, none, or no latency at all still make a link") {
-  const std::vector<sample> one{
+  const ml::vector<sample> one{
       {.kind = sample::exchange, .how = collective::all_gather, .moved = {1000}, .time = {5000}}};
   CHECK(ml::price(collective::all_gather, 2, {1000}, ml::fit_link(2, one)).count == 5000);
   CHECK(ml::fit_link(2, {}).bytes_per_second == 9'000'000'000'000'000);

@@ -47,18 +47,18 @@ int rotations_in(const program& made) {
 }
 
 /// The losses of a few steps, and the parameters after them.
-std::vector<double> learnt(const program& made) {
+vector<double> learnt(const program& made) {
   host_run run = start(host{}, made, small_training(), 7);
   const trials::batch_of_numbers batch(made, vocab, 3);
-  std::vector<double> all;
+  vector<double> all;
   for (int step = 0; step < steps; ++step) all.push_back(run.step({batch[0], batch[1]}).loss);
   auto names = run.names();
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
     for (const double each : run.read(name)) all.push_back(each);
   }
-  CHECK(check(made) == std::vector<std::string>{});
-  const std::vector<std::int64_t> arenas = run.arena_bytes();
+  CHECK(check(made) == vector<std::string>{});
+  const vector<std::int64_t> arenas = run.arena_bytes();
   for (const stage_program& stage : made.stages) {
     for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member)
       CHECK(arenas[static_cast<std::size_t>(stage.first_rank + member)] == stage.peak().count);
@@ -66,7 +66,7 @@ std::vector<double> learnt(const program& made) {
   return all;
 }
 
-bool same(const std::vector<double>& left, const std::vector<double>& right) {
+bool same(const vector<double>& left, const vector<double>& right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
                     [](double a, double b) { return std::abs(a - b) < 1e-11 * std::max(1.0, std::abs(a)); });
 }
@@ -75,8 +75,8 @@ const graph& small_graph() {
   static const graph made = trace(small_training());
   return made;
 }
-const std::vector<double>& learnt_alone() {
-  static const std::vector<double> made = learnt(trials::program_of(small_graph(), {}));
+const vector<double>& learnt_alone() {
+  static const vector<double> made = learnt(trials::program_of(small_graph(), {}));
   return made;
 }
 
@@ -102,7 +102,7 @@ plan random_plan(const graph& whole, plan made, std::mt19937_64& dice) {
     const auto id = static_cast<node_id>(n);
     if (whole.nodes[id].op->op.rotates.of < 0) continue;
     const strategy before = stage.strategies[id];
-    std::vector<strategy> all;
+    vector<strategy> all;
     for_each_strategy(whole.nodes[id].op->choices, stage.mesh.rank, [&](const strategy& how) {
       if (rotating_axis(whole.nodes[id].op->choices, stage.mesh, how) >= 0) all.push_back(how);
     });
@@ -166,7 +166,7 @@ TEST_CASE("no rank has a whole sequence, and what one takes falls as one over th
     for (const int ranks : {1, 2, 4}) {
       const program made = trials::program_of(whole, asked_for("context", ranks));
       const stage_program& stage = made.stages[stage_id{0}];
-      REQUIRE(check(made) == std::vector<std::string>{});
+      REQUIRE(check(made) == vector<std::string>{});
       row += ", on " + std::to_string(ranks) + " ranks: " + std::to_string(stage.peak().count / 1024);
       if (ranks == 1) kept = stage.kept;
       if (ranks == 1) most = stage.transient;
@@ -193,7 +193,7 @@ TEST_CASE("a plan says which rows go around, what that takes, and keeps its rule
   const plan made = solve(posed).value();
   CHECK(to_text(small_graph(), made).find("ring seq") != std::string::npos);
   const verdict judged = evaluate(posed, made);
-  CHECK(judged.violations == std::vector<std::string>{});
+  CHECK(judged.violations == vector<std::string>{});
   CHECK(mean_times(*judged.parts)[work::rotation] > picoseconds{});
   CHECK(explain(posed, made).find("rotation") != std::string::npos);
   // What a rule asks for is kept to: neither the other row nor this one is taken where the other was asked for.

@@ -3,6 +3,7 @@
 // not change.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/box.hpp>
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include <random>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace shards {
 
@@ -63,7 +63,7 @@ struct held {
   static constexpr std::size_t margin = 64;
   static constexpr std::byte untouched{0xa5}, nan{0xff};
 
-  std::vector<std::byte> memory;
+  meshloom::vector<std::byte> memory;
   view seen;
 
   held(view shape, meshloom::dtype type) : seen(shape) {
@@ -100,14 +100,14 @@ inline constexpr Element untouched = static_cast<Element>(static_cast<meshloom::
 /// A shard with memory of its own.
 template <class Element>
 struct shard {
-  std::vector<Element> memory;
+  meshloom::vector<Element> memory;
   view seen;
 
-  shard(chance& dice, const std::vector<std::int64_t>& global, const box& part, bool dense = false) {
+  shard(chance& dice, const meshloom::vector<std::int64_t>& global, const box& part, bool dense = false) {
     seen.rank = part.rank;
     seen.type = meshloom::dtype_of<Element>;
     std::copy(global.begin(), global.end(), seen.global);
-    std::vector<int> order(global.size());
+    meshloom::vector<int> order(global.size());
     std::iota(order.begin(), order.end(), 0);
     if (!dense && draw(dice, 3) == 0) std::shuffle(order.begin(), order.end(), dice);
     std::int64_t step = !dense && draw(dice, 7) == 0 ? 2 : 1;
@@ -143,20 +143,20 @@ struct shard {
   }
 };
 
-inline std::vector<std::int64_t> random_extents(chance& dice, int rank, std::int64_t largest) {
-  std::vector<std::int64_t> extents;
+inline meshloom::vector<std::int64_t> random_extents(chance& dice, int rank, std::int64_t largest) {
+  meshloom::vector<std::int64_t> extents;
   for (int axis = 0; axis < rank; ++axis) extents.push_back(draw(dice, 15) == 0 ? 0 : 1 + draw(dice, largest - 1));
   return extents;
 }
 
-inline box whole_box(const std::vector<std::int64_t>& global) {
+inline box whole_box(const meshloom::vector<std::int64_t>& global) {
   box whole{.rank = static_cast<std::int32_t>(global.size())};
   for (std::size_t axis = 0; axis < global.size(); ++axis) whole.side[axis] = {0, global[axis]};
   return whole;
 }
 
 /// Any box of the tensor, on about half of the axes all of it.
-inline box random_box(chance& dice, const std::vector<std::int64_t>& global) {
+inline box random_box(chance& dice, const meshloom::vector<std::int64_t>& global) {
   box part = whole_box(global);
   for (std::size_t axis = 0; axis < global.size(); ++axis) {
     if (draw(dice, 1) == 0) continue;
@@ -167,13 +167,13 @@ inline box random_box(chance& dice, const std::vector<std::int64_t>& global) {
 }
 
 /// `parts` boxes that together are `whole`, cut along one axis: balanced, or anywhere.
-inline std::vector<box> pieces_of(chance& dice, const box& whole, std::size_t axis, std::size_t parts) {
+inline meshloom::vector<box> pieces_of(chance& dice, const box& whole, std::size_t axis, std::size_t parts) {
   const meshloom::interval side = whole.side[axis];
-  std::vector<std::int64_t> border{0, side.extent};
+  meshloom::vector<std::int64_t> border{0, side.extent};
   for (std::size_t k = 1; k < parts; ++k) border.push_back(draw(dice, side.extent));
   std::sort(border.begin(), border.end());
   const bool balanced = draw(dice, 1) == 0;
-  std::vector<box> boxes(parts, whole);
+  meshloom::vector<box> boxes(parts, whole);
   for (std::size_t k = 0; k < parts; ++k) {
     const auto count = static_cast<std::int64_t>(parts), which = static_cast<std::int64_t>(k);
     boxes[k].side[axis] = balanced ? meshloom::balanced_part(side, count, which)

@@ -22,9 +22,9 @@ constexpr std::size_t group_sizes[] = {1, 2, 3, 4, 5, 8};
 
 /// How each rank ended: "" or the sentence of its error. A rank that throws stops the others.
 template <class Body>
-std::vector<std::string> on_ranks(shared_memory& memory, std::size_t ranks, Body body) {
-  std::vector<std::string> ends(ranks);
-  std::vector<std::thread> threads;
+vector<std::string> on_ranks(shared_memory& memory, std::size_t ranks, Body body) {
+  vector<std::string> ends(ranks);
+  vector<std::thread> threads;
   for (std::size_t rank = 0; rank < ranks; ++rank) {
     threads.emplace_back([&, rank] {
       try {
@@ -41,8 +41,8 @@ std::vector<std::string> on_ranks(shared_memory& memory, std::size_t ranks, Body
 
 const std::string stopped_by_another = stopped().what();
 
-std::vector<std::int32_t> first_ranks(std::size_t count) {
-  std::vector<std::int32_t> ranks(count);
+vector<std::int32_t> first_ranks(std::size_t count) {
+  vector<std::int32_t> ranks(count);
   std::iota(ranks.begin(), ranks.end(), 0);
   return ranks;
 }
@@ -53,7 +53,7 @@ struct exchange {
   collective kind = collective::slice;
   reduction combine = reduction::sum;
   bool in_place = false;
-  std::vector<shard<Element>> from, to;
+  vector<shard<Element>> from, to;
 
   exchange(chance& dice, collective which, std::size_t members, int rank, std::int64_t largest = 6) : kind(which) {
     combine = draw(dice, 2) ? reduction::sum : reduction::max;
@@ -61,7 +61,7 @@ struct exchange {
     const auto global = random_extents(dice, rank, largest);
     const box whole = random_box(dice, global);
     const auto pieces = [&] { return pieces_of(dice, whole, static_cast<std::size_t>(draw(dice, rank - 1)), members); };
-    const std::vector<box> wholes(members, whole), sources = pieces(), targets = pieces();
+    const vector<box> wholes(members, whole), sources = pieces(), targets = pieces();
     const bool splits_from = puts_together();
     const bool splits_to = kind == collective::reduce_scatter || kind == collective::all_to_all;
     for (std::size_t member = 0; member < members; ++member) {
@@ -79,7 +79,7 @@ struct exchange {
            kind == collective::rotate;
   }
 
-  static box random_box_in(chance& dice, const box& whole, const std::vector<std::int64_t>& global) {
+  static box random_box_in(chance& dice, const box& whole, const vector<std::int64_t>& global) {
     return overlap(whole, random_box(dice, global));
   }
 
@@ -130,16 +130,16 @@ void check_collectives(std::size_t members, waiting how) {
   chance dice(static_cast<unsigned>(members) * 31 + 7);
   auto ranks = first_ranks(members);
   std::shuffle(ranks.begin(), ranks.end(), dice);
-  std::vector<std::vector<std::int32_t>> groups{ranks};
+  vector<vector<std::int32_t>> groups{ranks};
   shared_memory memory(static_cast<std::int32_t>(members), groups, {}, how);
-  std::vector<exchange<Element>> work;
+  vector<exchange<Element>> work;
   for (int round = 0; round < 60; ++round) work.emplace_back(dice, kinds[round % 6], members, 1 + (round / 6) % 4);
   for (auto& one : work) one.fill(3);
   const auto ends = on_ranks(memory, members, [&](std::size_t rank) {
     const auto member = std::find(ranks.begin(), ranks.end(), static_cast<std::int32_t>(rank)) - ranks.begin();
     for (auto& one : work) one.run(memory, 0, static_cast<std::size_t>(member));
   });
-  CHECK(ends == std::vector<std::string>(members));
+  CHECK(ends == vector<std::string>(members));
   for (const auto& one : work) CHECK_MESSAGE(one.count_wrong(3) == 0, name_of(one.kind));
 }
 
@@ -182,8 +182,8 @@ TEST_CASE("the checker of the collectives sees one wrong element and a sum in an
 }
 
 TEST_CASE("large shards are reduced in many blocks by many members") {
-  const std::vector<std::vector<std::int32_t>> groups{{0, 1, 2}};
-  for (const std::vector<std::int64_t>& extents : {std::vector<std::int64_t>{70001}, {3, 20011}, {257, 129, 2}}) {
+  const vector<vector<std::int32_t>> groups{{0, 1, 2}};
+  for (const vector<std::int64_t>& extents : {vector<std::int64_t>{70001}, {3, 20011}, {257, 129, 2}}) {
     for (const collective kind : kinds) {
       chance dice(17);
       shared_memory memory(3, groups, {});
@@ -201,7 +201,7 @@ TEST_CASE("large shards are reduced in many blocks by many members") {
         one.to.emplace_back(dice, extents, rotates ? pieces[(member + 2) % 3] : scatters ? others[member] : whole);
       }
       one.fill(1);
-      CHECK(on_ranks(memory, 3, [&](std::size_t rank) { one.run(memory, 0, rank); }) == std::vector<std::string>(3));
+      CHECK(on_ranks(memory, 3, [&](std::size_t rank) { one.run(memory, 0, rank); }) == vector<std::string>(3));
       CHECK(one.count_wrong(1) == 0);
     }
   }
@@ -209,14 +209,14 @@ TEST_CASE("large shards are reduced in many blocks by many members") {
 
 TEST_CASE("an all-reduce is bitwise equal on all members and in every run") {
   const std::size_t members = 5;
-  const std::vector<std::vector<std::int32_t>> groups{first_ranks(members)};
-  std::vector<float> first;
+  const vector<vector<std::int32_t>> groups{first_ranks(members)};
+  vector<float> first;
   for (int run = 0; run < 20; ++run) {
     shared_memory memory(5, groups, {}, run % 2 ? waiting::block : waiting::spin_then_block);
     chance dice(4);
-    std::vector<shard<float>> shards;
+    vector<shard<float>> shards;
     for (std::size_t member = 0; member < members; ++member) {
-      shards.emplace_back(dice, std::vector<std::int64_t>{9973}, whole_box({9973}), true).fill(member);
+      shards.emplace_back(dice, vector<std::int64_t>{9973}, whole_box({9973}), true).fill(member);
     }
     on_ranks(memory, members, [&](std::size_t rank) {
       const view& mine = shards[rank].seen;
@@ -228,7 +228,7 @@ TEST_CASE("an all-reduce is bitwise equal on all members and in every run") {
 }
 
 TEST_CASE("ranks meet in the groups of every axis of a mesh") {
-  std::vector<std::vector<std::int32_t>> groups;  // of 2 x 2 x 2 ranks; group 4 * axis + k is the k-th line of an axis
+  vector<vector<std::int32_t>> groups;  // of 2 x 2 x 2 ranks; group 4 * axis + k is the k-th line of an axis
   for (const int axis : {0, 1, 2}) {
     for (std::int32_t rank = 0; rank < 8; ++rank) {
       if (!(rank >> axis & 1)) groups.push_back({rank, rank + (1 << axis)});
@@ -242,9 +242,9 @@ TEST_CASE("ranks meet in the groups of every axis of a mesh") {
   };
   chance dice(2);
   shared_memory memory(8, groups, {});
-  std::vector<shard<std::int32_t>> shards;
-  for (int rank = 0; rank < 8; ++rank) shards.emplace_back(dice, std::vector<std::int64_t>{5}, whole_box({5}), true);
-  std::vector<int> wrong(8);
+  vector<shard<std::int32_t>> shards;
+  for (int rank = 0; rank < 8; ++rank) shards.emplace_back(dice, vector<std::int64_t>{5}, whole_box({5}), true);
+  vector<int> wrong(8);
   const auto ends = on_ranks(memory, 8, [&](std::size_t rank) {
     for (int round = 0; round < 100; ++round) {
       std::fill_n(shards[rank].seen.as<std::int32_t>(), 5, round + (1 << rank));
@@ -256,17 +256,17 @@ TEST_CASE("ranks meet in the groups of every axis of a mesh") {
       for (int i = 0; i < 5; ++i) wrong[rank] += shards[rank].memory[static_cast<std::size_t>(i)] != 8 * round + 255;
     }
   });
-  CHECK(ends == std::vector<std::string>(8));
-  CHECK(wrong == std::vector<int>(8));
+  CHECK(ends == vector<std::string>(8));
+  CHECK(wrong == vector<int>(8));
 }
 
 TEST_CASE("thousands of small collectives of more ranks than cores come out right, however ranks wait") {
   const std::size_t members = 8;
-  const std::vector<std::vector<std::int32_t>> groups{first_ranks(members)};
+  const vector<vector<std::int32_t>> groups{first_ranks(members)};
   for (const waiting how : {waiting::block, waiting::spin_then_block}) {
     shared_memory memory(8, groups, {}, how);
     chance dice(6);
-    std::vector<exchange<float>> work;
+    vector<exchange<float>> work;
     for (const collective kind : kinds) work.emplace_back(dice, kind, members, 2);
     const auto start = std::chrono::steady_clock::now();
     const auto ends = on_ranks(memory, members, [&](std::size_t rank) {
@@ -277,7 +277,7 @@ TEST_CASE("thousands of small collectives of more ranks than cores come out righ
       }
     });
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    CHECK(ends == std::vector<std::string>(members));
+    CHECK(ends == vector<std::string>(members));
     for (const auto& one : work) CHECK(one.count_wrong(0) == 0);
     MESSAGE("2000 collectives of 8 ranks: " << took.count() << " s");
   }
@@ -287,14 +287,14 @@ TEST_CASE("channels carry messages in order, both ways, and only what both shard
   const channel channels[] = {{0, 1}, {1, 0}};
   shared_memory memory(2, {}, channels, waiting::spin_then_block);
   chance dice(8);
-  const std::vector<std::int64_t> global{6, 7};
+  const vector<std::int64_t> global{6, 7};
   const box sent{.side = {{{1, 4}, {0, 5}}}, .rank = 2}, wanted{.side = {{{0, 3}, {2, 5}}}, .rank = 2};
   shard<double> ping(dice, global, sent), pong(dice, global, wanted), back(dice, global, sent);
   const auto meets = [](const place& at, std::uint64_t round, std::size_t otherwise) {
     const bool shared = at[0] >= 1 && at[0] < 3 && at[1] >= 2 && at[1] < 5;
     return value<double>(shared ? 0 : otherwise, at, round);
   };
-  std::vector<std::size_t> wrong(2);
+  vector<std::size_t> wrong(2);
   const auto ends = on_ranks(memory, 2, [&](std::size_t rank) {
     for (std::uint64_t round = 0; round < 500; ++round) {
       if (rank == 0) {
@@ -312,18 +312,18 @@ TEST_CASE("channels carry messages in order, both ways, and only what both shard
       }
     }
   });
-  CHECK(ends == std::vector<std::string>(2));
-  CHECK(wrong == std::vector<std::size_t>(2));
+  CHECK(ends == vector<std::string>(2));
+  CHECK(wrong == vector<std::size_t>(2));
 }
 
 TEST_CASE("a rank that throws stops all others, wherever they wait") {
-  const std::vector<std::vector<std::int32_t>> groups{first_ranks(8), {0, 1, 3}};
+  const vector<vector<std::int32_t>> groups{first_ranks(8), {0, 1, 3}};
   const channel channels[] = {{3, 4}, {5, 3}};
   for (const waiting how : {waiting::block, waiting::spin_then_block}) {
     shared_memory memory(8, groups, channels, how);
     chance dice(11);
-    std::vector<shard<float>> shards;
-    for (int rank = 0; rank < 8; ++rank) shards.emplace_back(dice, std::vector<std::int64_t>{40}, whole_box({40}));
+    vector<shard<float>> shards;
+    for (int rank = 0; rank < 8; ++rank) shards.emplace_back(dice, vector<std::int64_t>{40}, whole_box({40}));
     const auto ends = on_ranks(memory, 8, [&](std::size_t rank) {
       const view& mine = shards[rank].seen;
       const auto reduce = [&](std::int32_t group, std::size_t place) {
@@ -354,8 +354,8 @@ struct request {
 };
 
 /// How the ranks of group 1 end when rank `odd` asks for something else than the others.
-std::vector<std::string> ends_of(const request& usual, std::size_t odd, const request& other) {
-  const std::vector<std::vector<std::int32_t>> groups{{0}, first_ranks(3)};
+vector<std::string> ends_of(const request& usual, std::size_t odd, const request& other) {
+  const vector<vector<std::int32_t>> groups{{0}, first_ranks(3)};
   shared_memory memory(3, groups, {});
   return on_ranks(memory, 3, [&](std::size_t rank) {
     const request& mine = rank == odd ? other : usual;
@@ -377,7 +377,7 @@ TEST_CASE("calls that differ are refused on every member, with both sides named"
         "group 1 (ranks 0, 1, 2): member 0 calls all_reduce (sum) from f32 [4, 5] to "
         "f32 [4, 5], but member " +
         std::to_string(odd) + " calls " + what + "; all members must make the same calls in the same order";
-    CHECK(ends_of({reduce, a, a}, odd, call) == std::vector<std::string>(3, sentence));
+    CHECK(ends_of({reduce, a, a}, odd, call) == vector<std::string>(3, sentence));
   };
   refused(2, {collective::all_gather, a, a}, "all_gather from f32 [4, 5] to f32 [4, 5]");
   refused(1, {reduce, a, a, reduction::max}, "all_reduce (max) from f32 [4, 5] to f32 [4, 5]");
@@ -393,7 +393,7 @@ TEST_CASE("shards that do not add up are refused, and nobody waits for the resul
   };
   const shard<float> all_six = part(0, 6), first_two = part(0, 2), last_five = part(1, 5), nothing = part(3, 0);
   const view &whole = all_six.seen, &first = first_two.seen, &rest = last_five.seen, &none = nothing.seen;
-  const auto refused = [](const std::vector<std::string>& ends, const std::string& sentence) {
+  const auto refused = [](const vector<std::string>& ends, const std::string& sentence) {
     CHECK(std::count(ends.begin(), ends.end(), "group 1 (ranks 0, 1, 2): " + sentence) >= 1);
     CHECK(std::count(ends.begin(), ends.end(), "") == 0);
   };
@@ -421,7 +421,7 @@ TEST_CASE("shards that do not add up are refused, and nobody waits for the resul
 
 TEST_CASE("a slice is taken alone, from what the member has") {
   chance dice(15);
-  const std::vector<std::vector<std::int32_t>> groups{{1, 0}};
+  const vector<vector<std::int32_t>> groups{{1, 0}};
   shared_memory memory(2, groups, {});
   shard<std::int32_t> whole(dice, {5, 4}, whole_box({5, 4}));
   shard<std::int32_t> part(dice, {5, 4}, {.side = {{{0, 5}, {1, 2}}}, .rank = 2});
@@ -434,13 +434,13 @@ TEST_CASE("a slice is taken alone, from what the member has") {
 }
 
 TEST_CASE("a gather may be in place: what a member gives lies where it goes") {
-  const std::vector<std::vector<std::int32_t>> groups{first_ranks(3)};
+  const vector<vector<std::int32_t>> groups{first_ranks(3)};
   shared_memory memory(3, groups, {});
   chance dice(18);
-  const std::vector<std::int64_t> global{4, 7};
+  const vector<std::int64_t> global{4, 7};
   const auto pieces = pieces_of(dice, whole_box(global), 1, 3);
-  std::vector<shard<float>> wholes;
-  std::vector<view> given;
+  vector<shard<float>> wholes;
+  vector<view> given;
   for (std::size_t member = 0; member < 3; ++member) {
     view part = wholes.emplace_back(dice, global, whole_box(global)).seen;
     part.origin[1] = pieces[member].side[1].origin;
@@ -457,12 +457,12 @@ TEST_CASE("a gather may be in place: what a member gives lies where it goes") {
 }
 
 TEST_CASE("scalars are reduced and broadcast") {
-  const std::vector<std::vector<std::int32_t>> groups{first_ranks(3)};
+  const vector<vector<std::int32_t>> groups{first_ranks(3)};
   shared_memory memory(3, groups, {});
   chance dice(16);
-  std::vector<shard<double>> shards;
-  for (std::size_t member = 0; member < 3; ++member) shards.emplace_back(dice, std::vector<std::int64_t>{}, box{});
-  std::vector<double> sums(3);
+  vector<shard<double>> shards;
+  for (std::size_t member = 0; member < 3; ++member) shards.emplace_back(dice, vector<std::int64_t>{}, box{});
+  vector<double> sums(3);
   on_ranks(memory, 3, [&](std::size_t rank) {
     const auto member = static_cast<std::int32_t>(rank);
     double& mine = *shards[rank].seen.as<double>();
@@ -474,7 +474,7 @@ TEST_CASE("scalars are reduced and broadcast") {
     memory.redistribute(0, member, collective::broadcast, reduction::sum, scalar, scalar);
     sums[rank] += mine;
   });
-  CHECK(sums == std::vector<double>(3, 4.5));
+  CHECK(sums == vector<double>(3, 4.5));
 }
 
 TEST_CASE("the two ends of a channel name the same tensor") {
@@ -487,11 +487,11 @@ TEST_CASE("the two ends of a channel name the same tensor") {
   const std::string sentence =
       "channel 0 (ranks 1, 0): the first sends f32 [4], but the second receives f32 [5]; "
       "both ends must name the same tensor";
-  CHECK(ends == std::vector<std::string>(2, sentence));
+  CHECK(ends == vector<std::string>(2, sentence));
 }
 
 TEST_CASE("groups and channels name ranks that exist, once, and calls name groups and members that exist") {
-  using lists = std::vector<std::vector<std::int32_t>>;
+  using lists = vector<vector<std::int32_t>>;
   CHECK_THROWS_WITH_AS(shared_memory(2, lists{{0, 1}, {1, 2}}, {}), "group 1 (ranks 1, 2): there are 2 ranks, from 0",
                        error);
   CHECK_THROWS_WITH_AS(shared_memory(2, lists{{1, 0, 1}}, {}), "group 0 (ranks 1, 0, 1): rank 1 is named twice", error);

@@ -79,7 +79,7 @@ void check_clock(const ml::program& whole, const ml::simulation& made) {
 TEST_CASE("every rank does the same work in the same order as on the host") {
   const auto task = training_of(8, 12);
   const ml::graph graph = ml::trace(task);
-  const std::vector<std::int32_t> tokens(48, 3);
+  const ml::vector<std::int32_t> tokens(48, 3);
   for (const auto& [plan, ranks, micro_batches] : {std::tuple{"data", 1, 3},
                                                    {"data", 3, 2},
                                                    {"tensor", 2, 1},
@@ -133,7 +133,7 @@ TEST_CASE("on one rank the operators take the time that was planned") {
     }
     CHECK(operators == made.predicted);
     CHECK(paper.step > made.predicted);
-    CHECK(paper.busy_per_stage == std::vector{paper.step});
+    CHECK(paper.busy_per_stage == ml::vector{paper.step});
   }
 }
 

@@ -17,7 +17,7 @@ namespace {
 /// A builder with one axis, one open region and one parameter.
 struct bench {
   ml::graph_builder into;
-  std::vector<ml::axis_id> axes{into.axis("rows", 4)};
+  ml::vector<ml::axis_id> axes{into.axis("rows", 4)};
   ml::value_id x = [this] {
     into.open_region("first", 1, false);
     return into.add_parameter("x", axes, {}, false);
@@ -92,7 +92,7 @@ TEST_CASE("paths are unique, whatever layers are called") {
   CHECK(names == std::set<std::string>{"linear", "linear_2", "linear_3", "linear_4", "linear_2_2", "linear_2_2_2"});
 
   into.open_region("block", 1, false);
-  const std::vector<ml::axis_id> axes{into.axis("rows", 4)};
+  const ml::vector<ml::axis_id> axes{into.axis("rows", 4)};
   CHECK(into.made.values[into.add_parameter("w", axes, {}, false)].name == "block.w");
   CHECK(into.made.values[into.add_parameter("w", axes, {}, false)].name == "block.w_2");
   into.enter("inner");

@@ -15,7 +15,7 @@ using namespace ml::axis;
 
 namespace {
 
-using sentences = std::vector<std::string>;
+using sentences = ml::vector<std::string>;
 
 /// The graph of the GPT with one thing changed.
 sentences faults_with(const std::function<void(ml::graph&)>& change) {
@@ -320,7 +320,7 @@ TEST_CASE("the hash does not change with sizes or attributes, and is the same in
   CHECK(ml::hash_of(ml::trace(task)) == before);
 
   ml::graph_builder into;
-  const std::vector<ml::axis_id> axes{into.axis("rows", 4)};
+  const ml::vector<ml::axis_id> axes{into.axis("rows", 4)};
   into.open_region("only", 1, false);
   const auto x = into.add_parameter("x", axes, {}, false);
   into.emit(ml::addition_of_rank(1), std::array{x, x}, axes, {});

@@ -36,17 +36,17 @@ ml::graph random_graph(std::mt19937& dice, int operators) {
   const auto draw = [&](int most) { return std::uniform_int_distribution<int>(0, most)(dice); };
   ml::graph_builder into;
   const ml::axis_id samples = into.axis("batch", 2 + draw(6));
-  std::vector<ml::axis_id> widths;
+  ml::vector<ml::axis_id> widths;
   for (const char* name : {"narrow", "middle", "broad"}) widths.push_back(into.axis(name, 2 + draw(30)));
   into.made.micro_batched = samples;
-  std::vector<ml::value_id> made{into.add_input("input", {samples, widths[0]}, ml::dtype::f32)}, unread;
+  ml::vector<ml::value_id> made{into.add_input("input", {samples, widths[0]}, ml::dtype::f32)}, unread;
   into.open_region("model", 1, false);
   const auto width_of = [&](ml::value_id id) { return into.made.values[id].axes[1]; };
   const auto add = [&](ml::value_id a, ml::value_id b) {
     return into.emit(add_of<ml::at<0, 1>>, std::array{a, b}, std::array{samples, width_of(a)}, {})[0];
   };
   const auto read = [&](ml::value_id id) {
-    std::erase(unread, id);
+    ml::erase(unread, id);
     return id;
   };
   for (int n = 0; n < operators; ++n) {
@@ -62,7 +62,7 @@ ml::graph random_graph(std::mt19937& dice, int operators) {
       const auto& op = ml::record_of<ml::op::dot<ml::at<0, 1>, ml::at<1, 2>, ml::at<0, 2>>>;
       made.push_back(into.emit(op, std::array{read(x), weight}, std::array{samples, width_of(x), out}, {})[0]);
     }
-    std::erase(unread, made.back());
+    ml::erase(unread, made.back());
     unread.push_back(made.back());
   }
   ml::value_id loss = ml::value_id::none;
@@ -112,15 +112,15 @@ class cuttings {
 
   /// What a way is worth, of which bit k says whether there is a cut behind place k; nothing if there is no such way.
   std::optional<worth> judge(unsigned cuts, double average, double slack, double limit) const {
-    std::vector<int> layer(static_cast<std::size_t>(places_));
+    ml::vector<int> layer(static_cast<std::size_t>(places_));
     for (int k = 1; k < places_; ++k) {
       const bool cut = cuts >> (k - 1) & 1;
       if (cut && !legal_[static_cast<std::size_t>(k) - 1]) return std::nullopt;
       layer[static_cast<std::size_t>(k)] = layer[static_cast<std::size_t>(k) - 1] + (cut ? 1 : 0);
     }
     const auto layer_of = [&](ml::node_id id) { return layer[static_cast<std::size_t>(place_[id])]; };
-    std::vector<std::set<ml::value_id>> received(static_cast<std::size_t>(layer.back()) + 1);
-    std::vector<double> work(received.size()), counted(received.size()), group(static_cast<std::size_t>(places_));
+    ml::vector<std::set<ml::value_id>> received(static_cast<std::size_t>(layer.back()) + 1);
+    ml::vector<double> work(received.size()), counted(received.size()), group(static_cast<std::size_t>(places_));
     for (std::size_t n = 0; n < place_.size(); ++n) {
       const ml::node_id id{static_cast<std::int32_t>(n)};
       if (place_[id] < 0) continue;
@@ -235,14 +235,14 @@ class cuttings {
   const ml::graph& whole_;
   ml::table<ml::node_id, int> place_;
   int places_ = 0;
-  std::vector<bool> legal_;  ///< of each cut
+  ml::vector<bool> legal_;  ///< of each cut
 };
 
 // --- what grouping keeps
 
 /// Everything that tells two graphs apart, in words.
-std::vector<std::string> words_of(const ml::graph& whole) {
-  std::vector<std::string> words;
+ml::vector<std::string> words_of(const ml::graph& whole) {
+  ml::vector<std::string> words;
   const auto number = [](auto id) { return std::to_string(static_cast<std::int32_t>(id)); };
   const auto list = [&](const auto& ids) {
     std::string all;
@@ -298,7 +298,7 @@ void check_grouping(const models::named_graph& model, const ml::grouping& how) {
   check_gradients(made, model.graph);
   CHECK(words_of(ml::group_operators(made, how)) == words_of(made));
   CHECK(words_of(ml::group_operators(model.graph, how)) == words_of(made));
-  std::vector<std::string> before, after;
+  ml::vector<std::string> before, after;
   for (const ml::region& each : model.graph.regions) {
     if (each.repeated) before.push_back(each.name + std::to_string(each.count));
   }
@@ -351,8 +351,8 @@ auto in_one_layer(const Task& task) {
                       .target = task.target};
 }
 
-std::vector<models::named_graph> all_models() {
-  std::vector<models::named_graph> made = models::all();
+ml::vector<models::named_graph> all_models() {
+  ml::vector<models::named_graph> made = models::all();
   made.push_back({"bypassed", models::bypassed()});
   made.push_back({"gpt in one layer", ml::trace(token_training(ml::named("model", ml::gpt(small.layers))))});
   made.push_back({"in bf16", ml::trace(token_training(ml::named("model", ml::gpt(small.layers)), ml::bf16{}))});

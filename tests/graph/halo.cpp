@@ -98,13 +98,13 @@ TEST_CASE("halos are counted as they are, shard by shard") {
     const ml::mesh_shape mesh{2, {static_cast<std::int32_t>(pick(1, 4)), static_cast<std::int32_t>(pick(1, 4))}};
     const ml::node& at = node_of(whole, "blur");
     const ml::strategy split = splitting(at.op->choices, 3, 4);
-    const std::vector<ml::halo> halos = ml::halos_of(whole.sizes, at, mesh, split, 0);
+    const ml::vector<ml::halo> halos = ml::halos_of(whole.sizes, at, mesh, split, 0);
     CHECK(ml::halos_of(whole.sizes, at, mesh, split, 1).empty());  // the taps
     CHECK(ml::halos_of(whole.sizes, at, mesh, {}, 0).empty());
 
     const std::int64_t extents[] = {4, how.high, how.wide};
     const ml::spec layout = ml::operand_spec(at.op->op, at.op->choices, 2, split, 0);
-    std::vector<std::int64_t> lacked_by_step(halos.size());
+    ml::vector<std::int64_t> lacked_by_step(halos.size());
     std::int64_t largest = 0;
     for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
       const ml::mesh_coordinates here = ml::coordinates_of(mesh, rank);
@@ -181,6 +181,6 @@ TEST_CASE("check finds windows that do not fit their sizes") {
     each.attributes[0] = 5;
     each.attributes[4] = 2;
     CHECK(ml::check(changed) ==
-          std::vector<std::string>{"node " + each.name + ": along dimension 0 its kernel has 3 taps, its windows 5"});
+          ml::vector<std::string>{"node " + each.name + ": along dimension 0 its kernel has 3 taps, its windows 5"});
   }
 }

@@ -64,7 +64,7 @@ TEST_CASE("a schedule that means nothing is a fault of the graph") {
     meshloom::graph whole;
     CHECK(check(whole).empty());
     whole.rate = each;
-    CHECK(check(whole) == std::vector<std::string>{
+    CHECK(check(whole) == meshloom::vector<std::string>{
                               "the graph: the schedule of its rate has a negative number, or too few steps to fall "
                               "in after its warm-up"});
   }

@@ -43,7 +43,7 @@ struct alone : meshloom::adafactor_matrix_kernel<true> {
   }
 };
 
-meshloom::view see(std::vector<double>& of, std::int64_t rows, std::int64_t columns) {
+meshloom::view see(meshloom::vector<double>& of, std::int64_t rows, std::int64_t columns) {
   meshloom::view seen{.data = of.data(), .rank = rows == 0 ? 1 : 2, .type = meshloom::dtype::f64};
   if (rows > 0) seen.extent[0] = seen.global[0] = rows;
   seen.extent[seen.rank - 1] = seen.global[seen.rank - 1] = columns;
@@ -85,7 +85,7 @@ TEST_CASE("the law rejects an Adafactor with another threshold, decay or momentu
 // By hand: g = a·bᵀ is of rank one, so r·c / mean r is g² and u is its signs, in the first step; of size 1, which is
 // the threshold. p is of size 2, and the rate that of a hundredth.
 TEST_CASE("the first step of Adafactor goes along the signs of a gradient of rank one") {
-  std::vector<double> p{2, -2, 2, 2, -2, 2}, g{1, -2, 3, -2, 4, -6}, r(2), c(3), before = p;
+  meshloom::vector<double> p{2, -2, 2, 2, -2, 2}, g{1, -2, 3, -2, 4, -6}, r(2), c(3), before = p;
   meshloom::call with;
   with.operand[0] = with.result[0] = see(p, 2, 3), with.operand[1] = see(g, 2, 3);
   with.operand[2] = with.result[1] = see(r, 0, 2), with.operand[3] = with.result[2] = see(c, 0, 3);
@@ -99,8 +99,9 @@ TEST_CASE("the first step of Adafactor goes along the signs of a gradient of ran
 }
 
 TEST_CASE("of zero gradients nothing comes, in single precision too, also where others are large") {
-  std::vector<float> p(6, 1), g{0, 0, 0, 0, 1e6f, 0}, r(2), c(3);
-  const auto single = [](std::vector<float>& of, std::vector<double> like, std::int64_t rows, std::int64_t columns) {
+  meshloom::vector<float> p(6, 1), g{0, 0, 0, 0, 1e6f, 0}, r(2), c(3);
+  const auto single = [](meshloom::vector<float>& of, meshloom::vector<double> like, std::int64_t rows,
+                         std::int64_t columns) {
     meshloom::view seen = see(like, rows, columns);
     seen.data = of.data(), seen.type = meshloom::dtype::f32;
     return seen;

@@ -98,7 +98,7 @@ bool windows_merge(const law::trial& how, std::int64_t first_cut, std::int64_t s
   forward_case all(how);
   const std::int64_t keys = how.extent[4], cuts[] = {0, first_cut, second_cut, keys};
   const std::int64_t queries = how.extent[1], heads = how.extent[2], head = how.extent[3];
-  std::vector<double> out(all.made.results[0].memory.size()), logsum(all.made.results[1].memory.size(), -INFINITY);
+  meshloom::vector<double> out(all.made.results[0].memory.size()), logsum(all.made.results[1].memory.size(), -INFINITY);
   meshloom::plain arithmetic;
   for (int part = 2; part >= 0; --part) {
     const auto with = window(all.made.with, cuts[part], cuts[part + 1]);

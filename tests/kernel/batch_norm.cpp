@@ -51,12 +51,12 @@ struct overwriting : batch_norm_inference_gradient_weights_kernel {
 
 /// Whole tensors of x, gain 1, bias 0 and the results, normalised in single precision.
 struct normalised {
-  std::vector<float> y, mean, variance;
+  vector<float> y, mean, variance;
 
-  normalised(std::vector<float> x, std::int64_t rows, std::int64_t features)
+  normalised(vector<float> x, std::int64_t rows, std::int64_t features)
       : y(x.size()), mean(static_cast<std::size_t>(features)), variance(mean.size()) {
-    std::vector<float> one(mean.size(), 1.0f), zero(mean.size());
-    const auto see = [](std::vector<float>& data, std::initializer_list<std::int64_t> extents) {
+    vector<float> one(mean.size(), 1.0f), zero(mean.size());
+    const auto see = [](vector<float>& data, std::initializer_list<std::int64_t> extents) {
       view made{.data = data.data()};
       for (const std::int64_t extent : extents) made.extent[made.rank] = extent, made.global[made.rank++] = extent;
       make_dense(made);
@@ -100,7 +100,7 @@ TEST_CASE("batch norms equal the reference over several stretches of rows and bl
 
 TEST_CASE("statistics of many rows keep their digits") {
   constexpr std::int64_t rows = 16384, features = 48;
-  std::vector<float> x(rows * features);
+  vector<float> x(rows * features);
   for (std::size_t at = 0; at < x.size(); ++at)
     x[at] = static_cast<float>(5 + std::normal_distribution<double>()(law::dice));
   const normalised made(x, rows, features);
@@ -114,7 +114,7 @@ TEST_CASE("statistics of many rows keep their digits") {
 }
 
 TEST_CASE("a mean is exact where the values are large and alike") {
-  std::vector<float> x(300, 4096.0f);
+  vector<float> x(300, 4096.0f);
   for (std::size_t row = 0; row < 300; ++row) x[row] += static_cast<float>(row % 2);
   const normalised made(x, 300, 1);
   CHECK(made.mean[0] == 4096.5f);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/collapse.hpp>
 
 #include <doctest/doctest.h>
 
 #include <random>
-#include <vector>
 
 namespace {
 
 /// The offsets of all elements of a view, in row-major order.
-std::vector<std::int64_t> offsets(const meshloom::view& tensor) {
-  std::vector<std::int64_t> made;
+meshloom::vector<std::int64_t> offsets(const meshloom::view& tensor) {
+  meshloom::vector<std::int64_t> made;
   for (std::int64_t which = 0; which < tensor.count(); ++which) {
     std::int64_t rest = which, offset = 0;
     for (int axis = tensor.rank - 1; axis >= 0; --axis) {

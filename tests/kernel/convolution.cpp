@@ -98,8 +98,8 @@ law::tensor cut(const law::tensor& whole, const index_list& axes, const parts& a
 }
 
 /// `extent` elements in one to three parts, also empty ones.
-std::vector<interval> any_parts(std::int64_t extent) {
-  std::vector<interval> made;
+vector<interval> any_parts(std::int64_t extent) {
+  vector<interval> made;
   const std::int64_t count = law::pick(1, 3);
   for (std::int64_t part = 0, begin = 0; part < count; ++part) {
     const std::int64_t end = part + 1 == count ? extent : law::pick(begin, extent);
@@ -162,7 +162,7 @@ class checker {
   void run_shards(law::case_of_call& whole, Apply apply) const {
     const int cut_indices[] = {op.windows[0].of, op.windows[1].of, any_other_index()};
     const auto extent = [&](int index) { return what_.how.extent[static_cast<std::size_t>(index)]; };
-    std::array<std::vector<interval>, 3> cuts;
+    std::array<vector<interval>, 3> cuts;
     for (std::size_t k = 0; k < 3; ++k) cuts[k] = any_parts(extent(cut_indices[k]));
     parts at;
     for (int index = 0; index < op.index_count; ++index) at[static_cast<std::size_t>(index)] = {0, extent(index)};
@@ -185,7 +185,7 @@ class checker {
   template <class Apply>
   static void run_shard(law::case_of_call& whole, const parts& at, bool later, Apply apply) {
     call with = whole.with;
-    std::vector<law::tensor> operands;
+    vector<law::tensor> operands;
     for (std::size_t k = 0; k < whole.operands.size(); ++k) {
       operands.push_back(cut(whole.operands[k], op.operands[k], at, law::pick(0, 1) == 1));
       with.operand[k] = operands.back().seen;
@@ -259,7 +259,7 @@ bool holds_spoilt(const picture& what, Change change) {
 /// Convolves by itself, if `takes`: writes ones.
 struct vendor : textbook {
   bool takes = true;
-  std::vector<convolution_shape> seen;
+  vector<convolution_shape> seen;
 
   template <class Element>
   bool convolve(const convolution_shape& shape) {

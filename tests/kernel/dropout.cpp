@@ -39,8 +39,8 @@ struct asked {
 };
 
 /// The mask of a tensor of ones, times 1 − rate; or of one of its micro-batches along an axis.
-std::vector<float> mask_of(std::array<std::int64_t, 3> extents, const asked& what, int cut = -1, int part = 0,
-                           int parts = 1) {
+ml::vector<float> mask_of(std::array<std::int64_t, 3> extents, const asked& what, int cut = -1, int part = 0,
+                          int parts = 1) {
   ml::call with;
   if (cut >= 0) extents[static_cast<std::size_t>(cut)] /= parts;
   ml::view& x = with.operand[0];
@@ -48,7 +48,7 @@ std::vector<float> mask_of(std::array<std::int64_t, 3> extents, const asked& wha
   std::copy(extents.begin(), extents.end(), x.extent);
   std::copy(extents.begin(), extents.end(), x.global);
   ml::make_dense(x);
-  std::vector<float> ones(static_cast<std::size_t>(x.count()), static_cast<float>(1 - what.rate)), made(ones.size());
+  ml::vector<float> ones(static_cast<std::size_t>(x.count()), static_cast<float>(1 - what.rate)), made(ones.size());
   x.data = ones.data();
   with.result[0] = x;
   with.result[0].data = made.data();
@@ -86,7 +86,7 @@ constexpr std::array<std::int64_t, 3> large{64, 125, 128};
 constexpr double count = 64 * 125 * 128;
 
 /// How far two masks are from independent, in standard deviations: kept in both has the probability (1 − rate)².
-double dependence(const std::vector<float>& one, const std::vector<float>& other, double rate) {
+double dependence(const ml::vector<float>& one, const ml::vector<float>& other, double rate) {
   double both = 0;
   for (std::size_t i = 0; i < one.size(); ++i) both += one[i] != 0 && other[i] != 0;
   const double share = (1 - rate) * (1 - rate);
@@ -134,7 +134,7 @@ TEST_CASE("seed, step, layer and copy each draw another mask, and the operator d
   }
   CHECK(mask_of(large, {.number = 5ull << ml::copy_bits}) == mask);  // the forward of a layer and its backward
   CHECK(dependence(mask, mask, usual.rate) > 100);
-  std::vector<float> shifted(mask.begin() + 1, mask.end());
+  ml::vector<float> shifted(mask.begin() + 1, mask.end());
   shifted.push_back(mask.front());
   CHECK(dependence(mask, shifted, usual.rate) < 4);
 }

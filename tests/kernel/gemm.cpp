@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/gemm.hpp>
 
 #if defined(TEST_WITH_CBLAS)
@@ -12,7 +13,6 @@
 
 #include <cmath>
 #include <random>
-#include <vector>
 
 namespace {
 
@@ -26,7 +26,7 @@ std::int64_t pick(std::int64_t low, std::int64_t high) {
 template <class Element>
 struct matrix {
   std::int64_t rows, columns, row, column;
-  std::vector<Element> memory;
+  meshloom::vector<Element> memory;
 
   matrix(std::int64_t height, std::int64_t width) : rows(height), columns(width) {
     const std::int64_t gap = pick(0, 2), stretch = pick(0, 3) == 0 ? 2 : 1;

@@ -10,8 +10,8 @@ namespace {
 using namespace meshloom;
 
 /// Numbers that are small integers, so that sums of products are exact.
-std::vector<double> numbers(std::int64_t count) {
-  std::vector<double> made(static_cast<std::size_t>(count));
+vector<double> numbers(std::int64_t count) {
+  vector<double> made(static_cast<std::size_t>(count));
   for (double& each : made) each = static_cast<double>(law::pick(-9, 9));
   return made;
 }
@@ -38,7 +38,7 @@ interval any_part(std::int64_t extent) {
 }
 
 /// What column `at` of a position sees, by the definition.
-double seen(const convolution_shape& s, const std::vector<double>& image, std::int64_t position, std::int64_t at) {
+double seen(const convolution_shape& s, const vector<double>& image, std::int64_t position, std::int64_t at) {
   const std::int64_t wide = position % s.wide.positions, line = position / s.wide.positions;
   const std::int64_t tap = at / s.in, channel = at % s.in;
   const std::int64_t h = line % s.high.positions * s.high.stride - s.high.before + tap / s.wide.taps * s.high.dilation;
@@ -53,9 +53,9 @@ double seen(const convolution_shape& s, const std::vector<double>& image, std::i
 TEST_CASE("gathered columns are what the taps see, and beyond the image zeros") {
   for (int round = 0; round < 300; ++round) {
     const convolution_shape s = any_shape(law::pick(1, 2));
-    const std::vector<double> image = numbers(s.images * s.image.outer);
+    const vector<double> image = numbers(s.images * s.image.outer);
     const interval rows = any_part(s.positions()), columns = any_part(s.taps() * s.in);
-    std::vector<double> made(static_cast<std::size_t>(rows.extent * columns.extent + 1), 77);
+    vector<double> made(static_cast<std::size_t>(rows.extent * columns.extent + 1), 77);
     gather(s, image.data(), rows, columns, made.data());
     bool same = made.back() == 77;
     for (std::int64_t at = 0; at < rows.extent * columns.extent; ++at) {
@@ -70,9 +70,9 @@ TEST_CASE("to scatter is the transpose of to gather") {
   for (int round = 0; round < 300; ++round) {
     const convolution_shape s = any_shape(law::pick(1, 2));
     const interval rows = any_part(s.positions()), columns = any_part(s.taps() * s.in);
-    const std::vector<double> image = numbers(s.images * s.image.outer);
-    const std::vector<double> slopes = numbers(rows.extent * columns.extent);
-    std::vector<double> gathered(slopes.size()), scattered = numbers(std::ssize(image)), before = scattered;
+    const vector<double> image = numbers(s.images * s.image.outer);
+    const vector<double> slopes = numbers(rows.extent * columns.extent);
+    vector<double> gathered(slopes.size()), scattered = numbers(std::ssize(image)), before = scattered;
     gather(s, image.data(), rows, columns, gathered.data());
     scatter(s, slopes.data(), rows, columns, scattered.data());
     double by_columns = 0, by_pixels = 0;

@@ -63,8 +63,8 @@ TEST_CASE("the law rejects a LAMB whose shards go by their own norms, or by bias
 // By hand: of g = 3 and 4 the first step's moments are, unbiased, g and g², so the direction is 1 and 1 and its norm
 // √2; p = 6 and 8 has the norm 10.
 TEST_CASE("the first step of LAMB is as long as the parameter, times the rate") {
-  std::vector<double> p{6, 8}, g{3, 4}, m(2), v(2);
-  const auto see = [](std::vector<double>& of) {
+  meshloom::vector<double> p{6, 8}, g{3, 4}, m(2), v(2);
+  const auto see = [](meshloom::vector<double>& of) {
     return meshloom::view{
         .data = of.data(), .extent = {2}, .stride = {1}, .global = {2}, .rank = 1, .type = meshloom::dtype::f64};
   };

@@ -4,13 +4,13 @@
 // windows as wide as the shards read.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/kernels.hpp>
 #include <meshloom/kernel/references.hpp>
 
 #include <random>
 #include <span>
 #include <type_traits>
-#include <vector>
 
 namespace law {
 
@@ -46,7 +46,7 @@ inline double element(const view& of, std::int64_t at) {
 
 /// A shard with its memory; 8 bytes per element serve every type.
 struct tensor {
-  std::vector<double> memory;
+  vector<double> memory;
   view seen;
 
   double get(std::int64_t at) const { return element(seen, at); }
@@ -111,7 +111,7 @@ void match(const view& shard, Function f) {
 
 /// All tensors of one call, whole or one shard of it.
 struct case_of_call {
-  std::vector<tensor> operands, results, statistics;
+  vector<tensor> operands, results, statistics;
   call with;
 
   void connect(const trial& how, std::span<const std::int8_t> replaces) {
@@ -229,7 +229,7 @@ struct checker {
 
   /// Runs all parts on all shards of index `split`, exchanging between them the statistics that have it not.
   template <class Apply>
-  static void run_parts(std::vector<case_of_call>& shards, int split, Apply apply) {
+  static void run_parts(vector<case_of_call>& shards, int split, Apply apply) {
     for (std::int32_t part = 0; part <= op.statistic_count; ++part) {
       for (case_of_call& shard : shards) {
         shard.with.part = part;
@@ -240,7 +240,7 @@ struct checker {
     }
   }
 
-  static void exchange(std::vector<case_of_call>& shards, std::size_t k) {
+  static void exchange(vector<case_of_call>& shards, std::size_t k) {
     const bool largest = op.statistics[k].combine == reduction::max;
     for (std::int64_t at = 0; at < shards[0].statistics[k].seen.count(); ++at) {
       double all = shards[0].statistics[k].get(at);
@@ -262,10 +262,10 @@ struct checker {
   }
 
   /// True if the shards' results, put or added together, are the expected whole.
-  bool same_results(const std::vector<case_of_call>& shards, int split, const case_of_call& expected) const {
+  bool same_results(const vector<case_of_call>& shards, int split, const case_of_call& expected) const {
     const bool statistic = op.roles[static_cast<std::size_t>(split)] == role::statistic;
     for (std::size_t k = 0; k < expected.results.size(); ++k) {
-      std::vector<double> sum(static_cast<std::size_t>(expected.results[k].seen.count())), size(sum.size());
+      vector<double> sum(static_cast<std::size_t>(expected.results[k].seen.count())), size(sum.size());
       const bool added = op.results[k].find(split) < 0 && !statistic;
       bool same = true;
       for (const case_of_call& shard : shards) {
@@ -295,7 +295,7 @@ struct checker {
       const role what = op.roles[static_cast<std::size_t>(split)];
       if (what == role::blocked || what == role::windowed) continue;
       for (int parts = 2; parts <= 3; ++parts) {
-        std::vector<case_of_call> shards;
+        vector<case_of_call> shards;
         const std::int64_t extent = how.extent[static_cast<std::size_t>(split)];
         std::int64_t begin = 0;
         for (int part = 0; part < parts; ++part) {

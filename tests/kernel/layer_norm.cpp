@@ -54,7 +54,7 @@ TEST_CASE("layer norms equal the reference, whole and on uneven shards") {
 
 TEST_CASE("a mean is exact where the values are large and alike") {
   meshloom::call with;
-  std::vector<float> x(300, 4096.0f), y(300), one(300, 1.0f), zero(300);
+  meshloom::vector<float> x(300, 4096.0f), y(300), one(300, 1.0f), zero(300);
   for (std::size_t at = 0; at < x.size(); ++at) x[at] += static_cast<float>(at % 2);
   float mean = 0, rstd = 0;
   const auto see = [](float* data, std::int64_t rank, std::int64_t last) {

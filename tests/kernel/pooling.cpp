@@ -133,8 +133,8 @@ TEST_CASE("pooling and its gradients equal the reference, whole and on shards wi
 
 TEST_CASE("a NaN in a window is its largest element, and a window of padding has none") {
   const double nan = std::numeric_limits<double>::quiet_NaN(), below = -std::numeric_limits<double>::infinity();
-  std::vector<double> x{1, nan, 3, below}, y(6);
-  std::vector<std::int32_t> chosen(6);
+  vector<double> x{1, nan, 3, below}, y(6);
+  vector<std::int32_t> chosen(6);
   const auto see = [](void* data, std::int64_t wide, dtype type) {
     view made{.data = data, .extent = {1, 1, wide, 1}, .global = {1, 1, wide, 1}, .rank = 4, .type = type};
     make_dense(made);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/random.hpp>
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <set>
-#include <vector>
 
 namespace {
 
@@ -66,7 +66,7 @@ TEST_CASE("normal numbers have the moments of the normal distribution") {
 TEST_CASE("a shard starts from the same values as the whole") {
   const auto filled = [](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns, auto kind) {
     using element = decltype(kind);
-    std::vector<element> memory(static_cast<std::size_t>(rows * columns));
+    meshloom::vector<element> memory(static_cast<std::size_t>(rows * columns));
     meshloom::view shard{.data = memory.data(),
                          .extent = {rows, columns},
                          .global = {6, 10},
@@ -90,10 +90,10 @@ TEST_CASE("a shard starts from the same values as the whole") {
 }
 
 TEST_CASE("a constant fill") {
-  std::vector<double> memory(6);
+  meshloom::vector<double> memory(6);
   meshloom::view shard{
       .data = memory.data(), .extent = {2, 3}, .global = {2, 3}, .rank = 2, .type = meshloom::dtype::f64};
   meshloom::make_dense(shard);
   meshloom::fill_constant(shard, 2.5);
-  CHECK(memory == std::vector<double>(6, 2.5));
+  CHECK(memory == meshloom::vector<double>(6, 2.5));
 }

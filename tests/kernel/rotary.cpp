@@ -31,9 +31,9 @@ struct without_origin : ml::kernel_of<ml::op::rotary<3, 1>> {
 };
 
 /// One row of `elements` at a position, turned.
-std::vector<double> turned(std::vector<double> x, std::int64_t position, double factor = 1) {
+ml::vector<double> turned(ml::vector<double> x, std::int64_t position, double factor = 1) {
   ml::call with;
-  std::vector<double> y(x.size());
+  ml::vector<double> y(x.size());
   const auto elements = static_cast<std::int64_t>(x.size());
   with.operand[0] = {.data = x.data(),
                      .extent = {1, elements},
@@ -50,7 +50,7 @@ std::vector<double> turned(std::vector<double> x, std::int64_t position, double 
   return y;
 }
 
-double product(const std::vector<double>& a, const std::vector<double>& b) {
+double product(const ml::vector<double>& a, const ml::vector<double>& b) {
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
   return sum;
@@ -77,7 +77,7 @@ TEST_CASE("pairs are (i, i + half): the first turns by the position, the last ha
 }
 
 TEST_CASE("products of turned rows depend on the distance of their positions alone, and turning back undoes it") {
-  std::vector<double> q(64), k(64);
+  ml::vector<double> q(64), k(64);
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = std::sin(double(i) * 1.7), k[i] = std::cos(double(i) * 0.9);
   for (const std::int64_t distance : {0, 1, 17, 300}) {
     const double first = product(turned(q, distance), turned(k, 0));

@@ -57,15 +57,15 @@ void check_routes() {
 
 /// One row of tokens, routed.
 struct routed {
-  std::vector<double> weight;
-  std::vector<std::int32_t> slot;
+  vector<double> weight;
+  vector<std::int32_t> slot;
   double balance = 0;
   bool operator==(const routed&) const = default;
 };
 
 struct row_of_tokens {
   std::int64_t tokens, experts, size, capacity;
-  std::vector<double> shares;
+  vector<double> shares;
 
   double share(std::int64_t t, std::int64_t e) const { return shares[static_cast<std::size_t>(t * experts + e)]; }
 };
@@ -85,7 +85,7 @@ routed by_definition(const row_of_tokens& of) {
     }
     return Choices == 2 ? best : -1;
   };
-  routed made{std::vector<double>(of.shares.size()), std::vector<std::int32_t>(of.shares.size(), -1)};
+  routed made{vector<double>(of.shares.size()), vector<std::int32_t>(of.shares.size(), -1)};
   for (std::int64_t t = 0; t < of.tokens; ++t) {
     const std::int64_t group = t / of.size, begin = group * of.size, one = first(t), other = second(t);
     std::int64_t earlier = 0, later = 0, all = 0;
@@ -115,7 +115,7 @@ routed by_definition(const row_of_tokens& of) {
 template <class Run>
 routed by(const row_of_tokens& of, Run run) {
   row_of_tokens given = of;
-  routed made{std::vector<double>(of.shares.size()), std::vector<std::int32_t>(of.shares.size())};
+  routed made{vector<double>(of.shares.size()), vector<std::int32_t>(of.shares.size())};
   call with;
   view grid{.extent = {1, of.tokens, of.experts}, .global = {1, of.tokens, of.experts}, .rank = 3, .type = dtype::f64};
   make_dense(grid);
@@ -141,7 +141,7 @@ row_of_tokens random_row(bool coarse) {
   row_of_tokens made{0, law::pick(1, 6), law::pick(1, 12), law::pick(1, 6), {}};
   made.tokens = made.size * law::pick(1, 3);
   for (std::int64_t t = 0; t < made.tokens; ++t) {
-    std::vector<double> shares;
+    vector<double> shares;
     for (std::int64_t e = 0; e < made.experts; ++e)
       shares.push_back(coarse ? static_cast<double>(law::pick(1, 3)) : static_cast<double>(law::pick(1, 1'000'000)));
     const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
@@ -160,7 +160,7 @@ bool alike(const routed& made, const routed& expected) {
 /// What is wrong with slots and weights whatever the shares are; "" if nothing is.
 template <int Choices>
 std::string fault(const row_of_tokens& of, const routed& made) {
-  std::vector<int> taken(static_cast<std::size_t>(of.experts * of.tokens / of.size * of.capacity));
+  vector<int> taken(static_cast<std::size_t>(of.experts * of.tokens / of.size * of.capacity));
   for (std::int64_t t = 0; t < of.tokens; ++t) {
     double sum = 0;
     int kept = 0;
@@ -263,15 +263,15 @@ TEST_CASE("routing is what its definition says, with ties, one expert and capaci
 TEST_CASE("tokens that want one expert: first choices go first, then the order of tokens decides") {
   const row_of_tokens row{3, 2, 3, 2, {0.4, 0.6, 0.6, 0.4, 0.6, 0.4}};
   const routed made = by_kernel<2>(row);
-  CHECK(made.slot == std::vector<std::int32_t>{-1, 0, 0, 1, 1, -1});
-  CHECK(made.weight == std::vector<double>{0, 1, 0.6, 0.4, 1, 0});
+  CHECK(made.slot == vector<std::int32_t>{-1, 0, 0, 1, 1, -1});
+  CHECK(made.weight == vector<double>{0, 1, 0.6, 0.4, 1, 0});
   CHECK(made.balance == doctest::Approx(2 * (2.0 / 3 * 1.6 / 3 + 1.0 / 3 * 1.4 / 3)));
 }
 
 TEST_CASE("a share of zero that alone was kept weighs nothing, and its gradient is a number") {
   const row_of_tokens row{2, 2, 2, 1, {1, 0, 1, 0}};
   const routed made = by_kernel<2>(row);
-  CHECK(made.slot == std::vector<std::int32_t>{0, 0, -1, -1});
+  CHECK(made.slot == vector<std::int32_t>{0, 0, -1, -1});
   const row_of_tokens alone{2, 3, 2, 1, {1, 0, 0, 1, 0, 0}};
   for (const double weight : by_kernel<2>(alone).weight) CHECK(weight == weight);
 }

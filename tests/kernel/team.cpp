@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/team.hpp>
 
 #include <doctest/doctest.h>
 
-#include <vector>
-
 TEST_CASE("for_each visits every index once, and fetches ahead of every full block") {
   const meshloom::host_team team;
   for (std::int64_t n : {0, 1, 63, 64, 65, 200}) {
-    std::vector<int> seen(static_cast<std::size_t>(n)), again(seen.size()), alone(seen.size());
+    meshloom::vector<int> seen(static_cast<std::size_t>(n)), again(seen.size()), alone(seen.size());
     int* const first = seen.data();
     int* const second = again.data();
     int* const third = alone.data();
-    std::vector<std::int64_t> blocks;
+    meshloom::vector<std::int64_t> blocks;
     team.for_each(n, [=](std::int64_t i) { ++first[i]; });
     team.for_each_scalar(n, [=](std::int64_t i) { ++third[i]; });
     team.for_each(
         n, [=](std::int64_t i) { ++second[i]; }, [&](std::int64_t begin) { blocks.push_back(begin); });
-    CHECK(seen == std::vector<int>(seen.size(), 1));
+    CHECK(seen == meshloom::vector<int>(seen.size(), 1));
     CHECK(again == seen);
     CHECK(alone == seen);
     CHECK(static_cast<std::int64_t>(blocks.size()) == n / meshloom::host_team::lanes);

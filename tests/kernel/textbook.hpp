@@ -3,16 +3,16 @@
 // room that tiles are many.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/tensor/dtype.hpp>
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace law {
 
 struct textbook {
-  std::vector<double> room = std::vector<double>(400);
+  meshloom::vector<double> room = meshloom::vector<double>(400);
 
   template <class Element>
   std::span<Element> scratch() {

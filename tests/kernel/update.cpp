@@ -51,7 +51,7 @@ struct behind : meshloom::sgd_kernel {
 };
 
 /// Numbers as a tensor of one axis.
-meshloom::view see(std::vector<double>& of) {
+meshloom::view see(meshloom::vector<double>& of) {
   const auto count = static_cast<std::int64_t>(of.size());
   return {
       .data = of.data(), .extent = {count}, .stride = {1}, .global = {count}, .rank = 1, .type = meshloom::dtype::f64};
@@ -128,12 +128,12 @@ TEST_CASE("a moving average of variances corrects what micro-batches observe") {
 // As torch.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True) computes it: the buffer starts as the
 // first gradient, and each step goes along gradient + momentum·buffer.
 TEST_CASE("Nesterov's momentum looks ahead, as torch's") {
-  std::vector<double> p{1, -2, 3}, g(3), v(3), weight = p, buffer;
+  meshloom::vector<double> p{1, -2, 3}, g(3), v(3), weight = p, buffer;
   meshloom::call with;
   with.operand[0] = with.result[0] = see(p), with.operand[1] = see(g), with.operand[2] = with.result[1] = see(v);
   with.attribute[0] = 0.1, with.attribute[1] = 0.9, with.attribute[2] = 0.01, with.attribute[3] = 1;
   for (int step = 0; step < 5; ++step) {
-    std::vector<double> gradient;
+    meshloom::vector<double> gradient;
     for (std::size_t i = 0; i < 3; ++i) {
       g[i] = 0.5 * static_cast<double>(step) - static_cast<double>(i);
       gradient.push_back(g[i] + 0.01 * weight[i]);

@@ -12,7 +12,7 @@ constexpr adafactor rule{.rate = warmup_linear{.peak = 0.8, .warmup = 2, .steps 
                          .decay = 0.1,
                          .groups = {{.rank = 1, .rate = 2, .decay = 0}}};
 
-double size(const std::vector<double>& of) {
+double size(const vector<double>& of) {
   double squares = 0;
   for (const double each : of) squares += each * each;
   return std::sqrt(squares / static_cast<double>(of.size()));
@@ -20,11 +20,11 @@ double size(const std::vector<double>& of) {
 
 /// The second moment that the means over rows and over columns stand for.
 struct moment {
-  std::vector<double> rows, columns;
+  vector<double> rows, columns;
 
-  std::vector<double> take(const std::vector<double>& g, double keep) {
+  vector<double> take(const vector<double>& g, double keep) {
     rows.resize(rows.empty() ? g.size() / columns.size() : rows.size());
-    std::vector<double> of_rows(rows.size()), of_columns(columns.size()), made;
+    vector<double> of_rows(rows.size()), of_columns(columns.size()), made;
     for (std::size_t i = 0; i < g.size(); ++i) {
       const double square = g[i] * g[i] + 1e-30;
       of_rows[i / columns.size()] += square / static_cast<double>(columns.size());
@@ -51,9 +51,9 @@ void check_formulas(const adafactor& how, double momentum) {
     const double n = step + 1, keep = 1 - std::pow(n, -0.8);
     const double scheduled = step < 2 ? 0.4 * n : 0.8 * (10 - static_cast<double>(step)) / 8;
     for (const auto& [name, g] : gradients(at)) {
-      const bool vector = name.ends_with("bias") || name.ends_with("gain");
-      std::vector<double>&p = at[name], &v = second[name], &m = averages[name], u(g.size());
-      if (vector) {
+      const bool is_vector = name.ends_with("bias") || name.ends_with("gain");
+      vector<double>&p = at[name], &v = second[name], &m = averages[name], u(g.size());
+      if (is_vector) {
         v.resize(g.size());
         for (std::size_t i = 0; i < g.size(); ++i) v[i] = keep * v[i] + (1 - keep) * (g[i] * g[i] + 1e-30);
       } else {
@@ -63,11 +63,11 @@ void check_formulas(const adafactor& how, double momentum) {
       for (std::size_t i = 0; i < g.size(); ++i) u[i] = g[i] / std::sqrt(v[i]);
       const double shorter = std::max(1.0, size(u));
       double scale = std::min(scheduled, scheduled / 0.8 / std::sqrt(n)) * std::max(1e-3, size(p));
-      if (vector) scale *= 2;
+      if (is_vector) scale *= 2;
       m.resize(g.size());
       for (std::size_t i = 0; i < g.size(); ++i) {
         m[i] = momentum * m[i] + (1 - momentum) * scale * u[i] / shorter;
-        p[i] -= m[i] + (vector ? 0 : 0.1) * scale * p[i];
+        p[i] -= m[i] + (is_vector ? 0 : 0.1) * scale * p[i];
       }
       CHECK_MESSAGE(difference({{name, p}}, whole[static_cast<std::size_t>(step) + 1]) < 1e-11, name);
     }
@@ -159,7 +159,7 @@ TEST_CASE("an exchange of its sums that is missing or that is of what is split i
   const std::string needless = faulty([](auto& body, auto first) {
     const instruction other =
         *std::find_if(first, body.end(), [](const instruction& at) { return at.kind == instruction::exchange; });
-    const std::size_t k = other.exchanged == std::vector{first->exchanged[0]} ? 1 : 0;
+    const std::size_t k = other.exchanged == vector{first->exchanged[0]} ? 1 : 0;
     instruction more = other;
     more.exchanged = {first->exchanged[k]};
     body.insert(first + 1 + static_cast<std::ptrdiff_t>(2 * k), more);
@@ -177,9 +177,9 @@ TEST_CASE("states with fewer axes are planned as they are: the planner's own pla
     machine.within_host = {.latency = {1}, .bytes_per_second = 1'000'000'000'000};
     const problem posed = formulate(made, machine);
     const plan found = solve(posed).value();
-    CHECK(evaluate(posed, found).violations == std::vector<std::string>{});
+    CHECK(evaluate(posed, found).violations == vector<std::string>{});
     const program lowered = lower(made, found, machine);
-    CHECK(check(lowered) == std::vector<std::string>{});
+    CHECK(check(lowered) == vector<std::string>{});
     host_run run = start(host{}, lowered, task, 7);
     const batch_of_numbers inputs(run.executed(), tiny_gpt.vocab, 3);
     for (int step = 0; step < 4; ++step) run.step({inputs[0], inputs[1]});

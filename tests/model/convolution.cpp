@@ -42,7 +42,7 @@ std::string convolved(const stencil& down, const stencil& along) {
   }
   into.close_region();
   const graph& made = into.made;
-  CHECK(check(made) == std::vector<std::string>{});
+  CHECK(check(made) == vector<std::string>{});
   const node& last = made.nodes[node_id{0}];
   CHECK(last.attributes == attributes_of(down, along));
   std::string text = std::string(last.op->op.name) + ":";

@@ -28,7 +28,7 @@ TEST_CASE("averages forget exponentially what was before the last step, and do n
   for (std::size_t step = 0; step <= 5; ++step) {
     CHECK(difference(alone[step], whole[step]) == 0);
     for (const auto& [name, average] : averages_of(whole[step])) {
-      const std::vector<double>& now = whole[step].at(name);
+      const meshloom::vector<double>& now = whole[step].at(name);
       if (step <= 1) expected[name] = now;  // at the start, and after the first step, what they average
       for (std::size_t i = 0; step > 1 && i < now.size(); ++i)
         expected[name][i] = 0.75 * expected[name][i] + 0.25 * now[i];
@@ -97,8 +97,8 @@ TEST_CASE("an average of what is not updated, or not yet, is a fault of the grap
   for (node& each : faulty.nodes) {
     if (each.name == "linear.weight.ema") each.operands[1] = faulty.parameters[0].value;
   }
-  CHECK(check(faulty) ==
-        std::vector<std::string>{"node linear.weight.ema: reads linear.weight as updated, which no operator replaces"});
+  CHECK(check(faulty) == meshloom::vector<std::string>{
+                             "node linear.weight.ema: reads linear.weight as updated, which no operator replaces"});
   program lowered = program_of(sound, {});
   CHECK(check(lowered).empty());
   auto& body = lowered.stages[stage_id{0}].bodies[static_cast<std::size_t>(pass::update)];

@@ -49,8 +49,8 @@ struct same_twice {
 };
 
 template <class Function>
-std::vector<std::string> operators_in(const Function& function) {
-  std::vector<std::string> names;
+vector<std::string> operators_in(const Function& function) {
+  vector<std::string> names;
   for (const node& each : trace_inference(model_of(function)).nodes) names.emplace_back(each.op->op.name);
   return names;
 }
@@ -60,8 +60,8 @@ template <class Function, class Oracle>
 double distance(const Function& function, const Oracle& oracle) {
   const auto task = model_of(function);
   constexpr std::int64_t rows = 3, places = 4, columns = 5;
-  std::vector<double> x, full, column, turned;
-  const auto draw = [](std::vector<double>& values, std::int64_t count, unsigned seed) {
+  vector<double> x, full, column, turned;
+  const auto draw = [](vector<double>& values, std::int64_t count, unsigned seed) {
     std::mt19937 dice(seed);
     std::normal_distribution<double> number(0, 1.5);
     for (std::int64_t i = 0; i < count; ++i) values.push_back(number(dice));
@@ -91,7 +91,7 @@ constexpr auto everything = [](const auto& x, const auto& full, const auto& colu
 }  // namespace
 
 TEST_CASE("an expression is one operator") {
-  CHECK(operators_in(everything) == std::vector<std::string>{"pointwise"});
+  CHECK(operators_in(everything) == vector<std::string>{"pointwise"});
   CHECK(operators_in([](const auto& x, const auto& full, const auto&, const auto&) { return x + full + x; }).size() ==
         1);
 }

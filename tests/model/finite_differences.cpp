@@ -55,7 +55,7 @@ class loss_of_parameters {
 
   /// The name of every parameter whose gradient is not what differences say, and by how much.
   std::string fault() {
-    std::vector<std::vector<double>> gradients;
+    vector<vector<double>> gradients;
     loss();
     for (const auto& [name, before] : values_) {
       auto& gradient = gradients.emplace_back(before);
@@ -74,7 +74,7 @@ class loss_of_parameters {
 
  private:
   /// Between a gradient and central differences, relative to the latter or, where the loss hardly changes, to 1e-4.
-  double distance(std::vector<double>& values, const std::vector<double>& gradient) {
+  double distance(vector<double>& values, const vector<double>& gradient) {
     double apart = 0, norm = 1e-8;
     for (std::size_t i = 0; i < values.size(); ++i) {
       constexpr double step = 1e-5;
@@ -94,7 +94,7 @@ class loss_of_parameters {
   std::function<std::unique_ptr<host_run>()> start_;
   std::unique_ptr<host_run> run_;
   batch_of_numbers batch_;
-  std::vector<std::pair<std::string, std::vector<double>>> values_;
+  vector<std::pair<std::string, vector<double>>> values_;
 };
 
 /// Every function of a pointwise expression, with operands of fewer axes and one that is read several times.

@@ -50,7 +50,7 @@ TEST_CASE("functions of images make their operators, with axes and attributes") 
     const auto frozen = batch_norm_inference_of(scope, image, gain, bias, normal.mean, normal.variance, 1e-3);
     average_pool<pooled_high, pooled_wide>(scope, frozen, {1, 2, 0, 1}, {2, 2, 0, 1});
   });
-  const std::vector<node> nodes(made.nodes.begin(), made.nodes.end());
+  const vector<node> nodes(made.nodes.begin(), made.nodes.end());
   REQUIRE(nodes.size() == 4);
   CHECK(nodes[0].op == &record_of<op::batch_norm<4>>);
   CHECK(nodes[0].attributes[0] == 1e-3);

@@ -9,7 +9,7 @@ namespace {
 constexpr lamb rule{
     .rate = step_decay{.peak = 0.05, .every = 2, .factor = 0.5}, .decay = 0.1, .groups = {{.rank = 1, .decay = 0}}};
 
-double norm(const std::vector<double>& of) {
+double norm(const vector<double>& of) {
   double squares = 0;
   for (const double each : of) squares += each * each;
   return std::sqrt(squares);
@@ -22,7 +22,7 @@ TEST_CASE("LAMB is what its formulas say") {
   numbers first, second, at = whole[0];
   for (int step = 0; step < 4; ++step) {
     for (const auto& [name, slope] : gradients(at)) {
-      std::vector<double>&p = at[name], &m = first[name], &v = second[name], u(slope.size());
+      vector<double>&p = at[name], &m = first[name], &v = second[name], u(slope.size());
       m.resize(slope.size()), v.resize(slope.size());
       const double decay = name.ends_with("bias") || name.ends_with("gain") ? 0 : 0.1;
       for (std::size_t i = 0; i < slope.size(); ++i) {

@@ -10,7 +10,7 @@
 
 using namespace trials;
 using namespace meshloom::axis;
-using strings = std::vector<std::string>;
+using strings = vector<std::string>;
 
 namespace {
 
@@ -62,10 +62,10 @@ std::string error_of(const Training& task) {
   return "";
 }
 
-std::vector<double> drawn(std::size_t count, unsigned seed) {
+vector<double> drawn(std::size_t count, unsigned seed) {
   std::mt19937 dice(seed);
   std::normal_distribution<double> number(0, 1);
-  std::vector<double> values(count);
+  vector<double> values(count);
   for (double& each : values) each = number(dice);
   return values;
 }
@@ -86,7 +86,7 @@ std::int64_t peak_of(const Attention& layer, std::int64_t length) {
 constexpr std::size_t rows = 2 * 5, width = 6;
 constexpr auto as_started = [](host_run&) {};
 
-double distance(const std::vector<double>& left, const std::vector<double>& right) {
+double distance(const vector<double>& left, const vector<double>& right) {
   double apart = left.size() == right.size() ? 0 : 1;
   for (std::size_t i = 0; i < left.size() && apart < 1; ++i) apart = std::max(apart, std::abs(left[i] - right[i]));
   return apart;
@@ -154,7 +154,7 @@ TEST_CASE("linear is x · weight + bias") {
     run.write("linear.weight", weight);
     run.write("linear.bias", bias);
   });
-  std::vector<double> expected;
+  vector<double> expected;
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t m = 0; m < 7; ++m) {
       double sum = bias[m];
@@ -181,13 +181,13 @@ TEST_CASE("layer_norm leaves rows of mean 0 and variance 1, a residual adds its 
 
 TEST_CASE("embedding and positions choose and add rows") {
   const auto table = drawn(11 * width, 1), place = drawn(5 * width, 2);
-  const std::vector<std::int32_t> tokens{3, 0, 10, 10, 7, 1, 2, 3, 4, 5};
+  const vector<std::int32_t> tokens{3, 0, 10, 10, 7, 1, 2, 3, 4, 5};
   const auto y =
       output(on_tokens<embed>(embedding<vocab, embed>{} | positions<seq, embed>{}), tokens, [&](host_run& run) {
         run.write("embedding.table", table);
         run.write("positions.weight", place);
       });
-  std::vector<double> expected;
+  vector<double> expected;
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t e = 0; e < width; ++e)
       expected.push_back(table[static_cast<std::size_t>(tokens[r]) * width + e] + place[r % 5 * width + e]);
@@ -201,7 +201,7 @@ TEST_CASE("attention makes, and learns, what its textbook does from the same par
     CHECK(run.names() == same.names());
     for (const std::string& name : run.names()) same.write(name, run.read(name));
     const batch_of_numbers batch(run.executed(), 5, 3);
-    std::vector<double> learned, expected;
+    vector<double> learned, expected;
     for (int step = 0; step < 5; ++step) {
       learned.push_back(run.step({batch[0], batch[1]}).loss);
       expected.push_back(same.step({batch[0], batch[1]}).loss);

@@ -59,9 +59,9 @@ TEST_CASE("a Mixtral trains, and its experts may be split over a mesh") {
   using namespace trials;
   const auto of = mixtral_training(find_mixtral("mixtral-tiny"), sgd{});
   const training task{of.model, of.loss, of.optimizer, of.sizes, of.input, of.target, of.micro_batched, double{}};
-  const std::vector<double> alone = losses(task, {}, 3, 64);
+  const vector<double> alone = losses(task, {}, 3, 64);
   CHECK(alone.back() < alone.front());
-  const std::vector<double> split = losses(task, expert_parallel(2), 3, 64);
+  const vector<double> split = losses(task, expert_parallel(2), 3, 64);
   REQUIRE(split.size() == alone.size());
   for (std::size_t step = 0; step < alone.size(); ++step)
     CHECK(split[step] == doctest::Approx(alone[step]).epsilon(1e-12));

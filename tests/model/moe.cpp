@@ -40,25 +40,25 @@ std::string error_of(const layer& what, std::int64_t slot_count) {
   return "";
 }
 
-std::vector<double> drawn(std::size_t size, unsigned seed) {
+vector<double> drawn(std::size_t size, unsigned seed) {
   std::mt19937 dice(seed);
   std::normal_distribution<double> number(0, 1);
-  std::vector<double> values(size);
+  vector<double> values(size);
   for (double& each : values) each = number(dice);
   return values;
 }
 
 struct weights {
-  std::vector<double> gate = drawn(width * count, 1), in = drawn(count * width * wide, 2),
-                      out = drawn(count * wide * width, 3), up = drawn(count * width * wide, 4);
+  vector<double> gate = drawn(width * count, 1), in = drawn(count * width * wide, 2),
+                 out = drawn(count * wide * width, 3), up = drawn(count * width * wide, 4);
   bool gated = false;
 };
 
 double gelu_value(double v) { return 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v))); }
 
 /// What expert `e` makes of a token.
-std::vector<double> mlp_of(const weights& with, std::size_t e, const double* x) {
-  std::vector<double> made(width);
+vector<double> mlp_of(const weights& with, std::size_t e, const double* x) {
+  vector<double> made(width);
   for (std::size_t h = 0; h < wide; ++h) {
     double sum = 0, up = 0;
     for (std::size_t i = 0; i < width; ++i) sum += x[i] * with.in[(e * width + i) * wide + h];
@@ -69,8 +69,8 @@ std::vector<double> mlp_of(const weights& with, std::size_t e, const double* x) 
   return made;
 }
 
-std::vector<double> shares_of(const weights& with, const double* x) {
-  std::vector<double> shares(count);
+vector<double> shares_of(const weights& with, const double* x) {
+  vector<double> shares(count);
   double sum = 0;
   for (std::size_t e = 0; e < count; ++e) {
     for (std::size_t i = 0; i < width; ++i) shares[e] += x[i] * with.gate[i * count + e];
@@ -81,17 +81,17 @@ std::vector<double> shares_of(const weights& with, const double* x) {
 }
 
 /// The layer where nothing is dropped: every token goes through its `choices` best experts.
-std::vector<double> by_formula(const weights& with, const std::vector<double>& x, std::size_t choices) {
-  std::vector<double> made(x.size());
+vector<double> by_formula(const weights& with, const vector<double>& x, std::size_t choices) {
+  vector<double> made(x.size());
   for (std::size_t t = 0; t < x.size() / width; ++t) {
-    const std::vector<double> shares = shares_of(with, x.data() + t * width);
-    std::vector<std::size_t> order(count);
+    const vector<double> shares = shares_of(with, x.data() + t * width);
+    vector<std::size_t> order(count);
     for (std::size_t e = 0; e < count; ++e) order[e] = e;
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return shares[a] > shares[b]; });
     double sum = choices == 1 ? 1 : 0;
     for (std::size_t k = 0; choices == 2 && k < choices; ++k) sum += shares[order[k]];
     for (std::size_t k = 0; k < choices; ++k) {
-      const std::vector<double> part = mlp_of(with, order[k], x.data() + t * width);
+      const vector<double> part = mlp_of(with, order[k], x.data() + t * width);
       for (std::size_t i = 0; i < width; ++i) made[t * width + i] += shares[order[k]] / sum * part[i];
     }
   }
@@ -99,8 +99,7 @@ std::vector<double> by_formula(const weights& with, const std::vector<double>& x
 }
 
 template <class Layer = layer>
-std::vector<double> by_layer(const weights& with, const std::vector<double>& x, const Layer& what,
-                             std::int64_t slot_count) {
+vector<double> by_layer(const weights& with, const vector<double>& x, const Layer& what, std::int64_t slot_count) {
   return output(task_of(what, slot_count), {x.data(), std::ssize(x), dtype::f64}, [&](host_run& run) {
     run.write("moe.gate", with.gate);
     run.write("moe.in", with.in);
@@ -109,7 +108,7 @@ std::vector<double> by_layer(const weights& with, const std::vector<double>& x, 
   });
 }
 
-double distance(const std::vector<double>& left, const std::vector<double>& right) {
+double distance(const vector<double>& left, const vector<double>& right) {
   double apart = left.size() == right.size() ? 0 : 1;
   for (std::size_t i = 0; i < left.size() && apart < 1; ++i) apart = std::max(apart, std::abs(left[i] - right[i]));
   return apart;
@@ -145,7 +144,7 @@ double alpa_flops(const moe_shape& of) {
 
 TEST_CASE("a dropless layer puts every token through its choice of experts, in groups or not") {
   const weights with;
-  const std::vector<double> x = drawn(rows * tokens * width, 7);
+  const vector<double> x = drawn(rows * tokens * width, 7);
   for (const std::int64_t group : {0, 1, 2, 6}) {
     CAPTURE(group);
     CHECK(distance(by_layer(with, x, {.choices = 2, .group = group, .dropless = true}, tokens),
@@ -157,8 +156,8 @@ TEST_CASE("a dropless layer puts every token through its choice of experts, in g
 
 TEST_CASE("gated experts are LLaMA's hidden layers") {
   const weights with{.gated = true};
-  const std::vector<double> x = drawn(rows * tokens * width, 7);
-  const std::vector<double> made = by_layer(with, x, gated_layer{.choices = 2, .dropless = true}, tokens);
+  const vector<double> x = drawn(rows * tokens * width, 7);
+  const vector<double> made = by_layer(with, x, gated_layer{.choices = 2, .dropless = true}, tokens);
   CHECK(distance(made, by_formula(with, x, 2)) < 1e-12);
   CHECK(distance(made, by_formula(weights{}, x, 2)) > 1e-3);
 }
@@ -166,10 +165,10 @@ TEST_CASE("gated experts are LLaMA's hidden layers") {
 TEST_CASE(
     "a capacity for every token drops none; a small one drops whole tokens and changes no other with one choice") {
   const weights with;
-  const std::vector<double> x = drawn(rows * tokens * width, 7);
+  const vector<double> x = drawn(rows * tokens * width, 7);
   CHECK(distance(by_layer(with, x, {.capacity_factor = 3}, tokens), by_formula(with, x, 2)) < 1e-12);
 
-  const std::vector<double> all = by_formula(with, x, 1), some = by_layer(with, x, {.choices = 1}, 2);
+  const vector<double> all = by_formula(with, x, 1), some = by_layer(with, x, {.choices = 1}, 2);
   int dropped = 0;
   for (std::size_t t = 0; t < rows * tokens; ++t) {
     double size = 0, apart = 0;
@@ -212,7 +211,7 @@ TEST_CASE("options and sizes that do not go together are refused") {
 
 TEST_CASE("experts may be split over a mesh, and the loss is the same") {
   const auto task = task_of({}, 4);
-  const std::vector<double> alone = losses(task, {}, 3, width);
+  const vector<double> alone = losses(task, {}, 3, width);
   for (const manual& how :
        {expert_parallel(2), expert_parallel(3), data_parallel(3),
         split_all<expert, meshloom::mesh::expert>(2) & data_parallel(2), split_all<slots, meshloom::mesh::expert>(3),
@@ -239,7 +238,7 @@ TEST_CASE("named mixtures are pairs of blocks") {
   for (const char* name : {"moe-tiny", "moe-small", "moe-medium"}) {
     const moe_shape shape = find_moe(name);
     const graph made = trace(moe_training(shape, sgd{}));
-    CHECK(check(made) == std::vector<std::string>{});
+    CHECK(check(made) == vector<std::string>{});
     CHECK(made.regions[region_id{2}].count == shape.gpt.layers / 2);
   }
   CHECK_THROWS_WITH_AS(

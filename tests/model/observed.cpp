@@ -84,17 +84,17 @@ auto with_losses(double weight) {
 auto with_statistics() { return training_of(followed{} | linear<feature, label>{.deviation = 0.5}); }
 
 /// Every kind of plan: replicas, split features, stages, several micro-batches.
-std::vector<manual> plans() {
-  std::vector<manual> all{data_parallel(2),
-                          data_parallel(3),
-                          zero(2, 2),
-                          zero(3, 4),
-                          pipeline(2),
-                          pipeline(3),
-                          split_all<feature, mesh::tensor>(2),
-                          split_all<feature, mesh::tensor>(4),
-                          zero(2, 2) & pipeline(2),
-                          data_parallel(2) & split_all<feature, mesh::tensor>(3)};
+meshloom::vector<manual> plans() {
+  meshloom::vector<manual> all{data_parallel(2),
+                               data_parallel(3),
+                               zero(2, 2),
+                               zero(3, 4),
+                               pipeline(2),
+                               pipeline(3),
+                               split_all<feature, mesh::tensor>(2),
+                               split_all<feature, mesh::tensor>(4),
+                               zero(2, 2) & pipeline(2),
+                               data_parallel(2) & split_all<feature, mesh::tensor>(3)};
   const std::size_t whole = all.size();
   for (std::size_t k = 0; k < whole; ++k) {
     all.push_back(all[k]);
@@ -103,7 +103,7 @@ std::vector<manual> plans() {
   return all;
 }
 
-bool same(const std::vector<double>& left, const std::vector<double>& right) {
+bool same(const meshloom::vector<double>& left, const meshloom::vector<double>& right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
                     [](double a, double b) { return std::abs(a - b) < 1e-11 * std::abs(a); });
 }
@@ -148,7 +148,7 @@ TEST_CASE("a running statistic takes in what the step observed, and evaluation r
   };
   host_run run = started(task);
   const batch_of_numbers batch(run.executed(), classes, 3);
-  std::vector<double> expected(features, 0.5);
+  meshloom::vector<double> expected(features, 0.5);
   for (int step = 0; step < steps; ++step) {
     for (std::size_t f = 0; f < features; ++f) {
       double sum = 0;
@@ -170,7 +170,7 @@ TEST_CASE("a running statistic is planned, lowered and read in evaluation like a
   host_run judge = start(host{}, lower(held_out, adapt(whole, made, held_out), machine), task, run);
   const batch_of_numbers batch(run.executed(), classes, 3);
   const double before = judge.step({batch[0], batch[1]}).loss;
-  run.write("followed.mean", std::vector<double>(features, 3.0));
+  run.write("followed.mean", meshloom::vector<double>(features, 3.0));
   CHECK(judge.step({batch[0], batch[1]}).loss != before);
 }
 

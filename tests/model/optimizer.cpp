@@ -109,10 +109,10 @@ double norm_of(const numbers& gradients) {
 
 /// The norm that each of some steps reports, all on one batch.
 template <class Training>
-std::vector<double> norms(const Training& task, const manual& how, int steps) {
+vector<double> norms(const Training& task, const manual& how, int steps) {
   host_run run = started(task, how);
   const batch_of_numbers inputs(run.executed(), classes, 3);
-  std::vector<double> made;
+  vector<double> made;
   for (int step = 0; step < steps; ++step) made.push_back(run.step({inputs[0], inputs[1]}).gradient_norm);
   return made;
 }
@@ -165,7 +165,7 @@ TEST_CASE("weights that two stages share count once") {
 TEST_CASE("a training that does not clip has no total, reports no norm and takes what it took") {
   const auto task = training_of(sgd{});
   CHECK(trace(task).squares.value == value_id::none);
-  CHECK(norms(task, data_parallel(2), 1) == std::vector<double>{0});
+  CHECK(norms(task, data_parallel(2), 1) == vector<double>{0});
   CHECK_THROWS_WITH_AS(trace(training_of(sgd{.clip = 0})),
                        "trace: .clip, the largest norm of all gradients, is not more than 0; leave it out", error);
 }
@@ -175,7 +175,7 @@ TEST_CASE("a total that is no total is a fault of the graph or of the program") 
   CHECK(check(sound).empty());
   graph faulty = sound;
   faulty.squares.parts.push_back(faulty.parameters[0].value);
-  CHECK(check(faulty) == std::vector<std::string>{"the graph: a part of its total is no scalar that an update makes"});
+  CHECK(check(faulty) == vector<std::string>{"the graph: a part of its total is no scalar that an update makes"});
   faulty = sound;
   faulty.squares.value = faulty.results[0];
   REQUIRE(!check(faulty).empty());

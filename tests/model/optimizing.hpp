@@ -25,7 +25,7 @@ struct feature;
 struct label;
 inline constexpr int rows = 6, features = 5, classes = 3;
 
-using numbers = std::map<std::string, std::vector<double>>;
+using numbers = std::map<std::string, meshloom::vector<double>>;
 
 template <class Optimizer>
 auto training_of(const Optimizer& rule) {
@@ -45,10 +45,10 @@ auto training_of(const Optimizer& rule) {
 
 /// What a run keeps after each of some steps, all on one batch.
 template <class Optimizer>
-std::vector<numbers> train(const Optimizer& rule, const manual& how, int steps) {
+meshloom::vector<numbers> train(const Optimizer& rule, const manual& how, int steps) {
   host_run run = started(training_of(rule), how);
   const batch_of_numbers inputs(run.executed(), classes, 3);
-  std::vector<numbers> left;
+  meshloom::vector<numbers> left;
   for (int step = 0; step <= steps; ++step) {
     numbers& kept = left.emplace_back();
     for (const std::string& name : run.names()) kept[name] = run.read(name);
@@ -84,17 +84,17 @@ inline double difference(const numbers& left, const numbers& right) {
 }
 
 /// Every kind of plan: replicas, split features, stages, several micro-batches.
-inline std::vector<manual> plans() {
-  std::vector<manual> all{data_parallel(2),
-                          data_parallel(3),
-                          zero(1, 2),
-                          zero(2, 2),
-                          zero(3, 4),
-                          pipeline(2),
-                          split_all<feature, mesh::tensor>(2),
-                          zero(2, 2) & pipeline(2),
-                          zero(3, 2) & pipeline(3),
-                          data_parallel(2) & split_all<feature, mesh::tensor>(3)};
+inline meshloom::vector<manual> plans() {
+  meshloom::vector<manual> all{data_parallel(2),
+                               data_parallel(3),
+                               zero(1, 2),
+                               zero(2, 2),
+                               zero(3, 4),
+                               pipeline(2),
+                               split_all<feature, mesh::tensor>(2),
+                               zero(2, 2) & pipeline(2),
+                               zero(3, 2) & pipeline(3),
+                               data_parallel(2) & split_all<feature, mesh::tensor>(3)};
   const std::size_t whole = all.size();
   for (std::size_t k = 0; k < whole; ++k) {
     all.push_back(all[k]);
@@ -106,7 +106,7 @@ inline std::vector<manual> plans() {
 /// What is lowered under a plan is sound, and so is what the plan predicts of it.
 template <class Training>
 void check_soundness(const Training& task, const manual& how) {
-  const auto expect_none = [](const std::vector<std::string>& faults) {
+  const auto expect_none = [](const meshloom::vector<std::string>& faults) {
     for (const std::string& each : faults) FAIL_CHECK(each);
   };
   const graph made = trace(task);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <meshloom/base/vector.hpp>
 #include <meshloom/model/parameter_groups.hpp>
 
 #include <doctest/doctest.h>
 
 #include <string>
-#include <vector>
 
 using meshloom::matches;
 using meshloom::parameter_groups;
@@ -23,8 +23,8 @@ bool matches_somehow(const std::string& pattern, const std::string& name) {
 }
 
 /// The words of up to `length` letters.
-std::vector<std::string> words(const std::string& letters, std::size_t length) {
-  std::vector<std::string> all{""};
+meshloom::vector<std::string> words(const std::string& letters, std::size_t length) {
+  meshloom::vector<std::string> all{""};
   for (std::size_t k = 0; k < all.size(); ++k) {
     if (all[k].size() == length) continue;
     for (const char letter : letters) all.push_back(all[k] + letter);

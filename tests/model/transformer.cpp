@@ -28,15 +28,15 @@ auto on_numbers(const Model& model, const cross_entropy<Class>& loss = {}) {
                   .precision = double{}};
 }
 
-std::vector<double> drawn(std::size_t count, unsigned seed) {
+vector<double> drawn(std::size_t count, unsigned seed) {
   std::mt19937 dice(seed);
   std::normal_distribution<double> number(0, 1);
-  std::vector<double> values(count);
+  vector<double> values(count);
   for (double& each : values) each = number(dice);
   return values;
 }
 
-double distance(const std::vector<double>& left, const std::vector<double>& right) {
+double distance(const vector<double>& left, const vector<double>& right) {
   double apart = left.size() == right.size() ? 0 : 1;
   for (std::size_t i = 0; i < left.size() && apart < 1; ++i) apart = std::max(apart, std::abs(left[i] - right[i]));
   return apart;
@@ -61,9 +61,9 @@ std::string error_of(const Task& task) {
 
 /// (curve(x · gate) ∗ (x · up)) · down, row by row.
 template <class Curve>
-std::vector<double> gated(const std::vector<double>& x, const std::vector<double>& gate, const std::vector<double>& up,
-                          const std::vector<double>& down, Curve curve) {
-  std::vector<double> y(x.size());
+vector<double> gated(const vector<double>& x, const vector<double>& gate, const vector<double>& up,
+                     const vector<double>& down, Curve curve) {
+  vector<double> y(x.size());
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t h = 0; h < hidden; ++h) {
       double opened = 0, raised = 0;
@@ -80,7 +80,7 @@ void check_gated(const Layer& layer, const std::string& name, Curve curve) {
   const auto x = drawn(rows * width, 1), gate = drawn(width * hidden, 2), up = drawn(width * hidden, 3),
              down = drawn(hidden * width, 4);
   const auto y = output(on_numbers(layer), x, [&](host_run& run) {
-    CHECK(run.names() == std::vector<std::string>{name + ".gate.weight", name + ".up.weight", name + ".down.weight"});
+    CHECK(run.names() == vector<std::string>{name + ".gate.weight", name + ".up.weight", name + ".down.weight"});
     run.write(name + ".gate.weight", gate);
     run.write(name + ".up.weight", up);
     run.write(name + ".down.weight", down);
@@ -114,7 +114,7 @@ TEST_CASE("an RMS norm leaves rows of mean square one, times the gain") {
   const auto x = drawn(rows * width, 1), gain = drawn(width, 2);
   const auto y =
       output(on_numbers(rms_norm<embed>{.epsilon = 0.01}), x, [&](host_run& run) { run.write("rms_norm.gain", gain); });
-  std::vector<double> expected(x);
+  vector<double> expected(x);
   for (std::size_t row = 0; row < rows; ++row) {
     double squares = 0;
     for (std::size_t i = 0; i < width; ++i) squares += x[row * width + i] * x[row * width + i];
@@ -126,7 +126,7 @@ TEST_CASE("an RMS norm leaves rows of mean square one, times the gain") {
 TEST_CASE("rotary positions turn pairs by the position along the named axis") {
   const auto x = drawn(rows * width, 1);
   const auto y = output(on_numbers(turned{}), x, [](host_run&) {});
-  std::vector<double> expected(x.size());
+  vector<double> expected(x.size());
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t i = 0; i < width / 2; ++i) {
       const double angle = static_cast<double>(row % 5) * std::pow(50, -2.0 * static_cast<double>(i) / width);
@@ -146,14 +146,14 @@ TEST_CASE("dropout drops in training alone, and every layer and copy has a strea
   CHECK(count_of(trace_evaluation(task), "dropout") == 0);
   CHECK(count_of(trace_inference(task), "dropout") == 0);
   const graph made = trace(task);
-  std::vector<double> forward, backward;
+  vector<double> forward, backward;
   for (const node& each : made.nodes) {
     if (each.op->op.name != "dropout") continue;
     (each.when == phase::forward ? forward : backward).push_back(each.attributes[1]);
     CHECK(each.attributes[2] == 0);
   }
-  CHECK(forward == std::vector<double>{0, 1, 2});
-  CHECK(backward == std::vector<double>{2, 1, 0});
+  CHECK(forward == vector<double>{0, 1, 2});
+  CHECK(backward == vector<double>{2, 1, 0});
   CHECK(count_of(trace(on_numbers(positions<seq, embed>{} | dropout{.rate = 0})), "dropout") == 0);
   for (const double rate : {-0.1, 1.0, std::nan("")})
     CHECK(error_of(on_numbers(positions<seq, embed>{} | dropout{.rate = rate})).starts_with("dropout: a rate of "));
@@ -177,7 +177,7 @@ TEST_CASE("losses smooth labels and punish large logits in training; held-out lo
   const batch_of_numbers batch_given(run.executed(), hidden, 3);
   double expected = 0;
   for (std::size_t row = 0; row < rows; ++row) {
-    std::vector<double> logits(hidden);
+    vector<double> logits(hidden);
     for (std::size_t i = 0; i < width * hidden; ++i)
       logits[i % hidden] += batch_given.numbers(0)[row * width + i / hidden] * weight[i];
     double sum = 0, all = 0;

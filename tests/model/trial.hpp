@@ -39,15 +39,15 @@ class batch_of_numbers {
     return {numbers.data(), std::ssize(numbers), dtype::f64};
   }
 
-  const std::vector<double>& numbers(std::size_t which) const { return inputs_[which].numbers; }
-  const std::vector<std::int32_t>& integers(std::size_t which) const { return inputs_[which].integers; }
+  const vector<double>& numbers(std::size_t which) const { return inputs_[which].numbers; }
+  const vector<std::int32_t>& integers(std::size_t which) const { return inputs_[which].integers; }
 
  private:
   struct input {
-    std::vector<double> numbers;
-    std::vector<std::int32_t> integers;
+    vector<double> numbers;
+    vector<std::int32_t> integers;
   };
-  std::vector<input> inputs_;
+  vector<input> inputs_;
 };
 
 /// The program of a graph under a manual plan.
@@ -70,22 +70,22 @@ host_run started(const Training& task, const manual& how = {}) {
 
 /// What the model of `task` makes of its input: starts it, lets `change` write parameters, and runs it once.
 template <class Training, class Change>
-std::vector<double> output(const Training& task, port_data input, Change change) {
+vector<double> output(const Training& task, port_data input, Change change) {
   host_run run = started(task, trace_inference(task), {});
   change(run);
   std::int64_t count = 1;
   for (const std::int64_t extent : run.executed().results[0].extents) count *= extent;
-  std::vector<double> made(static_cast<std::size_t>(count));
+  vector<double> made(static_cast<std::size_t>(count));
   run.step({input}, {made.data()});
   return made;
 }
 
 /// The losses of `steps` steps on one batch.
 template <class Training>
-std::vector<double> losses(const Training& task, const manual& how, int steps, int classes) {
+vector<double> losses(const Training& task, const manual& how, int steps, int classes) {
   host_run run = started(task, how);
   const batch_of_numbers batch(run.executed(), classes, 3);
-  std::vector<double> all;
+  vector<double> all;
   for (int step = 0; step < steps; ++step) all.push_back(run.step({batch[0], batch[1]}).loss);
   return all;
 }

@@ -64,11 +64,11 @@ constexpr int classes = 5, steps = 12;
 
 TEST_CASE("a user's layer has its parameters under its name") {
   const ml::graph made = ml::trace(mine::classifier());
-  CHECK(ml::check(made) == std::vector<std::string>{});
-  std::vector<std::string> names;
+  CHECK(ml::check(made) == ml::vector<std::string>{});
+  ml::vector<std::string> names;
   for (const ml::parameter& each : made.parameters) names.push_back(made.values[each.value].name);
-  CHECK(names == std::vector<std::string>{"residual.layer_norm.gain", "residual.layer_norm.bias", "residual.gated.gate",
-                                          "residual.gated.up", "residual.gated.down", "linear.weight", "linear.bias"});
+  CHECK(names == ml::vector<std::string>{"residual.layer_norm.gain", "residual.layer_norm.bias", "residual.gated.gate",
+                                         "residual.gated.up", "residual.gated.down", "linear.weight", "linear.bias"});
 }
 
 TEST_CASE("a user's layer learns, and learns the same under every plan") {

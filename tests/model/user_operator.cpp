@@ -121,7 +121,7 @@ auto classifier() {
 
 constexpr int classes = 5, steps = 12;
 
-bool same(const std::vector<double>& left, const std::vector<double>& right) {
+bool same(const meshloom::vector<double>& left, const meshloom::vector<double>& right) {
   return std::equal(left.begin(), left.end(), right.begin(), right.end(),
                     [](double a, double b) { return std::abs(a - b) < 1e-11 * std::abs(a); });
 }

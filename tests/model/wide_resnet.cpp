@@ -51,7 +51,7 @@ TEST_CASE("Alpa's Wide-ResNets have the parameters of their shapes and compute w
     CAPTURE(each.name);
     const graph made = traced(each);
     const totals expected = totals_of(each);
-    CHECK(check(made) == std::vector<std::string>{});
+    CHECK(check(made) == vector<std::string>{});
     CHECK(counts::parameters_of(made) == expected.parameters);
     CHECK(contraction_flops(made) == doctest::Approx(expected.flops * static_cast<double>(each.batch)).epsilon(1e-12));
   }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // op/expression.hpp: the numbers that tell expressions apart. (What expressions compute: tests/kernel/pointwise.cpp.)
+#include <meshloom/base/vector.hpp>
 #include <meshloom/op/expression.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 namespace op = meshloom::op;
 
 namespace {
 
-using numbers = std::vector<std::uint64_t>;
+using numbers = meshloom::vector<std::uint64_t>;
 
 template <class... E>
 struct list {};

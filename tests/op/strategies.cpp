@@ -3,6 +3,7 @@
 // combination of its rows and cut orders exactly once.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/op/adafactor.hpp>
 #include <meshloom/op/attention.hpp>
 #include <meshloom/op/cross_entropy.hpp>
@@ -17,7 +18,6 @@
 #include <algorithm>
 #include <set>
 #include <string>
-#include <vector>
 
 using namespace meshloom;
 
@@ -201,8 +201,8 @@ static_assert(!valid(describe("exchanges the axis itself")
 // The oracle: what each mesh axis does to one operand or result, straight from the roles, written as text.
 
 struct tensor_text {
-  std::vector<std::string> cuts;  // per tensor axis, mesh axes from the outer cut to the inner one
-  std::string pending;            // mesh axes
+  vector<std::string> cuts;  // per tensor axis, mesh axes from the outer cut to the inner one
+  std::string pending;       // mesh axes
 
   std::string text() const {
     std::string all;
@@ -212,7 +212,7 @@ struct tensor_text {
 };
 
 std::string text_of(const spec& layout, int rank) {
-  tensor_text made{std::vector<std::string>(static_cast<std::size_t>(rank)), ""};
+  tensor_text made{vector<std::string>(static_cast<std::size_t>(rank)), ""};
   for (const cut& c : layout.cuts()) made.cuts[static_cast<std::size_t>(c.axis)] += std::to_string(c.mesh_axis);
   for (int mesh_axis = 0; mesh_axis < max_mesh_rank; ++mesh_axis) {
     if (layout.on(mesh_axis).kind == placement::partial_sum) made.pending += std::to_string(mesh_axis);
@@ -221,7 +221,7 @@ std::string text_of(const spec& layout, int rank) {
 }
 
 std::string text_of(const signature& op, const index_list& axes, bool is_result, int operand,
-                    const std::vector<choice>& choices, const std::vector<int>& order) {
+                    const vector<choice>& choices, const vector<int>& order) {
   tensor_text made;
   for (int axis = 0; axis < axes.count; ++axis) {
     std::string cuts;
@@ -255,16 +255,16 @@ std::string text_of(const choice& row) {
 
 /// Every distinct combination of rows with what it does to operands and results.
 std::set<std::string> expected(const signature& op, int mesh_rank) {
-  std::vector<choice> rows{choice{}};
+  vector<choice> rows{choice{}};
   for (int index = 0; index < op.index_count; ++index) {
     if (op.roles[static_cast<std::size_t>(index)] != role::blocked) rows.push_back(split_of(index));
   }
   for (int set = 0; set < op.linear_count; ++set) rows.push_back(partial_in(op.linear[static_cast<std::size_t>(set)]));
   if (op.rotates.of >= 0) rows.push_back(ring_of(op.rotates.of, op.rotates.in));
 
-  std::vector<std::vector<choice>> tuples{{}};
+  vector<vector<choice>> tuples{{}};
   for (int mesh_axis = 0; mesh_axis < mesh_rank; ++mesh_axis) {
-    std::vector<std::vector<choice>> longer;
+    vector<vector<choice>> longer;
     for (const auto& tuple : tuples) {
       for (const choice& row : rows) {
         longer.push_back(tuple);
@@ -277,7 +277,7 @@ std::set<std::string> expected(const signature& op, int mesh_rank) {
   for (const auto& tuple : tuples) {
     const auto goes_around = [](const choice& row) { return row.rotated >= 0; };
     if (std::count_if(tuple.begin(), tuple.end(), goes_around) > 1) continue;
-    std::vector<int> order;
+    vector<int> order;
     for (int mesh_axis = 0; mesh_axis < mesh_rank; ++mesh_axis) order.push_back(mesh_axis);
     do {
       std::string key;
@@ -295,7 +295,7 @@ std::set<std::string> expected(const signature& op, int mesh_rank) {
 }
 
 /// What is wrong with a list of strategies of `op`; empty if it is complete and has no duplicates.
-std::string fault(const signature& op, int mesh_rank, const std::vector<strategy>& list) {
+std::string fault(const signature& op, int mesh_rank, const vector<strategy>& list) {
   const choice_table table = choices_of(op);
   std::set<std::string> open = expected(op, mesh_rank);
   for (const strategy& how : list) {
@@ -312,8 +312,8 @@ std::string fault(const signature& op, int mesh_rank, const std::vector<strategy
   return open.empty() ? "" : std::to_string(open.size()) + " missing, the first: " + *open.begin();
 }
 
-std::vector<strategy> strategies_of(const signature& op, int mesh_rank) {
-  std::vector<strategy> list;
+vector<strategy> strategies_of(const signature& op, int mesh_rank) {
+  vector<strategy> list;
   for_each_strategy(choices_of(op), mesh_rank, [&](const strategy& how) { list.push_back(how); });
   return list;
 }

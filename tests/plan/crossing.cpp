@@ -68,8 +68,8 @@ TEST_CASE("what a stage reads and does not make crosses to it once, forward onwa
 TEST_CASE("nodes are visited as a stage runs them: before they are read, forward before backward before update") {
   const ml::graph& graph = models::all()[1].graph;
   const ml::plan made = models::planned(graph, "pipeline=3", 3);
-  std::vector<std::set<ml::instance>> done(made.stages.size());
-  std::vector<ml::pass> now(made.stages.size(), ml::pass::forward);
+  ml::vector<std::set<ml::instance>> done(made.stages.size());
+  ml::vector<ml::pass> now(made.stages.size(), ml::pass::forward);
   std::size_t visited = 0;
   ml::for_each_node(graph, made, [&](ml::stage_id stage, ml::node_id id, const ml::block& here, ml::pass when) {
     const ml::node& at = graph.nodes[id];

@@ -18,7 +18,7 @@ TEST_CASE("known paths are those of reshard, at first and again; references stay
   const ml::mesh_links links = ml::links_of(ml::local(6), mesh, 0);
   ml::known_paths known(whole, whole.sizes, mesh, links);
   std::mt19937 random(1);
-  std::vector<std::pair<const ml::reshard_path*, ml::reshard_path>> seen;
+  ml::vector<std::pair<const ml::reshard_path*, ml::reshard_path>> seen;
   for (int tried = 0; tried < 2000; ++tried) {
     const auto id = static_cast<ml::value_id>(random() % whole.values.size());
     const ml::value& entry = whole.values[id];

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan/manual.hpp: presets, their products, and the words for them.
+#include <meshloom/base/vector.hpp>
 #include <meshloom/plan/manual.hpp>
 
 #include <doctest/doctest.h>
 
 #include <string>
 #include <tuple>
-#include <vector>
 
 namespace ml = meshloom;
 
@@ -74,8 +74,8 @@ TEST_CASE("a product has the constraints of both") {
   ml::manual parts = ml::pipeline(2);
   parts.micro_batches = 8;
   CHECK((ml::megatron(2) & parts).micro_batches == 8);
-  const std::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3),        ml::pipeline(2),
-                                        ml::stage(4),         gpipe,          ml::recompute("blocks")};
+  const ml::vector<ml::manual> presets{ml::data_parallel(2), ml::zero(3, 2), ml::megatron(3),        ml::pipeline(2),
+                                       ml::stage(4),         gpipe,          ml::recompute("blocks")};
   for (const ml::manual& a : presets) {
     CHECK(said(a & ml::manual{}) == said(a));
     for (const ml::manual& b : presets) {

@@ -3,12 +3,12 @@
 // make of them.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/model/training.hpp>
 #include <meshloom/planner/solve.hpp>
 
 #include <string>
-#include <vector>
 
 namespace models {
 
@@ -101,18 +101,18 @@ struct named_graph {
   ml::graph graph;
 };
 
-inline const std::vector<named_graph>& all() {
-  static const std::vector<named_graph> made{
+inline const ml::vector<named_graph>& all() {
+  static const ml::vector<named_graph> made{
       {"gpt", gpt()}, {"tied", tied()}, {"vectors", vectors()}, {"stack", stack()}};
   return made;
 }
 
 /// Every product of presets on `ranks` ranks: what splits the batch (data or ZeRO of each level), times what splits
 /// something else, times a pipeline of each kind.
-inline std::vector<std::string> products(std::int32_t ranks,
-                                         const std::vector<std::string>& spreads = {"data", "zero1", "zero2", "zero3"},
-                                         const std::vector<std::string>& splits = {"tensor"}) {
-  std::vector<std::string> texts;
+inline ml::vector<std::string> products(std::int32_t ranks,
+                                        const ml::vector<std::string>& spreads = {"data", "zero1", "zero2", "zero3"},
+                                        const ml::vector<std::string>& splits = {"tensor"}) {
+  ml::vector<std::string> texts;
   const auto factor = [](const std::string& preset, std::int32_t n) { return preset + "=" + std::to_string(n); };
   const auto add = [&](std::int32_t data, std::int32_t inner, std::int32_t stages) {
     for (const std::string& spread : spreads) {
@@ -170,7 +170,7 @@ inline std::size_t parameter_named(const ml::graph& whole, const std::string& na
 }
 
 /// True if one of the sentences is this one.
-inline bool says(const std::vector<std::string>& faults, const std::string& sentence) {
+inline bool says(const ml::vector<std::string>& faults, const std::string& sentence) {
   for (const std::string& fault : faults) {
     if (fault == sentence) return true;
   }

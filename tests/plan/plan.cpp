@@ -22,23 +22,23 @@ constexpr ml::placement split(int axis) { return {ml::placement::split, static_c
 const ml::graph& model() { return models::all()[1].graph; }
 
 /// A plan of two stages on meshes of 2 x 2, with one thing changed.
-std::vector<std::string> faults_with(const std::function<void(ml::plan&)>& change) {
+ml::vector<std::string> faults_with(const std::function<void(ml::plan&)>& change) {
   static const ml::plan sound = models::planned(model(), "data=2,tensor=2,pipeline=2", 8, 4);
   ml::plan made = sound;
   change(made);
   return ml::check(model(), made);
 }
 
-std::vector<std::string> faults_with_stage(const std::function<void(ml::stage_plan&)>& change) {
+ml::vector<std::string> faults_with_stage(const std::function<void(ml::stage_plan&)>& change) {
   return faults_with([&](ml::plan& made) { change(made.stages[ml::stage_id{0}]); });
 }
 
-std::vector<std::string> faults_with_positions(const std::function<void(ml::parameter_plan&)>& change) {
+ml::vector<std::string> faults_with_positions(const std::function<void(ml::parameter_plan&)>& change) {
   const std::size_t p = models::parameter_named(model(), "positions.weight");
   return faults_with_stage([&](ml::stage_plan& stage) { change(stage.parameters[p]); });
 }
 
-using sentences = std::vector<std::string>;
+using sentences = ml::vector<std::string>;
 
 }  // namespace
 
@@ -61,8 +61,9 @@ TEST_CASE("a plan for something else is found") {
 TEST_CASE("times before the start are found") {
   CHECK(faults_with([](ml::plan& made) { made.predicted = {-1}; }) == sentences{"a time of the plan is negative"});
   CHECK(faults_with([](ml::plan& made) { made.bound = {-1}; }) == sentences{"a time of the plan is negative"});
-  CHECK(faults_with([](ml::plan& made) { made.runner_up = {"", {-1}}; }) ==
-        sentences{"a time of the plan is negative"});
+  CHECK(faults_with([](ml::plan& made) {
+          made.runner_up = {"", {-1}};
+        }) == sentences{"a time of the plan is negative"});
   CHECK(faults_with([](ml::plan& made) { made.runner_up = {"any\ntext", {0}}; }).empty());
 }
 

@@ -11,7 +11,7 @@ namespace ml = meshloom;
 
 namespace {
 
-using sentences = std::vector<std::string>;
+using sentences = ml::vector<std::string>;
 
 sentences faults_of(const ml::manual& asked, std::int32_t ranks) {
   const ml::problem posed = ml::formulate(models::all()[0].graph, ml::local(ranks), asked);
@@ -195,7 +195,7 @@ TEST_CASE("a plan by hand whose stages straddle groups of hosts is refused with 
   CHECK(faults(ml::data_parallel(2) & ml::pipeline(3)).empty());
   CHECK(faults(ml::pipeline(6)).empty());
   CHECK(faults(ml::data_parallel(3) & ml::pipeline(2)) ==
-        std::vector<std::string>{
+        ml::vector<std::string>{
             "a stage on ranks 0 to 2 straddles groups of hosts, of which one ends with rank 1; take stages of so many "
             "ranks that each stands on one group, or an automatic plan"});
 }

@@ -22,9 +22,9 @@ bool is_of_forward(const ml::graph& graph, const ml::instance& what) {
 }
 
 /// What a node reads of what forward makes in the blocks of a stage.
-std::vector<ml::instance> reads(const ml::graph& graph, const ml::stage_plan& stage, ml::node_id id,
-                                const ml::block& here) {
-  std::vector<ml::instance> found;
+ml::vector<ml::instance> reads(const ml::graph& graph, const ml::stage_plan& stage, ml::node_id id,
+                               const ml::block& here) {
+  ml::vector<ml::instance> found;
   for (const ml::value_id operand : graph.nodes[id].operands) {
     const ml::instance what = ml::resolve(graph, operand, here);
     if (!is_of_forward(graph, what)) continue;
@@ -74,7 +74,7 @@ std::set<ml::instance> crossing(const ml::graph& graph, const ml::plan& made) {
 template <class Visit>
 void for_each_plan(const Visit& visit) {
   std::mt19937_64 bits(5);
-  std::vector<models::named_graph> graphs = models::all();
+  ml::vector<models::named_graph> graphs = models::all();
   graphs.push_back({"bypassed", models::bypassed()});
   for (const auto& [name, graph] : graphs) {
     for (const std::int32_t stages : {1, 2, 3}) {

@@ -2,13 +2,12 @@
 // When one layout of a tensor is a further cut of another.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/sharding/spec.hpp>
-
-#include <vector>
 
 /// True if every rank's shard under `inner` lies in its shard under `outer`.
 inline bool refines(const meshloom::spec& inner, const meshloom::spec& outer, const meshloom::mesh_shape& mesh,
-                    const std::vector<std::int64_t>& extents) {
+                    const meshloom::vector<std::int64_t>& extents) {
   for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
     const meshloom::mesh_coordinates at = meshloom::coordinates_of(mesh, rank);
     for (std::size_t axis = 0; axis < extents.size(); ++axis) {

@@ -68,8 +68,8 @@ struct landings {
   /// Compares what a plan says of its messages with those of its program.
   void add(const ml::graph& graph, const ml::plan& made, const ml::cluster& machine) {
     const ml::program whole = ml::lower(graph, made, machine);
-    ml::transfer_prices paper{std::vector<ml::transfer_times>(made.stages.size() - 1),
-                              std::vector<picoseconds>(made.stages.size())};
+    ml::transfer_prices paper{ml::vector<ml::transfer_times>(made.stages.size() - 1),
+                              ml::vector<picoseconds>(made.stages.size())};
     for (const ml::transfer& each : whole.transfers) {
       const auto to = static_cast<std::size_t>(each.route.to_stage);
       const picoseconds time = ml::price(whole, each, machine);
@@ -223,7 +223,7 @@ TEST_CASE("a graph without a backward is predicted to run forward only, whatever
                                            ml::linear<embed, vocab>{});
   for (const ml::graph& graph : {ml::trace_inference(task), ml::trace_evaluation(task)}) {
     ml::plan made = models::planned(graph, "pipeline=4", 4, 4);
-    std::vector<ml::stage_times> times;
+    ml::vector<ml::stage_times> times;
     picoseconds update;
     for (const ml::stage_price& each : ml::prices_of(graph, made, machine)) {
       CHECK(each.backward == picoseconds{});

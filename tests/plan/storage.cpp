@@ -26,7 +26,7 @@ ml::stage_plan stage_on(const ml::manual& asked) {
 }
 
 /// A problem with a graph of nothing but sizes.
-ml::problem with_sizes(std::vector<ml::axis_size> sizes, const ml::manual& asked) {
+ml::problem with_sizes(ml::vector<ml::axis_size> sizes, const ml::manual& asked) {
   ml::problem posed{.graph = {}, .cluster = {}, .constraints = asked};
   for (ml::axis_size& size : sizes) posed.graph.sizes.add(std::move(size));
   return posed;
@@ -40,7 +40,7 @@ ml::value all_axes(const ml::problem& posed) {
   return entry;
 }
 
-ml::parameter_plan stored(const std::vector<ml::axis_size>& sizes, const ml::manual& asked) {
+ml::parameter_plan stored(const ml::vector<ml::axis_size>& sizes, const ml::manual& asked) {
   const ml::problem posed = with_sizes(sizes, asked);
   return ml::storage_of(posed, stage_on(asked), all_axes(posed));
 }
@@ -55,7 +55,7 @@ TEST_CASE("an axis rule splits what has the axis") {
 }
 
 TEST_CASE("ZeRO splits the state, from level 3 on the parameter too") {
-  const std::vector<ml::axis_size> sizes{{"embed", 12}, {"head", 16}};
+  const ml::vector<ml::axis_size> sizes{{"embed", 12}, {"head", 16}};
   for (const std::int32_t level : {1, 2, 3}) {
     const auto kept = stored(sizes, ml::zero(level, 4));
     CHECK(kept.used);

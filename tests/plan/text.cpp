@@ -24,8 +24,8 @@ constexpr ml::placement sum{ml::placement::partial_sum, -1};
 
 std::size_t draw(random_bits& bits, std::size_t count) { return static_cast<std::size_t>(bits() % count); }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines{""};
+ml::vector<std::string> lines_of(const std::string& text) {
+  ml::vector<std::string> lines{""};
   for (const char letter : text) {
     if (letter == '\n') {
       lines.push_back("");
@@ -68,8 +68,8 @@ std::uint8_t first_order_like(const ml::choice_table& table, int mesh_rank, cons
 }
 
 void draw_mesh(ml::stage_plan& stage, random_bits& bits) {
-  const std::vector<std::string> names{"data",         "tensor", "my axis", "a>b@c", "100%=#1",
-                                       "\xc3\xa9tage", "whole",  "none",    "order"};
+  const ml::vector<std::string> names{"data",         "tensor", "my axis", "a>b@c", "100%=#1",
+                                      "\xc3\xa9tage", "whole",  "none",    "order"};
   const std::size_t first = draw(bits, names.size());
   stage.mesh.rank = static_cast<std::int32_t>(draw(bits, ml::max_mesh_rank + 1));
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis) {
@@ -324,7 +324,7 @@ TEST_CASE("a runner-up has a line where there is one, in words") {
 TEST_CASE("spaces, comments, empty lines, foreign line ends and the order of operators are free") {
   const ml::graph& graph = models::all()[1].graph;
   std::string text;
-  std::vector<std::string> lines = lines_of(sample_text());
+  ml::vector<std::string> lines = lines_of(sample_text());
   const auto first =
       std::find_if(lines.begin(), lines.end(), [](const auto& line) { return line.starts_with("  parameter"); });
   const auto end = std::find(first, lines.end(), "");
@@ -510,8 +510,8 @@ TEST_CASE("2000 mutated texts are refused in a sentence or are plans that check 
     std::string text;
   };
   const ml::graph &tied = models::all()[1].graph, &vectors = models::all()[2].graph;
-  std::vector<sample> samples{{tied, sample_plan(), ""},
-                              {vectors, ml::solve(ml::formulate(vectors, models::near_ranks(4))).value(), ""}};
+  ml::vector<sample> samples{{tied, sample_plan(), ""},
+                             {vectors, ml::solve(ml::formulate(vectors, models::near_ranks(4))).value(), ""}};
   for (sample& each : samples) each.text = ml::to_text(each.graph, each.made);
   random_bits bits(11);
   int accepted = 0, refused = 0;

@@ -31,13 +31,13 @@ ml::stage_plan stage_of(const ml::problem& posed, std::int32_t size) {
   return stage;
 }
 
-ml::problem automatic_on(const ml::graph& graph, std::vector<ml::mesh_axis_size> mesh) {
+ml::problem automatic_on(const ml::graph& graph, ml::vector<ml::mesh_axis_size> mesh) {
   ml::manual asked = ml::automatic();
   asked.mesh = std::move(mesh);
   return ml::formulate(graph, ml::local(4), asked);
 }
 
-using strategies = std::vector<ml::strategy>;
+using strategies = ml::vector<ml::strategy>;
 
 /// The strategies of an operator's table, cuts in the order of the mesh axes, that satisfy `meets`.
 strategies those_of(const ml::node& at, int mesh_rank, const std::function<bool(const ml::strategy&)>& meets) {
@@ -61,8 +61,8 @@ const ml::choice& row_of(const ml::node& at, const ml::strategy& how, std::size_
 }
 
 /// The specs of a tensor on a mesh whose cuts are in the order of the mesh axes, and none of which pends.
-std::vector<ml::spec> ordered_specs(int tensor_rank, const ml::mesh_shape& mesh) {
-  std::vector<ml::spec> found;
+ml::vector<ml::spec> ordered_specs(int tensor_rank, const ml::mesh_shape& mesh) {
+  ml::vector<ml::spec> found;
   for (const ml::spec& each : ml::all_specs(tensor_rank, mesh, false)) {
     ml::spec again;
     for (int axis = 0; axis < mesh.rank; ++axis) again = again.with(axis, each.on(axis));
@@ -71,7 +71,7 @@ std::vector<ml::spec> ordered_specs(int tensor_rank, const ml::mesh_shape& mesh)
   return found;
 }
 
-bool has(const std::vector<ml::storage>& all, const ml::storage& one) {
+bool has(const ml::vector<ml::storage>& all, const ml::storage& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
 
@@ -79,8 +79,8 @@ bool has(const std::vector<ml::storage>& all, const ml::storage& one) {
 
 TEST_CASE("without constraints every row of every operator's table is allowed") {
   for (const auto& [name, graph] : models::all()) {
-    for (const std::vector<ml::mesh_axis_size>& mesh :
-         {std::vector<ml::mesh_axis_size>{{"outer", 2}}, {{"outer", 2}, {"inner", 3}}}) {
+    for (const ml::vector<ml::mesh_axis_size>& mesh :
+         {ml::vector<ml::mesh_axis_size>{{"outer", 2}}, {{"outer", 2}, {"inner", 3}}}) {
       const ml::problem posed = automatic_on(graph, mesh);
       const ml::stage_plan stage = stage_of(posed, 2);
       for_each_operator(graph, [&](ml::node_id id, const ml::node& at) {
@@ -165,7 +165,7 @@ TEST_CASE("a stage needs the mesh axes over which pins split what it makes") {
   const ml::problem posed = ml::formulate(graph, ml::local(4), asked);
   for_each_operator(graph, [&](ml::node_id id, const ml::node& at) {
     CHECK(ml::pinned_axes(posed, at) ==
-          (id == pinned ? std::vector<std::string>{"tensor", "expert"} : std::vector<std::string>{}));
+          (id == pinned ? ml::vector<std::string>{"tensor", "expert"} : ml::vector<std::string>{}));
   });
 }
 
@@ -185,7 +185,7 @@ TEST_CASE("what a model pins in the copies of a layer binds whoever makes it") {
       return !makes || ml::result_placement(at.op->op, 0, row_of(at, how, 0)) == split(1);
     };
     CHECK(ml::allowed_strategies(posed, stage, id) == those_of(at, 2, meets));
-    CHECK(ml::pinned_axes(posed, at) == std::vector<std::string>(makes ? 1 : 0, "tensor"));
+    CHECK(ml::pinned_axes(posed, at) == ml::vector<std::string>(makes ? 1 : 0, "tensor"));
     bound += makes ? 1 : 0;
   });
   CHECK(bound == 1);
@@ -199,7 +199,7 @@ TEST_CASE("with every mesh axis ruled a parameter is kept as the rules say") {
       for (const ml::parameter& each : graph.parameters) {
         const ml::value& entry = graph.values[each.value];
         const ml::parameter_plan ruled = ml::storage_of(posed, stage, entry);
-        CHECK(ml::allowed_storages(posed, stage, entry) == std::vector<ml::storage>{{ruled.stored, ruled.state}});
+        CHECK(ml::allowed_storages(posed, stage, entry) == ml::vector<ml::storage>{{ruled.stored, ruled.state}});
       }
     }
   }
@@ -207,8 +207,8 @@ TEST_CASE("with every mesh axis ruled a parameter is kept as the rules say") {
 
 TEST_CASE("with none ruled it is kept in every way in which the state refines what is stored") {
   for (const auto& [name, graph] : models::all()) {
-    for (const std::vector<ml::mesh_axis_size>& mesh :
-         {std::vector<ml::mesh_axis_size>{{"outer", 3}}, {{"outer", 2}, {"inner", 3}}}) {
+    for (const ml::vector<ml::mesh_axis_size>& mesh :
+         {ml::vector<ml::mesh_axis_size>{{"outer", 3}}, {{"outer", 2}, {"inner", 3}}}) {
       const ml::problem posed = automatic_on(graph, mesh);
       const ml::stage_plan stage = stage_of(posed, 2);
       for (const ml::parameter& each : graph.parameters) {

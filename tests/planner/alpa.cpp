@@ -167,7 +167,7 @@ tabled_graph with(const Change& change, ml::graph whole) {
   return made;
 }
 
-using mesh = std::vector<ml::mesh_axis_size>;
+using mesh = ml::vector<ml::mesh_axis_size>;
 const mesh flat_meshes[] = {{{"outer", 4}, {"inner", 1}}, {{"outer", 1}, {"inner", 4}}};
 
 /// The best plan of one stage and one micro-batch, proven.
@@ -190,10 +190,10 @@ struct collective_of {
 };
 
 /// What a step moves; but not the loss, one number, which a step of Alpa's tests does not return.
-std::vector<collective_of> collectives_in(const ml::graph& whole, const ml::plan& made) {
+ml::vector<collective_of> collectives_in(const ml::graph& whole, const ml::plan& made) {
   const ml::program program = ml::lower(whole, made, unit_costs());
   CHECK(ml::check(program).empty());
-  std::vector<collective_of> found;
+  ml::vector<collective_of> found;
   for (const ml::stage_program& stage : program.stages) {
     for (const auto& body : stage.bodies) {
       for (const ml::instruction& each : body) {
@@ -221,7 +221,7 @@ std::string axis_split(const ml::graph& whole, const ml::plan& made, std::size_t
 
 /// Checks the optimum in Alpa's rows: what it costs, that it moves `count` sums and nothing else, and that every
 /// parameter is split along that of the axes in `split` which it has, if any.
-void compare(const ml::graph& of, double oracle, std::size_t count, const std::vector<std::string>& split) {
+void compare(const ml::graph& of, double oracle, std::size_t count, const ml::vector<std::string>& split) {
   const tabled_graph alpas = with(alpas_rows, of), all = with(all_rows, of);
   for (const mesh& on : flat_meshes) {
     const ml::plan made = optimum(alpas.graph, on);

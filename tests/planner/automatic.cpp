@@ -143,7 +143,7 @@ TEST_CASE("a rule on a mesh axis of any size splits what has the axis") {
   for (const std::int32_t stages : {1, 2}) {
     asked.stages = stages;
     for (const ml::stage_plan& stage : solved(vectors(), models::near_ranks(4), asked).stages) {
-      CHECK(stage.mesh_axes == std::vector<std::string>{"data"});
+      CHECK(stage.mesh_axes == ml::vector<std::string>{"data"});
       CHECK(stage.mesh.size[0] == 4 / stages);
       CHECK(share_that_splits(vectors(), stage, "batch") == 1);
       for (const ml::parameter_plan& each : stage.parameters) CHECK(each.stored.is_whole());

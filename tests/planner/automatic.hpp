@@ -30,7 +30,7 @@ inline ml::plan solved(const ml::graph& graph, const ml::cluster& machine, const
 }
 
 /// Checks that no preset under the same rules that fits is faster, in any number of micro-batches.
-inline void compare_with(const std::vector<std::string>& presets, const ml::graph& graph, const ml::cluster& machine,
+inline void compare_with(const ml::vector<std::string>& presets, const ml::graph& graph, const ml::cluster& machine,
                          const ml::manual& rules = {}) {
   const ml::plan made = solved(graph, machine, ml::automatic() & rules);
   const std::int64_t samples = graph.sizes[graph.micro_batched].extent;

@@ -69,7 +69,7 @@ TEST_CASE("a certificate that is written by hand is believed as far as it proves
   CHECK(check(posed, proof).empty());
   proof.bound = {11};
   CHECK(check(posed, proof) ==
-        std::vector<std::string>{"the certificate does not prove its bound: node 0 does not close its case"});
+        ml::vector<std::string>{"the certificate does not prove its bound: node 0 does not close its case"});
   proof.bound = {9};
   proof.joins = {{0, true}, {0, true}};
   CHECK(check(posed, proof).front().find("join 1 is none") != std::string::npos);

@@ -20,7 +20,7 @@ TEST_CASE("the optimum of small problems is certified") {
     if (!all.best) continue;
     const ml::intra_answer answer = ml::solve_intra(posed).value();
     const ml::intra_certificate proof = certify(posed, answer);
-    CHECK(check(posed, proof) == std::vector<std::string>{});
+    CHECK(check(posed, proof) == ml::vector<std::string>{});
     CHECK(proof.bound == *all.best);
     trees += proof.nodes.size() > 1;
     ml::certify_options few;

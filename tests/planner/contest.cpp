@@ -11,7 +11,7 @@ namespace ml = meshloom;
 
 namespace {
 
-ml::plan plan_on(const std::vector<ml::mesh_shape>& meshes, std::int32_t micro_batches = 1,
+ml::plan plan_on(const ml::vector<ml::mesh_shape>& meshes, std::int32_t micro_batches = 1,
                  ml::schedule_kind schedule = ml::schedule_kind::one_f_one_b) {
   ml::plan made;
   made.micro_batches = micro_batches;
@@ -30,8 +30,8 @@ struct entry {
 };
 
 /// Few shapes and few times, so that entries tie.
-std::vector<entry> random_entries(std::mt19937& from, bool all_fit) {
-  std::vector<entry> entries(1 + from() % 12);
+ml::vector<entry> random_entries(std::mt19937& from, bool all_fit) {
+  ml::vector<entry> entries(1 + from() % 12);
   for (entry& each : entries) {
     each.made = plan_on({{}}, 1 + static_cast<std::int32_t>(from() % 3));
     each.made.predicted = {1 + static_cast<std::int64_t>(from() % 9)};
@@ -42,7 +42,7 @@ std::vector<entry> random_entries(std::mt19937& from, bool all_fit) {
 
 /// The first of the fastest that satisfy `counts`, or none.
 template <class Counts>
-const ml::plan* fastest(const std::vector<entry>& entries, const Counts& counts) {
+const ml::plan* fastest(const ml::vector<entry>& entries, const Counts& counts) {
   const ml::plan* found = nullptr;
   for (const entry& each : entries) {
     if (counts(each) && (found == nullptr || each.made.predicted < found->predicted)) found = &each.made;
@@ -51,8 +51,8 @@ const ml::plan* fastest(const std::vector<entry>& entries, const Counts& counts)
 }
 
 /// Lets all take part; returns those that were not refused.
-std::vector<entry> enter_all(ml::contest& plans, const std::vector<entry>& entries) {
-  std::vector<entry> accepted;
+ml::vector<entry> enter_all(ml::contest& plans, const ml::vector<entry>& entries) {
+  ml::vector<entry> accepted;
   for (const entry& each : entries) {
     const bool would_win =
         fastest(accepted, [&](const entry& other) { return other.made.predicted <= each.made.predicted; }) == nullptr;
@@ -69,7 +69,7 @@ std::vector<entry> enter_all(ml::contest& plans, const std::vector<entry>& entri
   return accepted;
 }
 
-void check_winner(const ml::contest& plans, const std::vector<entry>& entries, const std::vector<entry>& accepted) {
+void check_winner(const ml::contest& plans, const ml::vector<entry>& entries, const ml::vector<entry>& accepted) {
   const ml::plan* best = fastest(entries, [](const entry& each) { return each.fits; });
   REQUIRE(plans.best().has_value() == (best != nullptr));
   if (best == nullptr) return;

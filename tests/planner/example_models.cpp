@@ -14,41 +14,41 @@ namespace ml = meshloom;
 struct example {
   std::string name;
   ml::graph graph;
-  std::vector<std::string> spreads{"data", "zero1", "zero2", "zero3"}, splits{"tensor"};
+  ml::vector<std::string> spreads{"data", "zero1", "zero2", "zero3"}, splits{"tensor"};
 };
 
 const ml::adamw adamw{.rate = 1e-3};
 
-const std::vector<example>& little_examples() {
+const ml::vector<example>& little_examples() {
   static const ml::llama_shape llama{
       .vocab = 64, .seq = 16, .batch = 4, .embed = 32, .layers = 2, .heads = 4, .key_heads = 2, .mlp = 88};
-  static const std::vector<example> made{{"experts",
-                                          ml::trace(ml::moe_training(ml::find_moe("moe-tiny"), adamw)),
-                                          {"data", "zero1", "zero2", "zero3", "expert"}},
-                                         {"LLaMA", ml::trace(ml::llama_training(llama, adamw))},
-                                         {"Wide-ResNet",
-                                          ml::trace(ml::wide_resnet_training(ml::wrn_tiny, adamw)),
-                                          {"data", "zero1", "zero2", "zero3"},
-                                          {"tensor", "space"}}};
+  static const ml::vector<example> made{{"experts",
+                                         ml::trace(ml::moe_training(ml::find_moe("moe-tiny"), adamw)),
+                                         {"data", "zero1", "zero2", "zero3", "expert"}},
+                                        {"LLaMA", ml::trace(ml::llama_training(llama, adamw))},
+                                        {"Wide-ResNet",
+                                         ml::trace(ml::wide_resnet_training(ml::wrn_tiny, adamw)),
+                                         {"data", "zero1", "zero2", "zero3"},
+                                         {"tensor", "space"}}};
   return made;
 }
 
 /// The named models that benches use.
-const std::vector<example>& small_examples() {
+const ml::vector<example>& small_examples() {
   static const ml::llama_shape llama{
       .vocab = 2048, .seq = 128, .batch = 8, .embed = 256, .layers = 4, .heads = 8, .key_heads = 4, .mlp = 688};
-  static const std::vector<example> made{{"experts",
-                                          ml::trace(ml::moe_training(ml::find_moe("moe-small"), adamw)),
-                                          {"data", "zero1", "zero2", "zero3", "expert"}},
-                                         {"LLaMA", ml::trace(ml::llama_training(llama, adamw))},
-                                         {"Wide-ResNet",
-                                          ml::trace(ml::wide_resnet_training(ml::wrn_small, adamw)),
-                                          {"data", "zero1", "zero2", "zero3"},
-                                          {"tensor", "space"}}};
+  static const ml::vector<example> made{{"experts",
+                                         ml::trace(ml::moe_training(ml::find_moe("moe-small"), adamw)),
+                                         {"data", "zero1", "zero2", "zero3", "expert"}},
+                                        {"LLaMA", ml::trace(ml::llama_training(llama, adamw))},
+                                        {"Wide-ResNet",
+                                         ml::trace(ml::wide_resnet_training(ml::wrn_small, adamw)),
+                                         {"data", "zero1", "zero2", "zero3"},
+                                         {"tensor", "space"}}};
   return made;
 }
 
-void compare(const std::vector<example>& examples, const std::vector<ml::cluster>& machines) {
+void compare(const ml::vector<example>& examples, const ml::vector<ml::cluster>& machines) {
   for (const auto& [name, graph, spreads, splits] : examples) {
     for (const ml::cluster& machine : machines) {
       const std::string where = name + " on " + std::to_string(machine.ranks()) + " of " + machine.device.name;

@@ -17,9 +17,9 @@ using measures::peak_of;
 namespace {
 
 /// Products of presets in some numbers of micro-batches; some cannot be had, as they have more stages than blocks.
-std::vector<ml::manual> random_grid(std::mt19937& from, const ml::graph& whole, std::int32_t ranks) {
-  const std::vector<std::string> presets = models::products(ranks);
-  std::vector<ml::manual> grid(1 + from() % 12);
+ml::vector<ml::manual> random_grid(std::mt19937& from, const ml::graph& whole, std::int32_t ranks) {
+  const ml::vector<std::string> presets = models::products(ranks);
+  ml::vector<ml::manual> grid(1 + from() % 12);
   for (ml::manual& asked : grid) {
     asked = ml::parse_manual(presets[from() % presets.size()], ranks).value();
     asked.micro_batches = 1 << from() % 3;
@@ -34,9 +34,8 @@ struct lowered {
   ml::bytes peak;
 };
 
-std::vector<lowered> lower_all(const ml::graph& whole, const ml::cluster& machine,
-                               const std::vector<ml::manual>& grid) {
-  std::vector<lowered> found;
+ml::vector<lowered> lower_all(const ml::graph& whole, const ml::cluster& machine, const ml::vector<ml::manual>& grid) {
+  ml::vector<lowered> found;
   for (const ml::manual& asked : grid) {
     const auto made = ml::solve(ml::formulate(whole, machine, asked));
     if (made) found.push_back({made.value(), peak_of(whole, made.value(), machine)});
@@ -45,8 +44,8 @@ std::vector<lowered> lower_all(const ml::graph& whole, const ml::cluster& machin
 }
 
 /// True if there is an answer.
-bool compare(const ml::graph& whole, const ml::cluster& machine, const std::vector<ml::manual>& grid,
-             const std::vector<lowered>& all) {
+bool compare(const ml::graph& whole, const ml::cluster& machine, const ml::vector<ml::manual>& grid,
+             const ml::vector<lowered>& all) {
   const lowered* best = nullptr;
   for (const lowered& each : all) {
     const bool fits = each.peak <= machine.device.memory;
@@ -75,8 +74,8 @@ TEST_CASE("the best of a grid is found, whatever fits") {
       CAPTURE(name);
       const std::int32_t ranks = 1 << random() % 3;
       ml::cluster machine = random() % 2 == 0 ? ml::local(ranks) : models::near_ranks(ranks);
-      const std::vector<ml::manual> grid = random_grid(random, whole, ranks);
-      const std::vector<lowered> all = lower_all(whole, machine, grid);
+      const ml::vector<ml::manual> grid = random_grid(random, whole, ranks);
+      const ml::vector<lowered> all = lower_all(whole, machine, grid);
       compare(whole, machine, grid, all);
       for (const lowered& limit : all) {
         machine.device.memory = limit.peak - ml::bytes{static_cast<std::int64_t>(random() % 2)};
@@ -116,7 +115,7 @@ TEST_CASE("why there is none: nothing asked for, nothing that can be had, nothin
         "the plan has 8 stages, but the model can be cut into at most 7");
   ml::cluster machine = ml::local(2);
   machine.device.memory = ml::bytes{1000};
-  const std::vector<ml::manual> grid{ml::data_parallel(2), ml::pipeline(8), ml::zero(3, 2)};
+  const ml::vector<ml::manual> grid{ml::data_parallel(2), ml::pipeline(8), ml::zero(3, 2)};
   CHECK(ml::best_of(whole, machine, grid)
             .error()
             .find("none of 3 plans keeps to the limit of 1000 bytes per rank: the leanest holds at least ") == 0);

@@ -21,9 +21,9 @@ using namespace inter_cases;
 namespace {
 
 /// The answers are those of the plans that keep to the limit and are worth it.
-void compare(const ml::inter_problem& posed, const std::vector<tried>& plans) {
+void compare(const ml::inter_problem& posed, const ml::vector<tried>& plans) {
   const auto answer = ml::solve(posed);
-  std::vector<std::optional<std::int64_t>> least(static_cast<std::size_t>(posed.blocks) + 1);
+  ml::vector<std::optional<std::int64_t>> least(static_cast<std::size_t>(posed.blocks) + 1);
   bool any = false;
   for (const tried& plan : plans) {
     if (posed.limit && plan.peak > posed.limit->count) continue;
@@ -100,14 +100,14 @@ class alpa {
   explicit alpa(const ml::inter_problem& posed) : posed_(posed), all_(posed.hosts * posed.devices_per_host) {}
 
   /// The optimum for n stages is entry n.
-  std::vector<optional_time> by_stages() const {
+  ml::vector<optional_time> by_stages() const {
     std::set<std::int64_t> slowest_times;
     for (const auto& each : posed_.candidates) {
       slowest_times.insert(rest_of(each));
     }
-    std::vector<optional_time> best(static_cast<std::size_t>(posed_.blocks) + 1);
+    ml::vector<optional_time> best(static_cast<std::size_t>(posed_.blocks) + 1);
     for (const std::int64_t slowest : slowest_times) {
-      sums ends(best.size(), std::vector<optional_time>(static_cast<std::size_t>(all_) + 1));
+      sums ends(best.size(), ml::vector<optional_time>(static_cast<std::size_t>(all_) + 1));
       const sums none = ends;
       ends.back().back() = 0;
       for (std::size_t stages = 1; stages < best.size(); ++stages) {
@@ -125,7 +125,7 @@ class alpa {
   }
 
  private:
-  using sums = std::vector<std::vector<optional_time>>;  // by first block and rank
+  using sums = ml::vector<ml::vector<optional_time>>;  // by first block and rank
 
   std::int64_t cut(int block, int rank) const {
     if (block == 0 || block == posed_.blocks) return 0;
@@ -193,7 +193,7 @@ ml::inter_problem alpa_problem(numbers& from, int blocks, int hosts, int devices
 TEST_CASE("plans of every number of stages equal those of an enumeration, under any limit and worth") {
   numbers from(20220711);
   int limited = 0, without_plan = 0, of_groups = 0, with_stops = 0;
-  const auto compare_by_worth = [&](ml::inter_problem posed, const std::vector<tried>& plans) {
+  const auto compare_by_worth = [&](ml::inter_problem posed, const ml::vector<tried>& plans) {
     compare(posed, plans);
     for (int chosen = 0; chosen < 2; ++chosen) {
       const tried& plan = plans[static_cast<std::size_t>(draw(from, 0, static_cast<int>(plans.size()) - 1))];
@@ -283,22 +283,22 @@ TEST_CASE("four blocks of weight 1 2 3 4 that speed up by n^0.8 are cut as by Al
       }
     }
   }
-  posed.cut_within = posed.cut_between = std::vector<ml::picoseconds>(4);
+  posed.cut_within = posed.cut_between = ml::vector<ml::picoseconds>(4);
   for (const int batches : {1, 4, 16}) {
     posed.micro_batches = batches;
     const auto best = ml::solve(posed).value().best;
-    CHECK(best.candidates == std::vector{find(posed, 0, 4, 4)});
+    CHECK(best.candidates == ml::vector{find(posed, 0, 4, 4)});
     CHECK(ml::seconds(best.cost) == doctest::Approx(3.2987698 * batches));
   }
   posed.micro_batches = 64;
   const auto best = ml::solve(posed).value().best;
-  CHECK(best.candidates == std::vector{find(posed, 0, 2, 1), find(posed, 2, 3, 1), find(posed, 3, 4, 2)});
+  CHECK(best.candidates == ml::vector{find(posed, 0, 2, 1), find(posed, 2, 3, 1), find(posed, 3, 4, 2)});
   CHECK(ml::seconds(best.cost) == doctest::Approx(197.2973967));
 }
 
 TEST_CASE("the price of a plan, by hand") {
   const ml::inter_problem posed = example();
-  const std::vector plan{find(posed, 0, 3, 2), find(posed, 3, 5, 2), find(posed, 5, 8, 4)};
+  const ml::vector plan{find(posed, 0, 3, 2), find(posed, 3, 5, 2), find(posed, 5, 8, 4)};
   const auto price = ml::evaluate(posed, plan).value();
   // times 1520, 1020, 790; once 300, 200, 300; cuts 5 on the first host and 50 to the second
   CHECK(price.cost.count == 1520 + 2 + 1020 + 27 + 790 + 25 + 15 * 1520 + 300);
@@ -325,7 +325,7 @@ TEST_CASE("stages in a row that wait for slow and uneven messages set the pace, 
 TEST_CASE("the referee refuses what is no plan, and says why") {
   ml::inter_problem posed = example();
   const auto at = [&](int first, int end, int ranks) { return find(posed, first, end, ranks); };
-  const auto why = [&](const std::vector<std::int32_t>& plan) { return ml::evaluate(posed, plan).error(); };
+  const auto why = [&](const ml::vector<std::int32_t>& plan) { return ml::evaluate(posed, plan).error(); };
   CHECK(why({at(0, 4, 4), at(4, 8, 4)}) == "");
   CHECK(why({at(0, 3, 4), at(4, 8, 4)}) == "stage 1 begins with block 4 where block 3 is next");
   CHECK(why({at(0, 5, 4), at(4, 8, 4)}) == "stage 1 begins with block 4 where block 5 is next");
@@ -366,7 +366,7 @@ TEST_CASE("the price of a plan on two groups of hosts, by hand, and what is none
   posed.candidates.push_back({7, 8, 2, {600}, {80}, {1200}, {100}, 0, {}, 0});
   posed.candidates.push_back({4, 7, 8, {600}, {80}, {1200}, {100}, 0, {}, 0});
   REQUIRE(ml::check(posed).empty());
-  const std::vector plan{find(posed, 0, 4, 4), find(posed, 4, 7, 4), stage};
+  const ml::vector plan{find(posed, 0, 4, 4), find(posed, 4, 7, 4), stage};
   const auto price = ml::evaluate(posed, plan).value();
   CHECK(price.cost.count == 1040 + 25 + 25 + 790 + 25 + 45 + 600 + 15 * 1040 + 400);
   CHECK(price.peak.count == 1000 + 3 * 250);
@@ -378,7 +378,7 @@ TEST_CASE("the price of a plan on two groups of hosts, by hand, and what is none
   // half of 40000 once more, as two ranks meet four
   const std::int64_t passing = 1040 + 25 + 25 + 790 + 25 + 20000 + 600;
   CHECK(slow().paced.count == passing + 15 * (790 + 25 + 20000 + 20000 + 600) / 2);
-  const auto why = [&](const std::vector<std::int32_t>& other) { return ml::evaluate(posed, other).error(); };
+  const auto why = [&](const ml::vector<std::int32_t>& other) { return ml::evaluate(posed, other).error(); };
   CHECK(why({plan[0], plan[1], stage + 1}) == "stage 2 is for hosts of kind 0, and rank 8 is on one of kind 1");
   CHECK(why({plan[0], stage + 2, stage}) == "stage 1 needs 8 ranks from rank 4 on, more than there are");
   posed.others[0].hosts = 2;
@@ -397,7 +397,7 @@ TEST_CASE("the price of a plan on two groups of hosts, by hand, and what is none
 TEST_CASE("a sentence names what rules out all plans") {
   const auto without = [](auto which) {
     ml::inter_problem posed = example();
-    std::erase_if(posed.candidates, which);
+    ml::erase_if(posed.candidates, which);
     return ml::solve(posed).error();
   };
   CHECK(mentions(without([](const auto& each) { return each.first_block == 3 || each.end_block > 3; }),
@@ -449,7 +449,7 @@ TEST_CASE("a faulty problem is refused with its fault") {
       mentions(fault([](problem& p) { p.stops = {1}; }), "block 1 is out of place among those that stages may begin"));
   CHECK(mentions(fault([](problem& p) { p.stops = {0, 4, 4}; }), "block 4 is out of place"));
   CHECK(mentions(fault([](problem& p) { p.stops = {0, 8}; }), "name some of the 8 blocks, from 0 on, rising"));
-  const std::vector<ml::picoseconds> cuts(8);
+  const ml::vector<ml::picoseconds> cuts(8);
   const auto add = [&](problem& p, int hosts, int devices, int kind) {
     p.others.push_back({hosts, devices, kind, cuts, cuts, {}});
   };

@@ -61,8 +61,8 @@ bool keeps_to(const ml::inter_problem& posed, const tried& plan, std::int64_t mo
   return true;
 }
 
-void compare(const ml::inter_problem& posed, const std::vector<tried>& all) {
-  std::vector<tried> plans;
+void compare(const ml::inter_problem& posed, const ml::vector<tried>& all) {
+  ml::vector<tried> plans;
   std::copy_if(all.begin(), all.end(), std::back_inserter(plans),
                [&](const tried& each) { return !posed.limit || each.peak <= posed.limit->count; });
   std::optional<std::int64_t> least;
@@ -175,9 +175,9 @@ TEST_CASE("no schedule beats the bound, however a stage's time is split") {
     ml::inter_problem posed{.blocks = count, .hosts = 1, .devices_per_host = count, .micro_batches = draw(from, 1, 20)};
     posed.cut_within.resize(static_cast<std::size_t>(count));
     posed.cut_between = posed.cut_within;
-    std::vector<ml::stage_times> times;
-    std::vector<ml::transfer_times> transfers;
-    std::vector<std::int32_t> all;
+    ml::vector<ml::stage_times> times;
+    ml::vector<ml::transfer_times> transfers;
+    ml::vector<std::int32_t> all;
     for (int s = 0; s < count; ++s) {
       times.push_back({{draw(from, 0, 100)}, {draw(from, 0, 100)}});
       posed.candidates.push_back({s, s + 1, 1, times.back().forward + times.back().backward, {}, {}, {}});
@@ -208,7 +208,7 @@ TEST_CASE("what is done once may be part of every micro-batch: the bound is none
     known.cut_within.resize(static_cast<std::size_t>(count));
     known.cut_between = known.cut_within;
     ml::inter_problem least = known;
-    std::vector<std::int32_t> all;
+    ml::vector<std::int32_t> all;
     for (int s = 0; s < count; ++s) {
       const std::int64_t time = draw(from, 0, 100), more = draw(from, 0, 100), once = draw(from, 0, 500);
       known.candidates.push_back({s, s + 1, 1, {time + more}, {once}, {}, {}});

@@ -20,15 +20,15 @@ inline double draw(numbers& from, double least, double most) {
 }
 
 /// The numbers of ranks that a stage may have.
-inline std::vector<int> stage_sizes(int hosts, int devices_per_host) {
-  std::vector<int> sizes;
+inline ml::vector<int> stage_sizes(int hosts, int devices_per_host) {
+  ml::vector<int> sizes;
   for (int ranks = 1; ranks < devices_per_host; ++ranks) sizes.push_back(ranks);
   for (int whole = 1; whole <= hosts; ++whole) sizes.push_back(whole * devices_per_host);
   return sizes;
 }
 
 /// How many bytes less the devices of a kind have than those of kind 0.
-inline std::int64_t less_memory(int kind) { return std::vector{0, 7, -5}[static_cast<std::size_t>(kind)]; }
+inline std::int64_t less_memory(int kind) { return ml::vector{0, 7, -5}[static_cast<std::size_t>(kind)]; }
 
 inline void set_limit(ml::inter_problem& posed, std::int64_t limit) {
   posed.limit = {limit};
@@ -67,15 +67,15 @@ inline void add_stages(numbers& from, int kind, int hosts, int devices_per_host,
   }
 }
 
-inline std::vector<ml::picoseconds> random_cuts(numbers& from, int blocks, int most) {
-  std::vector<ml::picoseconds> cuts;
+inline ml::vector<ml::picoseconds> random_cuts(numbers& from, int blocks, int most) {
+  ml::vector<ml::picoseconds> cuts;
   for (int b = 0; b < blocks; ++b) cuts.push_back({draw(from, 0, most)});
   return cuts;
 }
 
 /// Some of the blocks.
-inline std::vector<std::int32_t> random_stops(numbers& from, int blocks) {
-  std::vector<std::int32_t> stops{0};
+inline ml::vector<std::int32_t> random_stops(numbers& from, int blocks) {
+  ml::vector<std::int32_t> stops{0};
   for (int block = 1; block < blocks; ++block) {
     if (draw(from, 0, 2) > 0) stops.push_back(block);
   }
@@ -86,10 +86,10 @@ inline std::vector<std::int32_t> random_stops(numbers& from, int blocks) {
 inline ml::inter_problem random_problem_of_groups(numbers& from) {
   ml::inter_problem posed;
   posed.blocks = draw(from, 2, 6);
-  posed.micro_batches = std::vector{1, 3, 16, 512}[static_cast<std::size_t>(draw(from, 0, 3))];
+  posed.micro_batches = ml::vector{1, 3, 16, 512}[static_cast<std::size_t>(draw(from, 0, 3))];
   posed.schedule = static_cast<ml::schedule_kind>(draw(from, 0, 2));
   const bool small = draw(from, 0, 1) == 0;
-  std::vector<int> devices, most_hosts(3);  // by kind
+  ml::vector<int> devices, most_hosts(3);  // by kind
   for (int kind = 0; kind < 3; ++kind) devices.push_back(draw(from, 1, 4));
   posed.hosts = most_hosts[0] = draw(from, 1, 4 / devices[0]);
   posed.devices_per_host = devices[0];
@@ -118,7 +118,7 @@ inline ml::inter_problem random_problem(numbers& from) {
   posed.blocks = draw(from, 1, 6);
   posed.hosts = draw(from, 1, 3);
   posed.devices_per_host = draw(from, 1, 8 / posed.hosts);
-  posed.micro_batches = std::vector{1, 3, 16, 512}[static_cast<std::size_t>(draw(from, 0, 3))];
+  posed.micro_batches = ml::vector{1, 3, 16, 512}[static_cast<std::size_t>(draw(from, 0, 3))];
   posed.schedule = static_cast<ml::schedule_kind>(draw(from, 0, 2));
   const bool small = draw(from, 0, 1) == 0;
   const double share = draw(from, 0.2, 1.0);
@@ -145,12 +145,12 @@ struct tried {
   int stages = 0, most_stages = 0;
   std::int64_t cost = 0, paced = 0, bound = 0, pace = 0, peak = 0;
   /// By stage, what makes its bound without what it idles, and what a micro-batch takes there and back through it.
-  std::vector<std::pair<std::int64_t, std::int64_t>> parts{};
+  ml::vector<std::pair<std::int64_t, std::int64_t>> parts{};
   /// By stage, with its halves of messages.
   struct step {
     std::int64_t time, once, entering, leaving;
   };
-  std::vector<step> steps{};
+  ml::vector<step> steps{};
 };
 
 /// Of a micro-batch, if all that a stage does once were a part of that.
@@ -172,7 +172,7 @@ class enumeration {
     extend(0, 0);
   }
 
-  std::vector<tried> plans;
+  ml::vector<tried> plans;
 
  private:
   void extend(int block, int rank) {
@@ -322,9 +322,9 @@ class enumeration {
   const rank_of_group& at(int rank) const { return ranks_[static_cast<std::size_t>(rank)]; }
 
   const ml::inter_problem& posed_;
-  std::vector<ml::inter_group> groups_;
-  std::vector<rank_of_group> ranks_;
-  std::vector<placed> chosen_;
+  ml::vector<ml::inter_group> groups_;
+  ml::vector<rank_of_group> ranks_;
+  ml::vector<placed> chosen_;
 };
 
 }  // namespace inter_cases

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What remains of the labels of a state is what no other covers, the first of equals, lane by lane.
+#include <meshloom/base/vector.hpp>
 #include <meshloom/planner/inter_frontiers.hpp>
 
 #include <doctest/doctest.h>
 
 #include <random>
-#include <vector>
 
 namespace {
 
@@ -19,8 +19,8 @@ struct pair_label {
 };
 
 /// Those of a lane that none before covers, and none after beats.
-std::vector<pair_label> uncovered(const std::vector<pair_label>& made, std::size_t lane) {
-  std::vector<pair_label> kept;
+meshloom::vector<pair_label> uncovered(const meshloom::vector<pair_label>& made, std::size_t lane) {
+  meshloom::vector<pair_label> kept;
   for (const pair_label& each : made) {
     bool beaten = each.at != lane;
     for (const pair_label& other : made) {
@@ -39,10 +39,10 @@ TEST_CASE("what no other label of the lane covers remains, state by state") {
   const auto draw = [&](int least, int most) { return std::uniform_int_distribution<int>(least, most)(random); };
   constexpr std::size_t states = 200, lanes = 3;
   meshloom::inter::frontiers<pair_label> kept(states, lanes);
-  std::vector<std::vector<pair_label>> expected(states);
+  meshloom::vector<meshloom::vector<pair_label>> expected(states);
   std::size_t dropped = 0;
   for (std::size_t state = states; state-- > 0;) {  // some of them without labels
-    std::vector<pair_label> made;
+    meshloom::vector<pair_label> made;
     for (int number = draw(0, 3) * 5; number > 0; --number)
       made.push_back({draw(0, 6), draw(0, 6), number, static_cast<std::size_t>(draw(0, 2))});
     for (std::size_t n = 0; n < made.size(); ++n) {
@@ -57,7 +57,7 @@ TEST_CASE("what no other label of the lane covers remains, state by state") {
   }
   for (std::size_t state = 0; state < states; ++state) {
     const auto found = kept.at(state);
-    CHECK(std::vector(found.begin(), found.end()) == expected[state]);
+    CHECK(meshloom::vector(found.begin(), found.end()) == expected[state]);
     for (const pair_label& each : found) CHECK(kept[kept.number_of(each)] == each);
   }
   CHECK(dropped > 200);

@@ -13,7 +13,7 @@ using namespace inter_cases;
 namespace {
 
 /// What the steadiest plan that keeps to the limit takes; none if there is none.
-std::optional<std::int64_t> least_paced(const ml::inter_problem& posed, const std::vector<tried>& plans) {
+std::optional<std::int64_t> least_paced(const ml::inter_problem& posed, const ml::vector<tried>& plans) {
   std::optional<std::int64_t> least;
   for (const tried& plan : plans) {
     if (!posed.limit || plan.peak <= posed.limit->count) least = std::min(least.value_or(plan.paced), plan.paced);
@@ -22,7 +22,7 @@ std::optional<std::int64_t> least_paced(const ml::inter_problem& posed, const st
 }
 
 /// True if the first plan found is the steadiest, to one part in 256, or none is where none is worth it.
-bool is_steadiest(const ml::inter_problem& posed, const std::vector<tried>& plans) {
+bool is_steadiest(const ml::inter_problem& posed, const ml::vector<tried>& plans) {
   const auto least = least_paced(posed, plans);
   const auto found = ml::steadiest(posed);
   for (std::size_t n = 0; n < found.size(); ++n) {

@@ -172,7 +172,7 @@ TEST_CASE("where all choices are coupled and the best is met late, nothing that 
     dice roll(seed);
     ml::intra_problem posed;
     for (std::int32_t c = 0; c < 8; ++c) {
-      posed.choices.push_back({std::vector<ml::picoseconds>(5), std::vector<ml::bytes>(5), 0, 0});
+      posed.choices.push_back({ml::vector<ml::picoseconds>(5), ml::vector<ml::bytes>(5), 0, 0});
       for (std::int32_t other = 0; other < c; ++other) {
         ml::intra_coupling next{other, c, {}};
         for (int k = 0; k < 25; ++k) next.cost.push_back({roll(0, 1'000'000)});
@@ -226,7 +226,7 @@ TEST_CASE("a start is never lost, and one that is not legal is ignored") {
   ml::intra_options limits = starved();
   const auto without = ml::solve_intra(posed, limits);
   CHECK((!without || without.value().cost > best.cost));
-  limits.starts = {{}, std::vector<std::int32_t>(posed.choices.size(), 99), best.options};
+  limits.starts = {{}, ml::vector<std::int32_t>(posed.choices.size(), 99), best.options};
   const auto with = ml::solve_intra(posed, limits);
   REQUIRE(bool(with));
   check_answer(posed, with.value());

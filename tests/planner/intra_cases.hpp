@@ -3,13 +3,13 @@
 // pass makes them.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/planner/intra_network.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <random>
-#include <vector>
 
 namespace intra_cases {
 
@@ -38,8 +38,8 @@ struct truth {
 
 /// Visits every assignment of a problem's choices, or of a network's variables.
 template <class Visit>
-void for_each_assignment(const std::vector<std::size_t>& counts, Visit visit) {
-  std::vector<std::int32_t> options(counts.size(), 0);
+void for_each_assignment(const ml::vector<std::size_t>& counts, Visit visit) {
+  ml::vector<std::int32_t> options(counts.size(), 0);
   for (std::size_t c = 0;;) {
     visit(options);
     for (c = 0; c < options.size() && ++options[c] == static_cast<std::int32_t>(counts[c]);) options[c++] = 0;
@@ -48,20 +48,20 @@ void for_each_assignment(const std::vector<std::size_t>& counts, Visit visit) {
 }
 template <class Visit>
 void for_each_assignment(const ml::intra_problem& posed, Visit visit) {
-  std::vector<std::size_t> counts;
+  ml::vector<std::size_t> counts;
   for (const ml::intra_choice& each : posed.choices) counts.push_back(each.cost.size());
   for_each_assignment(counts, visit);
 }
 template <class Visit>
 void for_each_assignment(const ml::intra::network& net, Visit visit) {
-  std::vector<std::size_t> counts;
+  ml::vector<std::size_t> counts;
   for (const auto& each : net.variables) counts.push_back(each.options());
   for_each_assignment(counts, visit);
 }
 
 inline truth try_all(const ml::intra_problem& posed) {
   truth found;
-  for_each_assignment(posed, [&](const std::vector<std::int32_t>& options) {
+  for_each_assignment(posed, [&](const ml::vector<std::int32_t>& options) {
     const ml::intra_price price = ml::evaluate(posed, options);
     if (price.cost >= ml::forbidden) return;
     if (!found.best_unlimited || price.cost < *found.best_unlimited) {
@@ -91,8 +91,8 @@ inline ml::intra_coupling random_coupling(const ml::intra_problem& posed, dice& 
 }
 
 /// The pairs that a shape couples: 0 a chain, 1 a tree, 2 a ladder (forward, backward and what backward keeps), 3 any.
-inline std::vector<std::pair<std::int32_t, std::int32_t>> pairs_of(std::int32_t shape, std::int32_t count, dice& roll) {
-  std::vector<std::pair<std::int32_t, std::int32_t>> pairs;
+inline ml::vector<std::pair<std::int32_t, std::int32_t>> pairs_of(std::int32_t shape, std::int32_t count, dice& roll) {
+  ml::vector<std::pair<std::int32_t, std::int32_t>> pairs;
   for (std::int32_t c = 1; c < count; ++c) {
     if (shape == 0 || shape == 2) pairs.emplace_back(c - 1, c);
     if (shape == 1) pairs.emplace_back(roll(0, c - 1), c);

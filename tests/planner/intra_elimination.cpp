@@ -20,7 +20,7 @@ TEST_CASE("elimination is exact, for prices that change as well") {
     REQUIRE(eliminate);
     CHECK(eliminate->work() > 0);
     for (int again = 0; again < 2; ++again) {
-      std::vector<std::int64_t> bounds(ml::intra::numbering(net).back(), ml::intra::never);
+      ml::vector<std::int64_t> bounds(ml::intra::numbering(net).back(), ml::intra::never);
       for_each_assignment(net, [&](const ml::intra::assignment& options) {
         const std::int64_t price = ml::intra::price_of(net, options);
         for (std::size_t v = 0; v < options.size(); ++v) {
@@ -28,7 +28,7 @@ TEST_CASE("elimination is exact, for prices that change as well") {
           bound = std::min(bound, price);
         }
       });
-      const std::vector<std::int64_t> prices = ml::intra::own_prices(net);
+      const ml::vector<std::int64_t> prices = ml::intra::own_prices(net);
       const ml::intra::optimum found = eliminate->run(prices);
       CHECK(found.price == *std::min_element(bounds.begin(), bounds.end()));
       if (found.price < ml::intra::never) CHECK(ml::intra::price_of(net, found.options) == found.price);
@@ -46,9 +46,9 @@ TEST_CASE("elimination is exact, for prices that change as well") {
 TEST_CASE("a network that is too wide is refused") {
   ml::intra_problem clique;
   for (std::int32_t c = 0; c < 6; ++c) {
-    clique.choices.push_back({std::vector<ml::picoseconds>(10), std::vector<ml::bytes>(10), 0, 0});
+    clique.choices.push_back({ml::vector<ml::picoseconds>(10), ml::vector<ml::bytes>(10), 0, 0});
     for (std::int32_t other = 0; other < c; ++other)
-      clique.couplings.push_back({other, c, std::vector<ml::picoseconds>(100)});
+      clique.couplings.push_back({other, c, ml::vector<ml::picoseconds>(100)});
   }
   const auto net = ml::intra::network_of(clique);
   CHECK(!ml::intra::elimination::plan(net, 111110));

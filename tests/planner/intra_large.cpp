@@ -38,7 +38,7 @@ TEST_CASE("the search in large networks finds the optimum of small ones, and nev
 
 TEST_CASE("a user's time ends the search") {
   ml::intra_problem posed = ladder(3, 200, 3, 6);
-  posed.limit = ml::evaluate(posed, std::vector<std::int32_t>(posed.choices.size(), 0)).peak;
+  posed.limit = ml::evaluate(posed, ml::vector<std::int32_t>(posed.choices.size(), 0)).peak;
   const ml::intra::network net = ml::intra::network_of(posed);
   int asked = 0;
   ml::intra_options limits;

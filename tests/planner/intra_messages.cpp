@@ -16,11 +16,11 @@ TEST_CASE("no bound is above the best price, with any prices, after any number o
     dice roll(seed);
     ml::intra::network net = ml::intra::network_of(small_problem(seed));
     auto eliminate = ml::intra::elimination::plan(net, 1 << 20);
-    std::vector<std::int64_t> prices = ml::intra::own_prices(net);
+    ml::vector<std::int64_t> prices = ml::intra::own_prices(net);
     ml::intra::messages pass(net);
     for (int sweep = 0; sweep < 12; ++sweep) {
       const std::int64_t optimum = eliminate->run(prices).price;
-      const std::vector<std::int64_t> exact = eliminate->bounds(prices), bounds = pass.bounds();
+      const ml::vector<std::int64_t> exact = eliminate->bounds(prices), bounds = pass.bounds();
       CHECK(pass.bound() <= optimum);
       for (std::size_t n = 0; n < exact.size(); ++n) REQUIRE(bounds[n] <= exact[n]);
       if (sweep == 11 && optimum < ml::intra::never) {

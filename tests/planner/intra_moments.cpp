@@ -36,7 +36,7 @@ TEST_CASE("a few moments hold what they hold in the whole") {
   for (std::uint32_t seed = 1; seed < 200; ++seed) {
     const ml::intra_problem posed = small_problem(seed);
     const ml::intra::network net = ml::intra::network_of(posed);
-    std::vector<std::int32_t> moments;
+    ml::vector<std::int32_t> moments;
     for (std::size_t m = seed % 2; m < net.room.size(); m += 2) moments.push_back(static_cast<std::int32_t>(m));
     const ml::intra::network few = ml::intra::at_moments(net, moments);
     dice roll(seed);
@@ -52,11 +52,11 @@ TEST_CASE("a few moments hold what they hold in the whole") {
 TEST_CASE("of each run of overfull moments the first of the fullest is named") {
   ml::intra::network net;
   net.room = {5, 5, 5, 5, 5, 5, 5};
-  CHECK(ml::intra::overfull(net, {6, 8, 8, 5, 9, 4, 7}) == std::vector<std::int32_t>{1, 4, 6});
+  CHECK(ml::intra::overfull(net, {6, 8, 8, 5, 9, 4, 7}) == ml::vector<std::int32_t>{1, 4, 6});
   CHECK(ml::intra::overfull(net, {5, 5, 5, 0, 0, 5, 5}).empty());
-  std::vector<std::int32_t> known{2, 5};
+  ml::vector<std::int32_t> known{2, 5};
   CHECK(ml::intra::add_moments(known, {1, 5, 6}));
-  CHECK(known == std::vector<std::int32_t>{1, 2, 5, 6});
+  CHECK(known == ml::vector<std::int32_t>{1, 2, 5, 6});
   CHECK(!ml::intra::add_moments(known, {2, 6}));
 }
 

@@ -15,7 +15,7 @@ TEST_CASE("every assignment has the price of the problem, and fits where it does
     CAPTURE(seed);
     const ml::intra_problem posed = small_problem(seed);
     const ml::intra::network net = ml::intra::network_of(posed);
-    for_each_assignment(posed, [&](const std::vector<std::int32_t>& options) {
+    for_each_assignment(posed, [&](const ml::vector<std::int32_t>& options) {
       const ml::intra_price price = ml::evaluate(posed, options);
       const std::int64_t found = ml::intra::price_of(net, options);
       REQUIRE((found >= ml::intra::never) == (price.cost >= ml::forbidden));
@@ -31,19 +31,19 @@ TEST_CASE("every assignment has the price of the problem, and fits where it does
 
 TEST_CASE("only the fullest times are moments, and one pair has one edge") {
   ml::intra_problem posed;
-  for (const auto& [first, end] : std::vector<std::pair<int, int>>{{0, 4}, {1, 3}, {2, 6}, {5, 8}, {7, 7}}) {
+  for (const auto& [first, end] : ml::vector<std::pair<int, int>>{{0, 4}, {1, 3}, {2, 6}, {5, 8}, {7, 7}}) {
     posed.choices.push_back({{{0}, {0}}, {{1}, {2}}, first, end});
   }
   posed.couplings = {{0, 1, {{1}, {2}, {3}, {4}}}, {1, 0, {{10}, {20}, {30}, {40}}}, {2, 2, {{5}, {6}, {7}, {8}}}};
   posed.end = 9;
   posed.limit = ml::bytes{100};
   const ml::intra::network net = ml::intra::network_of(posed);
-  CHECK(net.times == std::vector<std::int32_t>{2, 5});
+  CHECK(net.times == ml::vector<std::int32_t>{2, 5});
   CHECK(net.variables[4].parts.empty());
   REQUIRE(net.edges.size() == 1);
   const std::int64_t one = std::int64_t{1} << net.shift;
-  CHECK(net.edges[0].cost == std::vector<std::int64_t>{11 * one, 32 * one, 23 * one, 44 * one});
-  CHECK(net.variables[2].cost == std::vector<std::int64_t>{5 * one, 8 * one});
+  CHECK(net.edges[0].cost == ml::vector<std::int64_t>{11 * one, 32 * one, 23 * one, 44 * one});
+  CHECK(net.variables[2].cost == ml::vector<std::int64_t>{5 * one, 8 * one});
   const auto from_right = ml::intra::seen_from(net, 1, net.edges[0]);
   CHECK(from_right(1, 0) == 32 * one);
 }

@@ -12,7 +12,7 @@ using namespace intra_cases;
 namespace {
 
 /// The least price of an assignment of a network that fits, among the options kept; `never` if there is none.
-std::int64_t least(const ml::intra::network& net, const std::vector<std::uint8_t>& keep = {}) {
+std::int64_t least(const ml::intra::network& net, const ml::vector<std::uint8_t>& keep = {}) {
   std::int64_t best = ml::intra::never;
   const auto number = ml::intra::numbering(net);
   for_each_assignment(net, [&](const ml::intra::assignment& options) {
@@ -33,7 +33,7 @@ TEST_CASE("the optimum of what is left is the optimum, and every assignment lift
     CAPTURE(seed);
     dice roll(seed);
     const ml::intra::network net = ml::intra::network_of(small_problem(seed));
-    std::vector<std::uint8_t> keep;
+    ml::vector<std::uint8_t> keep;
     for (std::size_t n = 0; n < ml::intra::numbering(net).back(); ++n) keep.push_back(seed % 2 == 0 || !roll.one_in(6));
     const ml::intra::reduction made = ml::intra::presolve(net, keep, seed % 3 == 0 ? 0 : 1 << 16);
     const std::int64_t optimum = least(net, keep);
@@ -67,7 +67,7 @@ TEST_CASE("a reduced network that loses options is reduced as if all of it were 
     const ml::intra::network once = ml::intra::presolve(ml::intra::network_of(posed), {}, 0).net;
     if (once.variables.empty()) continue;
     CHECK(once.reduced);
-    std::vector<std::uint8_t> keep;
+    ml::vector<std::uint8_t> keep;
     for (std::size_t n = 0; n < ml::intra::numbering(once).back(); ++n) keep.push_back(!roll.one_in(8));
     ml::intra::network anew = once;
     anew.reduced = false;
@@ -117,15 +117,15 @@ TEST_CASE("each step does what it is for") {
     posed.choices[1].size[1] = {4};
     posed.choices.push_back({{{9}, {0}}, {{0}, {6}}, 0, 3});
     const auto made = ml::intra::presolve(ml::intra::network_of(posed));
-    REQUIRE(made.variable_of == std::vector<std::int32_t>{0, 2});
-    CHECK(ml::intra::held(made.net, {0, 1}) == std::vector<std::int64_t>{11});
-    CHECK(ml::intra::held(made.net, {1, 0}) == std::vector<std::int64_t>{7});
+    REQUIRE(made.variable_of == ml::vector<std::int32_t>{0, 2});
+    CHECK(ml::intra::held(made.net, {0, 1}) == ml::vector<std::int64_t>{11});
+    CHECK(ml::intra::held(made.net, {1, 0}) == ml::vector<std::int64_t>{7});
     CHECK(ml::intra::lift(made, {1, 0}) == ml::intra::assignment{1, 0, 0});
   }
   SUBCASE("options that do not fit beside the leanest of all others go") {
     posed.limit = ml::bytes{9};
     const auto made = ml::intra::presolve(ml::intra::network_of(posed));
-    CHECK(made.option_of == std::vector<std::vector<std::int32_t>>{{0, 1}, {0, 1}});
+    CHECK(made.option_of == ml::vector<ml::vector<std::int32_t>>{{0, 1}, {0, 1}});
   }
   SUBCASE("without a limit that binds, nothing is left") {
     posed.limit = ml::bytes{18};
@@ -134,12 +134,12 @@ TEST_CASE("each step does what it is for") {
   SUBCASE("an option without a partner goes, and so do those that only it would meet") {
     posed.couplings = {{0, 1, {f, f, f, {1}, {2}, f, {1}, {1}, f}}};
     const auto made = ml::intra::presolve(ml::intra::network_of(posed));
-    CHECK(made.option_of == std::vector<std::vector<std::int32_t>>{{1, 2}, {0, 1}});
+    CHECK(made.option_of == ml::vector<ml::vector<std::int32_t>>{{1, 2}, {0, 1}});
   }
   SUBCASE("an option that is larger and never cheaper goes") {
     posed.choices[0].cost = {{5}, {5}, {1}};
     const auto made = ml::intra::presolve(ml::intra::network_of(posed));
-    CHECK(made.option_of[0] == std::vector<std::int32_t>{0, 2});
+    CHECK(made.option_of[0] == ml::vector<std::int32_t>{0, 2});
   }
   SUBCASE("a coupling that says nothing about pairs is folded away") {
     posed.couplings = {{0, 1, {{1}, {2}, {3}, {11}, {12}, {13}, {21}, {22}, {23}}}};
@@ -150,7 +150,7 @@ TEST_CASE("each step does what it is for") {
     posed.limit = ml::bytes{2};
     CHECK(!ml::intra::presolve(ml::intra::network_of(posed)).possible);
     posed.limit.reset();
-    posed.couplings = {{0, 1, std::vector<ml::picoseconds>(9, f)}};
+    posed.couplings = {{0, 1, ml::vector<ml::picoseconds>(9, f)}};
     CHECK(!ml::intra::presolve(ml::intra::network_of(posed)).possible);
   }
 }

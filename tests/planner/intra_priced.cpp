@@ -17,7 +17,7 @@ __extension__ using wide = __int128;
 /// A problem without a limit, and what is paid for: some choices hold nothing.
 struct priced_case {
   ml::intra_problem posed;
-  std::vector<std::vector<ml::bytes>> paid;
+  ml::vector<ml::vector<ml::bytes>> paid;
 
   explicit priced_case(std::uint32_t seed) : posed(small_problem(seed)) {
     dice roll(seed);
@@ -29,14 +29,14 @@ struct priced_case {
     }
   }
 
-  ml::bytes held(const std::vector<std::int32_t>& options) const {
+  ml::bytes held(const ml::vector<std::int32_t>& options) const {
     ml::bytes sum;
     for (std::size_t c = 0; c < options.size(); ++c) sum += paid[c][static_cast<std::size_t>(options[c])];
     return sum;
   }
 
   /// What an assignment costs with its bytes, rounded down; `forbidden` if it cannot be.
-  std::int64_t cost(const std::vector<std::int32_t>& options, const ml::byte_price& each) const {
+  std::int64_t cost(const ml::vector<std::int32_t>& options, const ml::byte_price& each) const {
     const ml::picoseconds own = ml::evaluate(posed, options).cost;
     if (own >= ml::forbidden) return ml::forbidden.count;
     const wide with = wide{held(options).count} * each.cost.count / each.per.count;
@@ -59,7 +59,7 @@ TEST_CASE("at every price the answer is the cheapest, but for rounding, and its 
     const priced_case one(seed);
     const auto lost = static_cast<std::int64_t>(one.posed.choices.size());
     ml::priced_intra solver(one.posed, one.paid);
-    std::vector<std::int32_t> before;
+    ml::vector<std::int32_t> before;
     for (const ml::byte_price each :
          {ml::byte_price{{0}, {1}}, {{1}, {7}}, {{50}, {3}}, {{100'000}, {1}}, {{2}, {1}}}) {
       const auto found = solver.solve(each, {});

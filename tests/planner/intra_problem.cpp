@@ -49,8 +49,8 @@ TEST_CASE("the referee adds up prices, and bytes over time") {
 
 TEST_CASE("what is forbidden, does not fit or is no assignment is not allowed") {
   ml::intra_problem posed = example();
-  for (const std::vector<std::int32_t>& options :
-       {std::vector{1, 1, 0}, {0, 0, 1}, {0, 0}, {0, 3, 0}, {0, -1, 0}, {0, 0, 0, 0}}) {
+  for (const ml::vector<std::int32_t>& options :
+       {ml::vector{1, 1, 0}, {0, 0, 1}, {0, 0}, {0, 3, 0}, {0, -1, 0}, {0, 0, 0, 0}}) {
     CHECK(ml::evaluate(posed, options).cost == ml::forbidden);
     CHECK(!ml::evaluate(posed, options).allowed);
   }
@@ -97,7 +97,7 @@ TEST_CASE("what is hopeless is left out; prices in range and the best assignment
 
     intra_cases::dice roll(seed);
     ml::intra_problem posed = small;
-    const auto enlarge = [&](std::vector<ml::picoseconds>& prices) {
+    const auto enlarge = [&](ml::vector<ml::picoseconds>& prices) {
       for (std::size_t k = 1; k < prices.size(); ++k) {  // one of each stays in range
         if (prices[k] < ml::forbidden && roll.one_in(4)) prices[k].count += std::int64_t{1} << roll(40, 59), ++left_out;
       }
@@ -107,7 +107,7 @@ TEST_CASE("what is hopeless is left out; prices in range and the best assignment
     ml::intra_problem kept = posed;
     const ml::picoseconds least = ml::leave_out_hopeless(kept);
     CHECK(ml::check(kept).empty());
-    intra_cases::for_each_assignment(posed, [&](const std::vector<std::int32_t>& options) {
+    intra_cases::for_each_assignment(posed, [&](const ml::vector<std::int32_t>& options) {
       const ml::intra_price before = ml::evaluate(posed, options), after = ml::evaluate(kept, options);
       CHECK((after.cost == before.cost || after.cost == ml::forbidden));
       if (after.cost != before.cost) CHECK(before.cost >= least);
@@ -123,7 +123,7 @@ TEST_CASE("where all is dear, the cheapest of a table stays") {
   ml::intra_problem posed = example();
   posed.choices[0].cost = {dear * 2, dear};
   ml::leave_out_hopeless(posed);
-  CHECK(posed.choices[0].cost == std::vector{ml::forbidden, dear});
+  CHECK(posed.choices[0].cost == ml::vector{ml::forbidden, dear});
   CHECK(posed.choices[1] == example().choices[1]);
   CHECK(posed.couplings == example().couplings);
 }

@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::int64_t plenty = 1 << 20;
 
-std::vector<std::vector<ml::bytes>> sizes_of(const ml::intra_problem& posed) {
-  std::vector<std::vector<ml::bytes>> sizes;
+ml::vector<ml::vector<ml::bytes>> sizes_of(const ml::intra_problem& posed) {
+  ml::vector<ml::vector<ml::bytes>> sizes;
   for (const ml::intra_choice& each : posed.choices) sizes.push_back(each.size);
   return sizes;
 }
@@ -28,13 +28,12 @@ struct cheapest {
 };
 
 /// Every combination of listed choices that can be.
-std::map<std::vector<std::int32_t>, cheapest> enumerate(const ml::intra_problem& posed,
-                                                        const std::vector<bool>& listed) {
-  std::map<std::vector<std::int32_t>, cheapest> found;
-  intra_cases::for_each_assignment(posed, [&](const std::vector<std::int32_t>& options) {
+std::map<ml::vector<std::int32_t>, cheapest> enumerate(const ml::intra_problem& posed, const ml::vector<bool>& listed) {
+  std::map<ml::vector<std::int32_t>, cheapest> found;
+  intra_cases::for_each_assignment(posed, [&](const ml::vector<std::int32_t>& options) {
     const ml::picoseconds cost = ml::evaluate(posed, options).cost;
     if (cost >= ml::forbidden) return;
-    std::vector<std::int32_t> seen = options;
+    ml::vector<std::int32_t> seen = options;
     ml::bytes held;
     for (std::size_t c = 0; c < listed.size(); ++c) {
       const auto& sizes = posed.choices[c].size;
@@ -54,7 +53,7 @@ TEST_CASE("every combination that holds little enough comes once, cheapest first
   for (std::uint32_t seed = 0; seed < 200; ++seed) {
     intra_cases::dice roll(seed);
     const ml::intra_problem posed = intra_cases::small_problem(seed);
-    std::vector<bool> listed;
+    ml::vector<bool> listed;
     for (std::size_t c = 0; c < posed.choices.size(); ++c) listed.push_back(!roll.one_in(3));
     auto expected = enumerate(posed, listed);
     const ml::bytes most{roll.one_in(2) ? 20 : 3'000'000'000};
@@ -79,7 +78,7 @@ TEST_CASE("every combination that holds little enough comes once, cheapest first
 
 TEST_CASE("where tables would be too large there is none") {
   const ml::intra_problem posed = intra_cases::small_problem(1);
-  const std::vector<bool> all(posed.choices.size(), true);
+  const ml::vector<bool> all(posed.choices.size(), true);
   CHECK(!ml::intra_queue::of(posed, all, sizes_of(posed), 1));
   CHECK(ml::intra_queue::of(posed, all, sizes_of(posed), plenty));
 }

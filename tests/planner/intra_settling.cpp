@@ -20,7 +20,7 @@ ml::intra_problem random_problem(std::mt19937& random, std::size_t known, std::s
   };
   for (std::size_t n = 0; n < known + open; ++n) {
     const std::size_t options = 1 + random() % 3;
-    posed.choices.push_back({.cost = {}, .size = std::vector<ml::bytes>(options), .first = 0, .end = 1});
+    posed.choices.push_back({.cost = {}, .size = ml::vector<ml::bytes>(options), .first = 0, .end = 1});
     for (std::size_t o = 0; o < options; ++o) posed.choices.back().cost.push_back(price());
   }
   const auto couple = [&](std::size_t a, std::size_t b) {
@@ -37,7 +37,7 @@ ml::intra_problem random_problem(std::mt19937& random, std::size_t known, std::s
 }
 
 /// The least that an assignment costs that begins with these options.
-ml::picoseconds least_of_all(const ml::intra_problem& posed, std::vector<std::int32_t> options) {
+ml::picoseconds least_of_all(const ml::intra_problem& posed, ml::vector<std::int32_t> options) {
   if (options.size() == posed.choices.size()) return ml::evaluate(posed, options).cost;
   ml::picoseconds least = ml::forbidden;
   const auto count = static_cast<std::int32_t>(posed.choices[options.size()].cost.size());
@@ -54,7 +54,7 @@ TEST_CASE("no way to settle what is open costs less, and what is known stays") {
   for (int round = 0; round < 2000; ++round) {
     const std::size_t known = random() % 3, open = 1 + random() % 5;
     const ml::intra_problem posed = random_problem(random, known, open);
-    std::vector<std::int32_t> options;
+    ml::vector<std::int32_t> options;
     for (std::size_t n = 0; n < known; ++n)
       options.push_back(static_cast<std::int32_t>(random() % posed.choices[n].cost.size()));
     const ml::picoseconds least = least_of_all(posed, options);
@@ -74,5 +74,5 @@ TEST_CASE("of what costs the same, what is smaller is taken") {
                                 .couplings = {},
                                 .limit = {},
                                 .end = 1};
-  CHECK(ml::settle(posed, {-1}) == std::vector<std::int32_t>{1});
+  CHECK(ml::settle(posed, {-1}) == ml::vector<std::int32_t>{1});
 }

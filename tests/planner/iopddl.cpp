@@ -40,8 +40,8 @@ ml::iopddl_problem random_problem(dice& roll, std::int64_t dearest, std::int64_t
   const auto last = static_cast<std::int32_t>(made.nodes.size()) - 1;
   for (std::int32_t e = roll(0, 6); e > 0; --e) {
     const std::int32_t left = roll(0, last), right = roll(0, last);
-    std::vector<std::int64_t> costs(made.nodes[static_cast<std::size_t>(left)].costs.size() *
-                                    made.nodes[static_cast<std::size_t>(right)].costs.size());
+    ml::vector<std::int64_t> costs(made.nodes[static_cast<std::size_t>(left)].costs.size() *
+                                   made.nodes[static_cast<std::size_t>(right)].costs.size());
     for (std::int64_t& each : costs) each = roll.one_in(5) ? ml::iopddl_infinity : dearest / 1000 * roll(0, 1000);
     made.edges.push_back({left, right, ml::packed_costs(costs)});
   }
@@ -49,7 +49,7 @@ ml::iopddl_problem random_problem(dice& roll, std::int64_t dearest, std::int64_t
   return made;
 }
 
-std::string list(const std::vector<std::int64_t>& numbers) {
+std::string list(const ml::vector<std::int64_t>& numbers) {
   std::string text;
   for (const std::int64_t each : numbers) text += (text.empty() ? "" : ", ") + std::to_string(each);
   return "[" + text + "]";
@@ -58,7 +58,7 @@ std::string list(const std::vector<std::int64_t>& numbers) {
 /// Edges first, as the contest's files have them.
 std::string text_of(const ml::iopddl_problem& posed) {
   std::string nodes, costs, usages, intervals, edges;
-  const auto add = [](std::string& to, const std::vector<std::int64_t>& numbers) {
+  const auto add = [](std::string& to, const ml::vector<std::int64_t>& numbers) {
     to += (to.empty() ? "" : ",") + list(numbers);
   };
   for (const auto& each : posed.nodes) {
@@ -76,7 +76,7 @@ std::string text_of(const ml::iopddl_problem& posed) {
 }
 
 /// The contest's rules once more, time by time.
-std::optional<ml::wide_integer> cost_of(const ml::iopddl_problem& posed, const std::vector<std::int32_t>& chosen) {
+std::optional<ml::wide_integer> cost_of(const ml::iopddl_problem& posed, const ml::vector<std::int32_t>& chosen) {
   ml::wide_integer sum = 0;
   for (std::size_t n = 0; n < chosen.size(); ++n) {
     const std::int64_t cost = posed.nodes[n].costs[static_cast<std::size_t>(chosen[n])];
@@ -105,9 +105,9 @@ std::optional<ml::wide_integer> cost_of(const ml::iopddl_problem& posed, const s
 
 std::optional<ml::wide_integer> best_of(const ml::iopddl_problem& posed) {
   std::optional<ml::wide_integer> best;
-  std::vector<std::size_t> counts;
+  ml::vector<std::size_t> counts;
   for (const auto& each : posed.nodes) counts.push_back(each.costs.size());
-  intra_cases::for_each_assignment(counts, [&](const std::vector<std::int32_t>& chosen) {
+  intra_cases::for_each_assignment(counts, [&](const ml::vector<std::int32_t>& chosen) {
     const auto cost = cost_of(posed, chosen);
     const ml::iopddl_price price = evaluate(posed, chosen);
     CHECK(price.possible == cost.has_value());
@@ -140,7 +140,7 @@ TEST_CASE("the contest's example costs what its limit allows") {
   const ml::iopddl_problem posed = ml::read_iopddl(example);
   CHECK(posed.name == "example");
   CHECK(posed.nodes.size() == 5);
-  CHECK(posed.edges[2].costs.unpacked() == std::vector<std::int64_t>{90, 10, 20, 80});
+  CHECK(posed.edges[2].costs.unpacked() == ml::vector<std::int64_t>{90, 10, 20, 80});
   const ml::iopddl_price price = evaluate(posed, {0, 0, 2, 1, 0});
   CHECK(price.possible);
   CHECK((price.cost == 445));
@@ -167,7 +167,7 @@ TEST_CASE("what is written is read again, however it is cut into pieces") {
 
 TEST_CASE("packed costs are the costs, at every width") {
   for (const std::int64_t most : {0L, 254L, 255L, 65534L, 65535L, 4294967294L, 4294967295L, 999999999999999999L}) {
-    const std::vector<std::int64_t> costs{most, 0, ml::iopddl_infinity, most / 3};
+    const ml::vector<std::int64_t> costs{most, 0, ml::iopddl_infinity, most / 3};
     CHECK(ml::packed_costs(costs).unpacked() == costs);
   }
   CHECK(ml::packed_costs({ml::iopddl_infinity + 5})[0] == ml::iopddl_infinity);

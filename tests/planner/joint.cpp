@@ -103,7 +103,7 @@ struct hosts_of_devices {
 };
 
 /// Groups of hosts with devices, memories and links that have nothing to do with each other.
-ml::cluster random_groups(std::mt19937_64& random, const std::vector<hosts_of_devices>& groups) {
+ml::cluster random_groups(std::mt19937_64& random, const ml::vector<hosts_of_devices>& groups) {
   ml::cluster machine = random_cluster(random, groups[0].hosts, groups[0].devices);
   for (std::size_t g = 1; g < groups.size(); ++g) {
     const ml::cluster other = random_cluster(random, groups[g].hosts, groups[g].devices);
@@ -113,7 +113,7 @@ ml::cluster random_groups(std::mt19937_64& random, const std::vector<hosts_of_de
   return machine;
 }
 
-void compare_on_groups(const ml::graph& graph, const std::vector<std::vector<hosts_of_devices>>& clusters, int rounds,
+void compare_on_groups(const ml::graph& graph, const ml::vector<ml::vector<hosts_of_devices>>& clusters, int rounds,
                        std::uint64_t seed) {
   std::mt19937_64 random(seed);
   for (int round = 0; round < rounds; ++round) {
@@ -129,7 +129,7 @@ void compare_on_groups(const ml::graph& graph, const std::vector<std::vector<hos
 }
 
 /// With less and less memory on one group, then on the other, until nothing fits.
-void compare_tight_groups(const ml::graph& graph, const std::vector<hosts_of_devices>& groups, int rounds,
+void compare_tight_groups(const ml::graph& graph, const ml::vector<hosts_of_devices>& groups, int rounds,
                           std::uint64_t seed) {
   std::mt19937_64 random(seed);
   int none = 0, changed = 0;
@@ -172,7 +172,7 @@ void compare_on(const ml::graph& graph, std::initializer_list<hosts_of_devices> 
 
 /// With less and less memory, until nothing fits.
 void compare_tight(const ml::graph& graph, std::initializer_list<hosts_of_devices> clusters, int rounds,
-                   std::uint64_t seed, const std::vector<std::int64_t>& percents = {95, 80, 65, 50, 10}) {
+                   std::uint64_t seed, const ml::vector<std::int64_t>& percents = {95, 80, 65, 50, 10}) {
   std::mt19937_64 random(seed);
   int none = 0;
   for (int round = 0; round < rounds; ++round) {

@@ -16,6 +16,7 @@
 // equal.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/plan/crossing.hpp>
 #include <meshloom/plan/stage_price.hpp>
@@ -33,7 +34,6 @@
 #include <map>
 #include <optional>
 #include <random>
-#include <vector>
 
 namespace joint {
 
@@ -127,7 +127,7 @@ class every_frame {
 
   const ml::problem& posed_;
   const ml::graph& whole_;
-  std::vector<ml::block> blocks_;
+  ml::vector<ml::block> blocks_;
   std::function<void(const ml::plan&)> visit_;
   ml::plan frame_;
 };
@@ -175,12 +175,12 @@ class completion {
   struct option {
     ml::strategy how;
     picoseconds price;
-    std::vector<ml::spec> operands, results;
+    ml::vector<ml::spec> operands, results;
   };
   /// Where a parameter and its states lie, and so how its updates run.
   struct place {
     ml::storage how;
-    std::vector<std::pair<ml::node_id, option>> updates;
+    ml::vector<std::pair<ml::node_id, option>> updates;
   };
   /// What is done, in the order in which stages run, and what is chosen right before it is needed.
   struct step {
@@ -197,10 +197,10 @@ class completion {
     std::size_t parameter = 0, gradient = 0;
     ml::block here = {};
     ml::pass when = ml::pass::forward;
-    std::vector<ml::instance> operands = {};
-    std::vector<option> options = {};
-    std::vector<ml::spec> specs = {};
-    std::vector<place> places = {};
+    ml::vector<ml::instance> operands = {};
+    ml::vector<option> options = {};
+    ml::vector<ml::spec> specs = {};
+    ml::vector<place> places = {};
     picoseconds least = {};  ///< that the operator takes, however it runs
 
     bool chooses_like(const step& other) const {
@@ -260,7 +260,7 @@ class completion {
 
   /// A parameter is updated as soon as its gradients are there. That makes no difference to what it takes.
   void update_early() {
-    std::vector<std::pair<std::size_t, step>> due;
+    ml::vector<std::pair<std::size_t, step>> due;
     for (std::size_t number = 0; number < steps_.size(); ++number) {
       const step& each = steps_[number];
       const bool updates = each.kind == step::run && each.when == ml::pass::update;
@@ -334,8 +334,8 @@ class completion {
     return made;
   }
 
-  std::vector<std::pair<ml::node_id, option>> updates_of(const step& at, const ml::storage& how) const {
-    std::vector<std::pair<ml::node_id, option>> updates;
+  ml::vector<std::pair<ml::node_id, option>> updates_of(const step& at, const ml::storage& how) const {
+    ml::vector<std::pair<ml::node_id, option>> updates;
     for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
       const auto id = static_cast<ml::node_id>(n);
       const ml::node& node = whole_.nodes[id];
@@ -366,9 +366,9 @@ class completion {
 
   /// The least that operators take from each step on.
   void find_rest() {
-    chosen_at_.assign(made_.stages.size(), std::vector<std::size_t>(whole_.nodes.size()));
+    chosen_at_.assign(made_.stages.size(), ml::vector<std::size_t>(whole_.nodes.size()));
     until_ = chosen_at_;
-    rest_.assign(steps_.size() + 1, std::vector<account>(made_.stages.size()));
+    rest_.assign(steps_.size() + 1, ml::vector<account>(made_.stages.size()));
     for (std::size_t at = steps_.size(); at-- > 0;) {
       rest_[at] = rest_[at + 1];
       step& here = steps_[at];
@@ -389,7 +389,7 @@ class completion {
 
   /// The least that lies there all the time where a parameter, a sum or states lie somewhere.
   bytes least_held(const step& at) const {
-    std::vector<bytes> all;
+    ml::vector<bytes> all;
     const auto one = [&](ml::value_id id, const ml::spec& layout) { return size_of(at, id, layout) * copies_of(at); };
     for (const ml::spec& each : at.specs) all.push_back(one(whole_.parameters[at.parameter].value, each));
     for (const place& each : at.places) {
@@ -437,7 +437,7 @@ class completion {
   // The walk.
 
   outlook look_ahead(std::size_t number) const {
-    std::vector<ml::stage_times> times;
+    ml::vector<ml::stage_times> times;
     picoseconds update;
     outlook seen{};
     const auto stages = static_cast<int>(paid_.size());
@@ -449,7 +449,7 @@ class completion {
       const bytes less = posed_.cluster.device.memory - device_on(s).memory;
       seen.peak = std::max(seen.peak, so_far.fixed + rest.fixed + so_far.kept * slots + less);
     }
-    const std::vector<ml::transfer_times> free(paid_.size() - 1);
+    const ml::vector<ml::transfer_times> free(paid_.size() - 1);
     seen.time = ml::makespan(made_.schedule, times, free, made_.micro_batches) + update;
     return seen;
   }
@@ -472,7 +472,7 @@ class completion {
 
   /// True if another beginning of a plan leaves the same to what is to come, and takes no more.
   bool is_beaten(std::size_t number) {
-    std::vector<std::uint64_t> left{number};
+    ml::vector<std::uint64_t> left{number};
     for (const form& each : forms_) {
       if (!matters(number, each)) continue;
       const std::uint64_t what = ml::index_of(each.what.value) * 64 + static_cast<std::uint64_t>(each.what.copy);
@@ -491,22 +491,22 @@ class completion {
       left.push_back(at << 32 | code_of(each.kind == step::store ? plan_of(each).stored
                                                                  : plan_of(each).accumulated[each.gradient]));
     }
-    const std::vector<picoseconds> prices = prices_so_far();
+    const ml::vector<picoseconds> prices = prices_so_far();
     auto& known = reached_[left];
-    const auto no_more = [](const std::vector<picoseconds>& a, const std::vector<picoseconds>& b) {
+    const auto no_more = [](const ml::vector<picoseconds>& a, const ml::vector<picoseconds>& b) {
       return std::equal(a.begin(), a.end(), b.begin(), [](picoseconds x, picoseconds y) { return x <= y; });
     };
     for (const auto& each : known) {
       if (no_more(each, prices)) return true;
     }
-    std::erase_if(known, [&](const auto& each) { return no_more(prices, each); });
+    ml::erase_if(known, [&](const auto& each) { return no_more(prices, each); });
     known.push_back(prices);
     return false;
   }
 
   /// What the price of a plan rises with: of a single micro-batch all stages together, of a single stage all passes.
-  std::vector<picoseconds> prices_so_far() const {
-    std::vector<picoseconds> prices(1);
+  ml::vector<picoseconds> prices_so_far() const {
+    ml::vector<picoseconds> prices(1);
     for (const account& each : paid_) {
       const picoseconds both = each.times.forward + each.times.backward;
       if (paid_.size() == 1) {
@@ -568,7 +568,7 @@ class completion {
   }
 
   template <class Entry, class Visit>
-  void for_each_of(const std::vector<Entry>& all, const Visit& visit) {
+  void for_each_of(const ml::vector<Entry>& all, const Visit& visit) {
     if (all.empty()) return;
     if (dice_ != nullptr) return visit(all[(*dice_)() % all.size()]);
     for (const Entry& each : all) visit(each);
@@ -711,24 +711,24 @@ class completion {
   const ml::graph& whole_;
   ml::plan made_;
   ml::size_table sizes_;
-  std::vector<ml::mesh_links> links_;
-  std::vector<ml::known_paths*> paths_;
-  std::vector<ml::recomputation> recomputed_;
-  std::vector<ml::instance> results_ = ml::results_of(whole_);
-  std::vector<ml::instance> leaving_;  ///< the stage that makes them
-  std::vector<step> steps_;
-  std::vector<std::vector<account>> rest_;                   ///< per step and stage
-  std::vector<std::vector<std::size_t>> chosen_at_, until_;  ///< per stage and node: steps
-  std::vector<std::vector<const option*>> chosen_;
-  std::vector<account> paid_;
-  std::vector<form> forms_;
-  std::vector<std::size_t> kept_;  ///< of the forms
+  ml::vector<ml::mesh_links> links_;
+  ml::vector<ml::known_paths*> paths_;
+  ml::vector<ml::recomputation> recomputed_;
+  ml::vector<ml::instance> results_ = ml::results_of(whole_);
+  ml::vector<ml::instance> leaving_;  ///< the stage that makes them
+  ml::vector<step> steps_;
+  ml::vector<ml::vector<account>> rest_;                   ///< per step and stage
+  ml::vector<ml::vector<std::size_t>> chosen_at_, until_;  ///< per stage and node: steps
+  ml::vector<ml::vector<const option*>> chosen_;
+  ml::vector<account> paid_;
+  ml::vector<form> forms_;
+  ml::vector<std::size_t> kept_;  ///< of the forms
   std::function<bool(const outlook&)> is_hopeless_;
   std::function<void(const ml::plan&, const outlook&)> visit_;
   std::mt19937_64* dice_ = nullptr;
   bool merge_ = false;
-  std::map<std::vector<std::uint64_t>, std::vector<std::vector<picoseconds>>> reached_;
-  std::vector<ml::spec> specs_;
+  std::map<ml::vector<std::uint64_t>, ml::vector<ml::vector<picoseconds>>> reached_;
+  ml::vector<ml::spec> specs_;
 };
 
 /// The best of all plans, and how much was looked at.

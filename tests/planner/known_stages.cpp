@@ -54,7 +54,7 @@ void check_sound(const ml::problem& posed, const ml::result<ml::plan>& made) {
 }
 
 /// The problems that are asked about one after the other.
-std::vector<ml::problem> problems() {
+ml::vector<ml::problem> problems() {
   const ml::problem base = scarce();
   return {base,
           with_memory(base, 95),
@@ -191,8 +191,8 @@ TEST_CASE("stages of a mesh that is said are known again, whatever other submesh
 }
 
 /// A problem with each pin of a forward operator's result to mesh axis outer that it can have, besides its own.
-std::vector<ml::problem> with_one_pin_more(const ml::problem& posed) {
-  std::vector<ml::problem> found;
+ml::vector<ml::problem> with_one_pin_more(const ml::problem& posed) {
+  ml::vector<ml::problem> found;
   const std::string split = posed.graph.sizes[posed.graph.micro_batched].name;
   const auto is_pinned = [&](const ml::node& at) {
     const auto& pins = posed.constraints.pins;

@@ -48,12 +48,12 @@ walked random_strategies(const ml::graph& whole, const ml::mesh_shape& mesh, std
 /// Calls `visit` with every combination of strategies of the forward operators.
 template <class Visit>
 void for_each_combination(const ml::graph& whole, const ml::mesh_shape& mesh, const Visit& visit) {
-  std::vector<std::vector<ml::strategy>> options(whole.nodes.size());
+  ml::vector<ml::vector<ml::strategy>> options(whole.nodes.size());
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const auto id = static_cast<ml::node_id>(n);
-    options[n] = is_forward(whole, id) ? ml::walked_strategies(whole, mesh, id) : std::vector<ml::strategy>{{}};
+    options[n] = is_forward(whole, id) ? ml::walked_strategies(whole, mesh, id) : ml::vector<ml::strategy>{{}};
   }
-  std::vector<std::size_t> at(whole.nodes.size());
+  ml::vector<std::size_t> at(whole.nodes.size());
   for (bool more = true; more;) {
     walked made(whole.nodes.size());
     for (std::size_t n = 0; n < at.size(); ++n) made[static_cast<ml::node_id>(n)] = options[n][at[n]];
@@ -88,7 +88,7 @@ ml::cluster with_memory(ml::cluster machine, std::int64_t bytes) {
 
 TEST_CASE("whatever strategies forward operators have, a sound plan follows") {
   std::mt19937 random(1);
-  std::vector<models::named_graph> tried = models::all();
+  ml::vector<models::named_graph> tried = models::all();
   tried.push_back({"experts", ml::trace(ml::moe_training(ml::find_moe("moe-tiny"), ml::adamw{}))});
   tried.push_back({"images", ml::trace(ml::wide_resnet_training(ml::wrn_tiny, ml::adamw{}))});
   for (const auto& [name, whole] : tried) {

@@ -14,7 +14,7 @@ using ml::picoseconds;
 
 namespace {
 
-using pipeline = std::vector<std::int32_t>;
+using pipeline = ml::vector<std::int32_t>;
 
 ml::inter_problem random_problem(std::mt19937& random) {
   const auto draw = [&](std::int32_t least, std::int32_t most) {
@@ -54,7 +54,7 @@ ml::inter_problem random_problem(std::mt19937& random) {
 
 /// Every sequence of candidates that the referee calls a plan, with its bound.
 void enumerate(const ml::inter_problem& posed, pipeline& chosen, std::int32_t block,
-               std::vector<std::pair<pipeline, picoseconds>>& found) {
+               ml::vector<std::pair<pipeline, picoseconds>>& found) {
   if (block == posed.blocks) {
     if (const auto price = ml::evaluate(posed, chosen)) found.push_back({chosen, price.value().bound});
     return;
@@ -82,7 +82,7 @@ TEST_CASE("every plan below the time is visited once, and no other") {
   std::size_t all = 0, below = 0;
   for (int trial = 0; trial < 300; ++trial) {
     const ml::inter_problem posed = random_problem(random);
-    std::vector<std::pair<pipeline, picoseconds>> plans;
+    ml::vector<std::pair<pipeline, picoseconds>> plans;
     pipeline chosen;
     enumerate(posed, chosen, 0, plans);
     for (const picoseconds worth : {picoseconds{std::numeric_limits<std::int64_t>::max()}, picoseconds{40}}) {

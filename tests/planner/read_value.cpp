@@ -48,7 +48,7 @@ void for_each_reading(const ml::graph& graph, const ml::stage_plan& stage, const
 template <class Visit>
 void for_each_stage(const Visit& visit) {
   std::mt19937 random(7);
-  std::vector<models::named_graph> graphs = models::all();
+  ml::vector<models::named_graph> graphs = models::all();
   graphs.push_back({"bypassed", models::bypassed()});
   for (const auto& [name, graph] : graphs) {
     CAPTURE(name);

@@ -13,11 +13,11 @@ TEST_CASE("prices are those of reshard, for shapes, elements and specs in any or
   std::mt19937 random(5);
   const auto draw = [&](std::size_t count) { return random() % count; };
   struct tensor {
-    std::vector<std::int64_t> extents;
+    ml::vector<std::int64_t> extents;
     ml::bytes element;
   };
-  const std::vector<tensor> tensors{{{}, {4}},     {{12}, {4}},      {{12}, {2}},         {{5, 7}, {4}},
-                                    {{7, 5}, {4}}, {{6, 4, 9}, {4}}, {{1, 64, 300}, {2}}, {{2, 3, 4, 5}, {4}}};
+  const ml::vector<tensor> tensors{{{}, {4}},     {{12}, {4}},      {{12}, {2}},         {{5, 7}, {4}},
+                                   {{7, 5}, {4}}, {{6, 4, 9}, {4}}, {{1, 64, 300}, {2}}, {{2, 3, 4, 5}, {4}}};
   const ml::cluster machine = ml::p3_16xlarge(2);
   int possible = 0, impossible = 0, free = 0;
   for (const ml::mesh_shape& mesh :

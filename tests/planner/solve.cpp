@@ -34,13 +34,13 @@ ml::spec result_of(const ml::graph& graph, const ml::stage_plan& stage, const st
   return ml::result_spec_in(graph, stage, models::node_named(graph, name), 0);
 }
 
-using placements = std::vector<ml::placement>;
+using placements = ml::vector<ml::placement>;
 
 /// What mesh axis 0 does to a value, where it is made: one that is carried into the copies of a layer is made by its
 /// neighbours, in the last copy or the first by another than in the rest.
 placements placements_of(const ml::graph& graph, const ml::stage_plan& stage, ml::value_id id) {
   const ml::region_id home = graph.values[id].region;
-  std::vector<ml::value_id> made;
+  ml::vector<ml::value_id> made;
   for (std::int32_t copy = 0; copy < graph.regions[home].count; ++copy) {
     const ml::value_id source = ml::resolve(graph, id, {home, copy}).value;
     if (std::find(made.begin(), made.end(), source) == made.end()) made.push_back(source);
@@ -163,7 +163,7 @@ TEST_CASE("data parallel: parameters are whole, gradients are summed once per st
   for (const auto& [name, graph] : models::all()) {
     const ml::plan made = models::planned(graph, "data", 4, 3);
     const ml::stage_plan& stage = only_stage(made);
-    CHECK(stage.mesh_axes == std::vector<std::string>{"data"});
+    CHECK(stage.mesh_axes == ml::vector<std::string>{"data"});
     for (const ml::parameter_plan& each : stage.parameters) {
       CHECK(each.stored.is_whole());
       CHECK(each.state.is_whole());

@@ -18,7 +18,7 @@ namespace {
 
 const ml::graph& vectors() { return models::all()[2].graph; }
 
-using grid = std::vector<std::pair<std::string, std::int32_t>>;
+using grid = ml::vector<std::pair<std::string, std::int32_t>>;
 
 /// All grids on a submesh, with axes of one rank left out.
 std::multiset<grid> grids_on(const ml::problem& posed, const ml::submesh& place) {
@@ -66,22 +66,22 @@ std::set<grid> shapes_of(const std::multiset<grid>& grids, bool named, bool orde
 TEST_CASE("numbers of micro-batches divide the batch, or there is the one that is asked for") {
   for (const std::int64_t samples : {1, 7, 12, 24}) {
     ml::problem posed = ml::formulate(models::vectors({.samples = samples}), ml::local(2));
-    std::vector<std::int32_t> divisors;
+    ml::vector<std::int32_t> divisors;
     for (std::int32_t each = 1; each <= samples; ++each) {
       if (samples % each == 0) divisors.push_back(each);
     }
     CHECK(ml::micro_batch_counts(posed) == divisors);
     posed.constraints.micro_batches = divisors.back();
-    CHECK(ml::micro_batch_counts(posed) == std::vector{divisors.back()});
+    CHECK(ml::micro_batch_counts(posed) == ml::vector{divisors.back()});
   }
 }
 
 TEST_CASE("both schedules compete, unless one is asked for") {
   using ml::schedule_kind;
   ml::problem posed = ml::formulate(vectors(), ml::local(2));
-  CHECK(ml::schedules_of(posed) == std::vector{schedule_kind::one_f_one_b, schedule_kind::gpipe});
+  CHECK(ml::schedules_of(posed) == ml::vector{schedule_kind::one_f_one_b, schedule_kind::gpipe});
   posed.constraints.schedules = {schedule_kind::gpipe};
-  CHECK(ml::schedules_of(posed) == std::vector{schedule_kind::gpipe});
+  CHECK(ml::schedules_of(posed) == ml::vector{schedule_kind::gpipe});
 }
 
 TEST_CASE("stages stand on any submesh, but of many hosts only on some that still tile them") {
@@ -100,7 +100,7 @@ TEST_CASE("stages stand on any submesh, but of many hosts only on some that stil
     machine.hosts = hosts;
     CHECK(places(hosts, devices) == ml::submeshes_of(machine));
   }
-  std::vector<ml::submesh> wanted;
+  ml::vector<ml::submesh> wanted;
   for (const std::int32_t each : {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 25, 32, 48, 50, 64, 96, 100})
     wanted.push_back({each, 8});
   CHECK(places(100, 8) == wanted);  // 8 ranks each: parts of a host would be more than 128 stages
@@ -118,7 +118,7 @@ TEST_CASE("stages begin with any block, with those that are asked for, or with e
   for (std::size_t b = 0; b < few.size(); ++b) CHECK(few[b] == static_cast<std::int32_t>(b));
   ml::manual asked = ml::automatic();
   asked.cuts = {2, 3};
-  CHECK(stops(3, asked) == std::vector<std::int32_t>{0, 2, 3});
+  CHECK(stops(3, asked) == ml::vector<std::int32_t>{0, 2, 3});
   const auto ends = static_cast<std::int32_t>(few.size()) - 3;  // blocks that are no copies of the layer
   const auto many = stops(600);
   CHECK(many.size() < 160);
@@ -179,7 +179,7 @@ TEST_CASE("a problem is free as long as nothing is said, and once it is freed") 
   const ml::cluster machine = ml::local(4);
   const ml::problem free = ml::formulate(vectors(), machine);
   CHECK(ml::is_free(free));
-  std::vector<ml::manual> said{{.automatic = false}, ml::data_parallel(4)};
+  ml::vector<ml::manual> said{{.automatic = false}, ml::data_parallel(4)};
   const auto say = [&](const auto& change) {
     ml::manual asked = ml::automatic();
     change(asked);

@@ -23,9 +23,9 @@ using ml::picoseconds;
 
 namespace {
 
-using options = std::vector<std::int32_t>;
+using options = ml::vector<std::int32_t>;
 
-ml::problem posed_on(const ml::graph& graph, std::vector<ml::mesh_axis_size> mesh, std::int32_t ranks) {
+ml::problem posed_on(const ml::graph& graph, ml::vector<ml::mesh_axis_size> mesh, std::int32_t ranks) {
   ml::manual asked = ml::automatic();
   asked.mesh = std::move(mesh);
   return ml::formulate(graph, models::near_ranks(ranks), asked);
@@ -47,7 +47,7 @@ ml::stage_plan stage_on(const ml::mesh_shape& mesh, std::int32_t first, std::int
 
 std::int32_t blocks_in(const ml::graph& graph) { return static_cast<std::int32_t>(ml::blocks_of(graph).size()); }
 
-ml::plan plan_with(const ml::graph& graph, const std::vector<ml::stage_plan>& stages, std::int32_t micro_batches) {
+ml::plan plan_with(const ml::graph& graph, const ml::vector<ml::stage_plan>& stages, std::int32_t micro_batches) {
   ml::plan made{.model = ml::hash_of(graph),
                 .sizes = graph.sizes,
                 .ranks = 0,
@@ -82,10 +82,10 @@ options shaken(ml::intra_problem posed, picoseconds most, std::uint32_t seed) {
 }
 
 /// The best assignment of a stage, then some that are legal.
-std::vector<options> some_assignments(const ml::stage_choices& choices, std::uint32_t count) {
+ml::vector<options> some_assignments(const ml::stage_choices& choices, std::uint32_t count) {
   const ml::intra_answer best = ml::solve_intra(choices.made()).value();
   CHECK(best.closed());
-  std::vector<options> found{best.options};
+  ml::vector<options> found{best.options};
   for (std::uint32_t seed = 1; seed <= count; ++seed)
     found.push_back(shaken(choices.made(), {best.cost.count / 40 << (seed % 4 * 2)}, seed));
   return found;
@@ -463,7 +463,7 @@ TEST_CASE("messages between hosts take as much longer than their least as stages
     posed.cluster.hosts = posed.cluster.devices_per_host = 2;
     const ml::stage_choices first(posed, stage_on({1, {2}}, 0, cut), parts, 2, {});
     const ml::stage_choices second(posed, stage_on({1, {2}}, cut, blocks_in(graph), 2), parts, 1, {});
-    std::vector<picoseconds> rest;  // of what messages take, their extra apart
+    ml::vector<picoseconds> rest;  // of what messages take, their extra apart
     const auto seconds = some_assignments(second, 6);
     for (const options& sends : some_assignments(first, 6)) {
       for (const options& receives : seconds) {

@@ -175,7 +175,7 @@ TEST_CASE("constraints leave the ranges that keep to them") {
 TEST_CASE("what is open takes no more than any way, and is priced when asked for") {
   const ml::problem posed = ml::formulate(models::vectors({.layers = 6}), models::near_ranks(4));
   ml::stage_search search(posed, 2, {});
-  const std::vector<ml::stage_candidate> open = search.candidates();
+  const ml::vector<ml::stage_candidate> open = search.candidates();
   CHECK(open == search.bounds());
   CHECK(search.work() == 0);
   const auto all = priced(posed, 2);
@@ -203,17 +203,17 @@ TEST_CASE("what is said of the time of a micro-batch alone holds of every way, a
     const ml::problem posed = ml::formulate(graph, models::near_ranks(4));
     constexpr std::int32_t batches = 2;
     const auto search = priced(posed, batches);
-    const std::vector<ml::stage_candidate> before = search->bounds();
+    const ml::vector<ml::stage_candidate> before = search->bounds();
     constexpr std::int64_t all = std::int64_t{1} << 50;
     CHECK_FALSE(search->find_times(before, search->work()));
     CHECK(search->find_times(before, all));
     CHECK_FALSE(search->find_times(before, all));
-    const std::vector<ml::stage_candidate> after = search->bounds();
+    const ml::vector<ml::stage_candidate> after = search->bounds();
     for (const ml::stage_candidate& way : search->candidates()) {
       const auto is_of = [&](const ml::stage_candidate& each) {
         return each.first_block == way.first_block && each.end_block == way.end_block && each.ranks == way.ranks;
       };
-      const auto known = [&](const std::vector<ml::stage_candidate>& bounds, picoseconds wait) {
+      const auto known = [&](const ml::vector<ml::stage_candidate>& bounds, picoseconds wait) {
         picoseconds least{std::numeric_limits<std::int64_t>::max()};
         for (const ml::stage_candidate& each : bounds) {
           if (is_of(each)) least = std::min(least, batches * each.time + std::max(each.once, wait));
@@ -248,7 +248,7 @@ TEST_CASE("what is known of larger micro-batches is a bound for smaller ones, if
   };
   three.reach(4);
   three.refine_all();
-  const std::vector<ml::stage_candidate> open = four.bounds();
+  const ml::vector<ml::stage_candidate> open = four.bounds();
   CHECK(without_three.bounds() == open);  // 3 does not divide 4
   one.reach(4);
   one.refine_all();
@@ -267,12 +267,12 @@ TEST_CASE("what is asked for its bound is priced among everything, and then noth
   ml::stage_search search(posed, 2, {});
   search.reach(4);
   const auto whole = priced(posed, 2);
-  const std::vector<ml::stage_candidate> some{search.bounds().front(), search.bounds().back()};
+  const ml::vector<ml::stage_candidate> some{search.bounds().front(), search.bounds().back()};
   CHECK_FALSE(search.tighten(some, 0));
   CHECK(search.work() == 0);
   while (search.tighten(some, all)) {}
   for (const ml::stage_candidate& each : some) {
-    const auto least_of = [&](const std::vector<ml::stage_candidate>& found) {
+    const auto least_of = [&](const ml::vector<ml::stage_candidate>& found) {
       picoseconds least{std::numeric_limits<std::int64_t>::max()};
       for (const ml::stage_candidate& other : found) {
         const bool alike =

@@ -75,12 +75,12 @@ void check_gpus(const ml::graph& graph) {
 
 TEST_CASE("groups that differ in nothing but their hosts are of one kind, seen from the largest") {
   ml::cluster machine = ml::p3_16xlarge(2);
-  CHECK(ml::kinds_of(machine) == std::vector<std::int32_t>{0});
+  CHECK(ml::kinds_of(machine) == ml::vector<std::int32_t>{0});
   machine.others = {group_from(ml::dgx_a100(1)), group_from(ml::p3_16xlarge(3)), group_from(ml::dgx_a100(1)),
                     group_from(ml::p3_16xlarge(1))};
   machine.others.push_back(machine.others.back());
   machine.others.back().within_host.latency.count += 1;
-  CHECK(ml::kinds_of(machine) == std::vector<std::int32_t>{0, 1, 0, 1, 0, 2});
+  CHECK(ml::kinds_of(machine) == ml::vector<std::int32_t>{0, 1, 0, 1, 0, 2});
   const ml::problem posed = ml::formulate(vectors(), machine);
   CHECK(ml::seen_from(posed, 0).cluster == ml::turned_to(machine, 2));
   CHECK(ml::seen_from(posed, 1).cluster == ml::turned_to(machine, 1));
@@ -96,7 +96,7 @@ TEST_CASE("every kind has the candidates of its own search, and what is done to 
     ml::stage_search one(seen, 2, {});
     one.reach(posed.cluster.ranks());
     for (bool open = true; open;) {
-      std::vector<std::int32_t> here, there;
+      ml::vector<std::int32_t> here, there;
       std::size_t next = 0;
       for (std::size_t c = 0; c < all.candidates().size(); ++c) {
         const auto number = static_cast<std::int32_t>(c);

@@ -95,7 +95,7 @@ TEST_CASE("tables narrowed to a stage have its options where it runs, and all ot
   const auto best = ml::solve_intra(free.made(), {});
   REQUIRE(best);
   const ml::stage_plan chosen = free.plan_of(best.value().options);
-  const auto some = std::make_shared<ml::stage_tables>(all, std::vector{chosen});
+  const auto some = std::make_shared<ml::stage_tables>(all, ml::vector{chosen});
   CHECK(some->all() == all);
   int narrowed = 0;
   for (std::size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -104,7 +104,7 @@ TEST_CASE("tables narrowed to a stage have its options where it runs, and all ot
     const auto is_home = [&](const ml::block& each) { return each.region == graph.nodes[id].region; };
     const auto all_blocks = ml::blocks_of(graph);
     const bool runs = std::any_of(all_blocks.begin() + 1, all_blocks.begin() + 3, is_home);
-    CHECK(some->of(id).options == (runs ? std::vector{chosen.strategies[id]} : all->of(id).options));
+    CHECK(some->of(id).options == (runs ? ml::vector{chosen.strategies[id]} : all->of(id).options));
     narrowed += runs ? 1 : 0;
   }
   CHECK(narrowed > 20);

@@ -23,7 +23,7 @@ namespace {
 constexpr std::int32_t parts = 4;  ///< micro-batches, everywhere
 constexpr ml::bytes plenty{std::int64_t{1} << 50};
 
-ml::stage_plan on_mesh(std::vector<std::string> axes, const ml::mesh_shape& mesh) {
+ml::stage_plan on_mesh(ml::vector<std::string> axes, const ml::mesh_shape& mesh) {
   ml::stage_plan made;
   made.mesh_axes = std::move(axes);
   made.mesh = mesh;
@@ -33,8 +33,8 @@ ml::stage_plan on_mesh(std::vector<std::string> axes, const ml::mesh_shape& mesh
 /// Ranges that differ in the copies of one layer, and meshes.
 struct family {
   ml::problem posed;
-  std::vector<ml::block_range> ranges;
-  std::vector<ml::stage_plan> meshes;
+  ml::vector<ml::block_range> ranges;
+  ml::vector<ml::stage_plan> meshes;
 
   ml::stage_ways ways() const { return {posed, parts, {}, {ranges, meshes}}; }
 
@@ -52,10 +52,10 @@ struct family {
 };
 
 /// 2 copies of the layer and more: alone, with the block in front of them, with the blocks behind them.
-std::vector<family> families_on(const ml::cluster& machine, const models::shape& of) {
+ml::vector<family> families_on(const ml::cluster& machine, const models::shape& of) {
   const ml::problem posed = ml::formulate(models::vectors(of), machine);
-  const std::vector<ml::stage_plan> meshes{on_mesh({"outer"}, {1, {4}}), on_mesh({"outer", "inner"}, {2, {2, 2}})};
-  std::vector<family> made(3, {posed, {}, meshes});
+  const ml::vector<ml::stage_plan> meshes{on_mesh({"outer"}, {1, {4}}), on_mesh({"outer", "inner"}, {2, {2, 2}})};
+  ml::vector<family> made(3, {posed, {}, meshes});
   for (std::int32_t copies = 2; copies <= of.layers; ++copies) {
     made[0].ranges.push_back({1, 1 + copies});
     made[1].ranges.push_back({0, 1 + copies});
@@ -64,8 +64,8 @@ std::vector<family> families_on(const ml::cluster& machine, const models::shape&
   return made;
 }
 
-std::vector<family> families() {
-  std::vector<family> made = families_on(models::near_ranks(4), {.layers = 6});
+ml::vector<family> families() {
+  ml::vector<family> made = families_on(models::near_ranks(4), {.layers = 6});
   ml::cluster quick = models::near_ranks(4);  // what suits few copies does not suit many
   quick.device.flops_per_second = 2e10;
   quick.within_host = {.latency = {1000}, .bytes_per_second = 1'000'000'000};
@@ -208,7 +208,7 @@ TEST_CASE("no assignment that fits undercuts the bound that knows of memory, for
     const ml::bytes most = held_by(found.all()[0].cost(each.ranges.size() - 1));
     each.posed.cluster.device.memory.count = most.count * 95 / 100;
     const auto free = [&](std::size_t range) { return found.bound(range, 1, plenty); };
-    std::vector<picoseconds> before;
+    ml::vector<picoseconds> before;
     for (std::size_t range = 0; range < each.ranges.size(); ++range) before.push_back(free(range));
     found.find_lean_ways(each.ranges.size() - 1);
     for (std::size_t range = 0; range < each.ranges.size(); ++range) {
@@ -350,7 +350,7 @@ TEST_CASE("with a pin besides there are ways among what is chosen without, and e
   const ml::stage_ways free = each.ways();
   for (const ml::node& at : whole.nodes) {
     if (at.when != ml::phase::forward) continue;
-    std::vector<std::string> axes{""};
+    ml::vector<std::string> axes{""};
     for (const ml::axis_id axis : whole.values[at.results.front()].axes) axes.push_back(whole.sizes[axis].name);
     for (const std::string& axis : axes) {
       CAPTURE(at.name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // planner/watch.hpp: whoever only looks changes nothing; a search that is ended has a sound plan with a bound that
 // holds, or says that it has none.
+#include <meshloom/base/vector.hpp>
 #include <meshloom/planner/solve.hpp>
 #include <meshloom/report/evaluate.hpp>
 
@@ -9,15 +10,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <vector>
 
 namespace ml = meshloom;
 
 namespace {
 
 /// On ranks whose memory is scarce or not.
-std::vector<ml::problem> problems() {
-  std::vector<ml::problem> made;
+ml::vector<ml::problem> problems() {
+  ml::vector<ml::problem> made;
   for (const std::int32_t ranks : {2, 4}) made.push_back(ml::formulate(models::vectors(), models::near_ranks(ranks)));
   made.push_back(made.front());
   made.back().cluster.device.memory = {24'000};
@@ -33,8 +33,8 @@ ml::result<ml::plan> ended_at(const ml::problem& posed, int n) {
 }
 
 /// Everything that a whole search tells.
-std::vector<ml::planning_progress> told(const ml::problem& posed, ml::plan& made) {
-  std::vector<ml::planning_progress> all;
+ml::vector<ml::planning_progress> told(const ml::problem& posed, ml::plan& made) {
+  ml::vector<ml::planning_progress> all;
   made = ml::solve(posed, {},
                    {.proceed =
                         [&](const ml::planning_progress& now) {

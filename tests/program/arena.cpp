@@ -22,8 +22,8 @@ struct use {
   std::size_t first = 0, end = 0;
 };
 
-std::vector<use> uses_of(const ml::stage_program& stage, std::size_t pass, const std::vector<buffer_id>& sent) {
-  std::vector<use> uses(stage.buffers.size());
+ml::vector<use> uses_of(const ml::stage_program& stage, std::size_t pass, const ml::vector<buffer_id>& sent) {
+  ml::vector<use> uses(stage.buffers.size());
   const auto see = [&](buffer_id id, std::size_t now) {
     use& its = uses[ml::index_of(id)];
     if (its.end == 0) its.first = now;
@@ -61,10 +61,10 @@ std::string region_fault(const ml::stage_program& stage, memory where, ml::bytes
 }
 
 /// Bytes alive at once, at most, and what overlaps, in one body's transient buffers.
-std::string body_fault(const ml::stage_program& stage, std::size_t pass, const std::vector<buffer_id>& sent,
+std::string body_fault(const ml::stage_program& stage, std::size_t pass, const ml::vector<buffer_id>& sent,
                        std::int64_t& alive_most) {
   const auto uses = uses_of(stage, pass, sent);
-  std::vector<std::size_t> transient;
+  ml::vector<std::size_t> transient;
   for (std::size_t b = 0; b < uses.size(); ++b) {
     if (uses[b].end > 0 && stage.buffers[buffer_id(b)].where == memory::transient) transient.push_back(b);
   }
@@ -116,7 +116,7 @@ random_stage stage_by_chance(unsigned seed) {
   std::mt19937 dice(seed);
   const auto below = [&dice](std::size_t n) { return static_cast<std::size_t>(dice() % n); };
   random_stage made;
-  std::array<std::vector<buffer_id>, ml::pass_count> usable;
+  std::array<ml::vector<buffer_id>, ml::pass_count> usable;
   for (std::size_t count = 5 + below(60); count > 0; --count) {
     const auto where = static_cast<memory>(std::min<std::size_t>(below(5), 2));
     const std::int64_t size = ml::arena_alignment * static_cast<std::int64_t>(below(40));
@@ -128,7 +128,7 @@ random_stage stage_by_chance(unsigned seed) {
     }
   }
   for (std::size_t pass = 0; pass < ml::pass_count; ++pass) {
-    std::vector<buffer_id> order = usable[pass];
+    ml::vector<buffer_id> order = usable[pass];
     for (const buffer_id id : usable[pass]) order.push_back(id);  // each at least twice, here and there
     std::shuffle(order.begin(), order.end(), dice);
     while (!order.empty()) {
@@ -188,7 +188,7 @@ TEST_CASE("the checker rejects every planted overlap, crooked offset and wrong s
       const auto id = buffer_id(b);
       rejected([&](ml::stage_program& stage) { stage.buffers[id].offset.count += 8; });
     }
-    std::array<std::vector<use>, ml::pass_count> uses;
+    std::array<ml::vector<use>, ml::pass_count> uses;
     for (std::size_t pass = 0; pass < uses.size(); ++pass) uses[pass] = uses_of(right.stage, pass, right.sent[pass]);
     for (std::size_t a = 0; a < right.stage.buffers.size(); ++a) {
       for (std::size_t b = 0; b < a; ++b) {

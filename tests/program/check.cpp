@@ -30,8 +30,8 @@ struct mutation {
 
   int below(std::size_t count) { return static_cast<int>(random() % count); }
   ml::stage_program& some_stage() { return programs::stage_of(whole, below(whole.stages.size())); }
-  std::vector<ml::action>& some_actions() { return programs::actions_of(whole, below(whole.stages.size())); }
-  std::vector<ml::instruction>& some_body(ml::stage_program& stage) {
+  ml::vector<ml::action>& some_actions() { return programs::actions_of(whole, below(whole.stages.size())); }
+  ml::vector<ml::instruction>& some_body(ml::stage_program& stage) {
     for (;;) {
       auto& body = stage.bodies[random() % stage.bodies.size()];
       if (body.size() > 1) return body;

@@ -79,8 +79,8 @@ ml::placed_value& table_of_head(ml::program& p) {
 
 /// The body that has the instruction, and where.
 struct found_instruction {
-  std::vector<instruction>& body;
-  std::vector<instruction>::iterator at;
+  ml::vector<instruction>& body;
+  ml::vector<instruction>::iterator at;
 };
 
 found_instruction last_stage_has(ml::program& p, pass which, instruction::kind_type kind) {

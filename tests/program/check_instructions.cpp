@@ -57,7 +57,7 @@ void lay(ml::buffer& what, int mesh_axis, placement on) {
 }
 
 /// Plants another type in one tensor of an operator of stage 0 in bf16, which is found in these words.
-void rejects_type(pass which, std::string_view name, std::vector<buffer_id> instruction::*side, std::size_t k,
+void rejects_type(pass which, std::string_view name, ml::vector<buffer_id> instruction::*side, std::size_t k,
                   ml::dtype type, const std::string& words) {
   ml::program half = whole_in_bf16();
   const instruction& at = operator_named(half, 0, which, name);
@@ -191,7 +191,7 @@ TEST_CASE("statistics are exchanged where something splits them, and only there"
   const auto cross_entropy = [](ml::program& p) -> instruction& {
     return operator_named(p, 1, pass::forward, "cross_entropy");
   };
-  const auto body = [](ml::program& p) -> std::vector<instruction>& { return body_of(p, 1, pass::forward); };
+  const auto body = [](ml::program& p) -> ml::vector<instruction>& { return body_of(p, 1, pass::forward); };
   const auto exchange = [](ml::program& p) -> instruction& {
     return first(p, 1, pass::forward, instruction::exchange);
   };
@@ -217,7 +217,7 @@ TEST_CASE("statistics are exchanged where something splits them, and only there"
   rejects(
       whole(), [&](auto& p) { cross_entropy(p).part = 1; }, "begins at part 1");
   rejects(
-      whole(), [&](auto& p) { std::erase_if(body(p), [](const instruction& at) { return at.part == 2; }); },
+      whole(), [&](auto& p) { ml::erase_if(body(p), [](const instruction& at) { return at.part == 2; }); },
       "part 2 is missing");
   rejects(
       whole(), [&](auto& p) { cross_entropy(p).exchanged.clear(); },

@@ -37,7 +37,7 @@ instruction& first(ml::program& p, pass which, instruction::kind_type kind) {
   return programs::find(body_of(p, 0, which), [kind](const instruction& at) { return at.kind == kind; });
 }
 
-void drop(std::vector<instruction>& body, const instruction& dropped) {
+void drop(ml::vector<instruction>& body, const instruction& dropped) {
   body.erase(body.begin() + (&dropped - body.data()));
 }
 

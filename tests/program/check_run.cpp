@@ -20,14 +20,14 @@ constexpr ml::gpt_shape tiny{
 
 /// The loss of two steps, then all parameters and states.
 template <class Training>
-std::vector<double> numbers_after(const ml::program& whole, const Training& task) {
-  std::vector<std::int32_t> tokens(32), targets(32);
+ml::vector<double> numbers_after(const ml::program& whole, const Training& task) {
+  ml::vector<std::int32_t> tokens(32), targets(32);
   for (std::size_t k = 0; k < tokens.size(); ++k) {
     tokens[k] = static_cast<std::int32_t>(k * 7 % 24);
     targets[k] = static_cast<std::int32_t>((k * 5 + 3) % 24);
   }
   auto run = ml::start(ml::host{}, whole, task, 3);
-  std::vector<double> numbers{run.step({tokens, targets}).loss, run.step({tokens, targets}).loss};
+  ml::vector<double> numbers{run.step({tokens, targets}).loss, run.step({tokens, targets}).loss};
   for (const std::string& name : run.names()) {
     const auto values = run.read(name);
     numbers.insert(numbers.end(), values.begin(), values.end());

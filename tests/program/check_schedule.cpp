@@ -13,7 +13,7 @@ using ml::pass;
 using programs::actions_of;
 using programs::rejects;
 using programs::stage_of;
-using action_list = std::vector<action>;
+using action_list = ml::vector<action>;
 
 action run(pass what, std::int32_t micro_batch) { return {action::run, static_cast<std::int32_t>(what), micro_batch}; }
 
@@ -96,7 +96,7 @@ TEST_CASE("messages without both ends, too early or too late are found") {
   rejects(
       whole,
       [&](auto& p) {
-        std::erase(actions_of(p, 0), action{action::receive, up, 1});
+        ml::erase(actions_of(p, 0), action{action::receive, up, 1});
       },
       "of micro-batch 1 is missing");
   rejects(

@@ -83,7 +83,7 @@ TEST_CASE("a halo that is missing is missed") {
       [](auto& p) {  // the operator reads what was to be widened
         auto& body = body_of(p, 0, pass::forward);
         operator_named(p, pass::forward, "blur").operands[0] = halo(p, pass::forward, 0).operands[0];
-        std::erase_if(body, [](const instruction& each) { return each.how == collective::halo; });
+        erase_if(body, [](const instruction& each) { return each.how == collective::halo; });
       },
       "lacks element 4 of axis 1 on rank 0, whose part of the operator reads it");
   rejects(

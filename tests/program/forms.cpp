@@ -43,13 +43,13 @@ class workshop {
   const ml::stage_plan& stage() const { return made_.stages[ml::stage_id{0}]; }
   ml::form_maker maker() { return {whole(), made_, stage(), paths_}; }
 
-  std::vector<std::int64_t> extents(const instance& what) const {
+  ml::vector<std::int64_t> extents(const instance& what) const {
     return ml::extents_of(ml::micro_batch_sizes(whole(), made_.micro_batches), whole().values[what.value].axes);
   }
   ml::reshard_path path(const instance& what, const spec& from, const spec& to) const {
     return ml::reshard(from, to, extents(what), {ml::size_of(whole().values[what.value].type)}, stage().mesh, links_);
   }
-  std::vector<spec> specs(const instance& what) const {
+  ml::vector<spec> specs(const instance& what) const {
     return ml::all_specs(static_cast<int>(extents(what).size()), stage().mesh, true);
   }
   /// An instance of a kind, with two axes or more.
@@ -111,13 +111,13 @@ TEST_CASE("a table finds the forms of an instance that a pass can read, in the o
   // Copies 31 apart collide with the neighbouring value: see form_table.
   const auto drawn = [&] { return instance{ml::value_id{400 + below(3)}, 31 * below(3)}; };
   ml::form_table table;
-  std::vector<added> all;
+  ml::vector<added> all;
   std::size_t seen = 0;
   for (int round = 0; round < 400; ++round) {
     const instance wanted = drawn();
     for (const pass when : ml::all_passes) {
       for (const bool keep_forward : {false, true}) {
-        std::vector<ml::form> expected, found;
+        ml::vector<ml::form> expected, found;
         for (const added& each : all) {
           const bool now = each.made.always || each.made.made_in == when;
           const bool kept = keep_forward && when == pass::backward && each.made.made_in == pass::forward;
@@ -143,7 +143,7 @@ TEST_CASE("a form is made once per pass, from the cheapest form there is, in leg
   std::size_t made = 0, kept = 0;
   for (int round = 0; round < 60; ++round) {
     ml::form_maker make = shop.maker();
-    std::vector<ml::form> here{{specs[dice() % specs.size()]}};
+    ml::vector<ml::form> here{{specs[dice() % specs.size()]}};
     here[0].buffer = make.add_form(what, here[0].layout, memory::transient);
     for (const pass now : {pass::forward, pass::backward}) {
       make.now = now;

@@ -56,7 +56,7 @@ struct squash {
   auto operator()(auto& scope, const auto& x) const { return ml::softmax<embed>(scope, x); }
 };
 
-std::vector<models::named_graph> graphs_of(std::int32_t layers) {
+ml::vector<models::named_graph> graphs_of(std::int32_t layers) {
   const auto turns = ml::embedding<vocab, embed>{} | ml::repeat(layers, squash{}) | ml::linear<embed, vocab>{};
   return {{"gpt", models::gpt({.layers = layers})},
           {"tied", models::tied({.layers = layers})},
@@ -127,7 +127,7 @@ int compare_some(const ml::graph& graph, const std::string& preset, const ml::cl
   return compared;
 }
 
-int compare_depths(const std::vector<std::int32_t>& depths, int rounds, std::mt19937& from) {
+int compare_depths(const ml::vector<std::int32_t>& depths, int rounds, std::mt19937& from) {
   int compared = 0;
   for (const std::int32_t layers : depths) {
     CAPTURE(layers);

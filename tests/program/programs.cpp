@@ -65,13 +65,13 @@ void rejects(ml::program whole, const std::function<void(ml::program&)>& plant, 
   CHECK_MESSAGE(found != faults.end(), (faults.empty() ? "no fault was found" : faults.front()));
 }
 
-std::vector<ml::action>& actions_of(ml::program& whole, int stage) {
+ml::vector<ml::action>& actions_of(ml::program& whole, int stage) {
   auto& schedule = stage_of(whole, stage).schedule;
-  schedule = {{1, ml::expand(schedule)}};
+  if (schedule.size() != 1 || schedule.front().count != 1) schedule = {{1, ml::expand(schedule)}};
   return schedule.front().body;
 }
 
-ml::instruction& find(std::vector<ml::instruction>& body, const std::function<bool(const ml::instruction&)>& wanted) {
+ml::instruction& find(ml::vector<ml::instruction>& body, const std::function<bool(const ml::instruction&)>& wanted) {
   const auto found = std::find_if(body.begin(), body.end(), wanted);
   REQUIRE(found != body.end());
   return *found;

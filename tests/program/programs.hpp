@@ -29,17 +29,17 @@ ml::program program_of(const std::string& plan, std::int32_t ranks, std::int32_t
 void rejects(ml::program whole, const std::function<void(ml::program&)>& plant, std::string_view sentence);
 
 /// The schedule of a stage as one list of actions, to be changed.
-std::vector<ml::action>& actions_of(ml::program& whole, int stage);
+ml::vector<ml::action>& actions_of(ml::program& whole, int stage);
 
 inline ml::stage_program& stage_of(ml::program& whole, int stage) {
   return whole.stages[static_cast<ml::stage_id>(stage)];
 }
-inline std::vector<ml::instruction>& body_of(ml::program& whole, int stage, ml::pass which) {
+inline ml::vector<ml::instruction>& body_of(ml::program& whole, int stage, ml::pass which) {
   return stage_of(whole, stage).bodies[static_cast<std::size_t>(which)];
 }
 
 /// The first instruction of a body that `wanted` picks; fails the test if there is none.
-ml::instruction& find(std::vector<ml::instruction>& body, const std::function<bool(const ml::instruction&)>& wanted);
+ml::instruction& find(ml::vector<ml::instruction>& body, const std::function<bool(const ml::instruction&)>& wanted);
 
 /// The first message from a task of one stage to a task of another; fails the test if there is none.
 ml::transfer& message(ml::program& whole, const ml::message& route);

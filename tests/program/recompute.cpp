@@ -34,8 +34,8 @@ ml::plan recomputing(ml::plan made) {
 
 ml::program lowered(const ml::plan& made) { return ml::lower(programs::gpt(), made, ml::local(made.ranks)); }
 
-std::vector<instruction> recomputed_in(const ml::stage_program& stage) {
-  std::vector<instruction> found;
+ml::vector<instruction> recomputed_in(const ml::stage_program& stage) {
+  ml::vector<instruction> found;
   for (const instruction& at : stage.bodies[static_cast<std::size_t>(pass::backward)]) {
     if (at.again) found.push_back(at);
   }

@@ -29,8 +29,8 @@ ml::cluster far_pairs(std::int32_t ranks) {
   return machine;
 }
 
-std::vector<request> all_requests() {
-  std::vector<request> made;
+ml::vector<request> all_requests() {
+  ml::vector<request> made;
   const auto add = [&](const models::named_graph& of, const std::string& where, const ml::cluster& machine,
                        const std::string& preset) {
     const std::string name = of.name + "." + where + "." + std::to_string(machine.ranks()) + "." + preset;
@@ -84,7 +84,7 @@ int compare(const std::string& folder, const std::string& other) {
 }  // namespace
 
 int main(int count, char** words) {
-  const std::vector<std::string> said(words + 1, words + count);
+  const ml::vector<std::string> said(words + 1, words + count);
   if (said.size() == 2 && said[0] == "write") return write(said[1]);
   if (said.size() == 3 && said[0] == "compare") return compare(said[1], said[2]);
   std::puts("usage: plan_texts write FOLDER | plan_texts compare FOLDER OTHER");

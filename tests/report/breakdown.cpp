@@ -181,15 +181,15 @@ TEST_CASE("tables say what is there, stage by stage") {
     next.times[work::waiting] = {waits};
     parts.stages.add(next);
   }
-  using rows = std::vector<std::vector<std::string>>;
+  using rows = ml::vector<ml::vector<std::string>>;
   const ml::text_table times = ml::work_table(parts);
-  std::vector<std::string> headings;
+  ml::vector<std::string> headings;
   for (const ml::text_column& column : times.columns) headings.push_back(column.heading);
-  CHECK(headings == std::vector<std::string>{"stage", "products", "waiting", "step"});
+  CHECK(headings == ml::vector<std::string>{"stage", "products", "waiting", "step"});
   CHECK(times.rows == rows{{"0", "4.0 ns", "0 ps", "4.0 ns"},
                            {"1", "3.0 ns", "1.0 ns", "4.0 ns"},
                            {"share", "87.5 %", "12.5 %", "100.0 %"}});
-  const std::vector<std::string> memory{"1.0 KiB", "2.0 KiB", "512 B", "256 B", "3", "128 B", "4.3 KiB", "50.0 %"};
+  const ml::vector<std::string> memory{"1.0 KiB", "2.0 KiB", "512 B", "256 B", "3", "128 B", "4.3 KiB", "50.0 %"};
   rows wanted;
   for (const std::string stage : {"0", "1"}) {
     wanted.push_back({stage});

@@ -12,7 +12,7 @@
 
 namespace ml = meshloom;
 using namespace ml::axis;
-using sentences = std::vector<std::string>;
+using sentences = ml::vector<std::string>;
 
 namespace {
 

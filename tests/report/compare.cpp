@@ -13,7 +13,7 @@
 #include <set>
 
 namespace ml = meshloom;
-using strings = std::vector<std::string>;
+using strings = ml::vector<std::string>;
 
 namespace {
 
@@ -23,9 +23,9 @@ const ml::problem& posed() {
 }
 
 /// Plans of 8 ranks that have little in common, and one that differs from another in its stages only.
-const std::vector<ml::plan>& plans() {
-  static const std::vector<ml::plan> made = [] {
-    std::vector<ml::plan> all;
+const ml::vector<ml::plan>& plans() {
+  static const ml::vector<ml::plan> made = [] {
+    ml::vector<ml::plan> all;
     for (const char* preset : {"data=8", "zero3=8", "tensor=8", "data=2,tensor=2,pipeline=2", "zero2=4,gpipe=2",
                                "data=2,tensor=4", "data=4,tensor=2", "zero1=2,pipeline=4"})
       all.push_back(models::planned(posed().graph, preset, 8, 4));
@@ -44,8 +44,8 @@ ml::plan renamed(ml::plan made) {
 
 /// How a copy splits something, by position and size of mesh axes alone: strides, sizes and `what` of each.
 template <class What>
-std::vector<std::array<int, 3>> split_of(const ml::stage_plan& stage, const What& what) {
-  std::vector<std::array<int, 3>> all;
+ml::vector<std::array<int, 3>> split_of(const ml::stage_plan& stage, const What& what) {
+  ml::vector<std::array<int, 3>> all;
   for (int axis = 0; axis < stage.mesh.rank; ++axis) {
     int stride = 1;
     for (int inner = axis + 1; inner < stage.mesh.rank; ++inner)
@@ -83,7 +83,7 @@ std::set<std::string> parameters_that_differ(const ml::plan& a, const ml::plan& 
   for (std::size_t p = 0; p < graph.parameters.size(); ++p) {
     const auto kept_in = [&](const ml::plan& made, ml::region_id area, std::int32_t copy) {
       const ml::stage_plan& stage = stage_at(made, area, copy);
-      std::set<std::vector<std::array<int, 3>>> sums;
+      std::set<ml::vector<std::array<int, 3>>> sums;
       const auto of = [&](const ml::spec& layout) {
         return split_of(stage, [&](int axis) { return layout.on(axis).kind * 10 + layout.on(axis).axis + 1; });
       };
@@ -231,9 +231,9 @@ TEST_CASE("costs and stages stand side by side") {
   CHECK(row_of(costs, "memory of the fullest rank")[2] == ml::describe_bytes(most));
   CHECK(
       ml::stage_comparison(posed().graph, a, b).rows ==
-      std::vector<strings>{{"0", "ranks 0-7, data=8: embedding, positions, repeat[0..3], layer_norm, unembedding, loss",
-                            "ranks 0-3, data=2 x tensor=2: embedding, positions, repeat[0..1]"},
-                           {"1", "", "ranks 4-7, data=2 x tensor=2: repeat[2..3], layer_norm, unembedding, loss"}});
+      ml::vector<strings>{{"0", "ranks 0-7, data=8: embedding, positions, repeat[0..3], layer_norm, unembedding, loss",
+                           "ranks 0-3, data=2 x tensor=2: embedding, positions, repeat[0..1]"},
+                          {"1", "", "ranks 4-7, data=2 x tensor=2: repeat[2..3], layer_norm, unembedding, loss"}});
 }
 
 TEST_CASE("what recomputes is said, and what it takes") {

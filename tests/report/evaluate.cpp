@@ -17,7 +17,7 @@ namespace ml = meshloom;
 using namespace ml::axis;
 using ml::picoseconds;
 using ml::work;
-using sentences = std::vector<std::string>;
+using sentences = ml::vector<std::string>;
 
 namespace {
 
@@ -352,7 +352,7 @@ TEST_CASE("whatever is changed in a plan, nothing is thrown, and what is lowered
           stage.end_block = number();
           break;
         case 5:
-          stage.recompute.flip();
+          for (bool& again : stage.recompute) again = !again;
           break;
         case 6:
           stage.mesh_axes.pop_back();

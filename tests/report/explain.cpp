@@ -86,7 +86,7 @@ TEST_CASE("a step says what is predicted, simulated and proven, and what came se
   explained all = explained_plan("data", 4, 2);
   const ml::breakdown parts{.step = {1'100}, .stages = {}};
   all.made.predicted = {1'000};
-  using rows = std::vector<std::vector<std::string>>;
+  using rows = ml::vector<ml::vector<std::string>>;
   const rows times{{"predicted", "1.0 ns", "operators, collectives and messages"},
                    {"simulated", "1.1 ns", "with copies, and messages that hold up both ends"}};
   CHECK(ml::step_table(all.made, parts).rows == times);
@@ -151,13 +151,13 @@ TEST_CASE("stages say their ranks, mesh, blocks and slots") {
   const explained all = explained_plan("data=2,tensor=2,pipeline=2", 8, 2);
   const auto rows = ml::stage_table(all.posed.graph, all.made, all.whole).rows;
   REQUIRE(rows.size() == 2);
-  CHECK(rows[0] == std::vector<std::string>{"0", "0-3", "data=2 x tensor=2", "embedding, positions, blocks[0]", "2"});
+  CHECK(rows[0] == ml::vector<std::string>{"0", "0-3", "data=2 x tensor=2", "embedding, positions, blocks[0]", "2"});
   CHECK(rows[1] ==
-        std::vector<std::string>{"1", "4-7", "data=2 x tensor=2", "blocks[1], layer_norm, unembedding, loss", "1"});
+        ml::vector<std::string>{"1", "4-7", "data=2 x tensor=2", "blocks[1], layer_norm, unembedding, loss", "1"});
   const explained alone = explained_plan("data", 1, 1);
   CHECK(ml::stage_table(alone.posed.graph, alone.made, alone.whole).rows[0] ==
-        std::vector<std::string>{"0", "0", "single",
-                                 "embedding, positions, blocks[0..1], layer_norm, unembedding, loss", "1"});
+        ml::vector<std::string>{"0", "0", "single", "embedding, positions, blocks[0..1], layer_norm, unembedding, loss",
+                                "1"});
 }
 
 TEST_CASE("stages say which blocks recompute, where any does") {
@@ -187,9 +187,9 @@ TEST_CASE("layers say how their operators are split, repeated ones once") {
   CHECK(operators ==
         static_cast<std::size_t>(std::count_if(all.posed.graph.nodes.begin(), all.posed.graph.nodes.end(),
                                                [](const ml::node& at) { return at.when == ml::phase::forward; })));
-  CHECK(rows[0] == std::vector<std::string>{"embedding", "lookup", "0", "split(batch@data) partial(sum@tensor)"});
-  const std::vector<std::string> attention{"", "residual.causal_attention.attention", "all",
-                                           "split(batch@data, heads@tensor)"};
+  CHECK(rows[0] == ml::vector<std::string>{"embedding", "lookup", "0", "split(batch@data) partial(sum@tensor)"});
+  const ml::vector<std::string> attention{"", "residual.causal_attention.attention", "all",
+                                          "split(batch@data, heads@tensor)"};
   CHECK(std::find(rows.begin(), rows.end(), attention) != rows.end());
 }
 
@@ -197,10 +197,10 @@ TEST_CASE("parameters say how they are stored, updated and summed") {
   const explained all = explained_plan("zero2", 2, 2);
   const auto rows = ml::parameter_table(all.posed.graph, all.made).rows;
   CHECK(rows.size() == all.posed.graph.parameters.size());
-  CHECK(rows[0] == std::vector<std::string>{"embedding", "tokens", "all", "whole", "split(vocab@data)", "as updated"});
+  CHECK(rows[0] == ml::vector<std::string>{"embedding", "tokens", "all", "whole", "split(vocab@data)", "as updated"});
   const explained plain = explained_plan("data", 2, 2);
   CHECK(ml::parameter_table(plain.posed.graph, plain.made).rows[0] ==
-        std::vector<std::string>{"embedding", "tokens", "all", "whole", "as stored", "partial(sum@data)"});
+        ml::vector<std::string>{"embedding", "tokens", "all", "whole", "as stored", "partial(sum@data)"});
 }
 
 TEST_CASE("traffic counts every collective and message of a step") {
@@ -240,13 +240,13 @@ TEST_CASE("traffic says what moves, over what, at which price") {
   REQUIRE(exchange != body.end());
   const bytes size{8 / 4 * 16 * 4};  // rows of a micro-batch, positions, bytes
   const ml::picoseconds time = ml::price(ml::collective::all_reduce, 2, size, all.posed.cluster.within_host);
-  const std::vector<std::string> statistics{"all_reduce",
-                                            "tensor",
-                                            "loss.cross_entropy (statistics)",
-                                            ml::describe_bytes(size),
-                                            ml::describe_time(time),
-                                            "1 x 4",
-                                            ml::describe_time(time * 4)};
+  const ml::vector<std::string> statistics{"all_reduce",
+                                           "tensor",
+                                           "loss.cross_entropy (statistics)",
+                                           ml::describe_bytes(size),
+                                           ml::describe_time(time),
+                                           "1 x 4",
+                                           ml::describe_time(time * 4)};
   CHECK(std::find(rows.begin(), rows.end(), statistics) != rows.end());
   const auto sent = [&](std::string_view over) {
     return std::count_if(rows.begin(), rows.end(), [&](const auto& row) { return row[0] == "send" && row[1] == over; });
@@ -260,7 +260,7 @@ TEST_CASE("groups of hosts are said one by one, and each stage's memory is that 
   machine.others.push_back({machine.device, 3, 1, machine.within_host, machine.between_hosts});
   machine.others[0].device.name = "fast";
   machine.others[0].device.memory.count *= 2;
-  using rows = std::vector<std::vector<std::string>>;
+  using rows = ml::vector<ml::vector<std::string>>;
   CHECK(ml::group_table(machine).rows ==
         rows{{"1", "0 to 1", "1 x 2", "cpu core", "4.0 GiB"}, {"2", "2 to 4", "3 x 1", "fast", "8.0 GiB"}});
   const ml::problem posed = ml::formulate(models::vectors({.layers = 2}), machine);

@@ -24,7 +24,7 @@ bytes peak(const ml::problem& posed) { return peak_of(posed.graph, ml::solve(pos
 /// The fewest blocks besides those of rules, by trying all sets; −1: even all are too few.
 int tried(const ml::problem& posed) {
   const auto count = ml::blocks_of(posed.graph).size();
-  const std::vector<bool> given = ml::recomputed_by_rule(posed, 0, static_cast<std::int32_t>(count));
+  const ml::vector<bool> given = ml::recomputed_by_rule(posed, 0, static_cast<std::int32_t>(count));
   ml::plan made = ml::solve(posed).value();
   int fewest = -1;
   for (unsigned set = 0; set < 1u << count; ++set) {
@@ -57,7 +57,7 @@ TEST_CASE("as few blocks recompute as any set that makes the plan fit has") {
         if (ruled) asked.recompute = {{"repeat", 0, 1}};
         ml::problem posed = ml::formulate(*graph, ml::local(2), asked);
         const bytes most = peak(posed),
-                    least = peak(ml::recomputing(posed, std::vector(ml::blocks_of(*graph).size(), true)));
+                    least = peak(ml::recomputing(posed, ml::vector(ml::blocks_of(*graph).size(), true)));
         for (const int part : {0, 1, 2, 3}) {
           posed.cluster.device.memory = least + bytes{(most - least).count * part / 3};
           if (part == 0) posed.cluster.device.memory.count /= 2;
@@ -85,11 +85,11 @@ TEST_CASE("as few blocks recompute as any set that makes the plan fit has") {
 TEST_CASE("what recomputes besides is said in rules, next to those there are") {
   const ml::problem posed =
       ml::formulate(models::vectors(), ml::local(1), ml::data_parallel(1) & ml::recompute("loss"));
-  const std::vector<bool> blocks{true, false, true, true, false, true, false};  // norm, 4 copies, head, loss
+  const ml::vector<bool> blocks{true, false, true, true, false, true, false};  // norm, 4 copies, head, loss
   const ml::problem changed = ml::recomputing(posed, blocks);
   CHECK(changed.constraints.recompute.size() == 4);
   CHECK(ml::check(changed).empty());
-  CHECK(ml::recomputed_by_rule(changed, 0, 7) == std::vector<bool>{true, false, true, true, false, true, true});
+  CHECK(ml::recomputed_by_rule(changed, 0, 7) == ml::vector<bool>{true, false, true, true, false, true, true});
 }
 
 TEST_CASE("a plan that does not fit is told which blocks are to recompute") {

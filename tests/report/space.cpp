@@ -20,7 +20,7 @@ namespace {
 const ml::graph& vectors() { return models::all()[2].graph; }
 
 /// The row of a choice.
-std::vector<std::string> row(const ml::text_table& table, const std::string& choice) {
+ml::vector<std::string> row(const ml::text_table& table, const std::string& choice) {
   const auto found =
       std::find_if(table.rows.begin(), table.rows.end(), [&](const auto& each) { return each.front() == choice; });
   REQUIRE(found != table.rows.end());
@@ -105,7 +105,7 @@ TEST_CASE("what constraints leave out is said where they do") {
     ml::manual asked;
     std::string between, left;
   };
-  const std::vector<saying> all{
+  const ml::vector<saying> all{
       {"micro-batches", {.micro_batches = 6}, "6", "all but this"},
       {"schedule", {.schedules = {ml::schedule_kind::gpipe}}, "gpipe", "all but this"},
       {"stages", ml::pipeline(2), "2, cut anywhere between the 7 blocks", "other numbers of stages"},

@@ -12,8 +12,8 @@ namespace {
 
 namespace ml = meshloom;
 
-std::vector<std::string> lines_of(std::string_view text) {
-  std::vector<std::string> lines;
+ml::vector<std::string> lines_of(std::string_view text) {
+  ml::vector<std::string> lines;
   while (!text.empty()) {
     const auto end = text.find('\n');
     lines.emplace_back(text.substr(0, end));
@@ -36,8 +36,8 @@ std::string random_name(std::mt19937& random, int longest) {
 }
 
 /// What stands below a heading, row by row: a row begins where its first cell does.
-std::vector<std::string> read_column(const std::vector<std::string>& lines, std::size_t first, std::size_t end) {
-  std::vector<std::string> cells;
+ml::vector<std::string> read_column(const ml::vector<std::string>& lines, std::size_t first, std::size_t end) {
+  ml::vector<std::string> cells;
   for (std::size_t n = 1; n < lines.size(); ++n) {
     const bool begins = lines[n].size() > 2 && lines[n][2] == '|';
     std::string piece = lines[n].size() > first ? lines[n].substr(first, end - first) : "";

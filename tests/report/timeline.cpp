@@ -14,10 +14,10 @@ namespace {
 namespace ml = meshloom;
 
 struct json {
-  std::variant<std::string, double, std::vector<json>, std::map<std::string, json>> is;
+  std::variant<std::string, double, ml::vector<json>, std::map<std::string, json>> is;
   const std::string& text() const { return std::get<std::string>(is); }
   double number() const { return std::get<double>(is); }
-  const std::vector<json>& list() const { return std::get<std::vector<json>>(is); }
+  const ml::vector<json>& list() const { return std::get<ml::vector<json>>(is); }
   const json& operator[](const std::string& key) const { return std::get<std::map<std::string, json>>(is).at(key); }
 };
 
@@ -70,8 +70,8 @@ class json_reader {
     expect('}');
     return made;
   }
-  std::vector<json> array() {
-    std::vector<json> made;
+  ml::vector<json> array() {
+    ml::vector<json> made;
     for (expect('['), space(); peek() != ']'; space()) {
       if (!made.empty()) expect(',');
       made.push_back(value());
@@ -146,9 +146,9 @@ ml::program some_program() {
   return whole;
 }
 
-std::vector<ml::event> random_events(std::mt19937& random, std::size_t count) {
+ml::vector<ml::event> random_events(std::mt19937& random, std::size_t count) {
   const auto below = [&random](int end) { return static_cast<std::int32_t>(random() % static_cast<unsigned>(end)); };
-  std::vector<ml::event> events;
+  ml::vector<ml::event> events;
   while (events.size() < count) {
     ml::event each{.rank = below(3), .kind = static_cast<ml::action::kind_type>(below(3)), .micro_batch = below(2)};
     if (each.kind == ml::action::run && each.rank < 2) each.index = below(2);
@@ -196,25 +196,25 @@ TEST_CASE("every event is a slice of its rank, in its stage, with its times") {
 
 TEST_CASE("stages and ranks have names, instructions categories") {
   const ml::program whole = some_program();
-  const std::vector<ml::event> events{
+  const ml::vector<ml::event> events{
       {.rank = 0, .instruction = 0}, {.rank = 0, .instruction = 1},         {.rank = 2},
       {.rank = 2, .index = 1},       {.rank = 1, .kind = ml::action::send}, {.rank = 2, .kind = ml::action::receive}};
   const json trace = parsed(ml::chrome_trace(whole, events));
-  std::vector<std::string> names, categories;
+  ml::vector<std::string> names, categories;
   for (const json& entry : trace["traceEvents"].list()) {
     if (entry["ph"].text() == "M")
       names.push_back(entry["name"].text() + ": " + entry["args"]["name"].text());
     else
       categories.push_back(entry["cat"].text());
   }
-  CHECK(names == std::vector<std::string>{"process_name: stage 0 (da\"ta=2)", "thread_name: rank 0",
-                                          "thread_name: rank 1", "process_name: stage 1", "thread_name: rank 2"});
-  CHECK(categories == std::vector<std::string>{"load", "all_gather", "compute", "recompute", "send", "receive"});
+  CHECK(names == ml::vector<std::string>{"process_name: stage 0 (da\"ta=2)", "thread_name: rank 0",
+                                         "thread_name: rank 1", "process_name: stage 1", "thread_name: rank 2"});
+  CHECK(categories == ml::vector<std::string>{"load", "all_gather", "compute", "recompute", "send", "receive"});
 }
 
 TEST_CASE("times are exact to the picosecond, and an empty trace is one") {
   const ml::program whole = some_program();
-  const std::vector<ml::event> events{{.rank = 0, .begin = {1'000'001}, .end = {123'456'789'012'345}}};
+  const ml::vector<ml::event> events{{.rank = 0, .begin = {1'000'001}, .end = {123'456'789'012'345}}};
   const std::string text = ml::chrome_trace(whole, events);
   CHECK(text.find("\"ts\":1.000001,\"dur\":123456788.012344,") != std::string::npos);
   CHECK(parsed(ml::chrome_trace(whole, {}))["traceEvents"].list().size() == 5);

@@ -132,8 +132,8 @@ ml::infeasibility explained(const ml::problem& posed) {
 }
 
 /// Takes memory away, a tenth at a time, until nothing fits; every step on the way.
-std::vector<judged_stage> shrink(ml::problem& posed) {
-  std::vector<judged_stage> steps;
+ml::vector<judged_stage> shrink(ml::problem& posed) {
+  ml::vector<judged_stage> steps;
   for (;;) {
     const auto made = ml::solve(posed);
     if (!made) return steps;
@@ -160,7 +160,7 @@ void check_story(const ml::graph& graph, const ml::cluster& machine, bool states
   ml::manual asked = ml::automatic() & ml::pipeline(1);
   asked.micro_batches = 16;
   ml::problem posed = ml::formulate(graph, machine, asked);
-  const std::vector<judged_stage> steps = shrink(posed);
+  const ml::vector<judged_stage> steps = shrink(posed);
   REQUIRE(steps.size() > 2);
   CHECK(keeps_all_whole(steps.front(), states));
   CHECK(!keeps_all_whole(steps.back(), states));

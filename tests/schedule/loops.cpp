@@ -14,9 +14,9 @@ using ml::schedule_kind;
 namespace {
 
 /// The orders of a pipeline, with messages that skip stages if asked.
-std::vector<std::vector<action>> pipeline(schedule_kind kind, int stages, int micro_batches, bool skipping = false) {
-  std::vector<std::vector<ml::task>> tasks;
-  std::vector<ml::message> messages;
+ml::vector<ml::vector<action>> pipeline(schedule_kind kind, int stages, int micro_batches, bool skipping = false) {
+  ml::vector<ml::vector<ml::task>> tasks;
+  ml::vector<ml::message> messages;
   for (int s = 0; s < stages; ++s) tasks.push_back(ml::order_of(kind, stages, s, micro_batches));
   for (int s = 0; s + 1 < stages; ++s) {
     messages.push_back({s, pass::forward, s + 1, pass::forward});
@@ -31,7 +31,7 @@ std::vector<std::vector<action>> pipeline(schedule_kind kind, int stages, int mi
   return ml::linearise(tasks, messages);
 }
 
-std::size_t folded_size(const std::vector<ml::loop>& loops) {
+std::size_t folded_size(const ml::vector<ml::loop>& loops) {
   std::size_t size = 0;
   for (const auto& loop : loops) size += loop.body.size();
   return size;
@@ -53,7 +53,7 @@ TEST_CASE("expand undoes fold on actions without any sense") {
   std::mt19937 random(77);
   const auto below = [&](unsigned count) { return static_cast<std::int32_t>(random() % count); };
   for (int round = 0; round < 500; ++round) {
-    std::vector<ml::loop> planted;
+    ml::vector<ml::loop> planted;
     for (int loops = below(5); loops >= 0; --loops) {
       ml::loop next{1 + below(5), {}, 1 + below(2)};
       for (int size = below(4); size >= 0; --size)
@@ -69,13 +69,13 @@ TEST_CASE("expand undoes fold on actions without any sense") {
 }
 
 TEST_CASE("a steady state is one loop") {
-  const std::vector<action> warm_up{{action::receive, 0, 0}, {action::run, 0, 0}};
-  const std::vector<action> steady{{action::receive, 0, 1}, {action::run, 0, 1}, {action::run, 1, 0}};
-  const std::vector<action> end{{action::run, 1, 5}, {action::run, 2, 0}, {action::run, 3, 0}};
-  const std::vector<ml::loop> loops{{1, warm_up}, {5, steady}, {1, end}};
+  const ml::vector<action> warm_up{{action::receive, 0, 0}, {action::run, 0, 0}};
+  const ml::vector<action> steady{{action::receive, 0, 1}, {action::run, 0, 1}, {action::run, 1, 0}};
+  const ml::vector<action> end{{action::run, 1, 5}, {action::run, 2, 0}, {action::run, 3, 0}};
+  const ml::vector<ml::loop> loops{{1, warm_up}, {5, steady}, {1, end}};
   CHECK(ml::fold(ml::expand(loops)) == loops);
-  CHECK(ml::expand(std::vector<ml::loop>{{2, warm_up, 3}})[3] == action{action::run, 0, 3});
-  const std::vector<ml::loop> in_pairs{
+  CHECK(ml::expand(ml::vector<ml::loop>{{2, warm_up, 3}})[3] == action{action::run, 0, 3});
+  const ml::vector<ml::loop> in_pairs{
       {4, {{action::run, 0, 0}, {action::receive, 0, 0}, {action::receive, 0, 1}, {action::run, 0, 1}}, 2}};
   CHECK(ml::fold(ml::expand(in_pairs)) == in_pairs);
 }

@@ -16,10 +16,10 @@ namespace {
 constexpr schedule_kind all_kinds[] = {schedule_kind::forward_only, schedule_kind::gpipe, schedule_kind::one_f_one_b};
 
 /// What the papers say, as a rule for the next task: go forward while a slot is free, else backward.
-std::vector<ml::task> order_by_rule(schedule_kind kind, int stages, int stage, int micro_batches) {
+ml::vector<ml::task> order_by_rule(schedule_kind kind, int stages, int stage, int micro_batches) {
   const bool trains = kind != schedule_kind::forward_only;
   const int room = kind == schedule_kind::one_f_one_b ? stages - stage : micro_batches;
-  std::vector<ml::task> order;
+  ml::vector<ml::task> order;
   for (int forwards = 0, backwards = 0; forwards < micro_batches || (trains && backwards < micro_batches);) {
     if (forwards < micro_batches && forwards - backwards < room) {
       order.push_back({pass::forward, forwards++});
@@ -34,8 +34,8 @@ std::vector<ml::task> order_by_rule(schedule_kind kind, int stages, int stage, i
 
 /// Empty if micro-batch k can keep its activations in slot k mod `slots`, from its forward to its backward, else why
 /// not.
-std::string slot_fault(const std::vector<ml::task>& order, int slots) {
-  std::vector<int> holder(static_cast<std::size_t>(slots), -1);
+std::string slot_fault(const ml::vector<ml::task>& order, int slots) {
+  ml::vector<int> holder(static_cast<std::size_t>(slots), -1);
   for (const ml::task& t : order) {
     int& slot = holder[static_cast<std::size_t>(t.micro_batch % slots)];
     if (t.what == pass::forward && slot != -1) return "slot taken";
@@ -47,8 +47,8 @@ std::string slot_fault(const std::vector<ml::task>& order, int slots) {
 }
 
 /// The longest path through the tasks of all stages, by relaxing every edge until nothing changes.
-std::int64_t longest_path(schedule_kind kind, const std::vector<ml::stage_times>& times,
-                          const std::vector<ml::transfer_times>& transfers, int micro_batches) {
+std::int64_t longest_path(schedule_kind kind, const ml::vector<ml::stage_times>& times,
+                          const ml::vector<ml::transfer_times>& transfers, int micro_batches) {
   struct edge {
     std::size_t from, to;
     std::int64_t delay;
@@ -57,8 +57,8 @@ std::int64_t longest_path(schedule_kind kind, const std::vector<ml::stage_times>
   const auto node = [&](std::size_t stage, pass what, int k) {
     return (stage * 2 + (what == pass::forward ? 0 : 1)) * m + static_cast<std::size_t>(k);
   };
-  std::vector<std::int64_t> end(p * 2 * m, 0);
-  std::vector<edge> edges;
+  ml::vector<std::int64_t> end(p * 2 * m, 0);
+  ml::vector<edge> edges;
   for (std::size_t s = 0; s < p; ++s) {
     const auto order = order_by_rule(kind, static_cast<int>(p), static_cast<int>(s), micro_batches);
     for (std::size_t i = 0; i < order.size() && order[i].what <= pass::backward; ++i) {
@@ -85,15 +85,15 @@ std::int64_t longest_path(schedule_kind kind, const std::vector<ml::stage_times>
 }
 
 /// When the last task ends, if every stage runs its tasks one after the other, each as soon as what it reads is there.
-std::int64_t walked(schedule_kind kind, const std::vector<ml::stage_times>& times,
-                    const std::vector<ml::transfer_times>& transfers, int micro_batches) {
+std::int64_t walked(schedule_kind kind, const ml::vector<ml::stage_times>& times,
+                    const ml::vector<ml::transfer_times>& transfers, int micro_batches) {
   struct clock {
-    std::vector<ml::task> order;
+    ml::vector<ml::task> order;
     std::size_t next = 0;
     std::int64_t now = 0;
-    std::vector<std::int64_t> ends[2];  // by pass
+    ml::vector<std::int64_t> ends[2];  // by pass
   };
-  std::vector<clock> clocks(times.size());
+  ml::vector<clock> clocks(times.size());
   for (std::size_t s = 0; s < times.size(); ++s)
     clocks[s].order = order_by_rule(kind, static_cast<int>(times.size()), static_cast<int>(s), micro_batches);
   const auto runs_next = [&](std::size_t s) {
@@ -143,14 +143,14 @@ TEST_CASE("the order is the one of the papers") {
     }
   }
   const auto middle = ml::order_of(schedule_kind::one_f_one_b, 4, 2, 3);
-  CHECK(middle == std::vector<ml::task>{{pass::forward, 0},
-                                        {pass::forward, 1},
-                                        {pass::backward, 0},
-                                        {pass::forward, 2},
-                                        {pass::backward, 1},
-                                        {pass::backward, 2},
-                                        {pass::reduce, 0},
-                                        {pass::update, 0}});
+  CHECK(middle == ml::vector<ml::task>{{pass::forward, 0},
+                                       {pass::forward, 1},
+                                       {pass::backward, 0},
+                                       {pass::forward, 2},
+                                       {pass::backward, 1},
+                                       {pass::backward, 2},
+                                       {pass::reduce, 0},
+                                       {pass::update, 0}});
 }
 
 TEST_CASE("the slots in flight suffice, and one less does not") {
@@ -179,8 +179,8 @@ TEST_CASE("equal stages: makespan and bubble have closed forms") {
   const ml::stage_times each{{700}, {1300}};
   const std::int64_t on = 90, back = 40;
   for (int p = 1; p <= 8; ++p) {
-    const std::vector<ml::stage_times> times(static_cast<std::size_t>(p), each);
-    const std::vector<ml::transfer_times> none(times.size() - 1), some(times.size() - 1, {{on}, {back}});
+    const ml::vector<ml::stage_times> times(static_cast<std::size_t>(p), each);
+    const ml::vector<ml::transfer_times> none(times.size() - 1), some(times.size() - 1, {{on}, {back}});
     for (int m = 1; m <= 16; ++m) {
       const std::int64_t busy = 2000 * m, span = 2000 * (m + p - 1);
       CHECK(ml::makespan(schedule_kind::gpipe, times, none, m).count == span);
@@ -197,8 +197,8 @@ TEST_CASE("unequal stages: the makespan is the longest path") {
   const auto below = [&](unsigned n) { return static_cast<std::int64_t>(random() % n); };
   for (int round = 0; round < 300; ++round) {
     const int p = static_cast<int>(1 + below(6)), m = static_cast<int>(1 + below(9));
-    std::vector<ml::stage_times> times;
-    std::vector<ml::transfer_times> transfers;
+    ml::vector<ml::stage_times> times;
+    ml::vector<ml::transfer_times> transfers;
     for (int s = 0; s < p; ++s) times.push_back({{1 + below(50)}, {1 + below(90)}});
     for (int s = 1; s < p; ++s) transfers.push_back({{below(40)}, {below(40)}});
     for (const auto kind : all_kinds) {
@@ -214,8 +214,8 @@ TEST_CASE("however many micro-batches there are, the makespan is that of running
     const int p = static_cast<int>(1 + below(9));
     const std::int64_t spread = below(2) == 0 ? 3 : 1000;     // few different times: several circuits set the pace
     const std::int64_t far = below(2) == 0 ? 2 : 4 * spread;  // or messages set it, between stages
-    std::vector<ml::stage_times> times;
-    std::vector<ml::transfer_times> transfers;
+    ml::vector<ml::stage_times> times;
+    ml::vector<ml::transfer_times> transfers;
     for (int s = 0; s < p; ++s) times.push_back({{below(spread)}, {below(2 * spread)}});
     for (int s = 1; s < p; ++s) transfers.push_back({{below(far)}, {below(far)}});
     for (const int m : {p, p + 1, 3 * p + 2, 64, 211}) {
@@ -223,8 +223,8 @@ TEST_CASE("however many micro-batches there are, the makespan is that of running
         CHECK(ml::makespan(kind, times, transfers, m).count == walked(kind, times, transfers, m));
     }
   }
-  const std::vector<ml::stage_times> two{{{3}, {4}}, {{3}, {4}}};
-  const std::vector<ml::transfer_times> slow{
+  const ml::vector<ml::stage_times> two{{{3}, {4}}, {{3}, {4}}};
+  const ml::vector<ml::transfer_times> slow{
       {{50}, {51}}};  // two micro-batches go around, the second right behind the first
   CHECK(ml::makespan(schedule_kind::one_f_one_b, two, slow, 100'000).count == 50'000 * (3 + 50 + 7 + 51 + 4) + 7);
 }
@@ -233,7 +233,7 @@ TEST_CASE("bad questions are refused") {
   CHECK_THROWS_AS(ml::order_of(schedule_kind::gpipe, 4, 4, 1), ml::error);
   CHECK_THROWS_AS(ml::order_of(schedule_kind::gpipe, 4, -1, 1), ml::error);
   CHECK_THROWS_AS(ml::order_of(schedule_kind::gpipe, 4, 0, 0), ml::error);
-  const std::vector<ml::stage_times> two(2);
+  const ml::vector<ml::stage_times> two(2);
   CHECK_THROWS_AS(ml::makespan(schedule_kind::gpipe, two, {}, 1), ml::error);
   CHECK_THROWS_AS(ml::makespan(schedule_kind::gpipe, {}, {}, 1), ml::error);
 }

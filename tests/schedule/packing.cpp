@@ -21,7 +21,7 @@ bool alive_together(const ml::lifetime& a, const ml::lifetime& b) {
 }
 
 /// Empty if the packing keeps its law, else why not. Compares every pair.
-std::string fault(const std::vector<ml::lifetime>& buffers, const ml::packing& packed, std::int64_t alignment = 64) {
+std::string fault(const ml::vector<ml::lifetime>& buffers, const ml::packing& packed, std::int64_t alignment = 64) {
   if (packed.offset.size() != buffers.size()) return "a buffer without an offset";
   if (packed.total < packed.bound) return "less than the bound";
   for (std::size_t i = 0; i < buffers.size(); ++i) {
@@ -37,7 +37,7 @@ std::string fault(const std::vector<ml::lifetime>& buffers, const ml::packing& p
   return "";
 }
 
-std::int64_t bound_by_instants(const std::vector<ml::lifetime>& buffers, std::int64_t alignment) {
+std::int64_t bound_by_instants(const ml::vector<ml::lifetime>& buffers, std::int64_t alignment) {
   std::int64_t most = 0;
   for (const auto& instant : buffers) {  // the sum can only rise where a buffer begins
     std::int64_t alive = 0;
@@ -51,12 +51,12 @@ std::int64_t bound_by_instants(const std::vector<ml::lifetime>& buffers, std::in
 
 /// The smallest arena: in every order, each buffer lies on top of all earlier ones alive with it. Some order does so in
 /// an optimal packing: the order of its offsets.
-std::int64_t smallest_arena(const std::vector<ml::lifetime>& buffers, std::int64_t alignment) {
-  std::vector<std::size_t> order(buffers.size());
+std::int64_t smallest_arena(const ml::vector<ml::lifetime>& buffers, std::int64_t alignment) {
+  ml::vector<std::size_t> order(buffers.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::int64_t smallest = -1;
   do {
-    std::vector<std::int64_t> high(buffers.size(), 0);
+    ml::vector<std::int64_t> high(buffers.size(), 0);
     for (std::size_t i = 0; i < order.size(); ++i) {
       for (std::size_t j = 0; j < i; ++j) {
         if (alive_together(buffers[order[i]], buffers[order[j]]))
@@ -72,11 +72,11 @@ std::int64_t smallest_arena(const std::vector<ml::lifetime>& buffers, std::int64
 
 /// A training body as lifetimes: going forward every layer makes buffers that live until its backward, first made last
 /// dropped, and short ones; going backward it makes short ones.
-std::vector<ml::lifetime> training_body(std::size_t count, std::mt19937& random) {
+ml::vector<ml::lifetime> training_body(std::size_t count, std::mt19937& random) {
   const auto below = [&](unsigned n) { return static_cast<std::int32_t>(random() % n); };
   const auto size = [&] { return ml::bytes{(1 + below(40)) * (1LL << (4 + 2 * below(6)))}; };
-  std::vector<ml::lifetime> body;
-  std::vector<std::size_t> kept;
+  ml::vector<ml::lifetime> body;
+  ml::vector<std::size_t> kept;
   std::int32_t now = 0;
   while (body.size() < count * 2 / 3) {
     const bool keep = below(3) == 0;
@@ -101,7 +101,7 @@ TEST_CASE("small packings are optimal") {
   std::mt19937 random(64);
   const auto below = [&](unsigned n) { return static_cast<std::int32_t>(random() % n); };
   for (int round = 0; round < 1000; ++round) {
-    std::vector<ml::lifetime> buffers;
+    ml::vector<ml::lifetime> buffers;
     for (int count = 1 + below(6); count > 0; --count) {
       const std::int32_t begin = below(8);
       buffers.push_back({{below(600)}, begin, begin + 1 + below(6)});
@@ -155,7 +155,7 @@ TEST_CASE("the checker rejects every planted overlap") {
 
 TEST_CASE("nothing, empty buffers and empty lifetimes take no room") {
   CHECK(ml::pack({}).total == ml::bytes{0});
-  const std::vector<ml::lifetime> buffers{{{0}, 0, 9}, {{100}, 4, 4}, {{100}, 0, 5}, {{1}, 5, 6}, {{0}, 2, 3}};
+  const ml::vector<ml::lifetime> buffers{{{0}, 0, 9}, {{100}, 4, 4}, {{100}, 0, 5}, {{1}, 5, 6}, {{0}, 2, 3}};
   const auto packed = ml::pack(buffers);
   CHECK(fault(buffers, packed) == "");
   CHECK(packed.total == ml::bytes{128});
@@ -163,9 +163,9 @@ TEST_CASE("nothing, empty buffers and empty lifetimes take no room") {
 }
 
 TEST_CASE("bad lifetimes are refused") {
-  CHECK_THROWS_AS(ml::pack(std::vector<ml::lifetime>{{{-1}, 0, 1}}), ml::error);
-  CHECK_THROWS_AS(ml::pack(std::vector<ml::lifetime>{{{1}, 2, 1}}), ml::error);
-  CHECK_THROWS_AS(ml::pack(std::vector<ml::lifetime>{{{1}, 0, 1}}, 0), ml::error);
+  CHECK_THROWS_AS(ml::pack(ml::vector<ml::lifetime>{{{-1}, 0, 1}}), ml::error);
+  CHECK_THROWS_AS(ml::pack(ml::vector<ml::lifetime>{{{1}, 2, 1}}), ml::error);
+  CHECK_THROWS_AS(ml::pack(ml::vector<ml::lifetime>{{{1}, 0, 1}}, 0), ml::error);
 }
 
 namespace {
@@ -193,9 +193,9 @@ class copied_body {
     if (to_the_end) to_the_end_ = size();
   }
 
-  std::vector<ml::lifetime> lives(std::int32_t copies) const {
+  ml::vector<ml::lifetime> lives(std::int32_t copies) const {
     const std::int32_t end = prelude_ + length_ * copies + length_;
-    std::vector<ml::lifetime> all = first_;
+    ml::vector<ml::lifetime> all = first_;
     for (const ml::lifetime& each : all_along_) all.push_back({each.size, each.begin, end});
     for (std::int32_t k = 0; k < copies; ++k) {
       const std::int32_t begin = prelude_ + k * length_;
@@ -215,7 +215,7 @@ class copied_body {
 
  private:
   std::int32_t length_, prelude_ = 0;
-  std::vector<ml::lifetime> first_, copy_, all_along_;
+  ml::vector<ml::lifetime> first_, copy_, all_along_;
   ml::bytes to_the_end_;
 };
 

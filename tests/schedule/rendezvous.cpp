@@ -16,8 +16,8 @@ using ml::schedule_kind;
 
 namespace {
 
-using task_lists = std::vector<std::vector<ml::task>>;
-using action_lists = std::vector<std::vector<action>>;
+using task_lists = ml::vector<ml::vector<ml::task>>;
+using action_lists = ml::vector<ml::vector<action>>;
 
 task_lists tasks_of(schedule_kind kind, int stages, int micro_batches) {
   task_lists tasks;
@@ -26,8 +26,8 @@ task_lists tasks_of(schedule_kind kind, int stages, int micro_batches) {
 }
 
 /// Activations forward, gradients backward, and the gradients of a parameter tied between first and last stage.
-std::vector<ml::message> pipeline_messages(int stages) {
-  std::vector<ml::message> messages;
+ml::vector<ml::message> pipeline_messages(int stages) {
+  ml::vector<ml::message> messages;
   for (int s = 0; s + 1 < stages; ++s) {
     messages.push_back({s, pass::forward, s + 1, pass::forward});
     messages.push_back({s + 1, pass::backward, s, pass::backward});
@@ -39,15 +39,15 @@ std::vector<ml::message> pipeline_messages(int stages) {
   return messages;
 }
 
-bool runs(const std::vector<ml::task>& tasks, pass what, std::int32_t k) {
+bool runs(const ml::vector<ml::task>& tasks, pass what, std::int32_t k) {
   return std::find(tasks.begin(), tasks.end(), ml::task{what, k}) != tasks.end();
 }
 
 /// Messages (number, micro-batch) that exist and that `wanted` picks.
 template <class Predicate>
-std::vector<std::pair<int, int>> exchanges(const task_lists& tasks, const std::vector<ml::message>& messages,
-                                           Predicate wanted) {
-  std::vector<std::pair<int, int>> found;
+ml::vector<std::pair<int, int>> exchanges(const task_lists& tasks, const ml::vector<ml::message>& messages,
+                                          Predicate wanted) {
+  ml::vector<std::pair<int, int>> found;
   for (std::size_t n = 0; n < messages.size(); ++n) {
     const ml::message& m = messages[n];
     for (const ml::task& t : tasks[static_cast<std::size_t>(m.from_stage)]) {
@@ -62,10 +62,10 @@ enum class receives { in_their_gap, early_too };
 
 /// Looks at one stage alone: tasks in order; every send after its task and before the next; every receive before its
 /// task and, if asked, after the task before.
-std::string stage_fault(const task_lists& tasks, const std::vector<ml::message>& messages, int stage,
-                        const std::vector<action>& actions, receives rule) {
+std::string stage_fault(const task_lists& tasks, const ml::vector<ml::message>& messages, int stage,
+                        const ml::vector<action>& actions, receives rule) {
   const auto& order = tasks[static_cast<std::size_t>(stage)];
-  std::vector<std::pair<int, int>> sent, received;
+  ml::vector<std::pair<int, int>> sent, received;
   std::size_t next = 0;
   const auto sends_fault = [&] {
     const auto made = exchanges(tasks, messages, [&](const ml::message& m, int k) {
@@ -97,8 +97,8 @@ std::string stage_fault(const task_lists& tasks, const std::vector<ml::message>&
 }
 
 /// Executes all stages. Empty if they end, else why they do not.
-std::string machine_fault(const std::vector<ml::message>& messages, const action_lists& actions) {
-  std::vector<std::size_t> at(actions.size(), 0);
+std::string machine_fault(const ml::vector<ml::message>& messages, const action_lists& actions) {
+  ml::vector<std::size_t> at(actions.size(), 0);
   const auto head = [&](std::size_t s) { return at[s] < actions[s].size() ? &actions[s][at[s]] : nullptr; };
   for (bool progress = true; progress;) {
     progress = false;
@@ -122,7 +122,7 @@ std::string machine_fault(const std::vector<ml::message>& messages, const action
   return "";
 }
 
-std::string fault(const task_lists& tasks, const std::vector<ml::message>& messages, const action_lists& actions,
+std::string fault(const task_lists& tasks, const ml::vector<ml::message>& messages, const action_lists& actions,
                   receives rule = receives::in_their_gap) {
   if (actions.size() != tasks.size()) return "a stage is missing";
   for (std::size_t s = 0; s < actions.size(); ++s) {
@@ -175,7 +175,7 @@ TEST_CASE("the checker rejects every planted fault") {
   }
   CHECK(dropped > 100);
   CHECK(swapped > 50);
-  const std::vector<ml::message> both_ways{{0, pass::reduce, 1, pass::update}, {1, pass::reduce, 0, pass::update}};
+  const ml::vector<ml::message> both_ways{{0, pass::reduce, 1, pass::update}, {1, pass::reduce, 0, pass::update}};
   const action_lists crossed{{{action::send, 0, 0}, {action::receive, 1, 0}},
                              {{action::send, 1, 0}, {action::receive, 0, 0}}};
   CHECK(machine_fault(both_ways, crossed) == "deadlock");
@@ -209,9 +209,9 @@ TEST_CASE("messages may skip stages") {
 }
 
 TEST_CASE("a message that skips stages is received early where the gap rule alone would deadlock") {
-  const std::vector<ml::message> messages{{0, pass::forward, 1, pass::forward},
-                                          {1, pass::forward, 2, pass::forward},
-                                          {0, pass::forward, 2, pass::backward}};
+  const ml::vector<ml::message> messages{{0, pass::forward, 1, pass::forward},
+                                         {1, pass::forward, 2, pass::forward},
+                                         {0, pass::forward, 2, pass::backward}};
   const auto tasks = tasks_of(schedule_kind::gpipe, 3, 4);  // stage 2 goes backward only after all forwards of stage 0
   const auto actions = ml::linearise(tasks, messages);
   CHECK(fault(tasks, messages, actions, receives::early_too) == "");
@@ -223,14 +223,14 @@ TEST_CASE("a message that skips stages is received early where the gap rule alon
 
 TEST_CASE("what no order can satisfy is refused with the names of those who wait") {
   const task_lists tasks{{{pass::forward, 0}, {pass::backward, 0}}, {{pass::forward, 0}, {pass::backward, 0}}};
-  const std::vector<ml::message> circle{{0, pass::backward, 1, pass::forward}, {1, pass::backward, 0, pass::forward}};
+  const ml::vector<ml::message> circle{{0, pass::backward, 1, pass::forward}, {1, pass::backward, 0, pass::forward}};
   CHECK_THROWS_WITH_AS(ml::linearise(tasks, circle),
                        "linearise: the stages wait for each other; stage 0 receives message 1 of micro-batch 0 "
                        "(backward of stage 1 to forward of stage 0); stage 1 receives message 0 of micro-batch 0 "
                        "(backward of stage 0 to forward of stage 1)",
                        ml::error);
-  CHECK_THROWS_AS(ml::linearise(tasks, std::vector<ml::message>{{0, pass::forward, 0, pass::backward}}), ml::error);
-  CHECK_THROWS_AS(ml::linearise(tasks, std::vector<ml::message>{{0, pass::forward, 2, pass::forward}}), ml::error);
+  CHECK_THROWS_AS(ml::linearise(tasks, ml::vector<ml::message>{{0, pass::forward, 0, pass::backward}}), ml::error);
+  CHECK_THROWS_AS(ml::linearise(tasks, ml::vector<ml::message>{{0, pass::forward, 2, pass::forward}}), ml::error);
   CHECK_THROWS_AS(ml::linearise({{{pass::forward, 0}, {pass::forward, 0}}}, {}), ml::error);
   CHECK_THROWS_AS(ml::linearise({{{pass::forward, -1}}}, {}), ml::error);
 }

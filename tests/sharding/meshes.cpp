@@ -3,6 +3,7 @@
 // submeshes that adds up to a cluster is placed on it.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/sharding/meshes.hpp>
 
@@ -11,7 +12,6 @@
 #include <random>
 #include <set>
 #include <string>
-#include <vector>
 
 using namespace meshloom;
 
@@ -24,9 +24,8 @@ cluster cluster_of(std::int32_t hosts, std::int32_t devices) {
 }
 
 /// What is wrong with a placement: "" if it keeps the law.
-std::string fault_of(const cluster& machine, const std::vector<submesh>& stages,
-                     const std::vector<std::int32_t>& first) {
-  std::vector<int> owners(static_cast<std::size_t>(machine.ranks()));
+std::string fault_of(const cluster& machine, const vector<submesh>& stages, const vector<std::int32_t>& first) {
+  vector<int> owners(static_cast<std::size_t>(machine.ranks()));
   if (first.size() != stages.size()) return "not one place per stage";
   for (std::size_t s = 0; s < stages.size(); ++s) {
     const std::int32_t last = first[s] + stages[s].ranks() - 1;
@@ -43,8 +42,8 @@ std::string fault_of(const cluster& machine, const std::vector<submesh>& stages,
 
 /// Calls visit(stages) for every multiset of submeshes with `ranks` ranks together.
 template <class Visit>
-void for_each_multiset(const std::vector<submesh>& sizes, std::int32_t ranks, const Visit& visit) {
-  std::vector<submesh> chosen;
+void for_each_multiset(const vector<submesh>& sizes, std::int32_t ranks, const Visit& visit) {
+  vector<submesh> chosen;
   const auto choose = [&](const auto& self, std::size_t from, std::int32_t left) -> void {
     if (left == 0) return visit(chosen);
     for (std::size_t k = from; k < sizes.size() && sizes[k].ranks() <= left; ++k) {
@@ -60,13 +59,13 @@ void for_each_multiset(const std::vector<submesh>& sizes, std::int32_t ranks, co
 int check_all_tilings(const cluster& machine) {
   std::mt19937 dice(7);
   int count = 0;
-  const auto check = [&](const std::vector<submesh>& stages) {
+  const auto check = [&](const vector<submesh>& stages) {
     const auto first = tile(machine, stages);
     REQUIRE_MESSAGE(first, first.error());
     const std::string fault = fault_of(machine, stages, first.value());
     REQUIRE_MESSAGE(fault.empty(), fault);
   };
-  for_each_multiset(submeshes_of(machine), machine.ranks(), [&](std::vector<submesh> stages) {
+  for_each_multiset(submeshes_of(machine), machine.ranks(), [&](vector<submesh> stages) {
     check(stages);
     std::reverse(stages.begin(), stages.end());
     check(stages);
@@ -77,16 +76,14 @@ int check_all_tilings(const cluster& machine) {
   return count;
 }
 
-std::string refusal(const cluster& machine, const std::vector<submesh>& stages) {
-  return tile(machine, stages).error();
-}
+std::string refusal(const cluster& machine, const vector<submesh>& stages) { return tile(machine, stages).error(); }
 
 }  // namespace
 
 TEST_CASE("submeshes are the divisors of a host and all counts of hosts, by rising size") {
-  CHECK(submeshes_of(cluster_of(3, 6)) == std::vector<submesh>{{1, 1}, {1, 2}, {1, 3}, {1, 6}, {2, 6}, {3, 6}});
-  CHECK(submeshes_of(cluster_of(1, 8)) == std::vector<submesh>{{1, 1}, {1, 2}, {1, 4}, {1, 8}});
-  CHECK(submeshes_of(cluster_of(2, 1)) == std::vector<submesh>{{1, 1}, {2, 1}});
+  CHECK(submeshes_of(cluster_of(3, 6)) == vector<submesh>{{1, 1}, {1, 2}, {1, 3}, {1, 6}, {2, 6}, {3, 6}});
+  CHECK(submeshes_of(cluster_of(1, 8)) == vector<submesh>{{1, 1}, {1, 2}, {1, 4}, {1, 8}});
+  CHECK(submeshes_of(cluster_of(2, 1)) == vector<submesh>{{1, 1}, {2, 1}});
   for (std::int32_t hosts = 1; hosts <= 4; ++hosts) {
     for (std::int32_t devices = 1; devices <= 24; ++devices) {
       std::set<std::int32_t> ranks;
@@ -102,12 +99,12 @@ TEST_CASE("submeshes are the divisors of a host and all counts of hosts, by risi
 }
 
 TEST_CASE("logical meshes are all ordered products of up to three factors, each once") {
-  CHECK(logical_meshes(1, 3) == std::vector<mesh_shape>{{}});
-  CHECK(logical_meshes(7) == std::vector<mesh_shape>{{1, {7}}});
-  CHECK(logical_meshes(8) == std::vector<mesh_shape>{{1, {8}}, {2, {2, 4}}, {2, {4, 2}}});
-  CHECK(logical_meshes(8, 1) == std::vector<mesh_shape>{{1, {8}}});
+  CHECK(logical_meshes(1, 3) == vector<mesh_shape>{{}});
+  CHECK(logical_meshes(7) == vector<mesh_shape>{{1, {7}}});
+  CHECK(logical_meshes(8) == vector<mesh_shape>{{1, {8}}, {2, {2, 4}}, {2, {4, 2}}});
+  CHECK(logical_meshes(8, 1) == vector<mesh_shape>{{1, {8}}});
   for (std::int32_t ranks = 2; ranks <= 96; ++ranks) {
-    std::vector<mesh_shape> expected{{1, {ranks}}};
+    vector<mesh_shape> expected{{1, {ranks}}};
     for (std::int32_t a = 2; a < ranks; ++a) {
       for (std::int32_t b = 2; b < ranks; ++b) {
         if (a * b == ranks) expected.push_back({2, {a, b}});
@@ -134,18 +131,18 @@ TEST_CASE("every multiset of submeshes that adds up to the cluster is placed on 
 TEST_CASE("sizes that do not divide each other take some going back") {
   CHECK(check_all_tilings(cluster_of(2, 12)) > 100);
   // Largest first would put 6 and 4 on one host, and no 3 fits beside the 4, 4 and 3 of the other.
-  const std::vector<submesh> stages{{1, 3}, {1, 4}, {1, 4}, {1, 4}, {1, 3}, {1, 6}};
+  const vector<submesh> stages{{1, 3}, {1, 4}, {1, 4}, {1, 4}, {1, 3}, {1, 6}};
   CHECK(fault_of(cluster_of(2, 12), stages, tile(cluster_of(2, 12), stages).value()) == "");
 }
 
 TEST_CASE("stages stay in their order where that is allowed") {
   const cluster machine = cluster_of(2, 8);
-  const auto placed = [&](const std::vector<submesh>& stages) { return tile(machine, stages).value(); };
-  CHECK(placed({{1, 2}, {1, 4}, {1, 2}, {1, 8}}) == std::vector<std::int32_t>{0, 2, 6, 8});
-  CHECK(placed({{1, 1}, {1, 1}, {1, 4}}) == std::vector<std::int32_t>{0, 1, 2});
-  CHECK(placed({{1, 4}, {1, 8}, {1, 4}}) == std::vector<std::int32_t>{8, 0, 12});
-  CHECK(placed({{1, 2}, {1, 8}, {1, 4}, {1, 2}}) == std::vector<std::int32_t>{12, 0, 8, 14});
-  CHECK(placed({{2, 8}}) == std::vector<std::int32_t>{0});
+  const auto placed = [&](const vector<submesh>& stages) { return tile(machine, stages).value(); };
+  CHECK(placed({{1, 2}, {1, 4}, {1, 2}, {1, 8}}) == vector<std::int32_t>{0, 2, 6, 8});
+  CHECK(placed({{1, 1}, {1, 1}, {1, 4}}) == vector<std::int32_t>{0, 1, 2});
+  CHECK(placed({{1, 4}, {1, 8}, {1, 4}}) == vector<std::int32_t>{8, 0, 12});
+  CHECK(placed({{1, 2}, {1, 8}, {1, 4}, {1, 2}}) == vector<std::int32_t>{12, 0, 8, 14});
+  CHECK(placed({{2, 8}}) == vector<std::int32_t>{0});
   CHECK(placed({}).empty());
 }
 
@@ -166,7 +163,7 @@ TEST_CASE("what cannot be placed is refused with the cure") {
 
 TEST_CASE("the checker of placements finds what is wrong with them") {
   const cluster machine = cluster_of(2, 8);
-  const std::vector<submesh> stages{{1, 8}, {1, 4}, {1, 2}, {1, 2}};
+  const vector<submesh> stages{{1, 8}, {1, 4}, {1, 2}, {1, 2}};
   CHECK(fault_of(machine, stages, {0, 8, 12, 14}) == "");
   CHECK(fault_of(machine, stages, {0, 8, 12}) == "not one place per stage");
   CHECK(fault_of(machine, stages, {0, 8, 12, 13}) == "twice");

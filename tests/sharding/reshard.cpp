@@ -3,6 +3,7 @@
 // specs), and its steps, applied to the shards of simulated ranks, give the shards of the target.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/sharding/reshard.hpp>
 
@@ -14,7 +15,6 @@
 #include <optional>
 #include <random>
 #include <string>
-#include <vector>
 
 using namespace meshloom;
 
@@ -25,7 +25,7 @@ constexpr placement split(int axis) { return {placement::split, static_cast<std:
 
 struct setting {
   mesh_shape mesh;
-  std::vector<std::int64_t> extents;
+  vector<std::int64_t> extents;
   mesh_links links{};
   bytes element{4};
 
@@ -43,7 +43,7 @@ mesh_links uneven_links() {
 /// A dense row-major block of a tensor of up to three axes.
 struct block {
   std::array<std::int64_t, 3> extent{1, 1, 1};
-  std::vector<std::int64_t> values{};
+  vector<std::int64_t> values{};
   bool operator==(const block&) const = default;
 };
 
@@ -69,7 +69,7 @@ block part_of(const block& all, int axis, std::int64_t parts, std::int64_t which
 }
 
 /// The blocks one after the other along `axis`.
-block joined(const std::vector<block>& parts, int axis) {
+block joined(const vector<block>& parts, int axis) {
   const auto along = static_cast<std::size_t>(axis);
   block all{parts.front().extent};
   all.extent[along] = 0;
@@ -87,7 +87,7 @@ block joined(const std::vector<block>& parts, int axis) {
   return all;
 }
 
-block combined(const std::vector<block>& parts, reduction how) {
+block combined(const vector<block>& parts, reduction how) {
   block all = parts.front();
   for (std::size_t i = 1; i < parts.size(); ++i) {
     REQUIRE(parts[i].extent == all.extent);
@@ -109,7 +109,7 @@ block shard_of(block global, const spec& layout, const mesh_shape& mesh, const m
 }
 
 /// The tensor whose elements are their own indices.
-block counting(const std::vector<std::int64_t>& extents) {
+block counting(const vector<std::int64_t>& extents) {
   block global;
   std::copy(extents.begin(), extents.end(), global.extent.begin());
   const std::int64_t count = global.extent[0] * global.extent[1] * global.extent[2];
@@ -122,8 +122,8 @@ std::uint8_t pending_axes(const spec& layout) {
 }
 
 /// The ranks that differ from `rank` only along the mesh axes of `mask`, in order.
-std::vector<std::int32_t> group_of(const mesh_shape& mesh, std::int32_t rank, unsigned mask) {
-  std::vector<std::int32_t> group;
+vector<std::int32_t> group_of(const mesh_shape& mesh, std::int32_t rank, unsigned mask) {
+  vector<std::int32_t> group;
   for (std::int32_t other = 0; other < mesh.ranks(); ++other) {
     bool same = true;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
@@ -136,8 +136,8 @@ std::vector<std::int32_t> group_of(const mesh_shape& mesh, std::int32_t rank, un
 
 /// The shards of the counting tensor under `layout`. Contributions to a pending reduction are arbitrary numbers that
 /// combine to the right one.
-std::vector<block> scattered(const setting& s, const spec& layout) {
-  std::vector<block> shards;
+vector<block> scattered(const setting& s, const spec& layout) {
+  vector<block> shards;
   for (std::int32_t rank = 0; rank < s.mesh.ranks(); ++rank) {
     const auto group = group_of(s.mesh, rank, pending_axes(layout));
     const auto members = static_cast<std::int64_t>(group.size());
@@ -154,7 +154,7 @@ std::vector<block> scattered(const setting& s, const spec& layout) {
 }
 
 /// What rank `which` of a group has after the collective, given what every rank of the group had.
-block received(const reshard_step& step, const std::vector<block>& had, std::int64_t which) {
+block received(const reshard_step& step, const vector<block>& had, std::int64_t which) {
   const auto parts = static_cast<std::int64_t>(had.size());
   switch (step.kind) {
     case collective::all_reduce:
@@ -164,7 +164,7 @@ block received(const reshard_step& step, const std::vector<block>& had, std::int
     case collective::all_gather:
       return joined(had, step.from_axis);
     case collective::all_to_all: {
-      std::vector<block> pieces;
+      vector<block> pieces;
       for (const block& sender : had) pieces.push_back(part_of(sender, step.to_axis, parts, which));
       return joined(pieces, step.from_axis);
     }
@@ -173,11 +173,11 @@ block received(const reshard_step& step, const std::vector<block>& had, std::int
   }
 }
 
-std::vector<block> executed(const setting& s, std::vector<block> shards, const std::vector<reshard_step>& steps) {
+vector<block> executed(const setting& s, vector<block> shards, const vector<reshard_step>& steps) {
   for (const reshard_step& step : steps) {
-    std::vector<block> after;
+    vector<block> after;
     for (std::int32_t rank = 0; rank < s.mesh.ranks(); ++rank) {
-      std::vector<block> had;
+      vector<block> had;
       for (const std::int32_t member : group_of(s.mesh, rank, 1u << step.mesh_axis)) {
         had.push_back(shards[static_cast<std::size_t>(member)]);
       }
@@ -189,10 +189,10 @@ std::vector<block> executed(const setting& s, std::vector<block> shards, const s
 }
 
 /// True if `shards` hold the counting tensor under `layout`, what is pending taken as done.
-bool holds(const setting& s, const spec& layout, const std::vector<block>& shards) {
+bool holds(const setting& s, const spec& layout, const vector<block>& shards) {
   const reduction how = layout.partial_max() != 0 ? reduction::max : reduction::sum;
   for (std::int32_t rank = 0; rank < s.mesh.ranks(); ++rank) {
-    std::vector<block> parts;
+    vector<block> parts;
     for (const std::int32_t member : group_of(s.mesh, rank, pending_axes(layout))) {
       parts.push_back(shards[static_cast<std::size_t>(member)]);
     }
@@ -281,8 +281,8 @@ constexpr std::int64_t infinite = std::numeric_limits<std::int64_t>::max() / 4;
 constexpr std::int64_t step_scale = 1024;  // distances are time · 1024 + steps
 
 /// The shortest distance between any two specs, by the Floyd–Warshall algorithm.
-std::vector<std::vector<std::int64_t>> distances(const setting& s, const std::vector<spec>& specs) {
-  std::vector<std::vector<std::int64_t>> best(specs.size(), std::vector<std::int64_t>(specs.size(), infinite));
+vector<vector<std::int64_t>> distances(const setting& s, const vector<spec>& specs) {
+  vector<vector<std::int64_t>> best(specs.size(), vector<std::int64_t>(specs.size(), infinite));
   for (std::size_t a = 0; a < specs.size(); ++a) {
     for (std::size_t b = 0; b < specs.size(); ++b) {
       if (const auto step = single_step(s, specs[a], specs[b])) best[a][b] = step->time.count * step_scale + 1;
@@ -307,16 +307,16 @@ spec with_maxima(const spec& layout, const mesh_shape& mesh) {
   return changed;
 }
 
-std::vector<collective> kinds_of(const reshard_path& path) {
-  std::vector<collective> kinds;
+vector<collective> kinds_of(const reshard_path& path) {
+  vector<collective> kinds;
   for (const reshard_step& step : path.steps) kinds.push_back(step.kind);
   return kinds;
 }
 
-using kinds = std::vector<collective>;
+using kinds = vector<collective>;
 
-std::vector<setting> varied_settings() {
-  std::vector<setting> settings{
+vector<setting> varied_settings() {
+  vector<setting> settings{
       {{0, {}}, {5, 3}},
       {{1, {4}}, {6}},
       {{1, {8}}, {1024, 3, 512}},
@@ -375,7 +375,7 @@ TEST_CASE("what can be reached from a spec, and at what price, is what paths say
 TEST_CASE("the steps of a path turn the shards of one spec into those of the other") {
   std::mt19937 random(4);
   const mesh_shape meshes[] = {{1, {2}}, {1, {3}}, {1, {4}}, {2, {2, 2}}, {2, {2, 3}}, {3, {2, 2, 2}}};
-  const std::vector<std::int64_t> shapes[] = {{8, 8, 8}, {7, 5, 3}, {1, 9, 2}, {3, 0, 4}, {5}, {4, 6}};
+  const vector<std::int64_t> shapes[] = {{8, 8, 8}, {7, 5, 3}, {1, 9, 2}, {3, 0, 4}, {5}, {4, 6}};
   for (const mesh_shape& mesh : meshes) {
     for (const auto& extents : shapes) {
       const setting s{mesh, extents, uneven_links()};

@@ -2,13 +2,13 @@
 // Laws of sharding/spec.hpp: specs are canonical, and the shards of a spec tile the tensor.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/sharding/reshard.hpp>
 
 #include <algorithm>
 #include <array>
 #include <random>
 #include <string>
-#include <vector>
 
 using namespace meshloom;
 
@@ -57,7 +57,7 @@ std::string fault(const spec& layout, const mesh_shape& mesh, const std::array<s
                   cut_law interval_of) {
   std::int64_t copies = mesh.ranks();
   for (const cut& c : layout.cuts()) copies /= mesh.size[static_cast<std::size_t>(c.mesh_axis)];
-  std::vector<std::int64_t> held(static_cast<std::size_t>(extents[0] * extents[1] * extents[2]));
+  vector<std::int64_t> held(static_cast<std::size_t>(extents[0] * extents[1] * extents[2]));
   for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
     std::array<interval, 3> shard;
     for (std::size_t axis = 0; axis < 3; ++axis) {
@@ -93,7 +93,7 @@ interval forgetful(const spec& layout, const mesh_shape& mesh, const mesh_coordi
 
 TEST_CASE("coordinates and ranks are the same thing") {
   for (const mesh_shape& mesh : meshes) {
-    std::vector<bool> seen(static_cast<std::size_t>(mesh.ranks()));
+    vector<bool> seen(static_cast<std::size_t>(mesh.ranks()));
     for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
       const mesh_coordinates at = coordinates_of(mesh, rank);
       for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis) {
@@ -145,12 +145,12 @@ TEST_CASE("a spec is the same however it came about") {
   for (int round = 0; round < 2000; ++round) {
     // Placements set and undone at random; the model keeps, for each tensor axis, its cuts from outer to inner.
     spec layout;
-    std::array<std::vector<int>, 4> cuts_of;
+    std::array<vector<int>, 4> cuts_of;
     std::array<placement, 3> now{};
     for (int step = 0; step < 12; ++step) {
       const auto mesh_axis = static_cast<int>(random() % 3);
       placement& here = now[static_cast<std::size_t>(mesh_axis)];
-      if (here.kind == placement::split) std::erase(cuts_of[static_cast<std::size_t>(here.axis)], mesh_axis);
+      if (here.kind == placement::split) erase(cuts_of[static_cast<std::size_t>(here.axis)], mesh_axis);
       const auto pick = static_cast<int>(random() % 7);
       here = pick == 0 ? whole : pick == 1 ? sum : pick == 2 ? maximum : split(pick - 3);
       if (here.kind == placement::split) cuts_of[static_cast<std::size_t>(here.axis)].push_back(mesh_axis);
@@ -178,7 +178,7 @@ TEST_CASE("unequal specs lie differently") {
   // On a mesh of 2×3×2, with 12 elements along each tensor axis, two specs without partials differ on some rank.
   const mesh_shape mesh{3, {2, 3, 2}};
   const auto shards_of = [&](const spec& layout) {
-    std::vector<std::int64_t> origins;
+    vector<std::int64_t> origins;
     for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
       for (int axis = 0; axis < 2; ++axis) {
         const interval part = shard_interval(layout, mesh, coordinates_of(mesh, rank), axis, 12);

@@ -3,13 +3,13 @@
 // the nearest of them, ties to the even one; found again by search among all of them, in order.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/tensor/dtype.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
-#include <vector>
 
 namespace {
 
@@ -22,15 +22,15 @@ Half of_bits(std::uint32_t bits) {
 
 /// All that are not negative and finite, in order.
 template <class Half>
-std::vector<float> all_of() {
-  std::vector<float> made;
+meshloom::vector<float> all_of() {
+  meshloom::vector<float> made;
   for (std::uint32_t bits = 0; std::isfinite(float(of_bits<Half>(bits))); ++bits) made.push_back(of_bits<Half>(bits));
   return made;
 }
 
 /// The nearest in an ordered list, of two equally near the one at an even place; beyond half a step after the last one
 /// infinity.
-float nearest(const std::vector<float>& all, float value) {
+float nearest(const meshloom::vector<float>& all, float value) {
   const double last = all.back(), step = last - all[all.size() - 2], size = std::abs(static_cast<double>(value));
   if (size >= last + step / 2) return std::copysign(std::numeric_limits<float>::infinity(), value);
   const auto above = std::lower_bound(all.begin(), all.end(), std::abs(value));
@@ -51,7 +51,7 @@ void check_all() {
     else
       REQUIRE(Half(wide).bits == half.bits);
   }
-  const std::vector<float> all = all_of<Half>();
+  const meshloom::vector<float> all = all_of<Half>();
   CHECK(std::is_sorted(all.begin(), all.end()));
   std::mt19937_64 dice{7};
   const auto check = [&](float value) {

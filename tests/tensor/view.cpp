@@ -2,11 +2,11 @@
 // Laws of tensor/view.hpp: a dense view lies in memory in row-major order, and a view is plain data.
 #include <doctest/doctest.h>
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/tensor/view.hpp>
 
 #include <random>
 #include <type_traits>
-#include <vector>
 
 using namespace meshloom;
 
@@ -42,7 +42,7 @@ TEST_CASE("a dense view counts its elements and visits them one after the other"
 TEST_CASE("a scalar has one element") { CHECK(view{}.count() == 1); }
 
 TEST_CASE("a view reads its memory as the element that one asks for") {
-  std::vector<double> numbers{1.5, 2.5};
+  vector<double> numbers{1.5, 2.5};
   const view shard{.data = numbers.data(), .extent = {2}, .stride = {1}, .rank = 1, .type = dtype::f64};
   CHECK(shard.as<const double>()[1] == 2.5);
   *shard.as<double>() = 7;

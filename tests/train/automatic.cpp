@@ -180,7 +180,7 @@ class automatic {
   const ml::graph& graph() const { return graph_; }
 
  private:
-  std::vector<double> losses_of(const ml::plan& made, const ml::cluster& machine) {
+  ml::vector<double> losses_of(const ml::plan& made, const ml::cluster& machine) {
     auto run = ml::start(ml::host{}, ml::lower(graph_, made, machine), world_.task, 7);
     const runs::outcome left = runs::train(run, samples_);
     CHECK(left.losses.back() < left.losses.front());
@@ -191,8 +191,8 @@ class automatic {
   world<Training> world_;
   double tolerance_;
   ml::graph graph_;
-  std::vector<runs::sample> samples_;
-  std::map<std::int32_t, std::vector<double>> alone_;  ///< per number of micro-batches
+  ml::vector<runs::sample> samples_;
+  std::map<std::int32_t, ml::vector<double>> alone_;  ///< per number of micro-batches
   int count_ = 0;
   double largest_ = 0;
 };
@@ -217,7 +217,7 @@ void check_world(const world<Training>& of, double tolerance, bool of_its_kind) 
 template <class Training>
 void check_pinned_embedding(automatic<Training>& under, std::int32_t ranks) {
   const ml::manual pin = ml::automatic() & ml::pin_result<embed, ml::mesh::tensor>("embedding.lookup");
-  const std::vector<ml::mesh_axis_size> mesh{{"tensor", ranks % 2 == 0 ? 2 : ranks}, {"data", 0}};
+  const ml::vector<ml::mesh_axis_size> mesh{{"tensor", ranks % 2 == 0 ? 2 : ranks}, {"data", 0}};
   for (const ml::manual& asked : {pin, pin & ml::manual{.mesh = mesh}}) {
     const ml::plan made = under.trained(ranks, asked);
     const ml::stage_plan& first = made.stages[ml::stage_id{0}];
@@ -229,7 +229,7 @@ void check_pinned_embedding(automatic<Training>& under, std::int32_t ranks) {
 }
 
 template <class Training>
-void check_parts(const world<Training>& of, const std::vector<std::int32_t>& numbers) {
+void check_parts(const world<Training>& of, const ml::vector<std::int32_t>& numbers) {
   automatic under(of, 2e-5);
   for (const std::int32_t ranks : numbers) {
     CAPTURE(ranks);
@@ -250,7 +250,7 @@ void check_parts(const world<Training>& of, const std::vector<std::int32_t>& num
 
     const ml::plan meshed = under.trained(ranks, ml::automatic() & ml::manual{.mesh = {{"rows", ranks}}});
     CHECK(meshed.stages.size() == 1);
-    CHECK(meshed.stages[ml::stage_id{0}].mesh_axes == std::vector<std::string>{"rows"});
+    CHECK(meshed.stages[ml::stage_id{0}].mesh_axes == ml::vector<std::string>{"rows"});
   }
   under.report();
 }
@@ -276,7 +276,7 @@ TEST_CASE("plans for two groups of hosts train like one rank") {
 }
 
 TEST_CASE("what is said of a plan is kept to, and it trains like one rank") {
-  const std::vector<std::int32_t> numbers = sanitized ? std::vector{2} : std::vector{2, 4};
+  const ml::vector<std::int32_t> numbers = sanitized ? ml::vector{2} : ml::vector{2, 4};
   check_parts(large_batch(momentum, float{}), numbers);
   check_parts(large_matrices(momentum, float{}), numbers);
   check_parts(deep(momentum, float{}), numbers);

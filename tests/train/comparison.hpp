@@ -93,8 +93,8 @@ inline double difference(const numbers& kept, const numbers& expected) {
 }
 
 /// What every rank of a program is predicted to allocate.
-inline std::vector<std::int64_t> peaks_of(const ml::program& made) {
-  std::vector<std::int64_t> peaks;
+inline ml::vector<std::int64_t> peaks_of(const ml::program& made) {
+  ml::vector<std::int64_t> peaks;
   for (const ml::stage_program& stage : made.stages)
     peaks.insert(peaks.end(), static_cast<std::size_t>(stage.mesh.ranks()), stage.peak().count);
   return peaks;
@@ -103,15 +103,15 @@ inline std::vector<std::int64_t> peaks_of(const ml::program& made) {
 /// What the graphs of evaluation and inference say of a sample.
 struct answer {
   double loss = 0;
-  std::vector<double> output;
+  ml::vector<double> output;
 };
 
 /// One training under many plans, beside the same on one rank; or beside one in another precision.
 template <class Task, class Element = std::int32_t, class Reference = Task>
 class comparison {
  public:
-  comparison(const Task& task, std::vector<sample_of<Element>> samples) : comparison(task, std::move(samples), task) {}
-  comparison(const Task& task, std::vector<sample_of<Element>> samples, const Reference& reference)
+  comparison(const Task& task, ml::vector<sample_of<Element>> samples) : comparison(task, std::move(samples), task) {}
+  comparison(const Task& task, ml::vector<sample_of<Element>> samples, const Reference& reference)
       : task_(task), reference_(reference), graph_(ml::trace(task)), samples_(std::move(samples)) {}
 
   /// Trains under a plan, which must use all ranks; its losses, and what the trained model says of a sample, must be
@@ -218,7 +218,7 @@ class comparison {
     std::int64_t elements = 1;
     const ml::value& result = inference.values[inference.results.front()];
     for (const std::int64_t extent : ml::extents_of(inference.sizes, result.axes)) elements *= extent;
-    std::vector<ml::computed<std::remove_cvref_t<decltype(task.precision)>>> output(static_cast<std::size_t>(elements));
+    ml::vector<ml::computed<std::remove_cvref_t<decltype(task.precision)>>> output(static_cast<std::size_t>(elements));
     model.step({input}, {output.data()});
     return {judge.step({input, target}).loss, {output.begin(), output.end()}};
   }
@@ -226,7 +226,7 @@ class comparison {
   Task task_;
   Reference reference_;
   ml::graph graph_;
-  std::vector<sample_of<Element>> samples_;
+  ml::vector<sample_of<Element>> samples_;
   std::map<int, whole_outcome> alone_;
 };
 

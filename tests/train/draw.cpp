@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // Laws of train/draw.hpp: frequencies are those of softmax(logits / temperature), over places and over seeds; the cold
 // limit is the largest logit; nothing but logits, temperature, seed and place decides.
+#include <meshloom/base/vector.hpp>
 #include <meshloom/train/draw.hpp>
 
 #include <doctest/doctest.h>
 
 #include <limits>
 #include <random>
-#include <vector>
 
 namespace {
 
 constexpr std::int64_t draws = 20000;
 constexpr double impossible = -std::numeric_limits<double>::infinity();
 
-std::vector<float> some_logits(std::mt19937& dice, std::size_t count) {
+meshloom::vector<float> some_logits(std::mt19937& dice, std::size_t count) {
   std::normal_distribution<float> normal;
-  std::vector<float> logits(count);
+  meshloom::vector<float> logits(count);
   for (float& each : logits) each = normal(dice);
   return logits;
 }
 
-std::vector<double> softmax(const std::vector<float>& logits, double temperature) {
-  std::vector<double> shares;
+meshloom::vector<double> softmax(const meshloom::vector<float>& logits, double temperature) {
+  meshloom::vector<double> shares;
   double total = 0;
   for (const float each : logits) total += shares.emplace_back(std::exp(static_cast<double>(each) / temperature));
   for (double& each : shares) each /= total;
@@ -31,7 +31,7 @@ std::vector<double> softmax(const std::vector<float>& logits, double temperature
 
 /// Pearson's χ² of what was drawn against the expected shares, in standard deviations above its mean: with n possible
 /// outcomes, mean n − 1 and variance 2 (n − 1). Infinite if something impossible was drawn.
-double misfit(const std::vector<std::int64_t>& counts, const std::vector<double>& shares) {
+double misfit(const meshloom::vector<std::int64_t>& counts, const meshloom::vector<double>& shares) {
   double sum = 0, outcomes = 0;
   for (std::size_t at = 0; at < counts.size(); ++at) {
     const double expected = shares[at] * static_cast<double>(draws);
@@ -45,8 +45,8 @@ double misfit(const std::vector<std::int64_t>& counts, const std::vector<double>
 
 enum class over { places, seeds };
 
-std::vector<std::int64_t> counts_of(const std::vector<float>& logits, double temperature, over what) {
-  std::vector<std::int64_t> counts(logits.size());
+meshloom::vector<std::int64_t> counts_of(const meshloom::vector<float>& logits, double temperature, over what) {
+  meshloom::vector<std::int64_t> counts(logits.size());
   for (std::uint64_t at = 0; at < draws; ++at) {
     const std::uint64_t seed = what == over::seeds ? at : 11, place = what == over::places ? at : 5;
     ++counts[static_cast<std::size_t>(meshloom::draw(logits, temperature, seed, place))];
@@ -62,12 +62,12 @@ TEST_CASE("frequencies follow softmax(logits / temperature), and no other temper
     for (const std::size_t vocab : {2u, 5u, 30u}) {
       CAPTURE(temperature);
       CAPTURE(vocab);
-      std::vector<float> logits = some_logits(dice, vocab);
+      meshloom::vector<float> logits = some_logits(dice, vocab);
       for (const over what : {over::places, over::seeds}) {
         const auto counts = counts_of(logits, temperature, what);
         CHECK(std::abs(misfit(counts, softmax(logits, temperature))) < 4);
         CHECK(misfit(counts, softmax(logits, temperature * 1.25)) > 4);
-        std::vector<float> others = logits;
+        meshloom::vector<float> others = logits;
         std::rotate(others.begin(), others.begin() + 1, others.end());
         CHECK(misfit(counts, softmax(others, temperature)) > 4);
       }
@@ -77,7 +77,8 @@ TEST_CASE("frequencies follow softmax(logits / temperature), and no other temper
 
 TEST_CASE("what has the probability 0 is never drawn, wherever it stands") {
   constexpr auto never = static_cast<float>(impossible);
-  const std::vector<std::vector<float>> lists{{never, 1, 0}, {1, never, 0}, {1, 0, never}, {never, 0, never, 2}};
+  const meshloom::vector<meshloom::vector<float>> lists{
+      {never, 1, 0}, {1, never, 0}, {1, 0, never}, {never, 0, never, 2}};
   for (const auto& logits : lists) {
     CHECK(std::abs(misfit(counts_of(logits, 1.0, over::places), softmax(logits, 1.0))) < 4);
   }
@@ -86,17 +87,17 @@ TEST_CASE("what has the probability 0 is never drawn, wherever it stands") {
 TEST_CASE("cold: the largest logit, the first among equals") {
   std::mt19937 dice(4);
   for (std::uint64_t round = 0; round < 200; ++round) {
-    const std::vector<float> logits = some_logits(dice, 1 + round % 40);
+    const meshloom::vector<float> logits = some_logits(dice, 1 + round % 40);
     const auto largest = std::max_element(logits.begin(), logits.end()) - logits.begin();
     CHECK(meshloom::draw(logits, 0, round, 1) == largest);
     CHECK(meshloom::draw(logits, -1, round, 1) == largest);
     CHECK(meshloom::draw(logits, 1e-9, round, 1) == largest);
   }
-  CHECK(meshloom::draw(std::vector<float>{1, 3, 2, 3}, 0, 0, 0) == 1);
+  CHECK(meshloom::draw(meshloom::vector<float>{1, 3, 2, 3}, 0, 0, 0) == 1);
 }
 
 TEST_CASE("equal seeds and places draw the same, a constant added to every logit changes nothing") {
-  std::vector<float> logits(16), moved(16);
+  meshloom::vector<float> logits(16), moved(16);
   for (std::size_t at = 0; at < logits.size(); ++at) {
     logits[at] = static_cast<float>(at * 7 % 16) / 4;
     moved[at] = logits[at] + 512;  // exact

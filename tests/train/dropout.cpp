@@ -32,12 +32,12 @@ auto training_of(double rate) {
                       .precision = double{}};
 }
 
-std::vector<double> losses_of(const ml::program& made, double rate = 0.2, std::uint64_t seed = 3) {
+ml::vector<double> losses_of(const ml::program& made, double rate = 0.2, std::uint64_t seed = 3) {
   auto run = ml::start(ml::host{}, made, training_of(rate), seed);
   return runs::train(run, runs::draw_all(shape, steps)).losses;
 }
 
-double apart(const std::vector<double>& left, const std::vector<double>& right) {
+double apart(const ml::vector<double>& left, const ml::vector<double>& right) {
   double most = left.size() == right.size() ? 0 : 1;
   for (std::size_t i = 0; i < left.size() && i < right.size(); ++i) most = std::max(most, std::abs(left[i] - right[i]));
   return most;
@@ -91,7 +91,7 @@ TEST_CASE("what is dropped depends on the seed of the run and on the step, and a
 
   auto again = ml::start(ml::host{}, made, training_of(0.2), 3);
   const auto start = again.names();
-  std::vector<std::vector<double>> values;
+  ml::vector<ml::vector<double>> values;
   for (const std::string& name : start) values.push_back(again.read(name));
   const double first = runs::step(again, sample);
   for (std::size_t k = 0; k < start.size(); ++k) again.write(start[k], values[k]);

@@ -215,15 +215,15 @@ void check_failure(const runs::request& asked, int rank, ml::pass when, std::uin
 }  // namespace
 
 TEST_CASE("a rank that throws stops the run with its error, whichever rank, pass and micro-batch") {
-  for (const runs::request& asked : std::vector<runs::request>{{"data=2", 2, 2},
-                                                               {"data=8", 8, 2},
-                                                               {"zero3=4", 4, 1},
-                                                               {"tensor=2", 2, 1},
-                                                               {"tensor=8", 8, 2},
-                                                               {"pipeline=2", 2, 4},
-                                                               {"pipeline=8", 8, 4},
-                                                               {"gpipe=4", 4, 4},
-                                                               {"data=2,tensor=2,pipeline=2", 8, 4}}) {
+  for (const runs::request& asked : ml::vector<runs::request>{{"data=2", 2, 2},
+                                                              {"data=8", 8, 2},
+                                                              {"zero3=4", 4, 1},
+                                                              {"tensor=2", 2, 1},
+                                                              {"tensor=8", 8, 2},
+                                                              {"pipeline=2", 2, 4},
+                                                              {"pipeline=8", 8, 4},
+                                                              {"gpipe=4", 4, 4},
+                                                              {"data=2,tensor=2,pipeline=2", 8, 4}}) {
     for (const int rank : {0, asked.ranks / 2, asked.ranks - 1}) {
       for (const ml::pass when : {ml::pass::forward, ml::pass::backward}) {
         check_failure(asked, rank, when, 0);
@@ -280,9 +280,9 @@ TEST_CASE("a step refuses inputs that it cannot use, and runs on") {
   auto run = ml::start(ml::host{}, program_under({"data=2", 2, 1}), training());
   const runs::sample batch = runs::draw(shape, 0);
   const double before = runs::step(run, batch);
-  const std::vector<std::int32_t> few(63);
-  const std::vector<float> real(64);
-  const std::vector<std::int32_t> nothing;
+  const ml::vector<std::int32_t> few(63);
+  const ml::vector<float> real(64);
+  const ml::vector<std::int32_t> nothing;
   CHECK(error_of([&] { run.step({}); }) == "step: the program reads 2 inputs, 0 were given");
   CHECK(error_of([&] { run.step({batch.input}); }) == "step: the program reads 2 inputs, 1 were given");
   CHECK(error_of([&] {
@@ -313,7 +313,7 @@ TEST_CASE("a step refuses to store a result nowhere") {
   auto reader =
       ml::start(ml::host{}, ml::lower(inference, ml::adapt(whole, chosen, inference), ml::local(2)), task, run);
   const runs::sample batch = runs::draw(shape, 0);
-  std::vector<float> logits(64 * 32, -1);
+  ml::vector<float> logits(64 * 32, -1);
   const std::string missing = "step: result '" + reader.executed().results[0].name +
                               "' needs memory to be stored in; pass one pointer per such result";
   CHECK(error_of([&] { reader.step({batch.input}); }) == missing);
@@ -327,7 +327,7 @@ TEST_CASE("a step refuses to store a result nowhere") {
 
 TEST_CASE("names that a run does not have, and values that do not fit, are refused") {
   auto run = ml::start(ml::host{}, program_under({"data=2", 2, 1}), training());
-  const std::vector<double> three(3);
+  const ml::vector<double> three(3);
   CHECK(error_of([&] { run.read("nothing"); }) ==
         "read: the run has no parameter or state 'nothing'; names() lists them");
   CHECK(error_of([&] { run.write("nothing", three); }) ==

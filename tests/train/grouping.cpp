@@ -14,24 +14,24 @@ namespace ml = meshloom;
 constexpr unsigned steps = 4;
 
 /// Plans on 2 and 4 ranks that cut a model into as many stages as `pipeline` or `gpipe` says.
-const std::vector<runs::request> cut{{"pipeline=2", 2, 1},
-                                     {"pipeline=2", 2, 2, true},
-                                     {"gpipe=2", 2, 4},
-                                     {"pipeline=4", 4, 4},
-                                     {"data=2,pipeline=2", 4, 2},
-                                     {"zero3=2,pipeline=2", 4, 1},
-                                     {"tensor=2,pipeline=2", 4, 2, true}};
+const ml::vector<runs::request> cut{{"pipeline=2", 2, 1},
+                                    {"pipeline=2", 2, 2, true},
+                                    {"gpipe=2", 2, 4},
+                                    {"pipeline=4", 4, 4},
+                                    {"data=2,pipeline=2", 4, 2},
+                                    {"zero3=2,pipeline=2", 4, 1},
+                                    {"tensor=2,pipeline=2", 4, 2, true}};
 
 struct answer {
-  std::vector<double> losses = {};
+  ml::vector<double> losses = {};
   double judged = 0;
-  std::vector<double> output = {};
+  ml::vector<double> output = {};
 };
 
 /// Trains; then what the trained model says of its first sample, in graphs grouped like that of the training.
 template <class Task, class Sample>
 answer answer_of(const Task& task, const ml::graph& whole, bool grouped, const ml::plan& plan,
-                 const ml::cluster& machine, const std::vector<Sample>& samples, bool sharpens) {
+                 const ml::cluster& machine, const ml::vector<Sample>& samples, bool sharpens) {
   auto run = ml::start(ml::host{}, ml::lower(whole, plan, machine), task, 7);
   answer made{runs::train(run, samples, sharpens).losses};
   for (const std::string& name : run.names()) CHECK(runs::copies_of(run, name).different == 0);
@@ -48,7 +48,7 @@ answer answer_of(const Task& task, const ml::graph& whole, bool grouped, const m
   std::int64_t elements = 1;
   const ml::value& result = inference.values[inference.results.front()];
   for (const std::int64_t extent : ml::extents_of(inference.sizes, result.axes)) elements *= extent;
-  std::vector<float> output(static_cast<std::size_t>(elements));
+  ml::vector<float> output(static_cast<std::size_t>(elements));
   auto model = started(inference);
   model.step({samples.front().input}, {output.data()});
   auto judge = started(ml::trace_evaluation(task));
@@ -59,8 +59,8 @@ answer answer_of(const Task& task, const ml::graph& whole, bool grouped, const m
 
 /// Trains `task` under every plan of `requests`, grouped into layers, beside one rank.
 template <class Task, class Sample>
-void check_training(const std::string& name, const Task& task, std::int32_t layers, const std::vector<Sample>& samples,
-                    const std::vector<runs::request>& requests = cut, bool sharpens = true) {
+void check_training(const std::string& name, const Task& task, std::int32_t layers, const ml::vector<Sample>& samples,
+                    const ml::vector<runs::request>& requests = cut, bool sharpens = true) {
   const ml::graph alone = ml::trace(task), whole = ml::group_operators(alone, {.layers = layers});
   REQUIRE(alone.regions.size() <= 2);
   std::map<int, answer> expected;
@@ -92,7 +92,7 @@ void check_training(const std::string& name, const Task& task, std::int32_t laye
 constexpr ml::gpt_shape small{.vocab = 50, .seq = 8, .batch = 12, .embed = 16, .layers = 3, .heads = 4};
 
 /// Images and their classes, of which some pixels tell.
-std::vector<runs::sample_of<float>> draw_images(const ml::wide_resnet_shape<2>& of) {
+ml::vector<runs::sample_of<float>> draw_images(const ml::wide_resnet_shape<2>& of) {
   std::mt19937 dice(5);
   std::normal_distribution<float> noise;
   runs::sample_of<float> made;
@@ -101,7 +101,7 @@ std::vector<runs::sample_of<float>> draw_images(const ml::wide_resnet_shape<2>& 
     for (std::int64_t at = 0; at < of.high * of.wide * of.colours; ++at)
       made.input.push_back(noise(dice) + (at % of.classes == sample % of.classes ? 2.0f : 0.0f));
   }
-  return std::vector<runs::sample_of<float>>(steps, made);
+  return ml::vector<runs::sample_of<float>>(steps, made);
 }
 
 }  // namespace

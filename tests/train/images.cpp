@@ -48,7 +48,7 @@ bool same_images(const ml::image_set& a, const ml::image_set& b) {
 }
 
 template <class Values>
-std::string idx_of(const std::vector<std::int64_t>& extents, const Values& values) {
+std::string idx_of(const ml::vector<std::int64_t>& extents, const Values& values) {
   std::string text{0, 0, 8, static_cast<char>(extents.size())};
   for (const std::int64_t extent : extents)
     for (int shift = 24; shift >= 0; shift -= 8) text += static_cast<char>(extent >> shift & 255);
@@ -57,7 +57,7 @@ std::string idx_of(const std::vector<std::int64_t>& extents, const Values& value
 }
 
 std::string idx_of_pixels(const ml::image_set& images) {
-  std::vector<std::int64_t> extents{images.count, images.high, images.wide};
+  ml::vector<std::int64_t> extents{images.count, images.high, images.wide};
   if (images.channels > 1) extents.push_back(images.channels);
   return idx_of(extents, images.pixels);
 }
@@ -119,7 +119,7 @@ std::string damaged(std::string bytes, std::mt19937& dice) {
 TEST_CASE("IDX files are read to the byte, of any number of axes") {
   const folder here;
   const ml::byte_array cube = ml::read_idx(here.file("cube", idx_of({2, 1, 3, 1, 2}, std::string("abcdefghijkl"))));
-  CHECK(cube.extents == std::vector<std::int64_t>{2, 1, 3, 1, 2});
+  CHECK(cube.extents == ml::vector<std::int64_t>{2, 1, 3, 1, 2});
   CHECK(std::string(cube.values.begin(), cube.values.end()) == "abcdefghijkl");
   for (const std::int64_t channels : {1, 3}) {
     const ml::image_set images = some_images(300, 4, 5, channels, 256);  // 300 takes two bytes
@@ -136,8 +136,8 @@ TEST_CASE("CIFAR files are read into pixels of three channels, one file after th
     ml::image_set first = images;
     const ml::image_set second = ml::split_off(first, 2);
     const std::size_t labels = fine ? 2 : 1;
-    const std::vector<std::string> paths{here.file("1", cifar_of(first, labels)),
-                                         here.file("2", cifar_of(second, labels))};
+    const ml::vector<std::string> paths{here.file("1", cifar_of(first, labels)),
+                                        here.file("2", cifar_of(second, labels))};
     CHECK(same_images(fine ? ml::read_cifar100(paths) : ml::read_cifar10(paths), images));
   }
 }
@@ -181,7 +181,7 @@ TEST_CASE("samples are images of the set, all of them in time; seed, step and ro
   const ml::image_set images = some_images(12, 4, 4, 1);
   const ml::pixel_scale scale = ml::scale_of(images);
   std::set<std::int64_t> seen;
-  std::set<std::vector<float>> samples;
+  std::set<ml::vector<float>> samples;
   ml::image_sample sample, other;
   for (std::uint64_t step = 0; step < 40; ++step) {
     ml::draw_images(sample, images, scale, 5, 3, step);

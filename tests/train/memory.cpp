@@ -24,8 +24,8 @@ constexpr ml::gpt_shape little{
 const ml::gpt_shape small = ml::find_gpt("gpt-small");
 const ml::adamw adamw{.rate = 1e-3};
 
-std::vector<std::int64_t> peaks_of(const ml::program& made) {
-  std::vector<std::int64_t> peaks;
+ml::vector<std::int64_t> peaks_of(const ml::program& made) {
+  ml::vector<std::int64_t> peaks;
   for (const ml::stage_program& stage : made.stages) {
     peaks.insert(peaks.end(), static_cast<std::size_t>(stage.mesh.ranks()), stage.peak().count);
   }
@@ -51,7 +51,7 @@ class live_bytes {
 
   /// No memory smaller than this can run the step in this order.
   std::int64_t bound() const {
-    std::vector<std::int64_t> change(now_ + 1);
+    ml::vector<std::int64_t> change(now_ + 1);
     for (const auto& [value, span] : lives_) {
       change[span.first] += size_of(stage_.buffers[value.first]);
       change[span.last + 1] -= size_of(stage_.buffers[value.first]);
@@ -99,7 +99,7 @@ class live_bytes {
 };
 
 /// Every size of `wanted` is in `seen`, as often.
-bool holds(std::vector<std::int64_t> seen, const std::vector<std::int64_t>& wanted) {
+bool holds(ml::vector<std::int64_t> seen, const ml::vector<std::int64_t>& wanted) {
   for (const std::int64_t size : wanted) {
     const auto found = std::find(seen.begin(), seen.end(), size);
     if (found == seen.end()) return false;
@@ -141,13 +141,13 @@ std::int64_t calls_of_steps(const ml::gpt_shape& of, const runs::request& asked)
 
 template <class Arithmetic>
 void check_quiet_steps(const ml::gpt_shape& of) {
-  const std::vector<runs::request> plans{{"data=1", 1, 1},
-                                         {"data=2", 2, 4},
-                                         {"tensor=2", 2, 1},
-                                         {"pipeline=4", 4, 4},
-                                         {"gpipe=2", 2, 2},
-                                         {"zero3=3", 3, 1},
-                                         {"zero2=2,tensor=2,pipeline=2", 8, 2}};
+  const ml::vector<runs::request> plans{{"data=1", 1, 1},
+                                        {"data=2", 2, 4},
+                                        {"tensor=2", 2, 1},
+                                        {"pipeline=4", 4, 4},
+                                        {"gpipe=2", 2, 2},
+                                        {"zero3=3", 3, 1},
+                                        {"zero2=2,tensor=2,pipeline=2", 8, 2}};
   for (const runs::request& asked : plans) {
     CAPTURE(name_of(asked));
     CHECK(calls_of_steps<Arithmetic>(of, asked) == 0);
@@ -200,16 +200,16 @@ TEST_CASE("the arena is at most 5 % above the liveness bound") {
   const auto task = ml::gpt_training(small, adamw);
   const ml::graph whole = ml::trace(task);
   double worst = 1, worst_in_step = 1;
-  for (const runs::request& asked : std::vector<runs::request>{{"data=1", 1, 1},
-                                                               {"data=1", 1, 2},
-                                                               {"data=2", 2, 1},
-                                                               {"tensor=2", 2, 1},
-                                                               {"tensor=4", 4, 2},
-                                                               {"zero2=2", 2, 2},
-                                                               {"zero3=4", 4, 1},
-                                                               {"pipeline=2", 2, 4},
-                                                               {"gpipe=4", 4, 4},
-                                                               {"data=2,tensor=2,pipeline=2", 8, 2}}) {
+  for (const runs::request& asked : ml::vector<runs::request>{{"data=1", 1, 1},
+                                                              {"data=1", 1, 2},
+                                                              {"data=2", 2, 1},
+                                                              {"tensor=2", 2, 1},
+                                                              {"tensor=4", 4, 2},
+                                                              {"zero2=2", 2, 2},
+                                                              {"zero3=4", 4, 1},
+                                                              {"pipeline=2", 2, 4},
+                                                              {"gpipe=4", 4, 4},
+                                                              {"data=2,tensor=2,pipeline=2", 8, 2}}) {
     CAPTURE(name_of(asked));
     const ml::program made = runs::program_of(whole, asked);
     for (std::size_t s = 0; s < made.stages.size(); ++s) {

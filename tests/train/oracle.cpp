@@ -18,7 +18,7 @@ struct gpt {
     return made;
   }
 
-  static std::vector<runs::request> requests() { return usual_requests(); }
+  static ml::vector<runs::request> requests() { return usual_requests(); }
 
   template <class Precision, class Optimizer>
   static auto training_of(const Optimizer& with) {
@@ -30,8 +30,8 @@ struct gpt {
   }
 
  private:
-  static std::vector<pairing> pairings() {
-    std::vector<pairing> made;
+  static ml::vector<pairing> pairings() {
+    ml::vector<pairing> made;
     add_ends(made);
     for (int layer = 0; layer < shape().layers; ++layer) {
       const std::string theirs = "h." + std::to_string(layer) + ".", ours = "blocks[" + std::to_string(layer) + "].";

@@ -25,14 +25,14 @@ constexpr int steps = 8;
 /// weight is (out, in) there and [in, out] here.
 struct pairing {
   std::string torch;
-  std::vector<std::string> ours;
+  ml::vector<std::string> ours;
   bool transposed = false;
 };
 
 /// A recorded run.
 struct recording {
   safetensors::file tensors;
-  std::vector<pairing> pairings;
+  ml::vector<pairing> pairings;
 
   const safetensors::tensor& at(const std::string& name) const { return tensors.at(name); }
 };
@@ -42,7 +42,7 @@ inline safetensors::file read_data(const std::string& name) {
   return safetensors::read((std::filesystem::path(__FILE__).parent_path() / "../data" / name).string());
 }
 
-inline void add_attention(std::vector<pairing>& to, const std::string& theirs, const std::string& ours) {
+inline void add_attention(ml::vector<pairing>& to, const std::string& theirs, const std::string& ours) {
   const std::string heads = ours + "causal_attention.";
   to.push_back({theirs + "ln1.weight", {ours + "layer_norm.gain"}});
   to.push_back({theirs + "ln1.bias", {ours + "layer_norm.bias"}});
@@ -53,7 +53,7 @@ inline void add_attention(std::vector<pairing>& to, const std::string& theirs, c
   to.push_back({theirs + "attn.proj.bias", {heads + "output.bias"}});
 }
 
-inline void add_mlp(std::vector<pairing>& to, const std::string& theirs, const std::string& ours) {
+inline void add_mlp(ml::vector<pairing>& to, const std::string& theirs, const std::string& ours) {
   to.push_back({theirs + "ln2.weight", {ours + "layer_norm.gain"}});
   to.push_back({theirs + "ln2.bias", {ours + "layer_norm.bias"}});
   to.push_back({theirs + "mlp.fc1.weight", {ours + "linear.weight"}, true});
@@ -63,7 +63,7 @@ inline void add_mlp(std::vector<pairing>& to, const std::string& theirs, const s
 }
 
 /// What comes before and after the layers of a transformer.
-inline void add_ends(std::vector<pairing>& to) {
+inline void add_ends(ml::vector<pairing>& to) {
   to.push_back({"wte.weight", {"embedding.table"}});
   to.push_back({"wpe.weight", {"positions.weight"}});
   to.push_back({"lnf.weight", {"layer_norm.gain"}});
@@ -71,8 +71,8 @@ inline void add_ends(std::vector<pairing>& to) {
   to.push_back({"lm_head.weight", {"linear.weight"}, true});
 }
 
-inline std::vector<runs::sample> batches(const recording& of) {
-  std::vector<runs::sample> made;
+inline ml::vector<runs::sample> batches(const recording& of) {
+  ml::vector<runs::sample> made;
   for (int at = 0; at < steps; ++at) {
     const std::string name = "batch." + std::to_string(at);
     const auto &x = of.at(name + ".x").values, &y = of.at(name + ".y").values;
@@ -104,7 +104,7 @@ void for_each_element(const recording& of, const pairing& pair, const Visit& vis
 inline void load(ml::host_run& run, const recording& of) {
   for (const pairing& pair : of.pairings) {
     const auto& theirs = of.at("w0." + pair.torch).values;
-    std::vector<std::vector<double>> ours(pair.ours.size(), std::vector<double>(theirs.size() / pair.ours.size()));
+    ml::vector<ml::vector<double>> ours(pair.ours.size(), ml::vector<double>(theirs.size() / pair.ours.size()));
     for_each_element(
         of, pair, [&](std::size_t which, std::size_t here, std::size_t there) { ours[which][here] = theirs[there]; });
     for (std::size_t which = 0; which < ours.size(); ++which) run.write(pair.ours[which], ours[which]);
@@ -112,11 +112,11 @@ inline void load(ml::host_run& run, const recording& of) {
 }
 
 /// What a run keeps under the names of a pair with a suffix, in torch's layout.
-inline std::vector<double> as_torch(const ml::host_run& run, const recording& of, const pairing& pair,
-                                    const std::string& suffix = "") {
-  std::vector<std::vector<double>> ours;
+inline ml::vector<double> as_torch(const ml::host_run& run, const recording& of, const pairing& pair,
+                                   const std::string& suffix = "") {
+  ml::vector<ml::vector<double>> ours;
   for (const std::string& name : pair.ours) ours.push_back(run.read(name + suffix));
-  std::vector<double> made(of.at("w0." + pair.torch).values.size());
+  ml::vector<double> made(of.at("w0." + pair.torch).values.size());
   for_each_element(of, pair,
                    [&](std::size_t which, std::size_t here, std::size_t there) { made[there] = ours[which].at(here); });
   return made;
@@ -124,7 +124,7 @@ inline std::vector<double> as_torch(const ml::host_run& run, const recording& of
 
 /// Softmax does not see what a bias adds to all keys alike: its gradient is rounding and nothing else. AdamW divides a
 /// gradient by its own size, so that after a few steps this bias is noise in any program, torch's as well as ours.
-inline std::vector<double> without_key_bias(const pairing& pair, std::vector<double> values) {
+inline ml::vector<double> without_key_bias(const pairing& pair, ml::vector<double> values) {
   const auto third = static_cast<std::ptrdiff_t>(values.size() / 3);
   if (pair.torch.ends_with("qkv.bias")) std::fill(values.begin() + third, values.begin() + 2 * third, 0);
   return values;
@@ -135,7 +135,7 @@ inline double furthest(const ml::host_run& run, const recording& of, const std::
                        const std::string& suffix = "") {
   double largest = 0;
   for (const pairing& pair : of.pairings) {
-    std::vector<double> ours = as_torch(run, of, pair, suffix), theirs = of.at(prefix + pair.torch).values;
+    ml::vector<double> ours = as_torch(run, of, pair, suffix), theirs = of.at(prefix + pair.torch).values;
     if (prefix == "wN.adamw.") {
       ours = without_key_bias(pair, ours);
       theirs = without_key_bias(pair, theirs);
@@ -150,7 +150,7 @@ const ml::adamw adamw{.rate = 1e-3, .decay = 0.01};
 const ml::sgd still{.rate = 0};  ///< its velocity after one step is the gradient, to the last bit
 
 /// Plans of every kind.
-inline std::vector<runs::request> usual_requests() {
+inline ml::vector<runs::request> usual_requests() {
   return {{"data=1", 1, 1},           {"data=1", 1, 2},
           {"data=2", 2, 2},           {"tensor=2", 2, 1},
           {"pipeline=2", 2, 4},       {"zero3=2", 2, 1},
@@ -176,8 +176,8 @@ struct versus_torch {
     auto reader =
         ml::start(ml::host<Arithmetic>{},
                   ml::lower(inference, ml::adapt(training, chosen, inference), ml::local(asked.ranks)), task, run);
-    const std::vector<double>& expected = Model::recorded().at("logits0").values;
-    std::vector<Precision> made(expected.size());
+    const ml::vector<double>& expected = Model::recorded().at("logits0").values;
+    ml::vector<Precision> made(expected.size());
     reader.step({batches(Model::recorded())[0].input}, {made.data()});
     return runs::distance({made.begin(), made.end()}, expected);
   }
@@ -197,7 +197,7 @@ struct versus_torch {
   static apart training(const Optimizer& with, const std::string& name, const runs::request& asked) {
     auto run = started(Model::template training_of<Precision>(with), asked);
     load(run, Model::recorded());
-    std::vector<double> losses;
+    ml::vector<double> losses;
     for (const runs::sample& each : batches(Model::recorded())) losses.push_back(runs::step(run, each));
     const bool exact = std::is_same_v<Precision, double>;
     const auto& expected = Model::recorded().at("loss." + name + (exact ? ".f64" : "")).values;
@@ -213,7 +213,7 @@ template <class Model, class Arithmetic, class Precision>
 void check_all(const std::string& what, const tolerance& allowed) {
   using versus = versus_torch<Model, Arithmetic, Precision>;
   tolerance seen{};
-  const std::vector<runs::request> requests = Model::requests();
+  const ml::vector<runs::request> requests = Model::requests();
   for (const runs::request& asked : requests) {
     CAPTURE(name_of(asked));
     const double logits = versus::logits(asked), gradients = versus::gradients(asked);

@@ -16,8 +16,8 @@ struct mixture {
     return made;
   }
 
-  static std::vector<runs::request> requests() {
-    std::vector<runs::request> all = usual_requests();
+  static ml::vector<runs::request> requests() {
+    ml::vector<runs::request> all = usual_requests();
     all.insert(all.end(), {{"expert=2", 2, 2}, {"expert=3", 3, 1}, {"expert=2,tensor=2,pipeline=2", 8, 2}});
     return all;
   }
@@ -33,8 +33,8 @@ struct mixture {
 
  private:
   /// The weights of experts lie alike on both sides.
-  static std::vector<pairing> pairings() {
-    std::vector<pairing> made;
+  static ml::vector<pairing> pairings() {
+    ml::vector<pairing> made;
     add_ends(made);
     const std::string first = "blocks[0].residual_2.";
     add_attention(made, "h.0.", "blocks[0].residual.");

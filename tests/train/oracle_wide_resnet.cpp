@@ -28,11 +28,11 @@ const safetensors::file& record() {
 }
 
 /// The elements of a tensor of torch in our order: its first two axes last, exchanged. A matrix has no others.
-std::vector<double> kernels_last(const std::vector<double>& values, const std::vector<std::int64_t>& extents) {
+ml::vector<double> kernels_last(const ml::vector<double>& values, const ml::vector<std::int64_t>& extents) {
   if (extents.size() < 2) return values;
   const auto out = static_cast<std::size_t>(extents[0]), in = static_cast<std::size_t>(extents[1]);
   const std::size_t rest = values.size() / (out * in);
-  std::vector<double> made(values.size());
+  ml::vector<double> made(values.size());
   for (std::size_t o = 0; o < out; ++o) {
     for (std::size_t i = 0; i < in; ++i) {
       for (std::size_t r = 0; r < rest; ++r) made[(r * in + i) * out + o] = values[(o * in + i) * rest + r];
@@ -43,11 +43,11 @@ std::vector<double> kernels_last(const std::vector<double>& values, const std::v
 
 /// Channels last.
 template <class Element>
-std::vector<Element> images(int step) {
+ml::vector<Element> images(int step) {
   const auto& x = record().at("batch." + std::to_string(step) + ".x").values;
   const auto pixels = static_cast<std::size_t>(shape.high * shape.wide),
              colours = static_cast<std::size_t>(shape.colours);
-  std::vector<Element> made(x.size());
+  ml::vector<Element> made(x.size());
   for (std::size_t n = 0; n < static_cast<std::size_t>(shape.batch); ++n) {
     for (std::size_t c = 0; c < colours; ++c) {
       for (std::size_t p = 0; p < pixels; ++p)
@@ -57,7 +57,7 @@ std::vector<Element> images(int step) {
   return made;
 }
 
-std::vector<std::int32_t> labels(int step) {
+ml::vector<std::int32_t> labels(int step) {
   const auto& y = record().at("batch." + std::to_string(step) + ".y").values;
   return {y.begin(), y.end()};
 }
@@ -68,8 +68,8 @@ struct pairing {
 };
 
 /// The batch norms.
-std::vector<pairing> norms() {
-  std::vector<pairing> made{{"bn0", "stem.batch_norm"}};
+ml::vector<pairing> norms() {
+  ml::vector<pairing> made{{"bn0", "stem.batch_norm"}};
   for (int stage = 0; stage < 2; ++stage) {
     const std::string torch = "blocks." + std::to_string(stage), ours = "first_block_" + std::to_string(stage);
     for (int k = 1; k <= 3; ++k) {
@@ -82,8 +82,8 @@ std::vector<pairing> norms() {
 }
 
 /// What is trained.
-std::vector<pairing> pairings() {
-  std::vector<pairing> made{
+ml::vector<pairing> pairings() {
+  ml::vector<pairing> made{
       {"stem.weight", "stem.convolution.weight"}, {"fc.weight", "linear.weight"}, {"fc.bias", "linear.bias"}};
   for (const pairing& each : norms()) {
     made.push_back({each.torch + ".weight", each.ours + ".gain"});
@@ -100,13 +100,13 @@ std::vector<pairing> pairings() {
   return made;
 }
 
-std::vector<double> theirs(const std::string& prefix, const std::string& name) {
+ml::vector<double> theirs(const std::string& prefix, const std::string& name) {
   const auto& tensor = record().at(prefix + name);
   return kernels_last(tensor.values, tensor.shape);
 }
 
 /// The largest distance of what a run keeps from the record, over all pairs.
-double furthest(const ml::host_run& run, const std::vector<pairing>& pairs, const std::string& prefix,
+double furthest(const ml::host_run& run, const ml::vector<pairing>& pairs, const std::string& prefix,
                 const std::string& suffix = "") {
   double largest = 0;
   for (const pairing& pair : pairs)
@@ -131,14 +131,14 @@ auto training_of(const Optimizer& with) {
 }
 
 /// A batch norm's statistics are those of a micro-batch, and torch has one: so have we.
-const std::vector<runs::request>& requests() {
-  static const std::vector<runs::request> all{{"data=1", 1, 1},           {"data=2", 2, 1},
-                                              {"data=3", 3, 1},           {"space=2", 2, 1},
-                                              {"space=3", 3, 1},          {"tensor=2", 2, 1},
-                                              {"pipeline=2", 2, 1},       {"zero3=2", 2, 1},
-                                              {"data=2,space=2", 4, 1},   {"tensor=4", 4, 1},
-                                              {"zero1=2,tensor=2", 4, 1}, {"space=2,pipeline=2", 4, 1},
-                                              {"space=8", 8, 1},          {"data=2,space=2,tensor=2", 8, 1}};
+const ml::vector<runs::request>& requests() {
+  static const ml::vector<runs::request> all{{"data=1", 1, 1},           {"data=2", 2, 1},
+                                             {"data=3", 3, 1},           {"space=2", 2, 1},
+                                             {"space=3", 3, 1},          {"tensor=2", 2, 1},
+                                             {"pipeline=2", 2, 1},       {"zero3=2", 2, 1},
+                                             {"data=2,space=2", 4, 1},   {"tensor=4", 4, 1},
+                                             {"zero1=2,tensor=2", 4, 1}, {"space=2,pipeline=2", 4, 1},
+                                             {"space=8", 8, 1},          {"data=2,space=2,tensor=2", 8, 1}};
   return all;
 }
 
@@ -169,10 +169,10 @@ struct versus_torch {
   static apart training(const Optimizer& with, const std::string& name, const runs::request& asked) {
     auto run = started(training_of<Precision>(with), asked);
     load(run);
-    std::vector<double> losses;
+    ml::vector<double> losses;
     for (int which = 0; which < steps; ++which) losses.push_back(step(run, which));
     const bool exact = std::is_same_v<Precision, double>;
-    std::vector<pairing> means, variances;
+    ml::vector<pairing> means, variances;
     for (const pairing& each : norms()) {
       means.push_back({each.torch + ".running_mean", each.ours + ".running_mean"});
       variances.push_back({each.torch + ".running_var", each.ours + ".running_variance"});

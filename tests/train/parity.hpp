@@ -117,19 +117,19 @@ class trainings {
 
 /// Trains under plans of which only a part is said: numbers, a mesh, then each of the rules.
 template <class Trainings>
-void check_parts(Trainings& of, const ml::cluster& machine, const std::vector<ml::manual>& rules) {
+void check_parts(Trainings& of, const ml::cluster& machine, const ml::vector<ml::manual>& rules) {
   const std::int32_t parts = of.some_micro_batches();
   CHECK(of.check_automatic(machine, {.micro_batches = parts}).micro_batches == parts);
   const std::int32_t stages = machine.ranks() % 2 == 0 ? 2 : machine.ranks();
   CHECK(of.check_automatic(machine, ml::pipeline(stages)).stages.size() == static_cast<std::size_t>(stages));
   const ml::plan meshed = of.check_automatic(machine, {.mesh = {{"rows", machine.ranks()}}});
-  CHECK(meshed.stages[ml::stage_id{0}].mesh_axes == std::vector<std::string>{"rows"});
+  CHECK(meshed.stages[ml::stage_id{0}].mesh_axes == ml::vector<std::string>{"rows"});
   for (const ml::manual& rule : rules) of.check_automatic(machine, rule);
 }
 
 /// Trains under automatic plans, and those of which a part is said, on clusters of every kind.
 template <class Trainings>
-void check_all_automatic(Trainings& of, const std::vector<ml::manual>& rules) {
+void check_all_automatic(Trainings& of, const ml::vector<ml::manual>& rules) {
   for (const std::int32_t ranks : {2, 3, 4, 8}) {
     if (sanitized && ranks > 3) continue;
     for (const auto cluster : {near_ranks, joined_ranks, far_ranks}) {

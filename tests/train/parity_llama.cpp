@@ -34,7 +34,7 @@ struct grouped {
 
   template <class>
   auto samples() const {
-    return std::vector(steps, runs::draw(shape, 0));
+    return ml::vector(steps, runs::draw(shape, 0));
   }
 
   static runs::presets presets() { return {}; }
@@ -53,7 +53,7 @@ const grouped large_matrices{{.vocab = 96,
                              0.02};
 
 /// What is said of automatic plans.
-const std::vector<ml::manual> rules{ml::split_all<heads, ml::mesh::tensor>(0), ml::split_all<seq, ml::mesh::data>(0)};
+const ml::vector<ml::manual> rules{ml::split_all<heads, ml::mesh::tensor>(0), ml::split_all<seq, ml::mesh::data>(0)};
 
 const parity::tolerance single{2e-5, 1e-4}, exact{1e-11, 1e-11};
 

@@ -25,7 +25,7 @@ struct mixture {
 
   template <class>
   auto samples() const {
-    return std::vector(steps, runs::draw(shape.gpt, 0));
+    return ml::vector(steps, runs::draw(shape.gpt, 0));
   }
 
   static runs::presets presets() { return {.spreads = {"data", "zero1", "zero2", "zero3", "expert"}}; }
@@ -35,7 +35,7 @@ struct mixture {
 const mixture large_experts{{{.vocab = 20, .seq = 8, .batch = 1, .embed = 64, .layers = 2, .heads = 8}, 8, 128}, 0.02};
 
 /// What is said of automatic plans.
-const std::vector<ml::manual> rules{ml::expert_parallel(0), ml::split_all<expert_mlp, ml::mesh::tensor>(0)};
+const ml::vector<ml::manual> rules{ml::expert_parallel(0), ml::split_all<expert_mlp, ml::mesh::tensor>(0)};
 
 const parity::tolerance single{2e-5, 1e-4}, exact{1e-11, 1e-11};
 

@@ -40,7 +40,7 @@ struct images {
         made.input.push_back(static_cast<Precision>(noise(dice) + level));
       }
     }
-    return std::vector(steps, made);
+    return ml::vector(steps, made);
   }
 
   static runs::presets presets() { return {.splits = {"tensor", "space"}}; }
@@ -51,7 +51,7 @@ const images many_channels{
     {.high = 8, .wide = 8, .classes = 10, .batch = 2, .base = 16, .widening = 2, .depth = {1, 1, 1}}};
 
 /// What is said of automatic plans.
-const std::vector<ml::manual> rules{ml::spatial(0), ml::split_all<batch, ml::mesh::data>(0)};
+const ml::vector<ml::manual> rules{ml::spatial(0), ml::split_all<batch, ml::mesh::data>(0)};
 
 /// Channels whose variance is next to nothing magnify what f32 rounds: what is kept is compared in f64.
 const parity::tolerance single{2e-5, 0.05}, exact{1e-11, 1e-11};

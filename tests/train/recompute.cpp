@@ -16,17 +16,17 @@ constexpr ml::gpt_shape shape{
     .name = "recompute", .vocab = 50, .seq = 16, .batch = 24, .embed = 32, .layers = 4, .heads = 4};
 constexpr unsigned steps = 3;
 
-const std::vector<runs::request> requests{{"data=1", 1, 1},
-                                          {"data=1", 1, 4},
-                                          {"data=2", 2, 2},
-                                          {"zero2=3", 3, 4},
-                                          {"zero3=2", 2, 2},
-                                          {"tensor=2", 2, 1},
-                                          {"tensor=3", 3, 2},
-                                          {"pipeline=2", 2, 4},
-                                          {"gpipe=4", 4, 4},
-                                          {"pipeline=3", 3, 8},
-                                          {"zero2=2,tensor=2,pipeline=2", 8, 4}};
+const ml::vector<runs::request> requests{{"data=1", 1, 1},
+                                         {"data=1", 1, 4},
+                                         {"data=2", 2, 2},
+                                         {"zero2=3", 3, 4},
+                                         {"zero3=2", 2, 2},
+                                         {"tensor=2", 2, 1},
+                                         {"tensor=3", 3, 2},
+                                         {"pipeline=2", 2, 4},
+                                         {"gpipe=4", 4, 4},
+                                         {"pipeline=3", 3, 8},
+                                         {"zero2=2,tensor=2,pipeline=2", 8, 4}};
 
 /// Which blocks recompute.
 enum class share { all, repeated, one };
@@ -43,8 +43,8 @@ ml::plan recomputing(const ml::graph& whole, ml::plan made, share which) {
   return made;
 }
 
-std::vector<std::int64_t> peaks_of(const ml::program& made) {
-  std::vector<std::int64_t> peaks;
+ml::vector<std::int64_t> peaks_of(const ml::program& made) {
+  ml::vector<std::int64_t> peaks;
   for (const ml::stage_program& stage : made.stages)
     peaks.insert(peaks.end(), static_cast<std::size_t>(stage.mesh.ranks()), stage.peak().count);
   return peaks;

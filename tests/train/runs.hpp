@@ -5,6 +5,7 @@
 
 #include "sanitized.hpp"
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/presets.hpp>
 #include <meshloom/exec/host.hpp>
 #include <meshloom/model/gpt.hpp>
@@ -17,7 +18,6 @@
 #include <map>
 #include <random>
 #include <string>
-#include <vector>
 
 namespace runs {
 
@@ -39,16 +39,16 @@ inline std::string name_of(const request& asked) {
 /// The presets that suit a model: those that split its batch, and those that split something else, which go together
 /// with any of the first and with a pipeline.
 struct presets {
-  std::vector<std::string> spreads{"data", "zero1", "zero2", "zero3"};
-  std::vector<std::string> splits{"tensor"};
+  ml::vector<std::string> spreads{"data", "zero1", "zero2", "zero3"};
+  ml::vector<std::string> splits{"tensor"};
 };
 
 namespace detail {
 
 /// "zero2=2,tensor=2", and where both mesh axes are there also "tensor=2,zero2=2": the last axis is the fastest.
-inline void add_products(std::vector<std::string>& texts, const presets& of, int data, int inner, int pipeline) {
-  const auto used = [](const std::vector<std::string>& words, int size) {
-    return std::vector<std::string>(words.begin(), size == 1 ? words.begin() + 1 : words.end());
+inline void add_products(ml::vector<std::string>& texts, const presets& of, int data, int inner, int pipeline) {
+  const auto used = [](const ml::vector<std::string>& words, int size) {
+    return ml::vector<std::string>(words.begin(), size == 1 ? words.begin() + 1 : words.end());
   };
   for (const std::string& split : used(of.splits, inner)) {
     for (const std::string& spread : used(of.spreads, data)) {
@@ -67,10 +67,10 @@ inline void add_products(std::vector<std::string>& texts, const presets& of, int
 }  // namespace detail
 
 /// Every preset on `ranks` ranks, and every product of them.
-inline std::vector<std::string> plans_of(int ranks, const presets& of = {}) {
+inline ml::vector<std::string> plans_of(int ranks, const presets& of = {}) {
   if (ranks == 1)
     return {"data=1", "zero1=1", "zero2=1", "zero3=1", "tensor=1", "pipeline=1", "gpipe=1", "zero3=1,tensor=1"};
-  std::vector<std::string> texts;
+  ml::vector<std::string> texts;
   for (int data = ranks; data >= 1; --data) {
     if (ranks % data != 0) continue;
     for (int inner = ranks / data; inner >= 1; --inner) {
@@ -111,8 +111,8 @@ inline ml::program program_of(const ml::graph& whole, const request& asked) {
 /// What a step is given: dense, of the whole batch.
 template <class Element>
 struct sample_of {
-  std::vector<Element> input;
-  std::vector<std::int32_t> target;
+  ml::vector<Element> input;
+  ml::vector<std::int32_t> target;
 };
 using sample = sample_of<std::int32_t>;  ///< tokens and the tokens after them
 
@@ -131,8 +131,8 @@ sample draw(const Shape& of, unsigned step) {
 
 /// The samples of the first `steps` steps.
 template <class Shape>
-std::vector<sample> draw_all(const Shape& of, unsigned steps) {
-  std::vector<sample> made;
+ml::vector<sample> draw_all(const Shape& of, unsigned steps) {
+  ml::vector<sample> made;
   for (unsigned at = 0; at < steps; ++at) made.push_back(draw(of, at));
   return made;
 }
@@ -143,11 +143,11 @@ double step(ml::host_run& run, const sample_of<Element>& with) {
 }
 
 /// Parameters and optimizer states, whole, by name.
-using numbers = std::map<std::string, std::vector<double>>;
+using numbers = std::map<std::string, ml::vector<double>>;
 
 /// What a run leaves behind.
 struct outcome {
-  std::vector<double> losses;
+  ml::vector<double> losses;
   numbers kept;
 };
 
@@ -157,7 +157,7 @@ inline void sharpen(ml::host_run& run) {
   for (const std::string& name : run.names()) {
     const auto ends = [&](const char* word) { return name.ends_with(word); };
     if (!ends("weight") && !ends("table") && !ends("tokens") && !ends("moe.in") && !ends("moe.out")) continue;
-    std::vector<double> values = run.read(name);
+    ml::vector<double> values = run.read(name);
     for (double& each : values) each *= 5;
     run.write(name, values);
   }
@@ -165,7 +165,7 @@ inline void sharpen(ml::host_run& run) {
 
 /// Sharpens a run, unless told not to, trains it with every sample in turn, and reads everything it keeps.
 template <class Element>
-outcome train(ml::host_run& run, const std::vector<sample_of<Element>>& samples, bool sharpens = true) {
+outcome train(ml::host_run& run, const ml::vector<sample_of<Element>>& samples, bool sharpens = true) {
   if (sharpens) sharpen(run);
   outcome left;
   for (const sample_of<Element>& each : samples) left.losses.push_back(step(run, each));
@@ -174,7 +174,7 @@ outcome train(ml::host_run& run, const std::vector<sample_of<Element>>& samples,
 }
 
 /// The largest relative difference of two series.
-inline double deviation(const std::vector<double>& series, const std::vector<double>& expected) {
+inline double deviation(const ml::vector<double>& series, const ml::vector<double>& expected) {
   double largest = series.size() == expected.size() ? 0 : INFINITY;
   for (std::size_t at = 0; at < series.size() && at < expected.size(); ++at) {
     const bool same = series[at] == expected[at];  // losses may be 0
@@ -185,7 +185,7 @@ inline double deviation(const std::vector<double>& series, const std::vector<dou
 }
 
 /// ‖values − expected‖ / ‖expected‖.
-inline double distance(const std::vector<double>& values, const std::vector<double>& expected) {
+inline double distance(const ml::vector<double>& values, const ml::vector<double>& expected) {
   double apart = 0, norm = 0;
   for (std::size_t at = 0; at < expected.size() && at < values.size(); ++at) {
     apart += (values[at] - expected[at]) * (values[at] - expected[at]);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <meshloom/base/error.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <cstdint>
 #include <cstring>
@@ -11,14 +12,13 @@
 #include <iterator>
 #include <map>
 #include <string>
-#include <vector>
 
 namespace safetensors {
 
 /// Row-major; f32 and integers are exact in double.
 struct tensor {
-  std::vector<std::int64_t> shape;
-  std::vector<double> values;
+  meshloom::vector<std::int64_t> shape;
+  meshloom::vector<double> values;
 };
 
 using file = std::map<std::string, tensor>;
@@ -49,8 +49,8 @@ class cursor {
     take('"');
     return made;
   }
-  std::vector<std::int64_t> numbers() {
-    std::vector<std::int64_t> made;
+  meshloom::vector<std::int64_t> numbers() {
+    meshloom::vector<std::int64_t> made;
     take('[');
     while (!next_is(']')) {
       std::size_t length = 0;
@@ -68,7 +68,7 @@ class cursor {
 
 struct entry {
   std::string type;
-  std::vector<std::int64_t> shape, offsets;
+  meshloom::vector<std::int64_t> shape, offsets;
 };
 
 inline entry read_entry(cursor& header) {
@@ -88,8 +88,8 @@ inline entry read_entry(cursor& header) {
 }
 
 template <class Element>
-std::vector<double> numbers(const char* from, std::size_t size) {
-  std::vector<Element> raw(size / sizeof(Element));
+meshloom::vector<double> numbers(const char* from, std::size_t size) {
+  meshloom::vector<Element> raw(size / sizeof(Element));
   std::memcpy(raw.data(), from, raw.size() * sizeof(Element));
   return {raw.begin(), raw.end()};
 }

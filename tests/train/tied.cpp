@@ -29,17 +29,17 @@ auto comparison_of(const Optimizer& with, Precision precision) {
 }
 
 /// Plans that keep the table in two stages.
-const std::vector<runs::request> cut{{"pipeline=2", 2, 1},
-                                     {"pipeline=2", 2, 4},
-                                     {"pipeline=4", 4, 4},
-                                     {"gpipe=4", 4, 2},
-                                     {"data=2,pipeline=2", 4, 2},
-                                     {"tensor=2,pipeline=2", 4, 1},
-                                     {"zero1=2,gpipe=2", 4, 2},
-                                     {"zero2=2,pipeline=4", 8, 4},
-                                     {"zero3=2,pipeline=2", 4, 2},
-                                     {"data=2,tensor=2,pipeline=2", 8, 2},
-                                     {"zero3=2,tensor=2,pipeline=2", 8, 4}};
+const ml::vector<runs::request> cut{{"pipeline=2", 2, 1},
+                                    {"pipeline=2", 2, 4},
+                                    {"pipeline=4", 4, 4},
+                                    {"gpipe=4", 4, 2},
+                                    {"data=2,pipeline=2", 4, 2},
+                                    {"tensor=2,pipeline=2", 4, 1},
+                                    {"zero1=2,gpipe=2", 4, 2},
+                                    {"zero2=2,pipeline=4", 8, 4},
+                                    {"zero3=2,pipeline=2", 4, 2},
+                                    {"data=2,tensor=2,pipeline=2", 8, 2},
+                                    {"zero3=2,tensor=2,pipeline=2", 8, 4}};
 
 int stages_with(const ml::program& made, const std::string& name) {
   return static_cast<int>(std::count_if(made.stages.begin(), made.stages.end(), [&](const ml::stage_program& stage) {

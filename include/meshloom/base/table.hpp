@@ -4,9 +4,9 @@
 #pragma once
 
 #include <meshloom/base/ids.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <utility>
-#include <vector>
 
 namespace meshloom {
 
@@ -37,7 +37,7 @@ class table {
   bool operator==(const table&) const = default;
 
  private:
-  std::vector<Entry> entries_;
+  vector<Entry> entries_;
 };
 
 }  // namespace meshloom

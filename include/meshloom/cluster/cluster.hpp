@@ -5,12 +5,12 @@
 // asked through cluster/groups.hpp.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/device.hpp>
 #include <meshloom/cluster/link.hpp>
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -37,7 +37,7 @@ struct cluster {
   link within_host{};    ///< of each device
   link between_hosts{};  ///< of each host: all its devices share it
   /// Groups of other hosts, which come after these. A message between groups crosses the links of both ends' hosts.
-  std::vector<host_group> others{};
+  vector<host_group> others{};
 
   bool operator==(const cluster&) const = default;
 

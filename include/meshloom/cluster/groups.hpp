@@ -4,10 +4,10 @@
 // crosses groups. Law: of a cluster of one group everything is what the cluster says.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/cluster.hpp>
 
 #include <cstdint>
-#include <vector>
 
 namespace meshloom {
 
@@ -20,7 +20,7 @@ struct placed_group {
 };
 
 /// All groups, in the order of ranks.
-std::vector<placed_group> groups_of(const cluster& machine);
+vector<placed_group> groups_of(const cluster& machine);
 
 /// The group on which a rank stands; the last, if there is no such rank.
 placed_group group_of(const cluster& machine, std::int32_t rank);

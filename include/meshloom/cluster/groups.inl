@@ -26,8 +26,8 @@ inline host_group first_group_of(const cluster& machine) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<placed_group> groups_of(const cluster& machine) {
-  std::vector<placed_group> all{{detail::alone(machine, detail::first_group_of(machine)), 0, 0, 0}};
+MESHLOOM_INLINE vector<placed_group> groups_of(const cluster& machine) {
+  vector<placed_group> all{{detail::alone(machine, detail::first_group_of(machine)), 0, 0, 0}};
   for (const host_group& each : machine.others) {
     const placed_group& before = all.back();
     all.push_back(

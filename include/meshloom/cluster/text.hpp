@@ -11,11 +11,11 @@
 #pragma once
 
 #include <meshloom/base/result.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/cluster.hpp>
 
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace meshloom {
 
@@ -25,7 +25,7 @@ inline constexpr std::int32_t most_groups = 64;
 /// One sentence per field that no machine has, each with what it may be: counts, memory and rates of zero (but a device
 /// may lack a rate for half precision) or less, more than `most_ranks` ranks or `most_groups` groups, and values beyond
 /// which prices would overflow.
-std::vector<std::string> check(const cluster& machine);
+vector<std::string> check(const cluster& machine);
 
 /// Throws meshloom::error with the first fault of a cluster that `check` does not accept. Memory is said in B … TiB,
 /// rates in B/s … TB/s, speed in FLOP/s … PFLOP/s, time in ps … s: in the largest unit that leaves at most three

@@ -279,8 +279,8 @@ inline std::string_view trimmed(std::string_view text) {
 }
 
 /// The facts of a text; a comment is what follows a #.
-inline std::vector<fact> facts_of(std::string_view text) {
-  std::vector<fact> facts;
+inline vector<fact> facts_of(std::string_view text) {
+  vector<fact> facts;
   for (std::size_t line = 1; !text.empty(); ++line) {
     const std::string_view whole = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(whole.size() + 1, text.size()));
@@ -297,12 +297,12 @@ inline failure cluster_fault(std::size_t line, const std::string& sentence) {
   return {readable("cluster, line " + std::to_string(line) + ": " + sentence)};
 }
 
-inline std::vector<fact>::const_iterator fact_of(const std::vector<fact>& facts, std::string_view key) {
+inline vector<fact>::const_iterator fact_of(const vector<fact>& facts, std::string_view key) {
   return std::find_if(facts.begin() + 1, facts.end(), [&](const fact& each) { return each.key == key; });
 }
 
 /// How many groups a text says that there are.
-inline result<std::int32_t> group_count(const std::vector<fact>& facts) {
+inline result<std::int32_t> group_count(const vector<fact>& facts) {
   const auto said = fact_of(facts, "groups");
   std::int32_t count = 1;
   if (said == facts.end() || (read_field(said->said, count) && count <= most_groups)) return count;
@@ -313,7 +313,7 @@ inline result<std::int32_t> group_count(const std::vector<fact>& facts) {
 
 /// What is wrong with the keys of a text's facts: one is unknown or given twice.
 inline std::optional<failure> fault_of_keys(const cluster& like, std::span<const fact> facts) {
-  std::vector<std::string> keys{"name", "groups"};
+  vector<std::string> keys{"name", "groups"};
   for_each_field(like, [&](const std::string& key, const auto&) {
     if (key != "name") keys.push_back(key);
   });
@@ -349,8 +349,8 @@ inline std::optional<failure> fault_of_head(std::span<const fact> facts) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const cluster& machine) {
-  std::vector<std::string> faults;
+MESHLOOM_INLINE vector<std::string> check(const cluster& machine) {
+  vector<std::string> faults;
   detail::for_each_field(machine, [&]<class Value>(std::string_view key, const Value& value) {
     if constexpr (!std::is_same_v<Value, std::string>) {
       if (detail::does(value) || detail::is_left_out(key, value)) return;

@@ -28,7 +28,7 @@ inline double moved_bytes(const graph& whole, const size_table& sizes, const nod
                           const strategy& how) {
   const record& op = *at.op;
   double moved = 0;
-  const auto add = [&](value_id id, const spec& layout, const std::vector<halo>& halos) {
+  const auto add = [&](value_id id, const spec& layout, const vector<halo>& halos) {
     const value& entry = whole.values[id];
     const auto extents = extents_of(sizes, entry.axes);
     moved += static_cast<double>(largest_shard(layout, mesh, extents, halos) * size_of(entry.type));
@@ -46,7 +46,7 @@ inline picoseconds halo_time(const graph& whole, const size_table& sizes, const 
                              const strategy& how, const mesh_links& links) {
   picoseconds time;
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
-    const std::vector<halo> halos = halos_of(sizes, at, mesh, how, k);
+    const vector<halo> halos = halos_of(sizes, at, mesh, how, k);
     const value& entry = whole.values[at.operands[k]];
     const spec layout = operand_spec(at.op->op, at.op->choices, mesh.rank, how, static_cast<int>(k));
     for (std::size_t step = 0; step < halos.size(); ++step) {

@@ -6,11 +6,10 @@
 // Law: the same closure over model, loss, gradients and optimizer as on the host (`for_each_operator`).
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/cuda_kernels.cuh>
 #include <meshloom/kernel/kernels.hpp>
 #include <meshloom/model/training.hpp>
-
-#include <vector>
 
 namespace meshloom {
 
@@ -26,7 +25,7 @@ struct cuda_kernels<training<Model, Loss, Optimizer, Sizes, Input, Target, Micro
   using training_type = training<Model, Loss, Optimizer, Sizes, Input, Target, MicroBatched, Precision>;
 
   /// Record → kernel, for every operator of the training.
-  static std::vector<cuda_kernel_entry> of(const training_type& task);
+  static vector<cuda_kernel_entry> of(const training_type& task);
 };
 
 #if defined(__CUDACC__)
@@ -35,7 +34,7 @@ namespace detail {
 
 template <class Element>
 struct cuda_collector {
-  std::vector<cuda_kernel_entry> made;
+  vector<cuda_kernel_entry> made;
 
   template <class Operator>
   void operator()(operators<Operator>) {
@@ -57,7 +56,7 @@ struct cuda_collector {
 
 template <class Model, class Loss, class Optimizer, class Sizes, class Input, class Target, class MicroBatched,
           class Precision>
-std::vector<cuda_kernel_entry>
+vector<cuda_kernel_entry>
 cuda_kernels<training<Model, Loss, Optimizer, Sizes, Input, Target, MicroBatched, Precision>>::of(
     const training_type& task) {
   detail::cuda_collector<Precision> kernels;

@@ -26,18 +26,18 @@ struct port_data {
   port_data(std::span<const Element> values)
       : port_data(values.data(), static_cast<std::int64_t>(values.size()), dtype_of<Element>) {}
   template <class Element>
-  port_data(const std::vector<Element>& values) : port_data(std::span<const Element>(values)) {}
+  port_data(const vector<Element>& values) : port_data(std::span<const Element>(values)) {}
 };
 
 /// How the ranks of a program find each other: groups of collectives and channels of messages.
 struct wiring {
-  std::vector<std::vector<std::int32_t>> groups;
-  std::vector<channel> channels;
-  std::vector<std::array<std::int32_t, max_mesh_rank>> group_of;   ///< per rank and mesh axis
-  std::int32_t everyone = -1;                                      ///< the group of all ranks, if something needs it
-  std::vector<std::array<std::int32_t, max_mesh_rank>> member_of;  ///< its place in that group
-  std::vector<std::vector<std::vector<std::int32_t>>> sends;       ///< per rank and transfer, channels in order
-  std::vector<std::vector<std::vector<std::int32_t>>> receives;
+  vector<vector<std::int32_t>> groups;
+  vector<channel> channels;
+  vector<std::array<std::int32_t, max_mesh_rank>> group_of;   ///< per rank and mesh axis
+  std::int32_t everyone = -1;                                 ///< the group of all ranks, if something needs it
+  vector<std::array<std::int32_t, max_mesh_rank>> member_of;  ///< its place in that group
+  vector<vector<vector<std::int32_t>>> sends;                 ///< per rank and transfer, channels in order
+  vector<vector<vector<std::int32_t>>> receives;
 };
 
 /// For every receiver of a transfer, one sender per distinct shard that it needs; replicas share the load.
@@ -74,7 +74,7 @@ class host_rank {
 
   bytes arena() const { return arena_size_; }
 
-  std::vector<event> events;  ///< of the last step, if `record`
+  vector<event> events;  ///< of the last step, if `record`
   bool record = false;
   const std::string* where = nullptr;  ///< the name of the instruction running, for errors
 
@@ -88,7 +88,7 @@ class host_rank {
     kernel_function kernel = nullptr;
     call with;
     std::array<place, max_operands + max_results + max_statistics> places;
-    std::vector<traveller> travellers = {};
+    vector<traveller> travellers = {};
   };
 
   void share(const host_rank& from);
@@ -105,7 +105,7 @@ class host_rank {
   void add_up(const host_step& now, const instruction& what) const;
   /// True if the instruction before was a total that says that scaled gradients are not finite: then the rest of the
   /// update is left out, on every rank.
-  bool overflows(const std::vector<prepared>& body, std::size_t at) const;
+  bool overflows(const vector<prepared>& body, std::size_t at) const;
   void place_views(prepared& next, std::int32_t micro_batch) const;
   void pass_messages(shared_memory& communicator, const action& what);
   view micro_batch_of(const port& which, void* data, std::int32_t micro_batch) const;
@@ -120,8 +120,8 @@ class host_rank {
   std::int32_t member_;
   bytes arena_size_;
   std::unique_ptr<std::byte[], void (*)(std::byte*)> arena_;
-  std::vector<std::byte*> shared_base_;  ///< per buffer, where another rank object keeps it; null: in this arena
-  std::array<std::vector<prepared>, pass_count> bodies_;
+  vector<std::byte*> shared_base_;  ///< per buffer, where another rank object keeps it; null: in this arena
+  std::array<vector<prepared>, pass_count> bodies_;
   std::int64_t epoch_ = 0;
 };
 

@@ -64,10 +64,9 @@ inline void wire_stage(const stage_program& stage, wiring& wires) {
 }
 
 /// Members of the sending stage with the same shard, per distinct shard that overlaps `wanted`.
-inline std::vector<std::vector<std::int32_t>> senders_of(const stage_program& stage, const buffer& from,
-                                                         const box& wanted) {
-  std::vector<std::vector<std::int32_t>> replicas;
-  std::vector<box> boxes;
+inline vector<vector<std::int32_t>> senders_of(const stage_program& stage, const buffer& from, const box& wanted) {
+  vector<vector<std::int32_t>> replicas;
+  vector<box> boxes;
   for (std::int32_t member = 0; member < stage.mesh.ranks(); ++member) {
     const box has = box_of(shard_view(stage, from, member));
     if (count(overlap(has, wanted)) == 0) continue;
@@ -86,7 +85,7 @@ inline void wire_transfer(const program& whole, std::size_t number, wiring& wire
   const transfer& each = whole.transfers[number];
   const stage_program& from = whole.stages[stage_id{each.route.from_stage}];
   const stage_program& to = whole.stages[stage_id{each.route.to_stage}];
-  std::vector<channel> links;
+  vector<channel> links;
   for (std::int32_t member = 0; member < to.mesh.ranks(); ++member) {
     const box wanted = box_of(shard_view(to, to.buffers[each.to], member));
     for (const auto& replicas : senders_of(from, from.buffers[each.from], wanted)) {
@@ -112,7 +111,7 @@ MESHLOOM_INLINE wiring wire(const program& whole) {
   const auto ranks = static_cast<std::size_t>(whole.ranks);
   wires.group_of.resize(ranks);
   wires.member_of.resize(ranks);
-  wires.sends.assign(ranks, std::vector<std::vector<std::int32_t>>(whole.transfers.size()));
+  wires.sends.assign(ranks, vector<vector<std::int32_t>>(whole.transfers.size()));
   wires.receives = wires.sends;
   for (const stage_program& stage : whole.stages) detail::wire_stage(stage, wires);
   for (std::size_t number = 0; number < whole.transfers.size(); ++number) detail::wire_transfer(whole, number, wires);
@@ -261,7 +260,7 @@ MESHLOOM_INLINE void host_rank::run_body(const host_step& now, pass which, std::
   }
 }
 
-MESHLOOM_INLINE bool host_rank::overflows(const std::vector<prepared>& body, std::size_t at) const {
+MESHLOOM_INLINE bool host_rank::overflows(const vector<prepared>& body, std::size_t at) const {
   if (at == 0 || !whole_.scaling.scales() || body[at - 1].what->kind != instruction::total) return false;
   const view all = fixed_view(body[at - 1].what->results[0]);
   return with_floating(all.type,

@@ -38,16 +38,16 @@ class host_run {
   step_result step(std::initializer_list<port_data> inputs, std::initializer_list<void*> outputs = {});
 
   /// The whole of a parameter or optimizer state, by name, gathered from its shards; in f64 whatever its precision.
-  std::vector<double> read(std::string_view name) const;
+  vector<double> read(std::string_view name) const;
   /// Sets it on every rank, and the master of a parameter that has one.
   void write(std::string_view name, std::span<const double> values);
-  std::vector<std::string> names() const;
+  vector<std::string> names() const;
   /// One rank's shard of it, where it lies; `data` is null if the rank has none. Not while a step runs.
   view shard(std::string_view name, std::int32_t rank) const;
 
   const program& executed() const { return program_; }
   /// Bytes of the arena of each rank.
-  std::vector<std::int64_t> arena_bytes() const;
+  vector<std::int64_t> arena_bytes() const;
   /// Steps that updated something.
   std::uint64_t steps() const { return steps_; }
   /// What the loss of the next step is multiplied by; 1 unless the training scales it.
@@ -55,7 +55,7 @@ class host_run {
 
   void record(bool on);
   /// Events of the last step, rank by rank.
-  std::vector<event> events() const;
+  vector<event> events() const;
 
  private:
   void write_shard(const view& shard, std::string_view name, std::span<const double> values);
@@ -75,15 +75,15 @@ class host_run {
   wiring wires_;
   shared_memory communicator_;
   std::shared_ptr<void> session_;
-  std::vector<std::shared_ptr<void>> arithmetic_;
-  std::vector<std::unique_ptr<host_rank>> ranks_;
-  std::vector<std::thread> threads_;
+  vector<std::shared_ptr<void>> arithmetic_;
+  vector<std::unique_ptr<host_rank>> ranks_;
+  vector<std::thread> threads_;
   std::uint64_t seed_;
   std::uint64_t steps_ = 0;
   loss_scale scale_;
 
-  std::vector<port_data> inputs_;
-  std::vector<void*> outputs_;
+  vector<port_data> inputs_;
+  vector<void*> outputs_;
   std::mutex door_;
   std::condition_variable called_, finished_;
   command command_ = command::step;

@@ -180,9 +180,9 @@ MESHLOOM_INLINE double host_run::gradient_norm() const {
   return std::sqrt(sum) / scale_.scale;
 }
 
-MESHLOOM_INLINE std::vector<double> host_run::read(std::string_view name) const {
-  std::vector<double> values;
-  std::vector<std::byte> dense;
+MESHLOOM_INLINE vector<double> host_run::read(std::string_view name) const {
+  vector<double> values;
+  vector<std::byte> dense;
   dtype type = dtype::f32;
   for (const auto& rank : ranks_) {
     const view shard = rank->find(name);
@@ -224,7 +224,7 @@ MESHLOOM_INLINE void host_run::write_shard(const view& shard, std::string_view n
                 std::to_string(values.size()) + " were given");
   }
   with_floating(shard.type, [&]<class Element>(Element) {
-    std::vector<Element> dense(values.size());
+    vector<Element> dense(values.size());
     std::transform(values.begin(), values.end(), dense.begin(),
                    [](double value) { return static_cast<Element>(static_cast<computed<Element>>(value)); });
     scatter(dense.data(), shard);
@@ -235,8 +235,8 @@ MESHLOOM_INLINE view host_run::shard(std::string_view name, std::int32_t rank) c
   return ranks_[static_cast<std::size_t>(rank)]->find(name);
 }
 
-MESHLOOM_INLINE std::vector<std::string> host_run::names() const {
-  std::vector<std::string> all;
+MESHLOOM_INLINE vector<std::string> host_run::names() const {
+  vector<std::string> all;
   for (const stage_program& stage : program_.stages) {
     for (const placed_value& each : stage.placed_values) {
       if (std::find(all.begin(), all.end(), each.name) == all.end()) all.push_back(each.name);
@@ -245,8 +245,8 @@ MESHLOOM_INLINE std::vector<std::string> host_run::names() const {
   return all;
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> host_run::arena_bytes() const {
-  std::vector<std::int64_t> sizes;
+MESHLOOM_INLINE vector<std::int64_t> host_run::arena_bytes() const {
+  vector<std::int64_t> sizes;
   for (const auto& rank : ranks_) sizes.push_back(rank->arena().count);
   return sizes;
 }
@@ -255,8 +255,8 @@ MESHLOOM_INLINE void host_run::record(bool on) {
   for (const auto& rank : ranks_) rank->record = on;
 }
 
-MESHLOOM_INLINE std::vector<event> host_run::events() const {
-  std::vector<event> all;
+MESHLOOM_INLINE vector<event> host_run::events() const {
+  vector<event> all;
   for (const auto& rank : ranks_) all.insert(all.end(), rank->events.begin(), rank->events.end());
   return all;
 }

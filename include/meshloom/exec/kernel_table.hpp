@@ -4,10 +4,9 @@
 // before step 0, never a fallback.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/contraction.hpp>
 #include <meshloom/kernel/kernel.hpp>
-
-#include <vector>
 
 namespace meshloom {
 
@@ -20,7 +19,7 @@ struct kernel_entry {
   kernel_function run = nullptr;
 };
 
-using kernel_table = std::vector<kernel_entry>;
+using kernel_table = vector<kernel_entry>;
 
 namespace detail {
 

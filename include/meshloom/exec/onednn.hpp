@@ -8,6 +8,7 @@
 #pragma once
 
 #include <meshloom/base/error.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/onednn_product.hpp>
 #include <meshloom/kernel/convolution_shape.hpp>
 #include <meshloom/kernel/gemm.hpp>
@@ -19,7 +20,6 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
-#include <vector>
 
 namespace meshloom {
 
@@ -256,7 +256,7 @@ class onednn_convolutions {
         {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, to.get()}, {DNNL_ARG_SCRATCHPAD, ready.reorder_scratch.get()}});
   }
 
-  std::vector<prepared> prepared_;
+  vector<prepared> prepared_;
   onednn_stream::room ordered_ = onednn_stream::room(1);
 };
 

@@ -4,6 +4,7 @@
 // for nothing but what oneDNN itself does.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/blas_matrix.hpp>
 #include <meshloom/exec/onednn_stream.hpp>
 #include <meshloom/tensor/dtype.hpp>
@@ -11,7 +12,6 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
-#include <vector>
 
 namespace meshloom::detail {
 
@@ -94,7 +94,7 @@ class onednn_products {
     return {of, dnnl::matmul(what), on.empty(a), on.empty(b), on.empty(c), on.empty(what.scratchpad_desc())};
   }
 
-  std::vector<prepared> prepared_;
+  vector<prepared> prepared_;
 };
 
 }  // namespace meshloom::detail

@@ -5,6 +5,7 @@
 // number of ranks, and on the sizes of cache and memory; nothing is written to disk.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/cluster.hpp>
 #include <meshloom/exec/host.hpp>
 
@@ -13,7 +14,6 @@
 #include <memory>
 #include <span>
 #include <thread>
-#include <vector>
 
 namespace meshloom {
 
@@ -32,7 +32,7 @@ struct sample {
 struct probe {
   std::int32_t ranks = 1;
   bytes memory{};  ///< free for each rank; a share of 4 GiB where the system does not say
-  std::vector<sample> samples{};
+  vector<sample> samples{};
 };
 
 /// The link with which `price` of collective.hpp comes nearest to the exchanges among the samples: of all links through
@@ -56,8 +56,8 @@ using product_maker = std::function<rank_work(dtype type, std::int64_t n)>;
 template <class Arithmetic, class Element>
 rank_work square_product(std::int64_t n) {
   const auto size = static_cast<std::size_t>(n * n);
-  return [own = std::make_shared<Arithmetic>(), n, a = std::vector<Element>(size, Element(1.0f)),
-          b = std::vector<Element>(size, Element(2.0f)), c = std::vector<Element>(size)]() mutable {
+  return [own = std::make_shared<Arithmetic>(), n, a = vector<Element>(size, Element(1.0f)),
+          b = vector<Element>(size, Element(2.0f)), c = vector<Element>(size)]() mutable {
     own->gemm(n, n, n, a.data(), n, 1, b.data(), n, 1, false, c.data(), n, 1);
   };
 }

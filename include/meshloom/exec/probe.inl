@@ -28,7 +28,7 @@ class stopwatch {
 
   /// The median time of one piece of work, from stretches of about `budget` seconds together, at least three.
   picoseconds time(const work_maker& make, double budget) {
-    std::vector<std::thread> threads;
+    vector<std::thread> threads;
     guarded([&] {
       for (std::int32_t rank = 0; rank < ranks_; ++rank) {
         threads.emplace_back([&, rank] { guarded([&] { serve(rank, make, budget); }); });
@@ -100,7 +100,7 @@ class stopwatch {
   std::int64_t calls_ = 1;
   double fastest_ = std::numeric_limits<double>::infinity();
   double spent_ = 0;
-  std::vector<double> times_;
+  vector<double> times_;
   std::mutex failing_;
   std::string failure_;
 };
@@ -135,7 +135,7 @@ inline sample time_product(std::int32_t ranks, const product_maker& arithmetic, 
 inline sample time_copy(std::int32_t ranks, std::int64_t size) {
   const auto count = static_cast<std::size_t>(size);
   const work_maker make = [count](std::int32_t) -> rank_work {
-    return [from = std::vector<char>(count), to = std::vector<char>(count)]() mutable {
+    return [from = vector<char>(count), to = vector<char>(count)]() mutable {
       std::copy(from.begin(), from.end(), to.begin());
     };
   };
@@ -157,12 +157,12 @@ inline sample time_launch(std::int32_t ranks, kernel_function kernel) {
 inline sample time_exchange(std::int32_t ranks, collective how, std::int64_t size) {
   const std::int64_t columns = std::max<std::int64_t>(size / size_of(dtype::f32) / ranks, 1);
   const auto elements = static_cast<std::size_t>(ranks * columns);
-  std::vector<std::vector<std::int32_t>> groups(1);
+  vector<vector<std::int32_t>> groups(1);
   for (std::int32_t rank = 0; rank < ranks; ++rank) groups[0].push_back(rank);
   shared_memory communicator(ranks, groups, {}, waiting_of(ranks));
   const work_maker make = [&](std::int32_t rank) -> rank_work {
-    return [&communicator, how, rank, ranks, columns, from = std::vector<float>(elements, 1.0f),
-            to = std::vector<float>(elements)]() mutable {
+    return [&communicator, how, rank, ranks, columns, from = vector<float>(elements, 1.0f),
+            to = vector<float>(elements)]() mutable {
       view given = matrix_view(from.data(), ranks, columns), wanted = matrix_view(to.data(), ranks, columns);
       if (how == collective::all_gather || how == collective::all_to_all) given = part_of(given, 0, ranks, rank);
       if (how == collective::reduce_scatter) wanted = part_of(wanted, 0, ranks, rank);
@@ -270,8 +270,8 @@ inline double misfit(std::int32_t ranks, std::span<const sample> exchanges, cons
 }  // namespace detail
 
 MESHLOOM_INLINE link fit_link(std::int32_t ranks, std::span<const sample> samples) {
-  std::vector<sample> exchanges;
-  std::vector<detail::exchange_equation> equations;
+  vector<sample> exchanges;
+  vector<detail::exchange_equation> equations;
   for (const sample& each : samples) {
     if (each.kind != sample::exchange || each.time.count <= 0 || each.moved.count <= 0) continue;
     if (ranks < 2 || each.how == collective::slice) continue;  // these have no price

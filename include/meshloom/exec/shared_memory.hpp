@@ -5,6 +5,7 @@
 // run; nothing is allocated after construction, unless to say what is wrong; after `stop` nobody waits.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/exec/box.hpp>
 #include <meshloom/exec/meeting.hpp>
 #include <meshloom/sharding/collective.hpp>
@@ -47,8 +48,8 @@ class shared_memory {
  public:
   /// Each group lists its ranks in member order. Throws if a group or channel names a rank that does not exist, or one
   /// rank twice.
-  shared_memory(std::int32_t ranks, std::span<const std::vector<std::int32_t>> groups,
-                std::span<const channel> channels, waiting how = waiting::block);
+  shared_memory(std::int32_t ranks, std::span<const vector<std::int32_t>> groups, std::span<const channel> channels,
+                waiting how = waiting::block);
 
   /// Fills `to` with this member's shard of what all `from` hold together: reduced in member order (all_reduce,
   /// reduce_scatter), put together (all_gather, all_to_all, halo), the whole of what the member before

@@ -198,7 +198,7 @@ MESHLOOM_INLINE party::party(std::string called, std::span<const std::int32_t> m
 
 }  // namespace detail
 
-MESHLOOM_INLINE shared_memory::shared_memory(std::int32_t ranks, std::span<const std::vector<std::int32_t>> groups,
+MESHLOOM_INLINE shared_memory::shared_memory(std::int32_t ranks, std::span<const vector<std::int32_t>> groups,
                                              std::span<const channel> channels, waiting how) {
   for (const auto& members : groups) {
     groups_.emplace_back(detail::name_party("group", groups_.size(), members, ranks), members, how);

@@ -5,18 +5,17 @@
 // times.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/cluster.hpp>
 #include <meshloom/cost/analytic.hpp>
 #include <meshloom/exec/event.hpp>
 
-#include <vector>
-
 namespace meshloom {
 
 struct simulation {
-  std::vector<event> events;                ///< of one step, rank by rank, each in its order
-  picoseconds step;                         ///< until the last stage is done
-  std::vector<picoseconds> busy_per_stage;  ///< in bodies; the rest of a step is messages and waiting
+  vector<event> events;                ///< of one step, rank by rank, each in its order
+  picoseconds step;                    ///< until the last stage is done
+  vector<picoseconds> busy_per_stage;  ///< in bodies; the rest of a step is messages and waiting
 };
 
 /// One instruction: an operator by its roofline (its parts share the work), a collective by its α–β price along its

@@ -61,16 +61,16 @@ inline double local_points(const stage_program& stage, const instruction& what) 
 }
 
 /// Prices of the instructions of a stage, per pass.
-using body_prices = std::array<std::vector<picoseconds>, pass_count>;
+using body_prices = std::array<vector<picoseconds>, pass_count>;
 
 /// A stage on its way through its actions.
 struct stage_walk {
-  std::vector<action> actions;
+  vector<action> actions;
   std::size_t at = 0;
   std::size_t instruction = 0;  ///< of the body that it is in
   picoseconds now, busy;
   body_prices prices;
-  std::vector<event> events;  ///< of one rank
+  vector<event> events;  ///< of one rank
 
   bool over() const { return at == actions.size(); }
 };
@@ -121,7 +121,7 @@ inline bool walk_body(const stage_program& stage, stage_walk& walk) {
 }
 
 /// Takes all stages through a total together, if all have come to one.
-inline bool meet(const program& whole, std::vector<stage_walk>& walks) {
+inline bool meet(const program& whole, vector<stage_walk>& walks) {
   picoseconds last;
   for (std::size_t s = 0; s < walks.size(); ++s) {
     if (!stands_at_total(whole.stages[static_cast<stage_id>(s)], walks[s])) return false;
@@ -142,8 +142,8 @@ inline void walk_message(stage_walk& from, stage_walk& to, picoseconds time) {
 }
 
 /// Goes on with a stage until it ends or waits; true if it moved.
-inline bool advance(const program& whole, std::vector<stage_walk>& walks, std::size_t s,
-                    const std::vector<picoseconds>& messages) {
+inline bool advance(const program& whole, vector<stage_walk>& walks, std::size_t s,
+                    const vector<picoseconds>& messages) {
   const auto place = [&] { return std::pair(walks[s].at, walks[s].instruction); };
   const auto before = place();
   while (!walks[s].over()) {
@@ -234,9 +234,9 @@ MESHLOOM_INLINE simulation simulate(const program& whole, const cluster& machine
     throw error("simulate: the program runs on " + std::to_string(whole.ranks) + " ranks, the cluster has " +
                 std::to_string(machine.ranks()));
   }
-  std::vector<detail::stage_walk> walks;
+  vector<detail::stage_walk> walks;
   for (const stage_program& stage : whole.stages) walks.push_back(detail::start_walk(stage, machine));
-  std::vector<picoseconds> messages;
+  vector<picoseconds> messages;
   for (const transfer& each : whole.transfers) messages.push_back(price(whole, each, machine));
   for (bool moved = true; moved;) {
     moved = detail::meet(whole, walks);

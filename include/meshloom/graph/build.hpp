@@ -26,14 +26,14 @@ class graph_builder {
   /// The id of an axis, entering it into the size table at first sight.
   axis_id axis(std::string_view name, std::int64_t extent);
 
-  value_id add_input(std::string_view name, const std::vector<axis_id>& axes, dtype type);
+  value_id add_input(std::string_view name, const vector<axis_id>& axes, dtype type);
   /// A parameter of the current layer. A `shared` one belongs to the model: the same name gives the same parameter.
-  value_id add_parameter(std::string_view name, const std::vector<axis_id>& axes, const initial& start, bool shared);
+  value_id add_parameter(std::string_view name, const vector<axis_id>& axes, const initial& start, bool shared);
   /// Makes a parameter a running statistic: once per step `update` (operands: it, the sum over micro-batches of what
   /// was observed) replaces it.
   void observe(value_id parameter, value_id observed, const record& update, const attribute_list& attributes);
   /// A value of a region that no node makes: what a carry brings in or leaves.
-  value_id add_carried(std::string_view name, const std::vector<axis_id>& axes, region_id area, dtype type);
+  value_id add_carried(std::string_view name, const vector<axis_id>& axes, region_id area, dtype type);
 
   /// Adds a node to the current region and phase. `indices[i]` is the axis of the operator's index i.
   std::array<value_id, max_results> emit(const record& op, std::span<const value_id> values,
@@ -65,14 +65,14 @@ class graph_builder {
   bool is_undecided(value_id id) const;
 
   struct layer {
-    std::string path;                   ///< with a trailing dot, empty at the top
-    std::vector<std::string> children;  ///< the names of the layers in it so far
+    std::string path;              ///< with a trailing dot, empty at the top
+    vector<std::string> children;  ///< the names of the layers in it so far
   };
-  std::vector<layer> path_{{}};
-  std::vector<std::string> names_;
+  vector<layer> path_{{}};
+  vector<std::string> names_;
   region_id region_ = region_id::none;
   phase when_ = phase::forward;
-  std::vector<value_id> undecided_;  ///< parameters that nobody has read
+  vector<value_id> undecided_;  ///< parameters that nobody has read
 };
 
 }  // namespace meshloom

@@ -18,13 +18,13 @@ MESHLOOM_INLINE axis_id graph_builder::axis(std::string_view name, std::int64_t 
   return known;
 }
 
-MESHLOOM_INLINE value_id graph_builder::add_input(std::string_view name, const std::vector<axis_id>& axes, dtype type) {
+MESHLOOM_INLINE value_id graph_builder::add_input(std::string_view name, const vector<axis_id>& axes, dtype type) {
   const value_id id = made.values.add({std::string(name), axes, type, value_kind::input});
   made.inputs.push_back(id);
   return id;
 }
 
-MESHLOOM_INLINE value_id graph_builder::add_parameter(std::string_view name, const std::vector<axis_id>& axes,
+MESHLOOM_INLINE value_id graph_builder::add_parameter(std::string_view name, const vector<axis_id>& axes,
                                                       const initial& start, bool shared) {
   if (shared) {
     for (const parameter& known : made.parameters) {
@@ -67,8 +67,8 @@ MESHLOOM_INLINE void graph_builder::observe(value_id parameter, value_id observe
   }
 }
 
-MESHLOOM_INLINE value_id graph_builder::add_carried(std::string_view name, const std::vector<axis_id>& axes,
-                                                    region_id area, dtype type) {
+MESHLOOM_INLINE value_id graph_builder::add_carried(std::string_view name, const vector<axis_id>& axes, region_id area,
+                                                    dtype type) {
   return made.values.add({unique(std::string(name)), axes, type, value_kind::carried, node_id::none, area, {}});
 }
 
@@ -89,13 +89,13 @@ MESHLOOM_INLINE dtype graph_builder::type_of_node(const record& op, std::span<co
 MESHLOOM_INLINE value_id graph_builder::read_as(value_id id, dtype type) {
   value& read = made.values[id];
   if (read.type == dtype::i32) return id;
-  if (std::erase(undecided_, id) != 0) read.type = type;
+  if (erase(undecided_, id) != 0) read.type = type;
   return as_type(id, type);
 }
 
 MESHLOOM_INLINE value_id graph_builder::as_type(value_id id, dtype type) {
   if (made.values[id].type == type) return id;
-  const std::vector<axis_id> axes = made.values[id].axes;
+  const vector<axis_id> axes = made.values[id].axes;
   const record& op = type == made.compute ? *every_rank<op::narrow>::records[axes.size()]
                                           : *every_rank<op::widen>::records[axes.size()];
   const bool was_exact = std::exchange(exact, false);
@@ -126,7 +126,7 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
                                                                       std::span<const axis_id> indices,
                                                                       const attribute_list& attributes) {
   const dtype type = type_of_node(op, values);
-  std::vector<value_id> operands(values.begin(), values.end());
+  vector<value_id> operands(values.begin(), values.end());
   for (std::size_t k = 0; k < operands.size(); ++k)
     operands[k] = read_as(operands[k], op.rounded.operand(k) ? type : made.precision);
   std::array<value_id, max_results> results{};
@@ -150,7 +150,7 @@ MESHLOOM_INLINE std::array<value_id, max_results> graph_builder::emit(const reco
   const node_id id = made.nodes.next();
   for (std::size_t k = 0; k < static_cast<std::size_t>(op.op.result_count); ++k) {
     const index_list& list = op.op.results[k];
-    std::vector<axis_id> axes;
+    vector<axis_id> axes;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis)
       axes.push_back(indices[static_cast<std::size_t>(list.at[axis])]);
     const std::string name = next.name + (op.op.result_count == 1 ? "" : "#" + std::to_string(k));

@@ -47,8 +47,8 @@ class reverse_sweep final : public differentiation {
   std::array<handle, max_results> emit(const record& op, std::initializer_list<handle> operands,
                                        const attribute_list& attributes,
                                        std::span<const axis_id> result_only_indices) override {
-    std::vector<axis_id> indices(static_cast<std::size_t>(op.op.index_count), axis_id::none);
-    std::vector<value_id> ids;
+    vector<axis_id> indices(static_cast<std::size_t>(op.op.index_count), axis_id::none);
+    vector<value_id> ids;
     for (const handle& each : operands) {
       const index_list& list = op.op.operands[ids.size()];
       if (!each)
@@ -258,9 +258,9 @@ class reverse_sweep final : public differentiation {
   }
 
   graph_builder& into_;
-  std::vector<value_id> losses_;
-  std::vector<value_id> slope_;  ///< per value, the gradient summed so far
-  std::vector<bool> wanted_;
+  vector<value_id> losses_;
+  vector<value_id> slope_;  ///< per value, the gradient summed so far
+  vector<bool> wanted_;
   node_id node_ = node_id::none;
 };
 

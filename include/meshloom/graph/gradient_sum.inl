@@ -51,21 +51,21 @@ class sum_finder {
 };
 
 /// Puts one sum together again, region by region.
-inline value_id add_by_region(graph& whole, const gradient_sum& sum, std::vector<node_id>& moved) {
+inline value_id add_by_region(graph& whole, const gradient_sum& sum, vector<node_id>& moved) {
   struct share {
     region_id region;
     node_id first;  ///< the addition that began it
     value_id sum;
   };
   const region_id home = whole.values[whole.parameters[sum.parameter].value].region;
-  const auto place = [&](node_id id, region_id area, std::vector<value_id> operands) {
+  const auto place = [&](node_id id, region_id area, vector<value_id> operands) {
     node& at = whole.nodes[id];
     at.region = area;
     at.operands = std::move(operands);
     whole.values[at.results.front()].region = area;
     return at.results.front();
   };
-  std::vector<share> shares;
+  vector<share> shares;
   for (std::size_t k = 0; k < sum.parts.size(); ++k) {
     const region_id area = whole.values[sum.parts[k]].region;
     const auto known =
@@ -77,7 +77,7 @@ inline value_id add_by_region(graph& whole, const gradient_sum& sum, std::vector
       known->sum = place(addition, area, {known->sum, sum.parts[k]});
   }
   value_id all = shares.front().sum;
-  std::vector<value_id> gradients{all};
+  vector<value_id> gradients{all};
   for (std::size_t k = 1; k < shares.size(); ++k) {
     all = place(shares[k].first, home, {all, shares[k].sum});
     whole.nodes[shares[k].first].when = phase::update;
@@ -91,8 +91,8 @@ inline value_id add_by_region(graph& whole, const gradient_sum& sum, std::vector
 }
 
 /// Moves nodes to the front of the update.
-inline void move_to_update(graph& whole, const std::vector<node_id>& moved) {
-  std::vector<node_id> order;
+inline void move_to_update(graph& whole, const vector<node_id>& moved) {
+  vector<node_id> order;
   const auto is_moved = [&](node_id id) { return std::find(moved.begin(), moved.end(), id) != moved.end(); };
   const auto add_all = [&](bool update) {
     for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
@@ -116,8 +116,8 @@ inline void move_to_update(graph& whole, const std::vector<node_id>& moved) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<gradient_sum> gradient_sums(const graph& whole) {
-  std::vector<gradient_sum> found;
+MESHLOOM_INLINE vector<gradient_sum> gradient_sums(const graph& whole) {
+  vector<gradient_sum> found;
   const detail::sum_finder finder(whole);
   for (std::size_t p = 0; p < whole.parameters.size(); ++p) {
     if (whole.parameters[p].observed_by != nullptr) continue;
@@ -133,14 +133,14 @@ MESHLOOM_INLINE std::vector<gradient_sum> gradient_sums(const graph& whole) {
   for (const gradient_sum& sum : found) {
     for (const value_id id : sum.parts) ++owners[id];
   }
-  std::erase_if(found, [&](const gradient_sum& sum) {  // an update of the one would be taken for one of the other
+  erase_if(found, [&](const gradient_sum& sum) {  // an update of the one would be taken for one of the other
     return std::any_of(sum.parts.begin(), sum.parts.end(), [&](value_id id) { return owners[id] > 1; });
   });
   return found;
 }
 
-MESHLOOM_INLINE void add_by_region(graph& whole, const std::vector<gradient_sum>& sums) {
-  std::vector<node_id> moved;
+MESHLOOM_INLINE void add_by_region(graph& whole, const vector<gradient_sum>& sums) {
+  vector<node_id> moved;
   for (const gradient_sum& sum : sums) {
     const std::size_t before = moved.size();
     const value_id all = detail::add_by_region(whole, sum, moved);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <meshloom/base/table.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/graph/loss_scaling.hpp>
 #include <meshloom/graph/rate_schedule.hpp>
 #include <meshloom/op/record.hpp>
@@ -14,7 +15,6 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -39,7 +39,7 @@ struct initial {
 
 struct value {
   std::string name;
-  std::vector<axis_id> axes = {};
+  vector<axis_id> axes = {};
   dtype type = dtype::f32;
   value_kind kind = value_kind::activation;
   node_id producer = node_id::none;  ///< none for inputs, parameters, states and carried values
@@ -64,9 +64,9 @@ struct node {
   std::string name;  ///< unique; the path of its layer, then the operator
   phase when = phase::forward;
   region_id region = region_id::none;
-  std::vector<value_id> operands = {};
-  std::vector<value_id> results = {};
-  std::vector<axis_id> indices = {};  ///< the axis of each index of the operator
+  vector<value_id> operands = {};
+  vector<value_id> results = {};
+  vector<axis_id> indices = {};  ///< the axis of each index of the operator
   attribute_list attributes{};
   node_id differentiates = node_id::none;  ///< of backward nodes, if it is known: the forward node whose gradient it is
   bool operator==(const node&) const = default;
@@ -99,8 +99,8 @@ constexpr bool may_recompute(const region& area) { return area.repeated || area.
 /// optimizer's state beside it; or a running statistic, which takes in what the forward observes and has no state.
 struct parameter {
   value_id value = value_id::none;
-  std::vector<value_id> gradients = {};  ///< one per region that reads it; summed by the update. Or what is observed
-  std::vector<value_id> states = {};
+  vector<value_id> gradients = {};  ///< one per region that reads it; summed by the update. Or what is observed
+  vector<value_id> states = {};
   const record* observed_by = nullptr;  ///< the update of a running statistic; null: trained, by the optimizer
   attribute_list attributes{};          ///< of that update
   bool operator==(const parameter&) const = default;
@@ -110,7 +110,7 @@ struct parameter {
 /// some of them, all ranks have the same total.
 struct total {
   value_id value = value_id::none;
-  std::vector<value_id> parts = {};
+  vector<value_id> parts = {};
   bool operator==(const total&) const = default;
 };
 
@@ -122,18 +122,18 @@ struct graph {
   table<value_id, value> values;
   table<node_id, node> nodes;
   table<region_id, region> regions;
-  std::vector<value_id> inputs;
-  std::vector<parameter> parameters;
-  std::vector<pin> pins;
-  total squares;                  ///< of the elements of all gradients, if they are clipped by their norm or scaled
-  loss_scaling scaling;           ///< of the loss, and so of gradients until updates read them
-  rate_schedule rate;             ///< of all updates: each step takes a part of the rate in their attributes
-  std::vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
+  vector<value_id> inputs;
+  vector<parameter> parameters;
+  vector<pin> pins;
+  total squares;             ///< of the elements of all gradients, if they are clipped by their norm or scaled
+  loss_scaling scaling;      ///< of the loss, and so of gradients until updates read them
+  rate_schedule rate;        ///< of all updates: each step takes a part of the rate in their attributes
+  vector<value_id> results;  ///< what leaves a step: the loss, then losses that layers add to it; or an output
   bool operator==(const graph&) const = default;
 };
 
 /// The extent of each axis of a value, under a size table.
-std::vector<std::int64_t> extents_of(const size_table& sizes, const std::vector<axis_id>& axes);
+vector<std::int64_t> extents_of(const size_table& sizes, const vector<axis_id>& axes);
 
 /// The type that a node computes in: of the operands and results that its operator may round.
 dtype compute_type_of(const graph& whole, const node& at);
@@ -152,7 +152,7 @@ table<node_id, std::int32_t> parameters_updated(const graph& whole);
 /// `rounding` allows; results and the parts of a total are made; the schedule of the rate is sound, and so is the
 /// scaling of the loss, which needs that total; names of regions, nodes and parameters are unique. Shares no code with
 /// `trace`.
-std::vector<std::string> check(const graph& whole);
+vector<std::string> check(const graph& whole);
 
 /// A number that changes when the model changes in what a plan depends on: names, axes, layers, operators, what they
 /// compute and read; not with sizes, nor with attributes, which sizes enter. The same under every compiler.

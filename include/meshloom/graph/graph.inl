@@ -5,8 +5,8 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE std::vector<std::int64_t> extents_of(const size_table& sizes, const std::vector<axis_id>& axes) {
-  std::vector<std::int64_t> extents;
+MESHLOOM_INLINE vector<std::int64_t> extents_of(const size_table& sizes, const vector<axis_id>& axes) {
+  vector<std::int64_t> extents;
   extents.reserve(axes.size());
   for (const axis_id axis : axes) extents.push_back(sizes[axis].extent);
   return extents;
@@ -80,7 +80,7 @@ class graph_check {
  public:
   explicit graph_check(const graph& whole) : whole_(whole), made_(whole.values.size()) {}
 
-  std::vector<std::string> run() {
+  vector<std::string> run() {
     check_tables();
     if (!faults_.empty()) return std::move(faults_);  // what follows looks things up in them
     for (std::size_t v = 0; v < made_.size(); ++v) {
@@ -115,10 +115,10 @@ class graph_check {
  private:
   void fault(const std::string& sentence) { faults_.push_back(sentence); }
   bool is_made(value_id id) const { return made_[index_of(id)]; }
-  std::vector<std::int64_t> extents(value_id id) const { return extents_of(whole_.sizes, whole_.values[id].axes); }
+  vector<std::int64_t> extents(value_id id) const { return extents_of(whole_.sizes, whole_.values[id].axes); }
 
   void check_tables() {
-    std::vector<std::string> names;
+    vector<std::string> names;
     const auto exists = [&](axis_id axis) { return whole_.sizes.holds(axis); };
     for (const value& each : whole_.values) {
       if (!std::all_of(each.axes.begin(), each.axes.end(), exists)) {
@@ -257,7 +257,7 @@ class graph_check {
       fault("node " + at.name + ": one " + side + " does not exist");
       return false;
     }
-    std::vector<std::int64_t> wanted;
+    vector<std::int64_t> wanted;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis) {
       wanted.push_back(whole_.sizes[at.indices[static_cast<std::size_t>(list.at[axis])]].extent);
     }
@@ -302,7 +302,7 @@ class graph_check {
   }
 
   /// True if `some` are among `all`, in their order.
-  static bool in_order(const std::vector<axis_id>& some, const std::vector<axis_id>& all) {
+  static bool in_order(const vector<axis_id>& some, const vector<axis_id>& all) {
     auto next = all.begin();
     for (const axis_id axis : some) {
       next = std::find(next, all.end(), axis);
@@ -357,13 +357,13 @@ class graph_check {
   }
 
   const graph& whole_;
-  std::vector<bool> made_;
-  std::vector<std::string> faults_;
+  vector<bool> made_;
+  vector<std::string> faults_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const graph& whole) { return detail::graph_check(whole).run(); }
+MESHLOOM_INLINE vector<std::string> check(const graph& whole) { return detail::graph_check(whole).run(); }
 
 MESHLOOM_INLINE std::uint64_t hash_of(const graph& whole) {
   std::uint64_t hash = 1469598103934665603u;  // FNV-1a, 64 bits

@@ -27,7 +27,7 @@ class line_cutting {
   }
 
   /// The layer of each item; nothing if there are no such layers.
-  std::optional<std::vector<std::int32_t>> run(flops limit) const {
+  std::optional<vector<std::int32_t>> run(flops limit) const {
     const std::optional<bytes> most = least_received(limit);
     if (!most) return std::nullopt;
     return least_sums(limit, *most);
@@ -76,7 +76,7 @@ class line_cutting {
 
   std::optional<bytes> least_received(flops limit) const {
     constexpr std::int64_t never = std::numeric_limits<std::int64_t>::max();
-    std::vector<std::int64_t> most(at(line_.items.size(), layers_) + 1, never);
+    vector<std::int64_t> most(at(line_.items.size(), layers_) + 1, never);
     most[at(0, 0)] = 0;
     for_each_layer(limit, [&](std::size_t first, std::size_t end, bytes received, flops) {
       for_each_number(first, end, [&](std::size_t before) {
@@ -88,8 +88,8 @@ class line_cutting {
     return bytes{most.back()};
   }
 
-  std::vector<std::int32_t> least_sums(flops limit, bytes most) const {
-    std::vector<label> best(at(line_.items.size(), layers_) + 1);
+  vector<std::int32_t> least_sums(flops limit, bytes most) const {
+    vector<label> best(at(line_.items.size(), layers_) + 1);
     best[at(0, 0)].idle = 0;
     for_each_layer(limit, [&](std::size_t first, std::size_t end, bytes received, flops work) {
       if (received > most) return;
@@ -102,7 +102,7 @@ class line_cutting {
         if (here < known) known = here;
       });
     });
-    std::vector<std::int32_t> layer_of(line_.items.size());
+    vector<std::int32_t> layer_of(line_.items.size());
     std::size_t end = line_.items.size();
     for (std::size_t layer = layers_; layer-- > 0;) {
       const std::size_t begin = best[at(end, layer + 1)].begin;
@@ -119,7 +119,7 @@ class line_cutting {
   std::int64_t grain_ = 1;  ///< of work: squares of so many grains can be summed up exactly
 };
 
-inline std::vector<std::int32_t> layers_of(const operator_line& line, std::size_t values, const grouping& how) {
+inline vector<std::int32_t> layers_of(const operator_line& line, std::size_t values, const grouping& how) {
   flops work;
   std::int64_t runs = 0;
   for (const line_item& each : line.items) {
@@ -145,7 +145,7 @@ inline std::vector<std::int32_t> layers_of(const operator_line& line, std::size_
 class regrouping {
  public:
   /// `of_item`: the new region of each item of the line. `of_region`: that of each region, for what is in no item.
-  regrouping(const graph& whole, operator_line line, const std::vector<region_id>& of_item,
+  regrouping(const graph& whole, operator_line line, const vector<region_id>& of_item,
              const table<region_id, region_id>& of_region, const table<region_id, region>& regions)
       : line_(std::move(line)), of_item_(of_item), of_region_(of_region), made_(whole) {
     made_.regions = regions;
@@ -202,7 +202,7 @@ class regrouping {
   }
 
   operator_line line_;
-  const std::vector<region_id>& of_item_;
+  const vector<region_id>& of_item_;
   const table<region_id, region_id>& of_region_;
   graph made_;
 };
@@ -229,7 +229,7 @@ class alike_regions {
   graph run() {
     note_names();
     match_regions();
-    std::vector<region_id> of_item;
+    vector<region_id> of_item;
     for (std::size_t n = 0; n < other_.nodes.size(); ++n) {
       const node_id id{static_cast<std::int32_t>(n)};
       if (other_.nodes[id].when == phase::forward && line_.item_of[id] >= 0) forward_.push_back(id);
@@ -261,7 +261,7 @@ class alike_regions {
     std::sort(parameters_.begin(), parameters_.end());
   }
 
-  static region_id find(const std::vector<named>& among, std::string_view name) {
+  static region_id find(const vector<named>& among, std::string_view name) {
     const auto found = std::lower_bound(among.begin(), among.end(), named{name, region_id::none});
     return found != among.end() && found->first == name ? found->second : region_id::none;
   }
@@ -316,8 +316,8 @@ class alike_regions {
 
   const graph &other_, &grouped_;
   operator_line line_;
-  std::vector<node_id> forward_;
-  std::vector<named> names_, parameters_;  ///< of what is in layers of the grouped graph, sorted
+  vector<node_id> forward_;
+  vector<named> names_, parameters_;  ///< of what is in layers of the grouped graph, sorted
   table<region_id, region> regions_;
   table<region_id, region_id> of_region_;
 };
@@ -334,8 +334,8 @@ MESHLOOM_INLINE graph group_operators(const graph& whole, const grouping& how) {
     throw error("group_operators: the slack of layers is not a number from 0 on; 0.5 is usual");
   operator_line line = line_of(whole);
   if (line.items.empty()) return whole;
-  const std::vector<std::int32_t> layer_of = detail::layers_of(line, whole.values.size(), how);
-  std::vector<region_id> of_item;
+  const vector<std::int32_t> layer_of = detail::layers_of(line, whole.values.size(), how);
+  vector<region_id> of_item;
   table<region_id, region_id> of_region(whole.regions.size(), region_id::none);
   table<region_id, region> regions;
   for (std::size_t r = 0; r < whole.regions.size(); ++r) {

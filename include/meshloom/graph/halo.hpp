@@ -31,8 +31,8 @@ constexpr interval window_of(const halo& read, const mesh_shape& mesh, std::int3
 }
 
 /// The halos of an operand of a node under `how`, by mesh axis.
-std::vector<halo> halos_of(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how,
-                           std::size_t operand);
+vector<halo> halos_of(const size_table& sizes, const node& at, const mesh_shape& mesh, const strategy& how,
+                      std::size_t operand);
 
 /// The elements of the largest shard, halos included.
 std::int64_t largest_shard(const spec& layout, const mesh_shape& mesh, std::span<const std::int64_t> extents,

@@ -28,10 +28,10 @@ inline widest widest_of(const halo& read, const mesh_shape& mesh, std::int64_t e
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<halo> halos_of(const size_table& sizes, const node& at, const mesh_shape& mesh,
-                                           const strategy& how, std::size_t operand) {
+MESHLOOM_INLINE vector<halo> halos_of(const size_table& sizes, const node& at, const mesh_shape& mesh,
+                                      const strategy& how, std::size_t operand) {
   const signature& op = at.op->op;
-  std::vector<halo> found;
+  vector<halo> found;
   for (std::int8_t axis = 0; op.window_count > 0 && axis < mesh.rank; ++axis) {
     const choice& row = at.op->choices.rows[how.row[static_cast<std::size_t>(axis)]];
     const bool windowed = row.windowed >= 0 && op.operands[operand].find(row.index) < 0;
@@ -65,7 +65,7 @@ MESHLOOM_INLINE std::int64_t largest_halo(const spec& layout, const mesh_shape& 
                                           std::span<const std::int64_t> extents, std::span<const halo> halos) {
   const halo& fetched = halos.back();
   const auto axis = static_cast<std::size_t>(fetched.axis);
-  std::vector<std::int64_t> others(extents.begin(), extents.end());
+  vector<std::int64_t> others(extents.begin(), extents.end());
   others[axis] = 1;
   return detail::widest_of(fetched, mesh, extents[axis]).lacked *
          largest_shard(layout, mesh, others, halos.first(halos.size() - 1));
@@ -76,7 +76,7 @@ MESHLOOM_INLINE bytes bytes_of_windows(const graph& whole, const size_table& siz
   const node& at = whole.nodes[id];
   bytes sum;
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
-    const std::vector<halo> halos = halos_of(sizes, at, mesh, how, k);
+    const vector<halo> halos = halos_of(sizes, at, mesh, how, k);
     if (halos.empty()) continue;
     const value& entry = whole.values[at.operands[k]];
     const spec layout = operand_spec(at.op->op, at.op->choices, mesh.rank, how, static_cast<int>(k));

@@ -46,8 +46,8 @@ class instance_table {
       slots_[place_of(entries_[n].first)] = static_cast<std::int32_t>(n);
   }
 
-  std::vector<std::pair<instance, Entry>> entries_;
-  std::vector<std::int32_t> slots_;  ///< a power of two of them, at most half of them taken
+  vector<std::pair<instance, Entry>> entries_;
+  vector<std::int32_t> slots_;  ///< a power of two of them, at most half of them taken
 };
 
 }  // namespace meshloom

@@ -7,9 +7,8 @@
 #pragma once
 
 #include <meshloom/base/units.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/graph/gradient_sum.hpp>
-
-#include <vector>
 
 namespace meshloom {
 
@@ -21,16 +20,16 @@ struct line_read {
 };
 
 struct line_item {
-  flops work;                         ///< of its operators, forward and backward, on one sample
-  bool first = false;                 ///< nothing is before it, or a repeated region: a layer begins here
-  std::vector<line_read> reads = {};  ///< each value once
+  flops work;                    ///< of its operators, forward and backward, on one sample
+  bool first = false;            ///< nothing is before it, or a repeated region: a layer begins here
+  vector<line_read> reads = {};  ///< each value once
 };
 
 struct operator_line {
-  std::vector<line_item> items;
+  vector<line_item> items;
   table<node_id, std::int32_t> item_of;   ///< −1: of a repeated region, of the update, or an addition of `sums`
   table<region_id, std::int32_t> run_of;  ///< the first item between the repeated regions around; −1 if there is none
-  std::vector<gradient_sum> sums;         ///< whose additions go where the cuts allow
+  vector<gradient_sum> sums;              ///< whose additions go where the cuts allow
   flops work;                             ///< of all items and of all copies of repeated regions
 };
 
@@ -58,7 +57,7 @@ class growing_layer {
   std::size_t first_ = 0, end_ = 0;
   bytes received_;
   table<value_id, std::size_t> counted_;  ///< the layer that last counted the value, by its first item + 1
-  std::vector<awaited> awaited_;          ///< of each item, what the layer reads of it and has counted as sent
+  vector<awaited> awaited_;               ///< of each item, what the layer reads of it and has counted as sent
 };
 
 }  // namespace meshloom

@@ -76,15 +76,15 @@ class line_builder {
   /// Whoever makes a part of a parameter's gradient reads the parameter: there it is kept and summed. Where an operator
   /// makes it that does not, because it was made before for another reason, it stays together with a reader.
   void tie_gradients() {
-    std::vector<std::vector<value_id>> parts;
+    vector<vector<value_id>> parts;
     for (const parameter& each : whole_.parameters)
-      parts.push_back(each.observed_by == nullptr ? each.gradients : std::vector<value_id>());
+      parts.push_back(each.observed_by == nullptr ? each.gradients : vector<value_id>());
     for (const gradient_sum& sum : made_.sums) {
       auto& of = parts[sum.parameter];
-      std::erase(of, sum.value);
+      erase(of, sum.value);
       of.insert(of.end(), sum.parts.begin(), sum.parts.end());
     }
-    table<value_id, std::vector<std::int32_t>> readers(whole_.values.size());
+    table<value_id, vector<std::int32_t>> readers(whole_.values.size());
     for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
       const node_id id{static_cast<std::int32_t>(n)};
       if (position_[id] < 0) continue;
@@ -97,7 +97,7 @@ class line_builder {
     }
   }
 
-  void tie(value_id part, const std::vector<std::int32_t>& readers) {
+  void tie(value_id part, const vector<std::int32_t>& readers) {
     const node_id maker = whole_.values[part].producer;
     if (maker == node_id::none || position_[maker] < 0 || readers.empty()) return;
     const std::int32_t from = position_[maker];
@@ -109,7 +109,7 @@ class line_builder {
   }
 
   void make_items() {
-    std::vector<std::int32_t> item_at;
+    vector<std::int32_t> item_at;
     for (std::size_t k = 0; k < first_.size(); ++k) {
       if (first_[k] || !tied_[k]) made_.items.push_back({{}, first_[k]});
       item_at.push_back(static_cast<std::int32_t>(made_.items.size()) - 1);
@@ -121,7 +121,7 @@ class line_builder {
     find_runs(item_at);
   }
 
-  void find_runs(const std::vector<std::int32_t>& item_at) {
+  void find_runs(const vector<std::int32_t>& item_at) {
     const auto regions = static_cast<std::int32_t>(whole_.regions.size());
     for (std::int32_t begin = 0, end = 0; begin < regions; begin = end + 1) {
       for (end = begin; end < regions && !whole_.regions[region_id{end}].repeated;) ++end;
@@ -172,7 +172,7 @@ class line_builder {
     return {static_cast<std::int64_t>(points * at.op->flops_per_point)};
   }
 
-  static void keep_once(std::vector<line_read>& reads) {
+  static void keep_once(vector<line_read>& reads) {
     const auto before = [](const line_read& a, const line_read& b) { return a.value < b.value; };
     const auto same = [](const line_read& a, const line_read& b) { return a.value == b.value; };
     std::sort(reads.begin(), reads.end(), before);
@@ -182,7 +182,7 @@ class line_builder {
   const graph& whole_;
   table<node_id, std::int32_t> position_;
   table<region_id, std::int32_t> begins_;  ///< the position at which each region begins
-  std::vector<bool> first_, tied_;         ///< of each position: begins a run; stays with the one before
+  vector<bool> first_, tied_;              ///< of each position: begins a run; stays with the one before
   operator_line made_;
 };
 

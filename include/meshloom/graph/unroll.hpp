@@ -24,19 +24,19 @@ struct instance {
 };
 
 /// All blocks of a graph in forward order.
-std::vector<block> blocks_of(const graph& whole);
+vector<block> blocks_of(const graph& whole);
 
 /// What a node of block `reader` reads when it names `id`: carries are followed. Copies count from 0.
 instance resolve(const graph& whole, value_id id, const block& reader);
 
 /// What leaves a step. A result of a repeated region leaves it once per copy.
-std::vector<instance> results_of(const graph& whole);
+vector<instance> results_of(const graph& whole);
 
 /// The block whose node makes this instance. Only for activations.
 block maker_of(const graph& whole, const instance& what);
 
 /// The nodes of one region and phase, in order.
-std::vector<node_id> nodes_of(const graph& whole, region_id area, phase when);
+vector<node_id> nodes_of(const graph& whole, region_id area, phase when);
 
 /// "repeat[3]" or "embedding".
 std::string name_of(const graph& whole, const block& which);

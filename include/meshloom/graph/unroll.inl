@@ -3,8 +3,8 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE std::vector<block> blocks_of(const graph& whole) {
-  std::vector<block> blocks;
+MESHLOOM_INLINE vector<block> blocks_of(const graph& whole) {
+  vector<block> blocks;
   for (std::size_t r = 0; r < whole.regions.size(); ++r) {
     const auto area = static_cast<region_id>(r);
     for (std::int32_t copy = 0; copy < whole.regions[area].count; ++copy) blocks.push_back({area, copy});
@@ -42,8 +42,8 @@ MESHLOOM_INLINE instance resolve(const graph& whole, value_id id, const block& r
   return {id, whole.values[id].region == here.region ? here.copy : 0};
 }
 
-MESHLOOM_INLINE std::vector<instance> results_of(const graph& whole) {
-  std::vector<instance> results;
+MESHLOOM_INLINE vector<instance> results_of(const graph& whole) {
+  vector<instance> results;
   for (const value_id id : whole.results) {
     const instance what = resolve(whole, id, {});
     const value& entry = whole.values[id];
@@ -60,8 +60,8 @@ MESHLOOM_INLINE block maker_of(const graph& whole, const instance& what) {
   return {whole.values[what.value].region, what.copy};
 }
 
-MESHLOOM_INLINE std::vector<node_id> nodes_of(const graph& whole, region_id area, phase when) {
-  std::vector<node_id> found;
+MESHLOOM_INLINE vector<node_id> nodes_of(const graph& whole, region_id area, phase when) {
+  vector<node_id> found;
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const auto id = static_cast<node_id>(n);
     if (whole.nodes[id].region == area && whole.nodes[id].when == when) found.push_back(id);

@@ -4,16 +4,15 @@
 // (Lepikhin et al. 2021).
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/kernel/reference.hpp>
 #include <meshloom/op/routing.hpp>
-
-#include <vector>
 
 namespace meshloom::reference {
 
 /// The experts of one token, the largest share first; of equal ones the first expert.
-inline std::vector<std::int64_t> ranked(const std::vector<double>& shares) {
-  std::vector<std::int64_t> experts;
+inline vector<std::int64_t> ranked(const vector<double>& shares) {
+  vector<std::int64_t> experts;
   for (std::size_t e = 0; e < shares.size(); ++e) experts.push_back(static_cast<std::int64_t>(e));
   std::sort(experts.begin(), experts.end(), [&](std::int64_t a, std::int64_t b) {
     const double one = shares[static_cast<std::size_t>(a)], other = shares[static_cast<std::size_t>(b)];
@@ -27,7 +26,7 @@ template <int Rows>
 struct routed_row {
   using lists = op::routed_axes<Rows>;
   std::int64_t tokens, experts, size;
-  std::vector<std::vector<double>> shares;
+  vector<vector<double>> shares;
 
   routed_row(const space& s, int operand, point at)
       : tokens(s.extent(lists::token)),
@@ -90,7 +89,7 @@ struct rule<op::route<Rows, Choices>> {
  private:
   struct table {
     std::int64_t experts;
-    std::vector<std::int64_t> slots;
+    vector<std::int64_t> slots;
     std::int64_t& operator()(std::int64_t token, std::int64_t expert) {
       return slots[static_cast<std::size_t>(token * experts + expert)];
     }
@@ -101,9 +100,9 @@ struct rule<op::route<Rows, Choices>> {
 
   /// First choices in the order of tokens, then second ones.
   static table fill(const row& given, std::int64_t capacity) {
-    table made{given.experts, std::vector<std::int64_t>(static_cast<std::size_t>(given.tokens * given.experts), -1)};
+    table made{given.experts, vector<std::int64_t>(static_cast<std::size_t>(given.tokens * given.experts), -1)};
     for (std::int64_t first = 0; first < given.tokens; first += given.size) {
-      std::vector<std::int64_t> taken(static_cast<std::size_t>(given.experts));
+      vector<std::int64_t> taken(static_cast<std::size_t>(given.experts));
       for (std::size_t choice = 0; choice < std::min<std::size_t>(Choices, taken.size()); ++choice) {
         for (std::int64_t t = first; t < first + given.size; ++t) {
           const std::int64_t expert = ranked(given.shares[static_cast<std::size_t>(t)])[choice];

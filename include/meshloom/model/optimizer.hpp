@@ -29,7 +29,7 @@ struct parameter_update {
 /// What an optimizer does to a graph, as plain data.
 struct update_rules {
   std::array<parameter_update, max_rank + 1> updates{};  ///< of trained parameters, by rank
-  std::vector<attribute_list> attributes = {};  ///< of the update of each parameter, in the order of the graph's
+  vector<attribute_list> attributes = {};  ///< of the update of each parameter, in the order of the graph's
   rate_schedule rate = {};
   double clip = no_clip;                         ///< the largest norm of all gradients together
   std::optional<double> average = std::nullopt;  ///< the decay of averages of all trained parameters, if there are any

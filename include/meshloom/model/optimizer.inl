@@ -11,7 +11,7 @@ namespace detail {
 
 /// The gradient of a parameter, summed over the regions that read it.
 inline value_id gradient_of(graph_builder& into, std::size_t p) {
-  const std::vector<axis_id> axes = into.made.values[into.made.parameters[p].value].axes;
+  const vector<axis_id> axes = into.made.values[into.made.parameters[p].value].axes;
   value_id sum = into.made.parameters[p].gradients.front();
   for (std::size_t k = 1; k < into.made.parameters[p].gradients.size(); ++k) {
     const std::array terms{sum, into.made.parameters[p].gradients[k]};
@@ -32,7 +32,7 @@ inline void add_squares(graph_builder& into) {
     if (into.made.parameters[p].observed_by != nullptr) continue;
     resume_update(into, p);
     const value_id slope = gradient_of(into, p);
-    const std::vector<axis_id> axes = into.made.values[slope].axes;
+    const vector<axis_id> axes = into.made.values[slope].axes;
     const record& op = *every_rank<op::square_sum>::records[axes.size()];
     into.made.squares.parts.push_back(into.emit(op, std::array{slope}, axes, {})[0]);
   }
@@ -41,7 +41,7 @@ inline void add_squares(graph_builder& into) {
 }
 
 /// Adds a state of parameter `p`.
-inline value_id add_state(graph_builder& into, std::size_t p, std::string_view name, const std::vector<axis_id>& axes,
+inline value_id add_state(graph_builder& into, std::size_t p, std::string_view name, const vector<axis_id>& axes,
                           const initial& start) {
   parameter& each = into.made.parameters[p];
   const value& entry = into.made.values[each.value];
@@ -58,14 +58,13 @@ inline void add_update(graph_builder& into, std::size_t p, const update_rules& r
   const value entry = into.made.values[id];
   const bool rounds = entry.type != into.made.precision;
   const parameter_update& with = rules.updates[entry.axes.size()];
-  std::vector<value_id> operands{rounds ? add_state(into, p, "master", entry.axes, entry.start) : id,
-                                 gradient_of(into, p)};
+  vector<value_id> operands{rounds ? add_state(into, p, "master", entry.axes, entry.start) : id, gradient_of(into, p)};
   if (into.made.squares.value != value_id::none) {
     const record& clips = *every_rank<op::clip>::records[entry.axes.size()];
     operands[1] = into.emit(clips, std::array{operands[1], into.made.squares.value}, entry.axes, {rules.clip})[0];
   }
   for (const std::string_view state : with.states) {
-    std::vector<axis_id> own;  // in the order of the parameter's, which are the indices of the operator
+    vector<axis_id> own;  // in the order of the parameter's, which are the indices of the operator
     const index_list& list = with.op->op.operands[operands.size()];
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(list.count); ++axis)
       own.push_back(entry.axes[static_cast<std::size_t>(list.at[axis])]);

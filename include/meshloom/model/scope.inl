@@ -4,8 +4,8 @@
 
 namespace meshloom::detail {
 
-inline std::vector<axis_id> ids_of(graph_builder& into, std::span<const sized_axis> axes) {
-  std::vector<axis_id> ids;
+inline vector<axis_id> ids_of(graph_builder& into, std::span<const sized_axis> axes) {
+  vector<axis_id> ids;
   for (const sized_axis& each : axes) ids.push_back(into.axis(each.name, each.extent));
   return ids;
 }

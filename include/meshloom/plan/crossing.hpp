@@ -24,10 +24,10 @@ struct sorted_nodes {
     node_id id;
     std::size_t parameter;  ///< that it belongs to
   };
-  std::vector<block> blocks;             ///< all of them
+  vector<block> blocks;                  ///< all of them
   table<region_id, std::int32_t> first;  ///< the number of each region's first block
-  table<region_id, std::vector<node_id>> forward, backward;
-  std::vector<update> updates;
+  table<region_id, vector<node_id>> forward, backward;
+  vector<update> updates;
 };
 
 /// Calls `visit(node, block, pass)` for every node of a stage, in the order in which it runs them, and in front of a
@@ -88,8 +88,8 @@ struct crossing {
 };
 
 /// Every crossing of a plan, in an order that depends on graph and plan only.
-std::vector<crossing> find_crossings(const graph& whole, const plan& made);
-std::vector<crossing> find_crossings(const graph& whole, const plan& made, const sorted_nodes& nodes);
+vector<crossing> find_crossings(const graph& whole, const plan& made);
+vector<crossing> find_crossings(const graph& whole, const plan& made, const sorted_nodes& nodes);
 
 }  // namespace meshloom
 

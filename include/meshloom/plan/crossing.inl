@@ -24,17 +24,17 @@ MESHLOOM_INLINE sorted_nodes::sorted_nodes(const graph& whole)
   }
 }
 
-MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const plan& made) {
+MESHLOOM_INLINE vector<crossing> find_crossings(const graph& whole, const plan& made) {
   return find_crossings(whole, made, sorted_nodes(whole));
 }
 
-MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const plan& made, const sorted_nodes& nodes) {
-  std::vector<stage_id> stages(nodes.blocks.size(), stage_id::none);  // of each block
+MESHLOOM_INLINE vector<crossing> find_crossings(const graph& whole, const plan& made, const sorted_nodes& nodes) {
+  vector<stage_id> stages(nodes.blocks.size(), stage_id::none);  // of each block
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     const stage_plan& each = made.stages[static_cast<stage_id>(s)];
     std::fill(stages.begin() + each.first_block, stages.begin() + each.end_block, static_cast<stage_id>(s));
   }
-  std::vector<crossing> found;
+  vector<crossing> found;
   const auto visit = [&](stage_id stage, node_id id, const block& here, pass to_pass) {
     const node& at = whole.nodes[id];
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
@@ -56,7 +56,7 @@ MESHLOOM_INLINE std::vector<crossing> find_crossings(const graph& whole, const p
       found.push_back({what, from, stage, from_pass, made_when == phase::forward ? pass::forward : to_pass, wanted});
     }
   };
-  const auto again = [](std::int32_t) { return std::vector<node_id>(); };  // would read what forward has read
+  const auto again = [](std::int32_t) { return vector<node_id>(); };  // would read what forward has read
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     for_each_node_of(whole, made.stages[stage_id(s)], nodes, again,
                      [&](node_id id, const block& here, pass when) { visit(stage_id(s), id, here, when); });

@@ -20,7 +20,7 @@ class known_paths {
  private:
   /// All that a path depends on, of a value.
   struct shape {
-    std::vector<std::int64_t> extents;
+    vector<std::int64_t> extents;
     bytes element;
     bool operator==(const shape&) const = default;
   };
@@ -36,9 +36,9 @@ class known_paths {
   size_table sizes_;
   mesh_shape mesh_;
   mesh_links links_;
-  std::vector<shape> shapes_;
+  vector<shape> shapes_;
   table<value_id, std::int32_t> shape_of_;  ///< −1: not looked up yet
-  std::vector<std::int32_t> buckets_;       ///< the number of the last path of each; −1: none
+  vector<std::int32_t> buckets_;            ///< the number of the last path of each; −1: none
   std::deque<known_path> paths_;
 };
 

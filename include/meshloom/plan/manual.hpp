@@ -6,12 +6,12 @@
 #pragma once
 
 #include <meshloom/base/result.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/schedule/order.hpp>
 #include <meshloom/tensor/axis.hpp>
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -62,15 +62,15 @@ struct recompute_rule {
 /// one stage, and one micro-batch.
 struct manual {
   bool automatic = false;
-  std::vector<mesh_axis_size> mesh = {};  ///< of every stage; the last is the fastest; of size 0: any, stage by stage
-  std::vector<axis_rule> rules = {};
-  std::vector<zero_rule> zero = {};
-  std::vector<path_pin> pins = {};
-  std::vector<recompute_rule> recompute = {};
-  std::int32_t stages = 0;                    ///< 0: not said
-  std::vector<std::int32_t> cuts = {};        ///< the first block of stages 1, 2, …; empty: cut evenly
-  std::int32_t micro_batches = 0;             ///< 0: not said
-  std::vector<schedule_kind> schedules = {};  ///< each that was asked for; none: 1F1B
+  vector<mesh_axis_size> mesh = {};  ///< of every stage; the last is the fastest; of size 0: any, stage by stage
+  vector<axis_rule> rules = {};
+  vector<zero_rule> zero = {};
+  vector<path_pin> pins = {};
+  vector<recompute_rule> recompute = {};
+  std::int32_t stages = 0;               ///< 0: not said
+  vector<std::int32_t> cuts = {};        ///< the first block of stages 1, 2, …; empty: cut evenly
+  std::int32_t micro_batches = 0;        ///< 0: not said
+  vector<schedule_kind> schedules = {};  ///< each that was asked for; none: 1F1B
 
   std::int32_t ranks() const;
   bool operator==(const manual&) const = default;

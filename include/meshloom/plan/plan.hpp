@@ -15,22 +15,22 @@ namespace meshloom {
 
 /// How one stage keeps one parameter.
 struct parameter_plan {
-  bool used = false;              ///< this stage reads the parameter
-  spec stored;                    ///< between steps, and while it is used; gathered by each operator that needs more
-  spec state;                     ///< the optimizer's state, and the update, see `state_spec`
-  std::vector<spec> accumulated;  ///< each gradient, summed over micro-batches; one per region that reads the parameter
+  bool used = false;         ///< this stage reads the parameter
+  spec stored;               ///< between steps, and while it is used; gathered by each operator that needs more
+  spec state;                ///< the optimizer's state, and the update, see `state_spec`
+  vector<spec> accumulated;  ///< each gradient, summed over micro-batches; one per region that reads the parameter
   bool operator==(const parameter_plan&) const = default;
 };
 
 struct stage_plan {
   std::int32_t first_rank = 0;  ///< the stage's ranks are contiguous
-  std::vector<std::string> mesh_axes;
+  vector<std::string> mesh_axes;
   mesh_shape mesh;
   std::int32_t first_block = 0;  ///< blocks [first_block, end_block) of `blocks_of(graph)`
   std::int32_t end_block = 0;
-  std::vector<bool> recompute;             ///< per block: drop its activations and compute them again in backward
-  table<node_id, strategy> strategies;     ///< per node; meaningful for nodes of the stage's blocks and parameters
-  std::vector<parameter_plan> parameters;  ///< in the order of `graph::parameters`
+  vector<bool> recompute;               ///< per block: drop its activations and compute them again in backward
+  table<node_id, strategy> strategies;  ///< per node; meaningful for nodes of the stage's blocks and parameters
+  vector<parameter_plan> parameters;    ///< in the order of `graph::parameters`
   bool operator==(const stage_plan&) const = default;
 };
 
@@ -93,13 +93,13 @@ bool runs(const graph& whole, const stage_plan& stage, node_id id);
 
 /// The mesh axes that together split one index of an operator, outer cut first. Empty where no two do: there the order
 /// of cuts changes nothing.
-std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how);
+vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how);
 
 /// One sentence per fault: ranks used twice or not at all, blocks in no stage or two, strategies that are not in the
 /// operator's table, sums taken as pending that nobody leaves so, parameters kept by a stage that does not read them or
 /// in a spec that does not fit, micro-batches that do not divide the batch, another model or sizes. Shares no code with
 /// `solve`.
-std::vector<std::string> check(const graph& whole, const plan& made);
+vector<std::string> check(const graph& whole, const plan& made);
 
 namespace detail {
 

@@ -93,9 +93,9 @@ MESHLOOM_INLINE bool updates_in(const graph& whole, const stage_plan& stage, con
   return !whole.regions[at.region].repeated || (number >= stage.first_block && number < stage.end_block);
 }
 
-MESHLOOM_INLINE std::vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how) {
+MESHLOOM_INLINE vector<std::int8_t> shared_cuts(const choice_table& choices, int mesh_rank, const strategy& how) {
   const auto row = [&](int axis) { return how.row[static_cast<std::size_t>(axis)]; };
-  std::vector<std::int8_t> shared;
+  vector<std::int8_t> shared;
   for (const std::int8_t axis : cut_orders[how.order]) {
     if (axis >= mesh_rank || choices.rows[row(axis)].kind != choice::split) continue;
     int alike = 0;
@@ -129,8 +129,8 @@ inline std::string mesh_fault(const stage_plan& stage, std::int32_t ranks) {
   return {};
 }
 
-inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> runs_of_ranks;
+inline void check_ranks(const plan& made, vector<std::string>& faults) {
+  vector<std::pair<std::int64_t, std::int64_t>> runs_of_ranks;
   for (const stage_plan& stage : made.stages) {
     runs_of_ranks.push_back({stage.first_rank, std::int64_t{stage.first_rank} + stage.mesh.ranks()});
   }
@@ -148,7 +148,7 @@ inline void check_ranks(const plan& made, std::vector<std::string>& faults) {
   if (next < made.ranks) faults.push_back("rank " + std::to_string(next) + " is in no stage");
 }
 
-inline void check_blocks(const graph& whole, const plan& made, std::vector<std::string>& faults) {
+inline void check_blocks(const graph& whole, const plan& made, vector<std::string>& faults) {
   std::int32_t next = 0;
   for (const stage_plan& stage : made.stages) {
     const std::int32_t least = trains(whole) ? 1 : 0;  // without a loss, the stage of the loss alone has nothing to do
@@ -178,7 +178,7 @@ inline bool fits(const spec& layout, const mesh_shape& mesh, std::size_t tensor_
   return seen >> mesh.rank == 0;
 }
 
-inline void check_parameters(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults) {
+inline void check_parameters(const graph& whole, const stage_plan& stage, vector<std::string>& faults) {
   if (stage.parameters.size() != whole.parameters.size()) {
     return faults.push_back("a stage: parameters are not said once each");
   }
@@ -215,7 +215,7 @@ inline bool is_first_order(const choice_table& choices, int mesh_rank, const str
   return true;
 }
 
-inline void check_strategies(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults) {
+inline void check_strategies(const graph& whole, const stage_plan& stage, vector<std::string>& faults) {
   if (stage.strategies.size() != whole.nodes.size()) {
     return faults.push_back("a stage: strategies are not said once per operator");
   }
@@ -242,7 +242,7 @@ inline void check_strategies(const graph& whole, const stage_plan& stage, std::v
 /// Whether every pending sum that something takes was left pending by whoever makes it.
 class pending_check {
  public:
-  pending_check(const graph& whole, const stage_plan& stage, std::vector<std::string>& faults)
+  pending_check(const graph& whole, const stage_plan& stage, vector<std::string>& faults)
       : whole_(whole), stage_(stage), faults_(faults) {}
 
   void run() {
@@ -343,13 +343,13 @@ class pending_check {
 
   const graph& whole_;
   const stage_plan& stage_;
-  std::vector<std::string>& faults_;
+  vector<std::string>& faults_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const graph& whole, const plan& made) {
-  std::vector<std::string> faults;
+MESHLOOM_INLINE vector<std::string> check(const graph& whole, const plan& made) {
+  vector<std::string> faults;
   if (made.model != hash_of(whole)) faults.push_back("the plan belongs to another model");
   if (made.sizes != whole.sizes) faults.push_back("the plan belongs to other sizes");
   const std::int64_t batch = whole.sizes[whole.micro_batched].extent;

@@ -20,17 +20,17 @@ struct problem {
 problem formulate(const graph& whole, const cluster& machine, const manual& constraints = automatic());
 
 /// Whether a rule makes them recompute, for the blocks from `first_block` up to, but not with, `end_block`.
-std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block, std::int32_t end_block);
+vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block, std::int32_t end_block);
 
 /// One sentence per fault, each with its cure: ranks that do not match, mesh axes of two sizes, unknown axes or paths,
 /// micro-batches that do not divide the batch, a batch smaller than the ranks that split it, more stages than blocks,
 /// two schedules, layers to recompute that there are not, stages of a plan by hand that straddle groups of hosts.
-std::vector<std::string> check(const problem& posed);
+vector<std::string> check(const problem& posed);
 
 namespace detail {
 
 /// The mesh axes of an automatic plan that names none.
-std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints);
+vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints);
 
 }  // namespace detail
 

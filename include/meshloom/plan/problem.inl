@@ -12,14 +12,14 @@ namespace detail {
 /// A mesh axis of one rank splits nothing: neither it nor what names it takes part in a plan.
 inline void drop_mesh_axis(manual& constraints, const std::string& name) {
   const auto names_it = [&](const auto& each) { return each.mesh_axis == name; };
-  std::erase_if(constraints.mesh, [&](const mesh_axis_size& axis) { return axis.name == name; });
-  std::erase_if(constraints.rules, names_it);
-  std::erase_if(constraints.zero, names_it);
-  std::erase_if(constraints.pins, names_it);
+  erase_if(constraints.mesh, [&](const mesh_axis_size& axis) { return axis.name == name; });
+  erase_if(constraints.rules, names_it);
+  erase_if(constraints.zero, names_it);
+  erase_if(constraints.pins, names_it);
 }
 
-MESHLOOM_INLINE std::vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints) {
-  std::vector<mesh_axis_size> axes;
+MESHLOOM_INLINE vector<mesh_axis_size> free_mesh(const graph& whole, const manual& constraints) {
+  vector<mesh_axis_size> axes;
   const auto add = [&](const std::string& name) {
     const auto same = [&](const mesh_axis_size& axis) { return axis.name == name; };
     if (std::none_of(axes.begin(), axes.end(), same)) axes.push_back({name, 0});
@@ -43,17 +43,17 @@ MESHLOOM_INLINE problem formulate(const graph& whole, const cluster& machine, co
     if (kept.stages == 0) kept.stages = 1;
     if (kept.micro_batches == 0) kept.micro_batches = 1;
   }
-  const std::vector<mesh_axis_size> given = kept.mesh;
+  const vector<mesh_axis_size> given = kept.mesh;
   for (const mesh_axis_size& axis : given) {
     if (axis.size == 1) detail::drop_mesh_axis(kept, axis.name);
   }
   return posed;
 }
 
-MESHLOOM_INLINE std::vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block,
-                                                     std::int32_t end_block) {
+MESHLOOM_INLINE vector<bool> recomputed_by_rule(const problem& posed, std::int32_t first_block,
+                                                std::int32_t end_block) {
   const auto blocks = blocks_of(posed.graph);
-  std::vector<bool> again;
+  vector<bool> again;
   for (std::int32_t number = first_block; number < end_block; ++number) {
     const block& here = blocks[static_cast<std::size_t>(number)];
     const region& area = posed.graph.regions[here.region];
@@ -69,7 +69,7 @@ MESHLOOM_INLINE std::vector<bool> recomputed_by_rule(const problem& posed, std::
 namespace detail {
 
 /// A plan by hand has equal stages in a row, each on one group of hosts.
-inline void check_groups(const problem& posed, std::vector<std::string>& faults) {
+inline void check_groups(const problem& posed, vector<std::string>& faults) {
   const std::int32_t ranks = posed.cluster.ranks() / std::max(posed.constraints.stages, 1);
   for (std::int32_t first = 0; first < posed.cluster.ranks(); first += ranks) {
     if (in_one_group(posed.cluster, first, first + ranks)) continue;
@@ -81,7 +81,7 @@ inline void check_groups(const problem& posed, std::vector<std::string>& faults)
   }
 }
 
-inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
+inline void check_mesh(const problem& posed, vector<std::string>& faults) {
   const manual& asked = posed.constraints;
   if (asked.mesh.size() > max_mesh_rank) {
     faults.push_back("the plan has " + std::to_string(asked.mesh.size()) + " mesh axes; a mesh has at most " +
@@ -108,7 +108,7 @@ inline void check_mesh(const problem& posed, std::vector<std::string>& faults) {
   }
 }
 
-inline void check_rules(const problem& posed, std::vector<std::string>& faults) {
+inline void check_rules(const problem& posed, vector<std::string>& faults) {
   const auto known_mesh = [&](const std::string& name) {
     return std::any_of(posed.constraints.mesh.begin(), posed.constraints.mesh.end(),
                        [&](const auto& axis) { return axis.name == name; });
@@ -140,7 +140,7 @@ inline void check_rules(const problem& posed, std::vector<std::string>& faults) 
   }
 }
 
-inline void check_batch(const problem& posed, std::vector<std::string>& faults) {
+inline void check_batch(const problem& posed, vector<std::string>& faults) {
   const axis_size& batch = posed.graph.sizes[posed.graph.micro_batched];
   const std::int32_t parts = posed.constraints.micro_batches;
   if (parts < 0 || (parts > 0 && batch.extent % parts != 0)) {
@@ -161,7 +161,7 @@ inline void check_batch(const problem& posed, std::vector<std::string>& faults) 
   }
 }
 
-inline void check_stages(const problem& posed, std::vector<std::string>& faults) {
+inline void check_stages(const problem& posed, vector<std::string>& faults) {
   const auto blocks = static_cast<std::int32_t>(blocks_of(posed.graph).size());
   const manual& asked = posed.constraints;
   if (asked.stages < 0) faults.push_back("the plan has " + std::to_string(asked.stages) + " stages; give it 1 or more");
@@ -194,7 +194,7 @@ inline std::string copies_fault(const recompute_rule& rule, const region& area) 
          area.name + " are not there; it has copies 0 to " + std::to_string(area.count - 1);
 }
 
-inline void check_recompute(const problem& posed, std::vector<std::string>& faults) {
+inline void check_recompute(const problem& posed, vector<std::string>& faults) {
   const auto& regions = posed.graph.regions;
   std::string layers;
   for (const region& area : regions) layers += (layers.empty() ? "" : ", ") + area.name;
@@ -215,8 +215,8 @@ inline void check_recompute(const problem& posed, std::vector<std::string>& faul
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const problem& posed) {
-  std::vector<std::string> faults;
+MESHLOOM_INLINE vector<std::string> check(const problem& posed) {
+  vector<std::string> faults;
   detail::check_mesh(posed, faults);
   detail::check_rules(posed, faults);
   detail::check_batch(posed, faults);

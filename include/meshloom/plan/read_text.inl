@@ -13,8 +13,8 @@ namespace meshloom {
 namespace detail {
 
 /// The parts of a text between separators, without the spaces around them.
-inline std::vector<std::string_view> parts_of(std::string_view text, std::string_view separator) {
-  std::vector<std::string_view> parts;
+inline vector<std::string_view> parts_of(std::string_view text, std::string_view separator) {
+  vector<std::string_view> parts;
   for (std::size_t end = 0; end != std::string_view::npos;) {
     end = text.find(separator);
     std::string_view part = text.substr(0, end);
@@ -49,7 +49,7 @@ class plan_reader {
   }
 
  private:
-  using word_table = std::vector<std::string>;
+  using word_table = vector<std::string>;
 
   // --- lines
 
@@ -131,7 +131,7 @@ class plan_reader {
 
   bool read_sizes() {
     if (!key_is("sizes")) return false;
-    std::vector<bool> seen(axes_.size());
+    vector<bool> seen(axes_.size());
     for (const std::string_view part : parts_of(said_, " ")) {
       const std::string_view word = part.substr(0, part.find('='));
       const std::size_t axis = find_word(axes_, word, 0, axes_.size());
@@ -422,7 +422,7 @@ class plan_reader {
   plan made_;
   stage_plan stage_;
   std::string name_;  ///< of the stage
-  std::vector<bool> said_operators_;
+  vector<bool> said_operators_;
 };
 
 }  // namespace detail

@@ -16,7 +16,7 @@ class recomputation {
   recomputation(const graph& whole, const stage_plan& stage);
 
   /// The forward operators of a block of the stage that run again in front of its backward, in order.
-  std::vector<node_id> again(std::int32_t block) const;
+  vector<node_id> again(std::int32_t block) const;
 
   /// True if backward cannot read what forward has made of a value.
   bool drops(const instance& what) const;
@@ -32,12 +32,12 @@ class recomputation {
   /// Notes what a node of block `here` reads of what forward makes: `own` values, and those of other blocks.
   void read(node_id id, const block& here, own_values& own);
   /// Those of the `forward` operators of block `here` that must make what is in `own`, directly or for one another.
-  std::vector<node_id> makers_of(own_values& own, const block& here, const std::vector<node_id>& forward);
+  vector<node_id> makers_of(own_values& own, const block& here, const vector<node_id>& forward);
 
   const graph& whole_;
   const stage_plan& stage_;
-  std::vector<std::vector<node_id>> again_;  ///< per block of the stage; empty if none recomputes
-  instance_table<bool> kept_;                ///< what forward leaves all the same
+  vector<vector<node_id>> again_;  ///< per block of the stage; empty if none recomputes
+  instance_table<bool> kept_;      ///< what forward leaves all the same
 };
 
 }  // namespace meshloom

@@ -12,7 +12,7 @@ MESHLOOM_INLINE recomputation::recomputation(const graph& whole, const stage_pla
   if (!recomputes(stage)) return;
   again_.resize(stage.recompute.size());
   keep_sums();
-  table<region_id, std::vector<node_id>> forward(whole.regions.size()), backward = forward;
+  table<region_id, vector<node_id>> forward(whole.regions.size()), backward = forward;
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const node& at = whole.nodes[node_id(n)];
     if (at.when != phase::update) (at.when == phase::forward ? forward : backward)[at.region].push_back(node_id(n));
@@ -26,7 +26,7 @@ MESHLOOM_INLINE recomputation::recomputation(const graph& whole, const stage_pla
   }
 }
 
-MESHLOOM_INLINE std::vector<node_id> recomputation::again(std::int32_t block) const {
+MESHLOOM_INLINE vector<node_id> recomputation::again(std::int32_t block) const {
   if (again_.empty()) return {};
   return again_[static_cast<std::size_t>(block - stage_.first_block)];
 }
@@ -72,9 +72,9 @@ MESHLOOM_INLINE void recomputation::read(node_id id, const block& here, own_valu
   }
 }
 
-MESHLOOM_INLINE std::vector<node_id> recomputation::makers_of(own_values& own, const block& here,
-                                                              const std::vector<node_id>& forward) {
-  std::vector<node_id> makers;
+MESHLOOM_INLINE vector<node_id> recomputation::makers_of(own_values& own, const block& here,
+                                                         const vector<node_id>& forward) {
+  vector<node_id> makers;
   for (auto at = forward.rbegin(); at != forward.rend(); ++at) {
     const auto& results = whole_.nodes[*at].results;
     const auto is_missed = [&](value_id id) { return own[id] && !is_kept({id, here.copy}); };

@@ -13,7 +13,7 @@ namespace meshloom {
 struct shortened_plan {
   graph whole;
   plan made;
-  std::vector<std::int64_t> times;  ///< per block of `whole`: for how many it stands
+  vector<std::int64_t> times;  ///< per block of `whole`: for how many it stands
 };
 
 /// The plan with the fewest copies; nothing where that saves less than half the blocks, or where copies that recompute

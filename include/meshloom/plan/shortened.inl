@@ -17,9 +17,9 @@ struct alike_blocks {
   std::int32_t kept() const { return std::min(count, most); }
 };
 
-inline std::vector<alike_blocks> find_alike(const graph& whole, const plan& made) {
+inline vector<alike_blocks> find_alike(const graph& whole, const plan& made) {
   const auto blocks = blocks_of(whole);
-  std::vector<alike_blocks> found;
+  vector<alike_blocks> found;
   for (std::size_t s = 0; s < made.stages.size(); ++s) {
     const auto which = static_cast<stage_id>(s);
     const stage_plan& stage = made.stages[which];
@@ -36,7 +36,7 @@ inline std::vector<alike_blocks> find_alike(const graph& whole, const plan& made
 }
 
 /// Leaves out copies; the stages keep what they keep.
-inline shortened_plan without_middles(const graph& whole, const plan& made, const std::vector<alike_blocks>& runs) {
+inline shortened_plan without_middles(const graph& whole, const plan& made, const vector<alike_blocks>& runs) {
   shortened_plan shorter{whole, made, {}};
   for (region& each : shorter.whole.regions) each.count = 0;
   for (stage_plan& each : shorter.made.stages) each.recompute.clear();
@@ -57,7 +57,7 @@ inline shortened_plan without_middles(const graph& whole, const plan& made, cons
 }
 
 /// True if the copies in the middle of each run make the same again: then so would any between them.
-inline bool recompute_alike(const shortened_plan& shorter, const std::vector<alike_blocks>& runs) {
+inline bool recompute_alike(const shortened_plan& shorter, const vector<alike_blocks>& runs) {
   std::int32_t first = 0;
   for (std::size_t r = 0; r < runs.size();) {
     const stage_plan& stage = shorter.made.stages[runs[r].stage];

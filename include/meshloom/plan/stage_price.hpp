@@ -21,14 +21,14 @@ struct stage_price {
 };
 
 /// The price of every stage of a plan that `check` accepts.
-std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine);
+vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine);
 /// The price of one of them.
 stage_price price_of(const graph& whole, const plan& made, const cluster& machine, stage_id which);
 
 /// What messages cost where they land, whatever stages they skip: at the last cut that they cross, or in the update.
 struct transfer_prices {
-  std::vector<transfer_times> cuts;  ///< between each stage and the next, for one micro-batch
-  std::vector<picoseconds> updates;  ///< to each stage, once per step: gradients that others have summed
+  vector<transfer_times> cuts;  ///< between each stage and the next, for one micro-batch
+  vector<picoseconds> updates;  ///< to each stage, once per step: gradients that others have summed
   bool operator==(const transfer_prices&) const = default;
 };
 
@@ -42,8 +42,8 @@ picoseconds predict(const graph& whole, const plan& made, const cluster& machine
 picoseconds predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known);
 
 /// The same under each of these schedules instead of the plan's: all pay the same stages and messages.
-std::vector<picoseconds> predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known,
-                                 std::span<const schedule_kind> schedules);
+vector<picoseconds> predict(const graph& whole, const plan& made, const cluster& machine, shared_paths& known,
+                            std::span<const schedule_kind> schedules);
 
 }  // namespace meshloom
 

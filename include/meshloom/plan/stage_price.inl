@@ -17,7 +17,7 @@ namespace detail {
 /// What one operator costs on its own, and the specs in which it reads and makes, the same for all its copies.
 struct priced_node {
   picoseconds price;
-  std::vector<spec> operands, results;
+  vector<spec> operands, results;
 };
 
 /// The operators of stages that stand alike, each priced once per strategy.
@@ -68,12 +68,12 @@ struct priced_plan {
   const plan& made;
   const cluster& machine;
   shared_paths& known;
-  const std::vector<std::int64_t>& times;  ///< per block: for how many it pays
+  const vector<std::int64_t>& times;  ///< per block: for how many it pays
   const size_table sizes = micro_batch_sizes(whole, made.micro_batches);
   const sorted_nodes nodes{whole};
-  const std::vector<instance> results = results_of(whole);
-  const std::vector<crossing> crossings = find_crossings(whole, made, nodes);
-  std::vector<picoseconds> messages = std::vector<picoseconds>(crossings.size());  ///< set by those who send them
+  const vector<instance> results = results_of(whole);
+  const vector<crossing> crossings = find_crossings(whole, made, nodes);
+  vector<picoseconds> messages = vector<picoseconds>(crossings.size());  ///< set by those who send them
   std::forward_list<priced_nodes> standings = {};
 };
 
@@ -316,8 +316,8 @@ class priced_stage {
   priced_nodes& nodes_;
   recomputation recomputed_;
   table<value_id, spec> homes_;  ///< of parameters and states
-  std::vector<accumulator> accumulators_;
-  std::vector<form> forms_;
+  vector<accumulator> accumulators_;
+  vector<form> forms_;
   instance_table<held> held_;
   pass now_ = pass::forward;
   std::int64_t times_ = 1;  ///< for how many copies is paid now
@@ -326,15 +326,14 @@ class priced_stage {
 
 /// Everything that a plan pays for.
 struct paid_plan {
-  std::vector<stage_price> stages;
+  vector<stage_price> stages;
   transfer_prices transfers;
 };
 
 /// Adds up messages where they land: in front of their reader going on, behind it going back, or in its update.
-inline transfer_prices by_landing(const std::vector<crossing>& crossings, const std::vector<picoseconds>& messages,
+inline transfer_prices by_landing(const vector<crossing>& crossings, const vector<picoseconds>& messages,
                                   std::size_t stages) {
-  transfer_prices made{std::vector<transfer_times>(std::max<std::size_t>(stages, 1) - 1),
-                       std::vector<picoseconds>(stages)};
+  transfer_prices made{vector<transfer_times>(std::max<std::size_t>(stages, 1) - 1), vector<picoseconds>(stages)};
   for (std::size_t number = 0; number < crossings.size(); ++number) {
     const std::size_t to = index_of(crossings[number].to);
     const pass where = crossings[number].to_pass;
@@ -347,9 +346,9 @@ inline transfer_prices by_landing(const std::vector<crossing>& crossings, const 
 }
 
 inline paid_plan pay(const graph& whole, const plan& made, const cluster& machine, shared_paths& known,
-                     const std::vector<std::int64_t>& times) {
+                     const vector<std::int64_t>& times) {
   priced_plan common{.whole = whole, .made = made, .machine = machine, .known = known, .times = times};
-  std::vector<priced_stage> stages;
+  vector<priced_stage> stages;
   stages.reserve(made.stages.size());
   for (std::size_t s = 0; s < made.stages.size(); ++s) stages.emplace_back(common, static_cast<stage_id>(s));
   for_each_node(whole, made, common.nodes, [&](stage_id stage, node_id id, const block& here, pass when) {
@@ -363,7 +362,7 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
 
 /// What one stage pays.
 inline stage_price pay_alone(const graph& whole, const plan& made, const cluster& machine, stage_id which,
-                             const std::vector<std::int64_t>& times) {
+                             const vector<std::int64_t>& times) {
   shared_paths known(whole);
   priced_plan common{.whole = whole, .made = made, .machine = machine, .known = known, .times = times};
   priced_stage paid(common, which);
@@ -376,12 +375,12 @@ inline paid_plan pay(const graph& whole, const plan& made, const cluster& machin
   if (const auto shorter = shortened(whole, made)) {
     return pay(shorter->whole, shorter->made, machine, known, shorter->times);
   }
-  return pay(whole, made, machine, known, std::vector<std::int64_t>(blocks_of(whole).size(), 1));
+  return pay(whole, made, machine, known, vector<std::int64_t>(blocks_of(whole).size(), 1));
 }
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
+MESHLOOM_INLINE vector<stage_price> prices_of(const graph& whole, const plan& made, const cluster& machine) {
   shared_paths known(whole);
   return detail::pay(whole, made, machine, known).stages;
 }
@@ -389,7 +388,7 @@ MESHLOOM_INLINE std::vector<stage_price> prices_of(const graph& whole, const pla
 MESHLOOM_INLINE stage_price price_of(const graph& whole, const plan& made, const cluster& machine, stage_id which) {
   if (const auto shorter = shortened(whole, made))
     return detail::pay_alone(shorter->whole, shorter->made, machine, which, shorter->times);
-  return detail::pay_alone(whole, made, machine, which, std::vector<std::int64_t>(blocks_of(whole).size(), 1));
+  return detail::pay_alone(whole, made, machine, which, vector<std::int64_t>(blocks_of(whole).size(), 1));
 }
 
 MESHLOOM_INLINE transfer_prices transfers_of(const graph& whole, const plan& made, const cluster& machine) {
@@ -406,17 +405,17 @@ MESHLOOM_INLINE picoseconds predict(const graph& whole, const plan& made, const 
   return predict(whole, made, machine, known, std::array{made.schedule}).front();
 }
 
-MESHLOOM_INLINE std::vector<picoseconds> predict(const graph& whole, const plan& made, const cluster& machine,
-                                                 shared_paths& known, std::span<const schedule_kind> schedules) {
+MESHLOOM_INLINE vector<picoseconds> predict(const graph& whole, const plan& made, const cluster& machine,
+                                            shared_paths& known, std::span<const schedule_kind> schedules) {
   const auto [stages, transfers] = detail::pay(whole, made, machine, known);
-  std::vector<stage_times> times;
+  vector<stage_times> times;
   picoseconds update;
   for (std::size_t s = 0; s < stages.size(); ++s) {
     times.push_back({stages[s].forward, stages[s].backward});
     update = std::max(update, stages[s].update + transfers.updates[s]);
   }
   if (whole.squares.value != value_id::none) update += total_price(machine, whole.precision);
-  std::vector<picoseconds> steps;
+  vector<picoseconds> steps;
   for (const schedule_kind kind : schedules)
     steps.push_back(
         makespan(trains(whole) ? kind : schedule_kind::forward_only, times, transfers.cuts, made.micro_batches) +

@@ -19,7 +19,7 @@ inline std::string mesh_text(const stage_plan& stage) {
   return text;
 }
 
-inline std::string recompute_text(const stage_plan& stage, const std::vector<std::string>& block_words) {
+inline std::string recompute_text(const stage_plan& stage, const vector<std::string>& block_words) {
   const auto again = std::count(stage.recompute.begin(), stage.recompute.end(), true);
   if (again == 0) return " none";
   if (again == stage.end_block - stage.first_block) return " all";
@@ -43,7 +43,7 @@ inline std::string parameter_text(const graph& whole, const stage_plan& stage, s
 inline std::string operator_text(const graph& whole, const stage_plan& stage, node_id id) {
   const node& at = whole.nodes[id];
   const strategy& how = stage.strategies[id];
-  std::vector<std::string> parts;
+  vector<std::string> parts;
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis) {
     parts.push_back(describe_row(whole, at, at.op->choices.rows[how.row[axis]]));
   }
@@ -54,7 +54,7 @@ inline std::string operator_text(const graph& whole, const stage_plan& stage, no
 }
 
 inline std::string stage_text(const graph& whole, const stage_plan& stage) {
-  std::vector<std::string> blocks;
+  vector<std::string> blocks;
   for (const block& each : blocks_of(whole)) blocks.push_back(word_of(name_of(whole, each)));
   const auto first = static_cast<std::size_t>(stage.first_block), end = static_cast<std::size_t>(stage.end_block);
   std::string text = "  ranks " + std::to_string(stage.first_rank) + "+" + std::to_string(stage.mesh.ranks());

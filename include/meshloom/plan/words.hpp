@@ -4,12 +4,12 @@
 // Law: two names have one word only if they are equal, two texts one line.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/plan/plan.hpp>
 
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace meshloom {
 
@@ -45,8 +45,8 @@ namespace detail {
 
 /// The words of names, with views of them for `describe_spec` and `parse_spec`.
 struct word_list {
-  std::vector<std::string> words;
-  std::vector<std::string_view> views() const { return {words.begin(), words.end()}; }
+  vector<std::string> words;
+  vector<std::string_view> views() const { return {words.begin(), words.end()}; }
 };
 
 inline word_list words_of_mesh(const stage_plan& stage) {
@@ -55,13 +55,13 @@ inline word_list words_of_mesh(const stage_plan& stage) {
   return list;
 }
 
-inline word_list words_of_axes(const graph& whole, const std::vector<axis_id>& axes) {
+inline word_list words_of_axes(const graph& whole, const vector<axis_id>& axes) {
   word_list list;
   for (const axis_id axis : axes) list.words.push_back(word_of(whole.sizes[axis].name));
   return list;
 }
 
-inline std::string joined(const std::vector<std::string>& parts, std::string_view between) {
+inline std::string joined(const vector<std::string>& parts, std::string_view between) {
   std::string text;
   for (const std::string& part : parts) text += (text.empty() ? "" : std::string(between)) + part;
   return text;

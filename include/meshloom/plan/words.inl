@@ -97,7 +97,7 @@ MESHLOOM_INLINE std::string describe_row(const graph& whole, const node& at, con
     return (row.rotated >= 0 ? "ring " : "split ") +
            word_of(whole.sizes[at.indices[static_cast<std::size_t>(row.index)]].name);
   }
-  std::vector<std::string> operands;
+  vector<std::string> operands;
   for (std::size_t k = 0; k < at.operands.size(); ++k) {
     if (row.operands >> k & 1) operands.push_back(std::to_string(k));
   }
@@ -106,7 +106,7 @@ MESHLOOM_INLINE std::string describe_row(const graph& whole, const node& at, con
 
 MESHLOOM_INLINE std::string describe_order(const node& at, const stage_plan& stage, const strategy& how) {
   const auto mesh_axes = detail::words_of_mesh(stage).words;
-  std::vector<std::string> cuts;
+  vector<std::string> cuts;
   for (const std::int8_t axis : shared_cuts(at.op->choices, stage.mesh.rank, how)) {
     cuts.push_back(mesh_axes[static_cast<std::size_t>(axis)]);
   }
@@ -114,7 +114,7 @@ MESHLOOM_INLINE std::string describe_order(const node& at, const stage_plan& sta
 }
 
 MESHLOOM_INLINE std::string ambiguity_of(const graph& whole) {
-  std::vector<std::string> names;
+  vector<std::string> names;
   for (const node& at : whole.nodes) {
     auto axes = detail::words_of_axes(whole, at.indices).words;
     std::sort(axes.begin(), axes.end());

@@ -16,17 +16,17 @@ struct storage {
 
 /// The strategies that rules and pins allow a forward or backward operator on the mesh of `stage`, in the order of its
 /// table; cuts of one axis by several mesh axes in the order of the mesh axes.
-std::vector<strategy> allowed_strategies(const problem& posed, const stage_plan& stage, node_id id);
+vector<strategy> allowed_strategies(const problem& posed, const stage_plan& stage, node_id id);
 
 /// How a parameter may be kept: along a mesh axis that a rule names as the rule says, along any other whole, or split
 /// for its state alone, or split throughout.
-std::vector<storage> allowed_storages(const problem& posed, const stage_plan& stage, const value& entry);
+vector<storage> allowed_storages(const problem& posed, const stage_plan& stage, const value& entry);
 
 /// The strategy of a node of the update whose parameter's state lies as `state`.
 strategy update_strategy(const node& at, const mesh_shape& mesh, const spec& state);
 
 /// The mesh axes that pins split a result of the node over: a stage that runs it has them all.
-std::vector<std::string> pinned_axes(const problem& posed, const node& at);
+vector<std::string> pinned_axes(const problem& posed, const node& at);
 
 namespace detail {
 

@@ -56,9 +56,9 @@ inline int ruled_row(const problem& posed, const node& at, const axis_rule& rule
 }
 
 /// The rows that constraints allow along one mesh axis.
-inline std::vector<bool> allowed_rows(const problem& posed, const node& at, const std::string& mesh_axis) {
+inline vector<bool> allowed_rows(const problem& posed, const node& at, const std::string& mesh_axis) {
   const choice_table& table = at.op->choices;
-  std::vector<bool> allowed(static_cast<std::size_t>(table.count), true);
+  vector<bool> allowed(static_cast<std::size_t>(table.count), true);
   for (const axis_rule& rule : posed.constraints.rules) {
     const int ruled = rule.mesh_axis == mesh_axis ? ruled_row(posed, at, rule) : -1;
     if (ruled < 0) continue;
@@ -79,12 +79,12 @@ MESHLOOM_INLINE bool is_ruled(const problem& posed, const std::string& mesh_axis
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<strategy> allowed_strategies(const problem& posed, const stage_plan& stage, node_id id) {
+MESHLOOM_INLINE vector<strategy> allowed_strategies(const problem& posed, const stage_plan& stage, node_id id) {
   const node& at = posed.graph.nodes[id];
-  std::array<std::vector<bool>, max_mesh_rank> rows;
+  std::array<vector<bool>, max_mesh_rank> rows;
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis)
     rows[axis] = detail::allowed_rows(posed, at, stage.mesh_axes[axis]);
-  std::vector<strategy> found;
+  vector<strategy> found;
   for_each_strategy(at.op->choices, stage.mesh.rank, [&](const strategy& how) {
     bool fits = how.order == 0;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis)
@@ -94,13 +94,12 @@ MESHLOOM_INLINE std::vector<strategy> allowed_strategies(const problem& posed, c
   return found;
 }
 
-MESHLOOM_INLINE std::vector<storage> allowed_storages(const problem& posed, const stage_plan& stage,
-                                                      const value& entry) {
+MESHLOOM_INLINE vector<storage> allowed_storages(const problem& posed, const stage_plan& stage, const value& entry) {
   const parameter_plan ruled = storage_of(posed, stage, entry);
-  std::vector<storage> found{{}};
+  vector<storage> found{{}};
   for (int axis = 0; axis < stage.mesh.rank; ++axis) {
     const bool fixed = detail::is_ruled(posed, stage.mesh_axes[static_cast<std::size_t>(axis)]);
-    std::vector<storage> next;
+    vector<storage> next;
     for (const storage& before : found) {
       const auto add = [&](const placement& stored, const placement& state) {
         // Inside a cut that the state alone has it could not be gathered alone.
@@ -125,8 +124,8 @@ MESHLOOM_INLINE std::vector<storage> allowed_storages(const problem& posed, cons
   return found;
 }
 
-MESHLOOM_INLINE std::vector<std::string> pinned_axes(const problem& posed, const node& at) {
-  std::vector<std::string> found;
+MESHLOOM_INLINE vector<std::string> pinned_axes(const problem& posed, const node& at) {
+  vector<std::string> found;
   for (const value_id made : at.results) {
     for (const pin& bound : posed.graph.pins) {
       if (bound.axis >= 0 && detail::is_bound(posed.graph, bound, made)) found.push_back(bound.mesh_axis);

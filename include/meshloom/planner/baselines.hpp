@@ -37,17 +37,17 @@ std::string_view name_of(baseline which);
 /// cut to about equal work; with whole optimizer state or, as of ZeRO-1, that of Megatron's distributed optimizer; and
 /// as the grids below in every number of micro-batches of which each splitting rank gets a sample, with all activations
 /// kept and with those of every repeated layer computed again.
-std::vector<manual> megatron_grid(const graph& whole, const cluster& machine);
+vector<manual> megatron_grid(const graph& whole, const cluster& machine);
 
 /// ZeRO-2 over all ranks; if the model has experts, they are split over any number of neighbouring ranks that divides
 /// the ranks and is not more than the experts.
-std::vector<manual> deepspeed_grid(const graph& whole, const cluster& machine);
+vector<manual> deepspeed_grid(const graph& whole, const cluster& machine);
 
 /// ZeRO of a level, 0 for whole parameters, over all ranks.
-std::vector<manual> data_grid(const graph& whole, const cluster& machine, std::int32_t zero_level);
+vector<manual> data_grid(const graph& whole, const cluster& machine, std::int32_t zero_level);
 
 /// All ways to factor the ranks into data × pipeline parallelism, stages cut to about equal work.
-std::vector<manual> pipeline_data_grid(const graph& whole, const cluster& machine);
+vector<manual> pipeline_data_grid(const graph& whole, const cluster& machine);
 
 struct baseline_limits {
   intra_options intra = {};  ///< of what is solved for

@@ -15,8 +15,8 @@ MESHLOOM_INLINE std::string_view name_of(baseline which) {
 
 namespace detail {
 
-inline std::vector<std::int32_t> divisors_of(std::int64_t number) {
-  std::vector<std::int32_t> found;
+inline vector<std::int32_t> divisors_of(std::int64_t number) {
+  vector<std::int32_t> found;
   for (std::int64_t each = 1; each <= number; ++each) {
     if (number % each == 0) found.push_back(static_cast<std::int32_t>(each));
   }
@@ -25,7 +25,7 @@ inline std::vector<std::int32_t> divisors_of(std::int64_t number) {
 
 /// The plan in every number of micro-batches of which each of `spread` ranks gets a sample, with activations kept and
 /// computed again.
-inline void add_runs(std::vector<manual>& grid, const graph& whole, std::int32_t spread, const manual& asked) {
+inline void add_runs(vector<manual>& grid, const graph& whole, std::int32_t spread, const manual& asked) {
   const std::int64_t batch = whole.sizes[whole.micro_batched].extent;
   const bool repeats = std::any_of(whole.regions.begin(), whole.regions.end(), may_recompute);
   for (const std::int32_t parts : divisors_of(batch)) {
@@ -59,7 +59,7 @@ inline manual one_rank_each() {
 }
 
 /// The best of a grid. One without points is of plans that split the batch over all ranks.
-inline result<plan> best_in(const graph& whole, const cluster& machine, const std::vector<manual>& grid) {
+inline result<plan> best_in(const graph& whole, const cluster& machine, const vector<manual>& grid) {
   if (!grid.empty() || !machine.others.empty()) return best_of(whole, machine, grid);
   const axis_size& batch = whole.sizes[whole.micro_batched];
   return failure{"axis " + batch.name + " has " + std::to_string(batch.extent) + " elements, fewer than the " +
@@ -68,8 +68,8 @@ inline result<plan> best_in(const graph& whole, const cluster& machine, const st
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<manual> megatron_grid(const graph& whole, const cluster& machine) {
-  std::vector<manual> grid;
+MESHLOOM_INLINE vector<manual> megatron_grid(const graph& whole, const cluster& machine) {
+  vector<manual> grid;
   for (const std::int32_t tensor : detail::divisors_of(machine.devices_per_host)) {
     for (const std::int32_t stages : detail::divisors_of(machine.ranks() / tensor)) {
       const std::int32_t data = machine.ranks() / tensor / stages;
@@ -82,8 +82,8 @@ MESHLOOM_INLINE std::vector<manual> megatron_grid(const graph& whole, const clus
   return grid;
 }
 
-MESHLOOM_INLINE std::vector<manual> deepspeed_grid(const graph& whole, const cluster& machine) {
-  std::vector<manual> grid;
+MESHLOOM_INLINE vector<manual> deepspeed_grid(const graph& whole, const cluster& machine) {
+  vector<manual> grid;
   const axis_id experts = find_axis(whole.sizes, name_of<axis::expert>());
   const std::int64_t most = experts == axis_id::none ? 1 : whole.sizes[experts].extent;
   for (const std::int32_t split : detail::divisors_of(machine.ranks())) {
@@ -93,14 +93,14 @@ MESHLOOM_INLINE std::vector<manual> deepspeed_grid(const graph& whole, const clu
   return grid;
 }
 
-MESHLOOM_INLINE std::vector<manual> data_grid(const graph& whole, const cluster& machine, std::int32_t zero_level) {
-  std::vector<manual> grid;
+MESHLOOM_INLINE vector<manual> data_grid(const graph& whole, const cluster& machine, std::int32_t zero_level) {
+  vector<manual> grid;
   detail::add_runs(grid, whole, machine.ranks(), zero(zero_level, machine.ranks()));
   return grid;
 }
 
-MESHLOOM_INLINE std::vector<manual> pipeline_data_grid(const graph& whole, const cluster& machine) {
-  std::vector<manual> grid;
+MESHLOOM_INLINE vector<manual> pipeline_data_grid(const graph& whole, const cluster& machine) {
+  vector<manual> grid;
   for (const std::int32_t stages : detail::divisors_of(machine.ranks())) {
     const std::int32_t data = machine.ranks() / stages;
     detail::add_runs(grid, whole, data, data_parallel(data) & pipeline(stages));

@@ -28,22 +28,22 @@ struct intra_certificate {
   enum class fate : std::uint8_t { closed, again, split };
   struct node {
     fate what = fate::closed;
-    std::vector<byte_price> bytes;
-    std::vector<std::int64_t> moved;  ///< by pair of groups in order: from the options of the first, then the second
-    std::int32_t choice = 0;          ///< the choice that its group is named after, and those of its options that the
-    std::vector<std::int32_t> first;  ///< first part has; the second has the others
+    vector<byte_price> bytes;
+    vector<std::int64_t> moved;  ///< by pair of groups in order: from the options of the first, then the second
+    std::int32_t choice = 0;     ///< the choice that its group is named after, and those of its options that the
+    vector<std::int32_t> first;  ///< first part has; the second has the others
     bool operator==(const node&) const = default;
   };
 
   picoseconds bound;
   int shift = 0, grain = 0;  ///< prices are moved in 2^-shift ps
-  std::vector<join> joins;
-  std::vector<node> nodes;  ///< a split is followed by all nodes of its first part, then by all of its second
+  vector<join> joins;
+  vector<node> nodes;  ///< a split is followed by all nodes of its first part, then by all of its second
   bool operator==(const intra_certificate&) const = default;
 };
 
 /// Nothing, if it proves its bound; otherwise the faults of the problem, or why it does not.
-std::vector<std::string> check(const intra_problem& posed, const intra_certificate& proof);
+vector<std::string> check(const intra_problem& posed, const intra_certificate& proof);
 
 }  // namespace meshloom
 

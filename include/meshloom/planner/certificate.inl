@@ -20,17 +20,17 @@ class certificate_check {
 
  private:
   using wide = certified_sum;
-  using options = std::vector<std::uint8_t>;  ///< of all groups, by number: whether they are left
+  using options = vector<std::uint8_t>;  ///< of all groups, by number: whether they are left
 
   static constexpr wide never = wide{1} << 120;
   static constexpr std::int64_t dead = std::int64_t{1} << 61;
   struct group {
     std::size_t root = 0, first = 0;  ///< its choice, and the number of its first option
-    std::vector<wide> cost;
+    vector<wide> cost;
   };
   struct pair {
     std::size_t left = 0, right = 0, moved = 0;  ///< groups, and where its prices begin in `moved`
-    std::vector<std::int64_t> cost;              ///< `dead` or more: cannot be
+    vector<std::int64_t> cost;                   ///< `dead` or more: cannot be
   };
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
   std::size_t count(std::size_t choice) const { return posed_.choices[choice].cost.size(); }
@@ -40,27 +40,27 @@ class certificate_check {
   void make_groups();
   void add_coupling(const intra_coupling& each);
   bool plausible(const intra_certificate::node& node) const;
-  void add_bytes(const intra_certificate::node& node, std::vector<wide>& price) const;
-  wide bound(const intra_certificate::node& node, const options& left, std::vector<wide>& price) const;
+  void add_bytes(const intra_certificate::node& node, vector<wide>& price) const;
+  wide bound(const intra_certificate::node& node, const options& left, vector<wide>& price) const;
   bool too_dear(wide bound) const { return bound > (wide{proof_.bound.count} - 1) * (wide{1} << proof_.shift); }
   bool exclude(const intra_certificate::node& node, options& left) const;
   std::string replay();
 
   const intra_problem& posed_;
   const intra_certificate& proof_;
-  std::vector<std::size_t> root_;                  ///< the choice that each choice's group is named after
-  std::vector<std::vector<std::size_t>> members_;  ///< by root
-  std::vector<std::vector<std::int32_t>> option_;  ///< of each choice, by option of its root; −1: none
-  std::vector<std::size_t> number_;                ///< of each root's group
-  std::vector<group> groups_;
-  std::vector<pair> pairs_;
+  vector<std::size_t> root_;             ///< the choice that each choice's group is named after
+  vector<vector<std::size_t>> members_;  ///< by root
+  vector<vector<std::int32_t>> option_;  ///< of each choice, by option of its root; −1: none
+  vector<std::size_t> number_;           ///< of each root's group
+  vector<group> groups_;
+  vector<pair> pairs_;
   std::size_t options_ = 0, moved_ = 0;
   wide largest_ = 0;  ///< sizes together
 };
 
 MESHLOOM_INLINE void certificate_check::begin() {
   for (std::size_t c = 0; c < posed_.choices.size(); ++c) {
-    const std::vector<bytes>& sizes = posed_.choices[c].size;
+    const vector<bytes>& sizes = posed_.choices[c].size;
     largest_ += std::max_element(sizes.begin(), sizes.end())->count;
     root_.push_back(c);
     members_.push_back({c});
@@ -79,7 +79,7 @@ MESHLOOM_INLINE bool certificate_check::join(const intra_certificate::join& each
   const std::size_t stays = each.left_stays ? root_[left] : root_[right],
                     goes = each.left_stays ? root_[right] : root_[left];
   if (stays == goes) return false;
-  std::vector<std::int32_t> partner(count(stays), -1);
+  vector<std::int32_t> partner(count(stays), -1);
   for (std::size_t a = 0; a < count(stays); ++a) {
     for (std::size_t b = 0; b < count(goes); ++b) {
       const std::int32_t i = option_[left][each.left_stays ? a : b], j = option_[right][each.left_stays ? b : a];
@@ -89,7 +89,7 @@ MESHLOOM_INLINE bool certificate_check::join(const intra_certificate::join& each
     }
   }
   for (const std::size_t member : members_[goes]) {
-    std::vector<std::int32_t> through;
+    vector<std::int32_t> through;
     for (const std::int32_t b : partner) through.push_back(b < 0 ? -1 : option_[member][index(b)]);
     option_[member] = std::move(through);
     root_[member] = stays;
@@ -104,7 +104,7 @@ MESHLOOM_INLINE void certificate_check::make_groups() {
   for (std::size_t c = 0; c < root_.size(); ++c) {
     if (root_[c] != c) continue;
     number_[c] = groups_.size();
-    group next{c, options_, std::vector<wide>(count(c))};
+    group next{c, options_, vector<wide>(count(c))};
     for (const std::size_t member : members_[c]) {
       for (std::size_t k = 0; k < next.cost.size(); ++k) {
         const std::int32_t option = option_[member][k];
@@ -115,7 +115,7 @@ MESHLOOM_INLINE void certificate_check::make_groups() {
     options_ += next.cost.size();
     groups_.push_back(std::move(next));
   }
-  std::vector<std::pair<std::pair<std::size_t, std::size_t>, const intra_coupling*>> between;
+  vector<std::pair<std::pair<std::size_t, std::size_t>, const intra_coupling*>> between;
   for (const intra_coupling& each : posed_.couplings) {
     const std::size_t left = number_[root_[index(each.left)]], right = number_[root_[index(each.right)]];
     between.push_back({{std::min(left, right), std::max(left, right)}, &each});
@@ -125,7 +125,7 @@ MESHLOOM_INLINE void certificate_check::make_groups() {
     const auto [left, right] = ends;
     if (left != right && (pairs_.empty() || pairs_.back().left != left || pairs_.back().right != right)) {
       const std::size_t rows = groups_[left].cost.size(), columns = groups_[right].cost.size();
-      pairs_.push_back({left, right, moved_, std::vector<std::int64_t>(rows * columns)});
+      pairs_.push_back({left, right, moved_, vector<std::int64_t>(rows * columns)});
       moved_ += rows + columns;
     }
     add_coupling(*each);
@@ -171,8 +171,8 @@ MESHLOOM_INLINE bool certificate_check::plausible(const intra_certificate::node&
 }
 
 /// Adds the prices of what the options hold, rounded down.
-MESHLOOM_INLINE void certificate_check::add_bytes(const intra_certificate::node& node, std::vector<wide>& price) const {
-  std::vector<wide> before(index(posed_.end) + 1);  // the prices of all times before
+MESHLOOM_INLINE void certificate_check::add_bytes(const intra_certificate::node& node, vector<wide>& price) const {
+  vector<wide> before(index(posed_.end) + 1);  // the prices of all times before
   for (const auto& each : node.bytes) before[index(each.time) + 1] = each.price;
   for (std::size_t t = 1; t < before.size(); ++t) before[t] += before[t - 1];
   for (const group& each : groups_) {
@@ -191,7 +191,7 @@ MESHLOOM_INLINE void certificate_check::add_bytes(const intra_certificate::node&
 
 /// The bound of a node, in 2^-shift ps, and what is left of the price of each option.
 MESHLOOM_INLINE certificate_check::wide certificate_check::bound(const intra_certificate::node& node,
-                                                                 const options& left, std::vector<wide>& price) const {
+                                                                 const options& left, vector<wide>& price) const {
   const wide unit = wide{1} << proof_.shift;
   price.assign(options_, 0);
   if (posed_.limit) add_bytes(node, price);
@@ -233,7 +233,7 @@ MESHLOOM_INLINE certificate_check::wide certificate_check::bound(const intra_cer
 
 /// Excludes the options with which every assignment is too dear: all, if the case is closed; whether it is.
 MESHLOOM_INLINE bool certificate_check::exclude(const intra_certificate::node& node, options& left) const {
-  std::vector<wide> price;
+  vector<wide> price;
   const wide all = bound(node, left, price);
   if (too_dear(all)) {
     std::fill(left.begin(), left.end(), std::uint8_t{0});
@@ -252,7 +252,7 @@ MESHLOOM_INLINE bool certificate_check::exclude(const intra_certificate::node& n
 }
 
 MESHLOOM_INLINE std::string certificate_check::replay() {
-  std::vector<options> open(1);
+  vector<options> open(1);
   for (const group& each : groups_) {
     for (const wide cost : each.cost) open.back().push_back(cost < never);
   }
@@ -302,8 +302,8 @@ MESHLOOM_INLINE std::string certificate_check::fault() {
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const intra_problem& posed, const intra_certificate& proof) {
-  if (const std::vector<std::string> faults = check(posed); !faults.empty()) return faults;
+MESHLOOM_INLINE vector<std::string> check(const intra_problem& posed, const intra_certificate& proof) {
+  if (const vector<std::string> faults = check(posed); !faults.empty()) return faults;
   const std::string fault = detail::certificate_check(posed, proof).fault();
   if (fault.empty()) return {};
   return {"the certificate does not prove its bound: " + fault};

@@ -20,22 +20,22 @@ class joined_network {
 
   const intra::network& net() const { return made_; }
   int finer() const { return finer_; }  ///< bits that its prices have more than the solver's
-  const std::vector<intra_certificate::join>& joins() const { return joins_; }
+  const vector<intra_certificate::join>& joins() const { return joins_; }
   std::int32_t root(std::int32_t variable) const { return roots_[static_cast<std::size_t>(variable)]; }
 
  private:
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
   bool try_join(const intra_problem& posed, std::size_t coupling, bool left_stays);
   void build(const intra::network& whole);
-  std::vector<std::int32_t> add_variables(const intra::network& whole);
-  void add_edges(const intra::network& whole, const std::vector<std::int32_t>& number);
+  vector<std::int32_t> add_variables(const intra::network& whole);
+  void add_edges(const intra::network& whole, const vector<std::int32_t>& number);
   void refine(picoseconds bound);
   void add_parts(const intra::network& whole, std::size_t member, intra::network::variable& into) const;
 
-  std::vector<std::int32_t> root_;
-  std::vector<std::vector<std::int32_t>> members_, option_;  ///< by root; by choice and option of its root, −1: none
-  std::vector<intra_certificate::join> joins_;
-  std::vector<std::int32_t> roots_;  ///< by variable of the network that is made
+  vector<std::int32_t> root_;
+  vector<vector<std::int32_t>> members_, option_;  ///< by root; by choice and option of its root, −1: none
+  vector<intra_certificate::join> joins_;
+  vector<std::int32_t> roots_;  ///< by variable of the network that is made
   intra::network made_;
   int finer_ = 0;
 };
@@ -71,7 +71,7 @@ MESHLOOM_INLINE bool joined_network::try_join(const intra_problem& posed, std::s
   if (stays == goes || moving > std::max<std::size_t>(members_[index(stays)].size(), 64)) return false;
   const auto& from = option_[left_stays ? left : right];
   const auto& to = option_[left_stays ? right : left];
-  std::vector<std::int32_t> partner(from.size(), -1);
+  vector<std::int32_t> partner(from.size(), -1);
   for (std::size_t a = 0; a < from.size(); ++a) {
     for (std::size_t b = 0; from[a] >= 0 && b < to.size(); ++b) {
       if (to[b] < 0) continue;
@@ -82,7 +82,7 @@ MESHLOOM_INLINE bool joined_network::try_join(const intra_problem& posed, std::s
     }
   }
   for (const std::int32_t member : members_[index(goes)]) {
-    std::vector<std::int32_t> through;
+    vector<std::int32_t> through;
     for (const std::int32_t b : partner) through.push_back(b < 0 ? -1 : option_[index(member)][index(b)]);
     option_[index(member)] = std::move(through);
     root_[index(member)] = stays;
@@ -103,13 +103,13 @@ MESHLOOM_INLINE void joined_network::build(const intra::network& whole) {
 }
 
 /// Returns the number of the variable that each root became.
-MESHLOOM_INLINE std::vector<std::int32_t> joined_network::add_variables(const intra::network& whole) {
-  std::vector<std::int32_t> number(root_.size(), -1);
+MESHLOOM_INLINE vector<std::int32_t> joined_network::add_variables(const intra::network& whole) {
+  vector<std::int32_t> number(root_.size(), -1);
   for (std::size_t c = 0; c < root_.size(); ++c) {
     if (index(root_[c]) != c) continue;
     number[c] = static_cast<std::int32_t>(roots_.size());
     roots_.push_back(static_cast<std::int32_t>(c));
-    intra::network::variable next{std::vector<std::int64_t>(option_[c].size()), {}};
+    intra::network::variable next{vector<std::int64_t>(option_[c].size()), {}};
     for (const std::int32_t member : members_[c]) {
       const auto& cost = whole.variables[index(member)].cost;
       for (std::size_t k = 0; k < next.cost.size(); ++k) {
@@ -123,8 +123,8 @@ MESHLOOM_INLINE std::vector<std::int32_t> joined_network::add_variables(const in
   return number;
 }
 
-MESHLOOM_INLINE void joined_network::add_edges(const intra::network& whole, const std::vector<std::int32_t>& number) {
-  std::vector<std::pair<std::pair<std::int32_t, std::int32_t>, const intra::network::edge*>> between;
+MESHLOOM_INLINE void joined_network::add_edges(const intra::network& whole, const vector<std::int32_t>& number) {
+  vector<std::pair<std::pair<std::int32_t, std::int32_t>, const intra::network::edge*>> between;
   for (const intra::network::edge& each : whole.edges) {
     const std::int32_t left = number[index(root_[index(each.left)])], right = number[index(root_[index(each.right)])];
     between.push_back({{std::min(left, right), std::max(left, right)}, &each});
@@ -145,7 +145,7 @@ MESHLOOM_INLINE void joined_network::add_edges(const intra::network& whole, cons
       continue;
     }
     if (made_.edges.empty() || made_.edges.back().left != left || made_.edges.back().right != right)
-      made_.edges.push_back({left, right, std::vector<std::int64_t>(rows.size() * columns.size())});
+      made_.edges.push_back({left, right, vector<std::int64_t>(rows.size() * columns.size())});
     auto& cost = made_.edges.back().cost;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       for (std::size_t j = 0; j < columns.size(); ++j) {
@@ -162,7 +162,7 @@ MESHLOOM_INLINE void joined_network::refine(picoseconds bound) {
   constexpr int most_finer = 10;
   const std::int64_t most = 4 * std::max<std::int64_t>(bound.count, 1) << made_.shift;
   while (finer_ < most_finer && most << finer_ < std::int64_t{1} << 50) ++finer_;
-  const auto refine_all = [&](std::vector<std::int64_t>& prices) {
+  const auto refine_all = [&](vector<std::int64_t>& prices) {
     for (std::int64_t& each : prices) each = each < intra::never ? std::min(each, most) << finer_ : each;
   };
   if (most >= std::int64_t{1} << 50) return;
@@ -198,13 +198,13 @@ class certifying {
   /// A variable, and its options by what sets them apart; none if every variable has one option.
   struct widest_choice {
     std::size_t variable = 0;
-    std::vector<std::pair<std::int64_t, std::int32_t>> order;
+    vector<std::pair<std::int64_t, std::int32_t>> order;
   };
-  using keep = std::vector<std::uint8_t>;  ///< by option number
+  using keep = vector<std::uint8_t>;  ///< by option number
   /// What is left in a case, a network of its own.
   struct part {
     intra::network net;
-    std::vector<std::vector<std::int32_t>> option;  ///< in the joined network, by variable and option
+    vector<vector<std::int32_t>> option;  ///< in the joined network, by variable and option
   };
   static std::size_t index(std::int32_t number) { return static_cast<std::size_t>(number); }
   std::int64_t wanted() const { return made_.bound.count << made_.shift; }
@@ -212,20 +212,20 @@ class certifying {
   bool tired() const;
 
   void find_moments(const intra_answer& answer);
-  intra::multipliers with_moments(const std::vector<std::int32_t>& more, const intra::multipliers& at);
+  intra::multipliers with_moments(const vector<std::int32_t>& more, const intra::multipliers& at);
   part reduced(const keep& left) const;
   intra::assignment lifted(const part& here, const intra::assignment& options) const;
-  std::vector<std::int32_t> raise(const part& here, intra::multipliers& at, std::int32_t rounds);
+  vector<std::int32_t> raise(const part& here, intra::multipliers& at, std::int32_t rounds);
   void close(keep left, intra::multipliers at, std::int32_t rounds);
-  std::vector<std::int64_t> write(const part& here, const intra::multipliers& at, std::int64_t& bound);
+  vector<std::int64_t> write(const part& here, const intra::multipliers& at, std::int64_t& bound);
   void split(const part& here, const intra::multipliers& at, const keep& left, std::size_t node);
   widest_choice widest(const part& here, const intra::multipliers& at) const;
 
   const certify_options& limits_;
   const joined_network joined_;
-  const std::vector<std::size_t> number_;
+  const vector<std::size_t> number_;
   std::size_t moved_ = 0;  ///< numbers of a node
-  std::vector<std::int32_t> moments_;
+  vector<std::int32_t> moments_;
   intra::network few_;  ///< the joined network at these moments
   intra::multipliers first_;
   intra_certificate made_;
@@ -248,7 +248,7 @@ MESHLOOM_INLINE intra_certificate certifying::run(const intra_answer& answer) {
 MESHLOOM_INLINE void certifying::find_moments(const intra_answer& answer) {
   const intra::network& net = joined_.net();
   few_ = intra::at_moments(net, {});
-  std::vector<std::int32_t> known;
+  vector<std::int32_t> known;
   for (const auto& each : answer.byte_prices) {
     const auto here = std::lower_bound(net.times.begin(), net.times.end(), each.first);
     if (here != net.times.end() && *here == each.first)
@@ -257,7 +257,7 @@ MESHLOOM_INLINE void certifying::find_moments(const intra_answer& answer) {
   first_ = with_moments(known, first_);
   for (std::size_t m = 0; m < known.size(); ++m) first_[m] = answer.byte_prices[m].second << joined_.finer();
   if (!known.empty()) return;
-  std::vector<std::int32_t> more;
+  vector<std::int32_t> more;
   do {
     first_ = with_moments(more, first_);
     more.clear();
@@ -275,9 +275,9 @@ MESHLOOM_INLINE void certifying::find_moments(const intra_answer& answer) {
 }
 
 /// Knows more moments from now on; the multipliers with them.
-MESHLOOM_INLINE intra::multipliers certifying::with_moments(const std::vector<std::int32_t>& more,
+MESHLOOM_INLINE intra::multipliers certifying::with_moments(const vector<std::int32_t>& more,
                                                             const intra::multipliers& at) {
-  const std::vector<std::int32_t> before = few_.times;
+  const vector<std::int32_t> before = few_.times;
   intra::add_moments(moments_, more);
   few_ = intra::at_moments(joined_.net(), moments_);
   return intra::carried(before, at, few_.times);
@@ -295,8 +295,8 @@ MESHLOOM_INLINE certifying::part certifying::reduced(const keep& left) const {
     for (std::size_t k = 0; k < whole.options(); ++k) {
       if (left[number_[v] + k] != 0 && whole.cost[k] < intra::never) options.push_back(static_cast<std::int32_t>(k));
     }
-    const auto chosen = [&](const std::vector<std::int64_t>& numbers) {
-      std::vector<std::int64_t> found;
+    const auto chosen = [&](const vector<std::int64_t>& numbers) {
+      vector<std::int64_t> found;
       for (const std::int32_t k : options) found.push_back(numbers[index(k)]);
       return found;
     };
@@ -323,9 +323,8 @@ MESHLOOM_INLINE intra::assignment certifying::lifted(const part& here, const int
 }
 
 /// Raises the multipliers; returns moments that what was met on the way overfills.
-MESHLOOM_INLINE std::vector<std::int32_t> certifying::raise(const part& here, intra::multipliers& at,
-                                                            std::int32_t rounds) {
-  std::vector<std::int32_t> more;
+MESHLOOM_INLINE vector<std::int32_t> certifying::raise(const part& here, intra::multipliers& at, std::int32_t rounds) {
+  vector<std::int32_t> more;
   intra::relaxation inner(here.net, 0);
   const auto meet = [&](const intra::assignment& met) {
     const intra::assignment all = lifted(here, met);
@@ -347,14 +346,14 @@ MESHLOOM_INLINE void certifying::close(keep left, intra::multipliers at, std::in
     return;
   }
   if (!tired()) {
-    const std::vector<std::int32_t> more = raise(here, at, rounds);
+    const vector<std::int32_t> more = raise(here, at, rounds);
     if (!more.empty()) {
       at = with_moments(more, at);
       return close(std::move(left), std::move(at), limits_.rounds);
     }
   }
   std::int64_t bound = 0;
-  const std::vector<std::int64_t> bounds = write(here, at, bound);
+  const vector<std::int64_t> bounds = write(here, at, bound);
   if (closes(bound)) return;
   std::size_t excluded = 0, n = 0;
   for (std::size_t v = 0; v < here.option.size(); ++v) {
@@ -375,8 +374,8 @@ MESHLOOM_INLINE void certifying::close(keep left, intra::multipliers at, std::in
 }
 
 /// Writes a node with these multipliers and the messages that they lead to.
-MESHLOOM_INLINE std::vector<std::int64_t> certifying::write(const part& here, const intra::multipliers& at,
-                                                            std::int64_t& bound) {
+MESHLOOM_INLINE vector<std::int64_t> certifying::write(const part& here, const intra::multipliers& at,
+                                                       std::int64_t& bound) {
   constexpr int most_sweeps = 200, patience = 10;
   intra::messages pass(here.net);
   pass.reprice(intra::prices_with(here.net, at));
@@ -403,15 +402,15 @@ MESHLOOM_INLINE std::vector<std::int64_t> certifying::write(const part& here, co
     put(each.left, pass.given(e).left);
     put(each.right, pass.given(e).right);
   }
-  std::vector<std::int64_t> bounds = pass.bounds();
+  vector<std::int64_t> bounds = pass.bounds();
   for (std::int64_t& each : bounds) each = each < intra::never ? each - paid : each;
   return bounds;
 }
 
 /// The variable whose options differ most in what they pay for bytes, or else in bytes, or else in price.
 MESHLOOM_INLINE certifying::widest_choice certifying::widest(const part& here, const intra::multipliers& at) const {
-  const std::vector<std::int64_t> own = intra::own_prices(here.net), priced = intra::prices_with(here.net, at);
-  const std::vector<std::size_t> number = intra::numbering(here.net);
+  const vector<std::int64_t> own = intra::own_prices(here.net), priced = intra::prices_with(here.net, at);
+  const vector<std::size_t> number = intra::numbering(here.net);
   const auto measures = [&](std::size_t v, std::size_t k) {
     std::array<std::int64_t, 3> found{priced[number[v] + k] - own[number[v] + k], 0, own[number[v] + k]};
     for (const auto& each : here.net.variables[v].parts) found[1] += each.size[k];
@@ -456,7 +455,7 @@ MESHLOOM_INLINE void certifying::split(const part& here, const intra::multiplier
     if (k < middle) made_.nodes[node].first.push_back(option);
     (k < middle ? second : first)[number_[found] + index(option)] = 0;
   }
-  const std::vector<std::int32_t> before = few_.times;
+  const vector<std::int32_t> before = few_.times;
   close(std::move(first), at, limits_.rounds);
   close(std::move(second), intra::carried(before, at, few_.times), limits_.rounds);
 }

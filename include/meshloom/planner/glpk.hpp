@@ -54,19 +54,19 @@ class integer_program {
   void fill_moment(std::size_t moment);
 
   const intra::network& net_;
-  const std::vector<std::size_t> number_;
+  const vector<std::size_t> number_;
   const glpk_limits limits_;
   double unit_ = 1;  ///< prices are divided by it, to stay near what the tolerances are made for
-  std::vector<double> sums_{0}, prices_{0}, values_{0};
-  std::vector<int> binary_{0}, rows_{0}, columns_{0};
+  vector<double> sums_{0}, prices_{0}, values_{0};
+  vector<int> binary_{0}, rows_{0}, columns_{0};
 
   glp_prob* program_ = nullptr;
-  std::vector<double> change_;  ///< bytes that begin or end at each moment
-  std::vector<int> moment_columns_;
-  std::vector<double> moment_values_;
-  std::vector<double> chosen_;  ///< by option number
-  double least_ = 0;            ///< lower bound, in units
-  std::int32_t added_ = 0;      ///< rows of moments
+  vector<double> change_;  ///< bytes that begin or end at each moment
+  vector<int> moment_columns_;
+  vector<double> moment_values_;
+  vector<double> chosen_;   ///< by option number
+  double least_ = 0;        ///< lower bound, in units
+  std::int32_t added_ = 0;  ///< rows of moments
   bool met_ = false;
   std::jmp_buf landing_;
   std::array<char, 200> complaint_{};
@@ -91,7 +91,7 @@ inline integer_program::integer_program(const intra::network& net, const glpk_li
 /// A power of two that makes the largest price at most a million.
 inline void integer_program::find_unit() {
   std::int64_t largest = 0;
-  const auto look = [&](const std::vector<std::int64_t>& prices) {
+  const auto look = [&](const vector<std::int64_t>& prices) {
     for (const std::int64_t price : prices) largest = std::max(largest, price < intra::never ? price : 0);
   };
   for (const auto& variable : net_.variables) look(variable.cost);
@@ -125,7 +125,7 @@ inline void integer_program::add_edge(const intra::network::edge& each) {
     add_entry(row, static_cast<int>(number_[static_cast<std::size_t>(variable)] + option) + 1, -1);
     return row;
   };
-  std::vector<int> right;
+  vector<int> right;
   for (std::size_t j = 0; j < columns; ++j) right.push_back(row_of(each.right, j));
   for (std::size_t i = 0; i < rows; ++i) {
     const int left = row_of(each.left, i);

@@ -13,7 +13,7 @@ namespace meshloom {
 /// The fastest of the plans asked for that fits in the memory of the cluster's devices, of equals the first; its
 /// runner-up is the next that differs in shape. If none can be had or none fits, what the leanest holds. A cluster of
 /// several groups of hosts is refused: stages of these plans are equal.
-result<plan> best_of(const graph& whole, const cluster& machine, const std::vector<manual>& grid);
+result<plan> best_of(const graph& whole, const cluster& machine, const vector<manual>& grid);
 
 /// What the fullest rank of a plan holds; where its parameters alone take more than `limit`, what they take.
 bytes peak_of(const graph& whole, const plan& made, const cluster& machine, bytes limit);

@@ -43,12 +43,12 @@ inline bytes parameter_bytes(const graph& whole, const plan& made) {
 /// The plans of a grid that can be had and whose parameters fit; of others the least that they hold, and why one cannot
 /// be had.
 struct priced_grid {
-  std::vector<plan> plans;
+  vector<plan> plans;
   std::optional<bytes> leanest;
   std::string stuck = "there is no plan to choose from; ask for at least one";
 };
 
-inline priced_grid price_grid(const graph& whole, const cluster& machine, const std::vector<manual>& grid) {
+inline priced_grid price_grid(const graph& whole, const cluster& machine, const vector<manual>& grid) {
   priced_grid priced;
   for (const manual& asked : grid) {
     result<plan> made = solve(formulate(whole, machine, asked));
@@ -66,8 +66,8 @@ inline priced_grid price_grid(const graph& whole, const cluster& machine, const 
 }
 
 /// Fastest first, equals in the order of the grid.
-inline std::vector<const plan*> by_price(const std::vector<plan>& plans) {
-  std::vector<const plan*> order;
+inline vector<const plan*> by_price(const vector<plan>& plans) {
+  vector<const plan*> order;
   for (const plan& each : plans) order.push_back(&each);
   std::sort(order.begin(), order.end(), [](const plan* a, const plan* b) {
     return a->predicted != b->predicted ? a->predicted < b->predicted : a < b;
@@ -97,7 +97,7 @@ MESHLOOM_INLINE bytes peak_of(const graph& whole, const plan& made, const cluste
   return *std::max_element(peaks.begin(), peaks.end());
 }
 
-MESHLOOM_INLINE result<plan> best_of(const graph& whole, const cluster& machine, const std::vector<manual>& grid) {
+MESHLOOM_INLINE result<plan> best_of(const graph& whole, const cluster& machine, const vector<manual>& grid) {
   if (!machine.others.empty()) return detail::for_equal_hosts(machine);
   const bytes limit = machine.device.memory;
   const detail::priced_grid priced = detail::price_grid(whole, machine, grid);

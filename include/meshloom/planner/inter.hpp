@@ -12,7 +12,7 @@ namespace meshloom {
 
 /// The candidates of the stages from first to last, and what `evaluate` says that they cost.
 struct inter_plan {
-  std::vector<std::int32_t> candidates;
+  vector<std::int32_t> candidates;
   picoseconds cost;
   bool operator==(const inter_plan&) const = default;
 };
@@ -22,7 +22,7 @@ struct inter_answer {
   /// The cheapest plan of n stages is entry n, absent if none is worth it. The cost is that of the
   /// slowest stage or, under 1F1B, of the rounds of all stages; the true makespan may rank two numbers of stages the
   /// other way.
-  std::vector<std::optional<inter_plan>> by_stages;
+  vector<std::optional<inter_plan>> by_stages;
 };
 
 /// The cheapest plans, or a sentence that names what rules all out: blocks that no candidate runs, ranks that cannot be

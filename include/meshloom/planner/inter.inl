@@ -48,12 +48,12 @@ class prospects {
   std::span<prospect> at(std::size_t state) {
     return std::span(found_).subspan(begin_[state], end_[state] - begin_[state]);
   }
-  void look_ahead(const lattice& grid, const std::vector<outlook>& before, const std::vector<remainder>& after,
+  void look_ahead(const lattice& grid, const vector<outlook>& before, const vector<remainder>& after,
                   picoseconds worth);
   void look_back(const lattice& grid, picoseconds worth, bool all_numbers);
 
-  std::vector<prospect> found_;
-  std::vector<std::uint32_t> begin_, end_;
+  vector<prospect> found_;
+  vector<std::uint32_t> begin_, end_;
 };
 
 MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth, bool all_numbers, std::int64_t& work)
@@ -71,11 +71,11 @@ MESHLOOM_INLINE prospects::prospects(const lattice& grid, picoseconds worth, boo
 
 /// Rounds of all stages are left out: how many stages there are in all is not known. What is known holds where the
 /// number of stages before does not matter.
-MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const std::vector<outlook>& before,
-                                           const std::vector<remainder>& after, picoseconds worth) {
-  std::vector<prospect> made(static_cast<std::size_t>(grid.most_stages()) + 1);
+MESHLOOM_INLINE void prospects::look_ahead(const lattice& grid, const vector<outlook>& before,
+                                           const vector<remainder>& after, picoseconds worth) {
+  vector<prospect> made(static_cast<std::size_t>(grid.most_stages()) + 1);
   for (std::size_t s = 0; s < made.size(); ++s) made[s].stages = static_cast<std::int32_t>(s);
-  const std::vector<prospect> none = made;
+  const vector<prospect> none = made;
   found_.push_back({0, {}, {}, {}, {}});
   end_.back() = 1;
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
@@ -225,12 +225,12 @@ MESHLOOM_INLINE fullest find_leanest(const inter_problem& posed) {
 
 /// The first block that no sequence of stages from the start gets past; the number of blocks if there is none.
 MESHLOOM_INLINE std::int32_t stuck_at(const inter_problem& posed) {
-  std::vector<std::vector<std::int32_t>> ends(static_cast<std::size_t>(posed.blocks));
+  vector<vector<std::int32_t>> ends(static_cast<std::size_t>(posed.blocks));
   for (const stage_candidate& each : posed.candidates) {
     for (std::int32_t n = 0; n <= each.shifts; ++n)
       ends[static_cast<std::size_t>(each.first_block + n)].push_back(each.end_block + n);
   }
-  std::vector<bool> reached(static_cast<std::size_t>(posed.blocks) + 1);
+  vector<bool> reached(static_cast<std::size_t>(posed.blocks) + 1);
   reached[0] = true;
   std::int32_t furthest = 0;
   for (std::size_t k = 0; k < ends.size(); ++k) {
@@ -247,7 +247,7 @@ MESHLOOM_INLINE std::int32_t stuck_at(const inter_problem& posed) {
 
 /// "1, 2, 8": the numbers of ranks that stages have.
 MESHLOOM_INLINE std::string sizes_of(const inter_problem& posed) {
-  std::vector<std::int32_t> sizes;
+  vector<std::int32_t> sizes;
   for (const stage_candidate& each : posed.candidates) sizes.push_back(each.ranks);
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
@@ -291,7 +291,7 @@ MESHLOOM_INLINE result<inter_answer> solve(const inter_problem& posed, bool all_
   const auto ends = inter::find_endings(grid, posed.worth.value_or(inter::never), all_numbers, here);
   if (work != nullptr) *work += here;
   if (grid.states() == 0 || ends.at(0).empty()) return inter::why_none(posed);
-  std::vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
+  vector<const inter::ending*> cheapest(static_cast<std::size_t>(grid.most_stages()) + 1);
   const auto cost = [&](const inter::ending& each) { return grid.cost(each.sum, each.slowest, each.stages); };
   for (const inter::ending& each : ends.at(0)) {
     if (posed.worth && cost(each) >= *posed.worth) continue;

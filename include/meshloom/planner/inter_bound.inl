@@ -110,7 +110,7 @@ class bounded_search {
         idle_(idling_in(grid, posed, never)) {}
 
   /// The candidates of such a plan; none if there is none.
-  std::vector<std::int32_t> find(picoseconds most);
+  vector<std::int32_t> find(picoseconds most);
 
   /// Such a plan where that is the least, as its cost, and not less than what is known; of no stages if no less than
   /// what it is worth.
@@ -137,7 +137,7 @@ class bounded_search {
   std::int64_t batches_;
   std::int64_t messages_;  ///< so many at a cut keep both stages beside it from working
   idling idle_;
-  std::vector<picoseconds> before_;  ///< by state, what a micro-batch takes to get there and back
+  vector<picoseconds> before_;  ///< by state, what a micro-batch takes to get there and back
   std::int64_t tried_ = 0, work_ = 0;
   /// What is left out where it makes too much to look at: the waits for stages behind, and then for micro-batches to
   /// come back from them.
@@ -183,8 +183,8 @@ MESHLOOM_INLINE void bounded_search::extend(frontiers<bounded_ending>& ends, std
   });
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> bounded_search::find(picoseconds most) {
-  std::vector<std::int32_t> found;
+MESHLOOM_INLINE vector<std::int32_t> bounded_search::find(picoseconds most) {
+  vector<std::int32_t> found;
   if (grid_.states() == 0) return found;
   find_before(most);
   tried_ = 0;
@@ -213,7 +213,7 @@ MESHLOOM_INLINE inter_plan bounded_search::least(picoseconds known, picoseconds 
   if (known >= worth) return {{}, worth};
   if (auto found = find(known); !found.empty()) return {std::move(found), known};
   picoseconds little = known, enough = known;
-  std::vector<std::int32_t> best;
+  vector<std::int32_t> best;
   for (std::int64_t step = known.count / first_step + 1; best.empty(); step *= 2) {
     little = enough;
     if (little + picoseconds{1} >= worth) return {{}, worth};

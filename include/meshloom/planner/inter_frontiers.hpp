@@ -4,10 +4,11 @@
 // Law: of labels that are added to a state, those that no other covers remain; of equals, the first.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
+
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace meshloom::inter {
 
@@ -26,11 +27,11 @@ class frontiers {
 
   /// To the state that is closed next.
   void add(const Label& made) {
-    std::vector<Label>& lane = found_[made.lane()];
+    vector<Label>& lane = found_[made.lane()];
     for (const Label& each : lane) {
       if (each.covers(made)) return;
     }
-    std::erase_if(lane, [&](const Label& each) { return made.covers(each); });
+    erase_if(lane, [&](const Label& each) { return made.covers(each); });
     lane.push_back(made);
     first_ = std::min(first_, made.lane());
     last_ = std::max(last_, made.lane());
@@ -48,10 +49,10 @@ class frontiers {
   }
 
  private:
-  std::vector<Label> labels_;
-  std::vector<std::uint32_t> begin_, end_;  ///< of the labels of each state
-  std::vector<std::vector<Label>> found_;   ///< for the next state, by lane
-  std::size_t first_ = 0, last_ = 0;        ///< of the lanes in which there are any
+  vector<Label> labels_;
+  vector<std::uint32_t> begin_, end_;  ///< of the labels of each state
+  vector<vector<Label>> found_;        ///< for the next state, by lane
+  std::size_t first_ = 0, last_ = 0;   ///< of the lanes in which there are any
 };
 
 }  // namespace meshloom::inter

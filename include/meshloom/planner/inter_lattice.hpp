@@ -7,13 +7,13 @@
 // and ranks are nowhere worse than, make no move; every other placement that a plan can use is visited once.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/planner/inter_problem.hpp>
 
 #include <algorithm>
 #include <compare>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace meshloom::inter {
 
@@ -173,28 +173,28 @@ class lattice {
   void find_stops(const inter_problem& posed);
   void find_choices(const inter_problem& posed);
   /// A choice for all blocks that a candidate may begin with where it ends in front of another such block.
-  void place(const inter_problem& posed, std::int32_t candidate, choice made, std::vector<choice>& found) const;
-  void find_sizes(const inter_problem& posed, const std::vector<choice>& found);
+  void place(const inter_problem& posed, std::int32_t candidate, choice made, vector<choice>& found) const;
+  void find_sizes(const inter_problem& posed, const vector<choice>& found);
   void count_in_units();
   void find_halves();
   void keep_useful();
   void find_bands();
-  std::vector<std::int32_t> furthest_ends(std::size_t n) const;
-  std::vector<std::int32_t> nearest_starts(std::size_t n) const;
+  vector<std::int32_t> furthest_ends(std::size_t n) const;
+  vector<std::int32_t> nearest_starts(std::size_t n) const;
 
   std::int32_t blocks_ = 0, ranks_ = 0, most_stages_ = 0, settled_ = 1;
   schedule_kind schedule_;
   std::int64_t micro_batches_;
-  std::vector<std::int32_t> stops_;    ///< the blocks of the problem that these begin with, and the end
-  std::vector<std::int32_t> stop_at_;  ///< which of them begins with a block of the problem; −1: none
-  std::vector<part> parts_;
-  std::vector<std::uint32_t> part_at_;  ///< by rank
-  std::vector<size> sizes_;             ///< that stages have
-  std::vector<picoseconds> halves_;     ///< see `half`; of no messages before the first block and after the last
-  std::vector<choice> choices_;
-  std::vector<std::size_t> row_;    ///< where each row of choices begins, and the next
-  std::vector<band> bands_;         ///< by rank
-  std::vector<std::size_t> begin_;  ///< of the states of each rank, and of the next
+  vector<std::int32_t> stops_;    ///< the blocks of the problem that these begin with, and the end
+  vector<std::int32_t> stop_at_;  ///< which of them begins with a block of the problem; −1: none
+  vector<part> parts_;
+  vector<std::uint32_t> part_at_;  ///< by rank
+  vector<size> sizes_;             ///< that stages have
+  vector<picoseconds> halves_;     ///< see `half`; of no messages before the first block and after the last
+  vector<choice> choices_;
+  vector<std::size_t> row_;    ///< where each row of choices begins, and the next
+  vector<band> bands_;         ///< by rank
+  vector<std::size_t> begin_;  ///< of the states of each rank, and of the next
 };
 
 }  // namespace meshloom::inter

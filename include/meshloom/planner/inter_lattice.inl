@@ -59,7 +59,7 @@ inline std::int32_t most_stages_of(const inter_problem& posed, const stage_candi
 }
 
 MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
-  std::vector<choice> found;
+  vector<choice> found;
   for (std::size_t c = 0; c < posed.candidates.size(); ++c) {
     const stage_candidate& each = posed.candidates[c];
     const picoseconds rest = (posed.micro_batches - 1) * each.time + each.once;
@@ -78,14 +78,14 @@ MESHLOOM_INLINE void lattice::find_choices(const inter_problem& posed) {
   for (const choice& each : found) ++row_[row_of(each) + 1];
   std::partial_sum(row_.begin(), row_.end(), row_.begin());
   choices_.resize(found.size());
-  std::vector<std::size_t> next(row_);
+  vector<std::size_t> next(row_);
   for (const choice& each : found) choices_[next[row_of(each)]++] = each;
   keep_useful();
   count_in_units();
 }
 
 MESHLOOM_INLINE void lattice::place(const inter_problem& posed, std::int32_t candidate, choice made,
-                                    std::vector<choice>& found) const {
+                                    vector<choice>& found) const {
   const stage_candidate& each = posed.candidates[static_cast<std::size_t>(candidate)];
   made.candidate = candidate;
   const std::int32_t last = each.first_block + each.shifts;
@@ -108,7 +108,7 @@ MESHLOOM_INLINE void lattice::place(const inter_problem& posed, std::int32_t can
 }
 
 /// Those that some choice has.
-MESHLOOM_INLINE void lattice::find_sizes(const inter_problem& posed, const std::vector<choice>& found) {
+MESHLOOM_INLINE void lattice::find_sizes(const inter_problem& posed, const vector<choice>& found) {
   for (const choice& each : found) {
     const stage_candidate& from = posed.candidates[static_cast<std::size_t>(each.candidate)];
     const size here{from.ranks, from.kind};
@@ -177,9 +177,9 @@ MESHLOOM_INLINE void lattice::keep_useful() {
 }
 
 /// Where a stage of the n-th number of ranks that begins with block k, or earlier, ends at most; −1 if there is none.
-MESHLOOM_INLINE std::vector<std::int32_t> lattice::furthest_ends(std::size_t n) const {
-  std::vector<std::int32_t> ends(static_cast<std::size_t>(blocks_), -1);
-  std::vector<std::int32_t> longest(ends), top(ends);  // of those that may begin with several blocks
+MESHLOOM_INLINE vector<std::int32_t> lattice::furthest_ends(std::size_t n) const {
+  vector<std::int32_t> ends(static_cast<std::size_t>(blocks_), -1);
+  vector<std::int32_t> longest(ends), top(ends);  // of those that may begin with several blocks
   for (const choice& each : row(n, -1)) {
     const auto first = static_cast<std::size_t>(each.first);
     longest[first] = std::max(longest[first], each.blocks);
@@ -200,9 +200,9 @@ MESHLOOM_INLINE std::vector<std::int32_t> lattice::furthest_ends(std::size_t n) 
 
 /// Where a stage of the n-th number of ranks that ends before block k, or later, begins at least; past the last if
 /// there is none.
-MESHLOOM_INLINE std::vector<std::int32_t> lattice::nearest_starts(std::size_t n) const {
-  std::vector<std::int32_t> starts(static_cast<std::size_t>(blocks_) + 1, blocks_ + 1), least(starts);
-  std::vector<std::int32_t> longest(starts.size(), -1);
+MESHLOOM_INLINE vector<std::int32_t> lattice::nearest_starts(std::size_t n) const {
+  vector<std::int32_t> starts(static_cast<std::size_t>(blocks_) + 1, blocks_ + 1), least(starts);
+  vector<std::int32_t> longest(starts.size(), -1);
   for (const choice& each : row(n, -1)) {
     const auto end = static_cast<std::size_t>(each.last + each.blocks);
     longest[end] = std::max(longest[end], each.blocks);
@@ -228,7 +228,7 @@ MESHLOOM_INLINE std::vector<std::int32_t> lattice::nearest_starts(std::size_t n)
 
 /// Between the least that the ranks from r on must find done and the most that those before can have done.
 MESHLOOM_INLINE void lattice::find_bands() {
-  std::vector<std::vector<std::int32_t>> ends, starts;
+  vector<vector<std::int32_t>> ends, starts;
   for (std::size_t n = 0; n < sizes_.size(); ++n) {
     ends.push_back(furthest_ends(n));
     starts.push_back(nearest_starts(n));

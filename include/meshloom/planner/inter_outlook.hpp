@@ -4,10 +4,10 @@
 // Law: no plan through a state takes less of either.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/planner/inter_lattice.hpp>
 
 #include <algorithm>
-#include <vector>
 
 namespace meshloom::inter {
 
@@ -19,8 +19,8 @@ struct outlook {
 
 /// By state, as far as it is `wanted`. `cuts`: messages are those of the cuts before, or else half of all around.
 template <class Wanted>
-std::vector<outlook> look_back(const lattice& grid, bool cuts, const Wanted& wanted) {
-  std::vector<outlook> states(grid.states());
+vector<outlook> look_back(const lattice& grid, bool cuts, const Wanted& wanted) {
+  vector<outlook> states(grid.states());
   if (!states.empty()) states.front() = {{}, {}};
   grid.for_each_state([&](std::size_t state, std::int32_t k, std::int32_t r) {
     outlook& here = states[state];
@@ -42,7 +42,7 @@ struct remainder {
 };
 
 /// By state, as far as some stages lead to it. Moves are added to `work`.
-std::vector<remainder> survey(const lattice& grid, const std::vector<outlook>& before, std::int64_t& work);
+vector<remainder> survey(const lattice& grid, const vector<outlook>& before, std::int64_t& work);
 
 }  // namespace meshloom::inter
 

@@ -6,9 +6,8 @@
 
 namespace meshloom::inter {
 
-MESHLOOM_INLINE std::vector<remainder> survey(const lattice& grid, const std::vector<outlook>& before,
-                                              std::int64_t& work) {
-  std::vector<remainder> states(grid.states());
+MESHLOOM_INLINE vector<remainder> survey(const lattice& grid, const vector<outlook>& before, std::int64_t& work) {
+  vector<remainder> states(grid.states());
   if (!states.empty()) states.back() = {{}, {}, {}, {}};
   grid.for_each_state_back([&](std::size_t state, std::int32_t k, std::int32_t r) {
     remainder& here = states[state];

@@ -12,7 +12,7 @@ namespace meshloom {
 
 /// Plans whose `paced`, here said as their cost, is less than `worth`, the best first; none if there is none. To `work`
 /// is added how many moves were looked at. The problem has no fault.
-std::vector<inter_plan> steadiest(const inter_problem& posed, std::int64_t* work = nullptr);
+vector<inter_plan> steadiest(const inter_problem& posed, std::int64_t* work = nullptr);
 
 }  // namespace meshloom
 

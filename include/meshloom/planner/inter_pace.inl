@@ -38,7 +38,7 @@ class pace_search {
   std::pair<picoseconds, picoseconds> least();
 
   struct steady_plan {
-    std::vector<std::int32_t> candidates;
+    vector<std::int32_t> candidates;
     picoseconds sum;
   };
   /// Of the plans no stages of which exceed the pace, in all rounds, and whose sum is less than `most`, one whose sum
@@ -58,11 +58,11 @@ class pace_search {
   const inter_problem& posed_;
   lattice grid_;
   std::int64_t rounds_;
-  std::vector<std::int32_t> reaches_;   ///< how many ranks of a host send side by side, the different numbers
-  std::vector<std::size_t> reach_of_;   ///< of them, by candidate
-  std::vector<std::uint8_t> new_host_;  ///< by rank, in units: a host begins there
-  picoseconds spare_;                   ///< more than this below the pace is as good as this
-  std::vector<outlook> before_;
+  vector<std::int32_t> reaches_;   ///< how many ranks of a host send side by side, the different numbers
+  vector<std::size_t> reach_of_;   ///< of them, by candidate
+  vector<std::uint8_t> new_host_;  ///< by rank, in units: a host begins there
+  picoseconds spare_;              ///< more than this below the pace is as good as this
+  vector<outlook> before_;
   std::int64_t work_ = 0;
 };
 
@@ -72,7 +72,7 @@ MESHLOOM_INLINE void pace_search::find_reaches() {
     const auto same = [&](const group_place& each) { return each.kind == kind; };
     return std::find_if(groups.begin(), groups.end(), same)->devices_per_host;
   };
-  std::vector<std::int32_t> own;
+  vector<std::int32_t> own;
   for (const stage_candidate& each : posed_.candidates) own.push_back(std::min(each.ranks, host_of(each.kind)));
   reaches_ = own;
   std::sort(reaches_.begin(), reaches_.end());
@@ -166,10 +166,10 @@ MESHLOOM_INLINE pace_search::steady_plan pace_search::find(picoseconds pace, pic
 
 /// Between two paces lie plans whose sum is no less than that at the slower one: what they take at least says whether
 /// to look there. Plans that keep a quick pace are soon found or missed, so they are looked for first.
-MESHLOOM_INLINE std::vector<inter_plan> steadiest(const inter_problem& posed, std::int64_t* work) {
+MESHLOOM_INLINE vector<inter_plan> steadiest(const inter_problem& posed, std::int64_t* work) {
   constexpr std::int64_t closeness = 256, first_step = 64, faster = 4;
   inter::pace_search search(posed);
-  std::vector<inter_plan> found;
+  vector<inter_plan> found;
   const auto [least_sum, least_pace] = search.least();
   if (least_sum >= inter::never) return found;
   picoseconds worth = posed.worth.value_or(inter::never);
@@ -179,7 +179,7 @@ MESHLOOM_INLINE std::vector<inter_plan> steadiest(const inter_problem& posed, st
     picoseconds step;
   };
   const picoseconds step{least_pace.count / first_step + 1};
-  std::vector<paces> open{{least_pace - picoseconds{1}, worth - least_sum, least_sum, step}};
+  vector<paces> open{{least_pace - picoseconds{1}, worth - least_sum, least_sum, step}};
   while (!open.empty()) {
     const paces here = open.back();
     open.pop_back();

@@ -9,13 +9,13 @@
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/result.hpp>
 #include <meshloom/base/units.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/schedule/order.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -38,7 +38,7 @@ struct stage_candidate {
 /// many devices per host and one limit.
 struct inter_group {
   std::int32_t hosts = 0, devices_per_host = 0, kind = 0;
-  std::vector<picoseconds> cut_within{}, cut_between{};  ///< as below, over the links of these hosts
+  vector<picoseconds> cut_within{}, cut_between{};  ///< as below, over the links of these hosts
   std::optional<bytes> limit{};
   bool operator==(const inter_group&) const = default;
 };
@@ -46,17 +46,17 @@ struct inter_group {
 struct inter_problem {
   std::int32_t blocks = 0, hosts = 0, devices_per_host = 0, micro_batches = 0;
   schedule_kind schedule = schedule_kind::one_f_one_b;
-  std::vector<stage_candidate> candidates{};  ///< any number for the same blocks and ranks
+  vector<stage_candidate> candidates{};  ///< any number for the same blocks and ranks
   /// What a micro-batch's values cost to cross the cut in front of block b, forward and back, between stages that meet
   /// on one host and that do not; entry 0 is unused. Where groups of hosts meet, a stage's half is that over the links
   /// of its own, and the whole that over the slower ones.
-  std::vector<picoseconds> cut_within{}, cut_between{};
+  vector<picoseconds> cut_within{}, cut_between{};
   std::optional<bytes> limit{};        ///< of one rank; none: memory does not matter
   std::optional<picoseconds> worth{};  ///< plans that cost as much or more are not wanted; none: all are
   /// The groups of hosts after those above, which are of kind 0.
-  std::vector<inter_group> others{};
+  vector<inter_group> others{};
   /// The blocks that stages may begin with, from 0 on, rising; none: all.
-  std::vector<std::int32_t> stops{};
+  vector<std::int32_t> stops{};
   bool operator==(const inter_problem&) const = default;
 };
 
@@ -65,15 +65,15 @@ namespace inter {
 /// Where a group of hosts lies, and its prices and limit.
 struct group_place {
   std::int32_t hosts, devices_per_host, kind, first_rank, end_rank;
-  const std::vector<picoseconds>*cut_within, *cut_between;
+  const vector<picoseconds>*cut_within, *cut_between;
   const std::optional<bytes>* limit;
 };
 
 /// All groups in the order of ranks.
-std::vector<group_place> places_of(const inter_problem& posed);
+vector<group_place> places_of(const inter_problem& posed);
 
 /// The group of a rank; the last where there is no such rank.
-const group_place& group_at(const std::vector<group_place>& groups, std::int32_t rank);
+const group_place& group_at(const vector<group_place>& groups, std::int32_t rank);
 
 /// The limit of the hosts on which a candidate of that kind may stand.
 std::optional<bytes> limit_of(const inter_problem& posed, std::int32_t kind);
@@ -126,10 +126,10 @@ struct inter_price {
 };
 
 /// One sentence per fault: candidates of no blocks or that fit no hosts, missing or negative prices, sums out of range.
-std::vector<std::string> check(const inter_problem& posed);
+vector<std::string> check(const inter_problem& posed);
 
 /// The price of a sequence of candidates, or why it is no plan. `check` finds no fault in the problem.
-result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates);
+result<inter_price> evaluate(const inter_problem& posed, const vector<std::int32_t>& candidates);
 
 }  // namespace meshloom
 

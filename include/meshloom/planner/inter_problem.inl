@@ -18,9 +18,9 @@ inline std::int64_t capped_product(std::int64_t a, std::int64_t b) {
   return a != 0 && b > sums_end / a ? sums_end : a * b;
 }
 
-MESHLOOM_INLINE std::vector<group_place> places_of(const inter_problem& posed) {
+MESHLOOM_INLINE vector<group_place> places_of(const inter_problem& posed) {
   const std::int32_t first = posed.hosts * posed.devices_per_host;
-  std::vector<group_place> all{
+  vector<group_place> all{
       {posed.hosts, posed.devices_per_host, 0, 0, first, &posed.cut_within, &posed.cut_between, &posed.limit}};
   for (const inter_group& each : posed.others) {
     const std::int32_t begin = all.back().end_rank, end = begin + each.hosts * each.devices_per_host;
@@ -46,8 +46,8 @@ MESHLOOM_INLINE std::string hosts_of(const inter_problem& posed) {
   return text;
 }
 
-MESHLOOM_INLINE void check_candidate(const inter_problem& posed, const std::vector<group_place>& groups,
-                                     std::size_t number, std::vector<std::string>& found) {
+MESHLOOM_INLINE void check_candidate(const inter_problem& posed, const vector<group_place>& groups, std::size_t number,
+                                     vector<std::string>& found) {
   const stage_candidate& each = posed.candidates[number];
   const auto say = [&](const std::string& what) {
     found.push_back("candidate " + std::to_string(number) + " " + what);
@@ -78,8 +78,8 @@ MESHLOOM_INLINE void check_candidate(const inter_problem& posed, const std::vect
   if (std::min(each.held, each.slot).count < 0) say("has a negative size");
 }
 
-MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const std::vector<picoseconds>& cuts,
-                                const std::string& where, std::vector<std::string>& found) {
+MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const vector<picoseconds>& cuts, const std::string& where,
+                                vector<std::string>& found) {
   if (cuts.size() != static_cast<std::size_t>(posed.blocks)) {
     found.push_back("there are " + std::to_string(cuts.size()) + " prices of cuts " + where + " for " +
                     std::to_string(posed.blocks) + " blocks; give one per block, the first unused");
@@ -90,7 +90,7 @@ MESHLOOM_INLINE void check_cuts(const inter_problem& posed, const std::vector<pi
 }
 
 /// Of every group, and those of one kind together.
-MESHLOOM_INLINE void check_groups(const inter_problem& posed, std::vector<std::string>& found) {
+MESHLOOM_INLINE void check_groups(const inter_problem& posed, vector<std::string>& found) {
   const auto places = places_of(posed);
   for (const group_place& each : places) {
     const std::string group = posed.others.empty() ? "" : " of group " + std::to_string(&each - places.data());
@@ -107,7 +107,7 @@ MESHLOOM_INLINE void check_groups(const inter_problem& posed, std::vector<std::s
   }
 }
 
-MESHLOOM_INLINE void check_stops(const inter_problem& posed, std::vector<std::string>& found) {
+MESHLOOM_INLINE void check_stops(const inter_problem& posed, vector<std::string>& found) {
   std::int32_t next = 0, most = 0;
   for (const std::int32_t each : posed.stops) {
     if (each < next || each > most) {
@@ -122,7 +122,7 @@ MESHLOOM_INLINE void check_stops(const inter_problem& posed, std::vector<std::st
 }
 
 /// No sum that a plan or a solver makes overflows; nothing is negative.
-MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::string>& found) {
+MESHLOOM_INLINE void check_sums(const inter_problem& posed, vector<std::string>& found) {
   picoseconds time, once, cut;
   std::int64_t most_bytes = 0;
   const std::int64_t most_slot = sums_end / posed.micro_batches;
@@ -145,8 +145,8 @@ MESHLOOM_INLINE void check_sums(const inter_problem& posed, std::vector<std::str
 
 }  // namespace inter
 
-MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
-  std::vector<std::string> found;
+MESHLOOM_INLINE vector<std::string> check(const inter_problem& posed) {
+  vector<std::string> found;
   if (posed.blocks < 1) found.push_back("there are no blocks to run");
   if (posed.micro_batches < 1) found.push_back("there are no micro-batches; a step has at least one");
   if (posed.hosts < 1 || posed.devices_per_host < 1) found.push_back("the cluster has no devices");
@@ -168,7 +168,7 @@ MESHLOOM_INLINE std::vector<std::string> check(const inter_problem& posed) {
 
 namespace inter {
 
-MESHLOOM_INLINE const group_place& group_at(const std::vector<group_place>& groups, std::int32_t rank) {
+MESHLOOM_INLINE const group_place& group_at(const vector<group_place>& groups, std::int32_t rank) {
   const auto ends_before = [&](const group_place& each) { return each.end_rank <= rank; };
   return *std::find_if_not(groups.begin(), groups.end() - 1, ends_before);
 }
@@ -180,8 +180,8 @@ MESHLOOM_INLINE picoseconds cut_before(const group_place& group, std::int32_t bl
 }
 
 /// Why the stage does not continue a plan that has come to this block and rank; empty if it does.
-MESHLOOM_INLINE std::string misfit(const std::vector<group_place>& groups, const stage_candidate& stage,
-                                   std::int32_t block, std::int32_t rank) {
+MESHLOOM_INLINE std::string misfit(const vector<group_place>& groups, const stage_candidate& stage, std::int32_t block,
+                                   std::int32_t rank) {
   const group_place& group = group_at(groups, rank);
   const std::int32_t host = group.devices_per_host, in_host = (rank - group.first_rank) % host;
   if (block < stage.first_block || block > stage.first_block + stage.shifts) {
@@ -224,10 +224,9 @@ MESHLOOM_INLINE picoseconds uneven_messages(picoseconds cut, const placed_stage&
   return {cut.count / 2 * (most - least) / least};
 }
 
-MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& posed,
-                                                        const std::vector<group_place>& groups,
-                                                        const std::vector<std::int32_t>& candidates) {
-  std::vector<placed_stage> made;
+MESHLOOM_INLINE result<vector<placed_stage>> place(const inter_problem& posed, const vector<group_place>& groups,
+                                                   const vector<std::int32_t>& candidates) {
+  vector<placed_stage> made;
   std::int32_t block = 0, rank = 0;
   for (const std::int32_t candidate : candidates) {
     const std::string name = "stage " + std::to_string(made.size());
@@ -258,7 +257,7 @@ MESHLOOM_INLINE result<std::vector<placed_stage>> place(const inter_problem& pos
 }
 
 /// The rounds of those stages in a row that are slowest.
-MESHLOOM_INLINE picoseconds slowest_rounds(const inter_problem& posed, const std::vector<placed_stage>& stages) {
+MESHLOOM_INLINE picoseconds slowest_rounds(const inter_problem& posed, const vector<placed_stage>& stages) {
   picoseconds slowest;
   for (std::size_t first = 0; first < stages.size(); ++first) {
     picoseconds passing;
@@ -275,7 +274,7 @@ MESHLOOM_INLINE picoseconds slowest_rounds(const inter_problem& posed, const std
 
 }  // namespace inter
 
-MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const std::vector<std::int32_t>& candidates) {
+MESHLOOM_INLINE result<inter_price> evaluate(const inter_problem& posed, const vector<std::int32_t>& candidates) {
   const auto groups = inter::places_of(posed);
   const auto placed = inter::place(posed, groups, candidates);
   if (!placed) return failure{placed.error()};

@@ -22,7 +22,7 @@ inline intra_answer answer_of(const intra::ladder& climbed) {
 }  // namespace detail
 
 MESHLOOM_INLINE result<intra_answer> solve_intra(const intra_problem& posed, const intra_options& limits) {
-  const std::vector<std::string> faults = check(posed);
+  const vector<std::string> faults = check(posed);
   if (!faults.empty()) return failure{faults.front()};
   intra::ladder made(intra::network_of(posed), limits);
   for (const auto& start : limits.starts) {

@@ -15,8 +15,8 @@ namespace detail {
 struct branch_node {
   std::int64_t bound = 0;
   std::int32_t number = 0;
-  std::vector<std::uint8_t> keep;  ///< by option number
-  multipliers at;                  ///< from its parent
+  vector<std::uint8_t> keep;  ///< by option number
+  multipliers at;             ///< from its parent
 
   /// Order of a heap: the lowest bound is on top, of equal ones the newest.
   bool operator<(const branch_node& other) const {
@@ -32,21 +32,21 @@ class branching {
 
  private:
   void explore(const branch_node& node);
-  void split(const branch_node& node, const reduction& part, const ascent& up, const std::vector<std::uint8_t>& open);
-  void push(const branch_node& parent, const reduction& part, const ascent& up, const std::vector<std::uint8_t>& open);
+  void split(const branch_node& node, const reduction& part, const ascent& up, const vector<std::uint8_t>& open);
+  void push(const branch_node& parent, const reduction& part, const ascent& up, const vector<std::uint8_t>& open);
 
   const network& net_;
   const branch_limits& limits_;
   const visitor& visit_;
-  std::vector<std::size_t> number_;
-  std::vector<branch_node> open_;
+  vector<std::size_t> number_;
+  vector<branch_node> open_;
   std::int64_t best_ = never;  ///< price of the best legal assignment known
   std::int32_t pushed_ = 0;
   branched done_;
 };
 
 MESHLOOM_INLINE branched branching::run(const ascent& root) {
-  open_.push_back({root.bound, 0, std::vector<std::uint8_t>(number_.back(), 1), root.at});
+  open_.push_back({root.bound, 0, vector<std::uint8_t>(number_.back(), 1), root.at});
   while (!open_.empty() && done_.nodes < limits_.nodes && done_.work < limits_.most_work) {
     std::pop_heap(open_.begin(), open_.end());
     const branch_node node = std::move(open_.back());
@@ -87,7 +87,7 @@ MESHLOOM_INLINE void branching::explore(const branch_node& node) {
   up.bound = std::max(up.bound, node.bound);
   if (closes(net_, up.bound, best_)) return;
   const std::int64_t paid_back = refund(part.net, up.at);
-  std::vector<std::uint8_t> open;
+  vector<std::uint8_t> open;
   for (const std::int64_t bound : inner.bounds(prices_with(part.net, up.at))) {
     open.push_back(!closes(net_, bound - paid_back, best_));
   }
@@ -98,9 +98,9 @@ MESHLOOM_INLINE void branching::explore(const branch_node& node) {
 /// In two at the variable with the largest difference in what the multipliers ask for its open options, at the middle
 /// of that; if they ask for nothing, at the middle of the options of the variable with most.
 MESHLOOM_INLINE void branching::split(const branch_node& node, const reduction& part, const ascent& up,
-                                      const std::vector<std::uint8_t>& open) {
-  const std::vector<std::int64_t> own = own_prices(part.net), priced = prices_with(part.net, up.at);
-  const std::vector<std::size_t> number = numbering(part.net);
+                                      const vector<std::uint8_t>& open) {
+  const vector<std::int64_t> own = own_prices(part.net), priced = prices_with(part.net, up.at);
+  const vector<std::size_t> number = numbering(part.net);
   std::size_t found = 0;
   std::pair<std::int64_t, std::size_t> most{-1, 0};  // difference, options
   for (std::size_t v = 0; v < part.net.variables.size(); ++v) {
@@ -115,7 +115,7 @@ MESHLOOM_INLINE void branching::split(const branch_node& node, const reduction& 
     if (options == 0) return;  // nothing here is better than the best
     if (std::pair(high - low, options) > most) most = {high - low, options}, found = v;
   }
-  std::vector<std::size_t> order;
+  vector<std::size_t> order;
   for (std::size_t n = number[found]; n < number[found + 1]; ++n) {
     if (open[n]) order.push_back(n);
   }
@@ -124,7 +124,7 @@ MESHLOOM_INLINE void branching::split(const branch_node& node, const reduction& 
             [&](std::size_t a, std::size_t b) { return std::pair(asked(a), a) < std::pair(asked(b), b); });
   const std::int64_t middle = asked(order.front()) + most.first / 2;
   for (const bool low : {true, false}) {
-    std::vector<std::uint8_t> half = open;
+    vector<std::uint8_t> half = open;
     for (std::size_t k = 0; k < order.size(); ++k) {
       const bool in_low = most.first > 0 ? asked(order[k]) <= middle : k < order.size() / 2;
       if (in_low != low) half[order[k]] = 0;
@@ -134,7 +134,7 @@ MESHLOOM_INLINE void branching::split(const branch_node& node, const reduction& 
 }
 
 MESHLOOM_INLINE void branching::push(const branch_node& parent, const reduction& part, const ascent& up,
-                                     const std::vector<std::uint8_t>& open) {
+                                     const vector<std::uint8_t>& open) {
   branch_node child{up.bound, ++pushed_, parent.keep, carried(part.net.times, up.at, net_.times)};
   std::size_t n = 0;
   for (std::size_t v = 0; v < part.variable_of.size(); ++v) {

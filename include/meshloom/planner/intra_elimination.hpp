@@ -23,10 +23,10 @@ class elimination {
   static std::optional<elimination> plan(const network& net, std::int64_t most_entries, std::int64_t most_work = never);
 
   /// The optimum when the option with number n costs `prices[n]`, which must be ≥ 0; the constant is added.
-  optimum run(const std::vector<std::int64_t>& prices);
+  optimum run(const vector<std::int64_t>& prices);
 
   /// The least price of an assignment with each option, by number: the tables once more, from the last to the first.
-  std::vector<std::int64_t> bounds(const std::vector<std::int64_t>& prices);
+  vector<std::int64_t> bounds(const vector<std::int64_t>& prices);
 
   /// Entries that a run adds up.
   std::int64_t work() const { return work_; }
@@ -34,20 +34,20 @@ class elimination {
  private:
   /// A table over some variables; those to be eliminated last come first.
   struct table {
-    std::vector<std::int32_t> scope;
+    vector<std::int32_t> scope;
     std::size_t entries = 1;
     std::int64_t* cost = nullptr;
   };
   /// A table as a step reads it: one stride for each variable of the step's scope, zero if it is not in the table.
   struct factor {
     std::size_t table = 0;
-    std::vector<std::size_t> strides;
+    vector<std::size_t> strides;
     bool has_last = false;  ///< the last variable of the step's scope is in the table
   };
   /// Takes out one variable; the n-th step leaves the n-th table.
   struct step {
     std::int32_t variable = 0;
-    std::vector<factor> factors;
+    vector<factor> factors;
   };
 
   explicit elimination(const network& net);
@@ -58,24 +58,24 @@ class elimination {
   void count_work();
   void fill(const network& net);
   void run_step(std::size_t number, const std::int64_t* prices);
-  void add_row(const step& each, const std::vector<std::size_t>& at, const std::int64_t* prices);
+  void add_row(const step& each, const vector<std::size_t>& at, const std::int64_t* prices);
   std::int64_t least(std::size_t last);
   template <std::size_t Tables>
   std::int64_t least_of(const std::int64_t* row, std::size_t last) const;
   void run_step_back(std::size_t number, const std::int64_t* prices, std::int64_t* bounds);
-  const std::int64_t* base_of(const factor& known, const std::vector<std::size_t>& at) const;
-  bool advance(const std::vector<std::int32_t>& scope, std::vector<std::size_t>& at, std::size_t dimensions) const;
+  const std::int64_t* base_of(const factor& known, const vector<std::size_t>& at) const;
+  bool advance(const vector<std::int32_t>& scope, vector<std::size_t>& at, std::size_t dimensions) const;
   std::int32_t best_option(std::size_t number, const std::int64_t* prices, const assignment& chosen) const;
 
-  std::vector<std::size_t> counts_, number_;  ///< options of each variable, and the number of the first
-  std::vector<std::size_t> position_;         ///< of each variable in the order
-  std::vector<step> steps_;
-  std::vector<table> tables_;                       ///< of the steps, then of the edges
-  std::unique_ptr<std::int64_t[]> entries_;         ///< of all tables; those of steps are written before they are read
-  std::vector<std::vector<std::int64_t>> outside_;  ///< for each step's table, the best price of everything else
-  std::vector<std::int64_t> row_, sum_;     ///< for one combination of neighbours, by option of the step's variable
-  std::vector<const std::int64_t*> bases_;  ///< where the factors that have the scope's last variable begin, and
-  std::vector<std::size_t> jumps_;          ///< their strides for it
+  vector<std::size_t> counts_, number_;  ///< options of each variable, and the number of the first
+  vector<std::size_t> position_;         ///< of each variable in the order
+  vector<step> steps_;
+  vector<table> tables_;                     ///< of the steps, then of the edges
+  std::unique_ptr<std::int64_t[]> entries_;  ///< of all tables; those of steps are written before they are read
+  vector<vector<std::int64_t>> outside_;     ///< for each step's table, the best price of everything else
+  vector<std::int64_t> row_, sum_;           ///< for one combination of neighbours, by option of the step's variable
+  vector<const std::int64_t*> bases_;        ///< where the factors that have the scope's last variable begin, and
+  vector<std::size_t> jumps_;                ///< their strides for it
   std::int64_t constant_ = 0, work_ = 0;
 };
 

@@ -30,14 +30,14 @@ MESHLOOM_INLINE std::optional<elimination> elimination::plan(const network& net,
 namespace detail {
 
 /// Takes a variable out: its neighbours become neighbours of one another.
-MESHLOOM_INLINE void join_neighbours(std::vector<std::vector<std::int32_t>>& near, std::int32_t v) {
-  const std::vector<std::int32_t>& joined = near[static_cast<std::size_t>(v)];
+MESHLOOM_INLINE void join_neighbours(vector<vector<std::int32_t>>& near, std::int32_t v) {
+  const vector<std::int32_t>& joined = near[static_cast<std::size_t>(v)];
   for (const std::int32_t u : joined) {
     auto& around = near[static_cast<std::size_t>(u)];
     around.insert(around.end(), joined.begin(), joined.end());
     std::sort(around.begin(), around.end());
     around.erase(std::unique(around.begin(), around.end()), around.end());
-    std::erase_if(around, [&](std::int32_t w) { return w == u || w == v; });
+    erase_if(around, [&](std::int32_t w) { return w == u || w == v; });
   }
 }
 
@@ -45,7 +45,7 @@ MESHLOOM_INLINE void join_neighbours(std::vector<std::vector<std::int32_t>>& nea
 
 /// Greedy: the variable that leaves the smallest table goes next.
 MESHLOOM_INLINE bool elimination::find_order(const network& net, std::int64_t most_entries) {
-  std::vector<std::vector<std::int32_t>> near(counts_.size());
+  vector<vector<std::int32_t>> near(counts_.size());
   for (const network::edge& each : net.edges) {
     near[static_cast<std::size_t>(each.left)].push_back(each.right);
     near[static_cast<std::size_t>(each.right)].push_back(each.left);
@@ -58,7 +58,7 @@ MESHLOOM_INLINE bool elimination::find_order(const network& net, std::int64_t mo
     }
     return entries;
   };
-  std::vector<std::int64_t> leaves;
+  vector<std::int64_t> leaves;
   for (std::size_t v = 0; v < counts_.size(); ++v) leaves.push_back(entries_left_by(v));
   constexpr auto gone = std::numeric_limits<std::int64_t>::max();
   position_.resize(counts_.size());
@@ -101,7 +101,7 @@ MESHLOOM_INLINE void elimination::place_messages() {
 MESHLOOM_INLINE void elimination::add_factor(std::int32_t v, std::size_t number) {
   step& reader = steps_[position_[static_cast<std::size_t>(v)]];
   const auto& scope = tables_[position_[static_cast<std::size_t>(v)]].scope;
-  factor made{number, std::vector<std::size_t>(scope.size()), false};
+  factor made{number, vector<std::size_t>(scope.size()), false};
   std::size_t stride = 1;
   const auto& own = tables_[number].scope;
   for (auto each = own.rbegin(); each != own.rend(); ++each) {
@@ -140,7 +140,7 @@ MESHLOOM_INLINE void elimination::fill(const network& net) {
   }
 }
 
-MESHLOOM_INLINE optimum elimination::run(const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE optimum elimination::run(const vector<std::int64_t>& prices) {
   optimum found{constant_, assignment(counts_.size(), 0)};
   for (std::size_t s = 0; s < steps_.size(); ++s) {
     run_step(s, prices.data());
@@ -155,7 +155,7 @@ MESHLOOM_INLINE optimum elimination::run(const std::vector<std::int64_t>& prices
 MESHLOOM_INLINE void elimination::run_step(std::size_t number, const std::int64_t* prices) {
   const auto& scope = tables_[number].scope;
   const std::size_t lasts = scope.empty() ? 1 : counts_[static_cast<std::size_t>(scope.back())];
-  std::vector<std::size_t> at(scope.size());
+  vector<std::size_t> at(scope.size());
   std::int64_t* out = tables_[number].cost;
   do {
     add_row(steps_[number], at, prices);
@@ -163,16 +163,14 @@ MESHLOOM_INLINE void elimination::run_step(std::size_t number, const std::int64_
   } while (advance(scope, at, scope.empty() ? 0 : scope.size() - 1));
 }
 
-MESHLOOM_INLINE const std::int64_t* elimination::base_of(const factor& known,
-                                                         const std::vector<std::size_t>& at) const {
+MESHLOOM_INLINE const std::int64_t* elimination::base_of(const factor& known, const vector<std::size_t>& at) const {
   const std::int64_t* base = tables_[known.table].cost;
   for (std::size_t d = 0; d < at.size(); ++d) base += known.strides[d] * at[d];
   return base;
 }
 
 /// Adds up, for one combination of all neighbours but the last, what does not depend on the last.
-MESHLOOM_INLINE void elimination::add_row(const step& each, const std::vector<std::size_t>& at,
-                                          const std::int64_t* prices) {
+MESHLOOM_INLINE void elimination::add_row(const step& each, const vector<std::size_t>& at, const std::int64_t* prices) {
   const auto v = static_cast<std::size_t>(each.variable);
   row_.assign(prices + number_[v], prices + number_[v + 1]);
   bases_.clear();
@@ -229,7 +227,7 @@ std::int64_t elimination::least_of(const std::int64_t* row, std::size_t last) co
 }
 
 /// The next combination of the first neighbours, the later ones first; false after the last combination.
-MESHLOOM_INLINE bool elimination::advance(const std::vector<std::int32_t>& scope, std::vector<std::size_t>& at,
+MESHLOOM_INLINE bool elimination::advance(const vector<std::int32_t>& scope, vector<std::size_t>& at,
                                           std::size_t dimensions) const {
   for (std::size_t d = dimensions; d-- > 0;) {
     if (++at[d] < counts_[static_cast<std::size_t>(scope[d])]) return true;
@@ -238,9 +236,9 @@ MESHLOOM_INLINE bool elimination::advance(const std::vector<std::int32_t>& scope
   return false;
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> elimination::bounds(const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE vector<std::int64_t> elimination::bounds(const vector<std::int64_t>& prices) {
   const std::int64_t least = run(prices).price;
-  std::vector<std::int64_t> found(prices.size(), never);
+  vector<std::int64_t> found(prices.size(), never);
   if (least >= never) return found;
   outside_.resize(steps_.size());
   for (std::size_t s = 0; s < steps_.size(); ++s) {
@@ -258,7 +256,7 @@ MESHLOOM_INLINE void elimination::run_step_back(std::size_t number, const std::i
   const step& each = steps_[number];
   const auto& scope = tables_[number].scope;
   const auto v = static_cast<std::size_t>(each.variable);
-  std::vector<std::size_t> at(scope.size());
+  vector<std::size_t> at(scope.size());
   const std::int64_t* rest = outside_[number].data();
   do {
     row_.assign(prices + number_[v], prices + number_[v + 1]);

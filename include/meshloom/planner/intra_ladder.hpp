@@ -33,7 +33,7 @@ class ladder {
   static constexpr std::size_t few_moments = 128;
 
   // The rungs.
-  void presolve(const std::vector<std::uint8_t>& keep = {});
+  void presolve(const vector<std::uint8_t>& keep = {});
   bool large() const { return static_cast<std::int64_t>(numbering(rest()).back()) > limits_.most_binaries; }
   void search_large();
   void few_at_a_time();
@@ -43,7 +43,7 @@ class ladder {
   relaxation relaxed(std::int64_t runs) const;
   void search_around(local_search& search, assignment from);
   bool prune();
-  bool keep_better(const std::vector<std::int64_t>& bounds, std::int64_t paid_back, std::size_t many);
+  bool keep_better(const vector<std::int64_t>& bounds, std::int64_t paid_back, std::size_t many);
   void split();
   void ask();
 
@@ -58,8 +58,8 @@ class ladder {
 
   const intra_options& limits_;
   const network whole_;
-  std::vector<reduction> reductions_;  ///< one of the other; what they leave out cannot beat the best
-  ascent ascent_;                      ///< of the network that is left
+  vector<reduction> reductions_;  ///< one of the other; what they leave out cannot beat the best
+  ascent ascent_;                 ///< of the network that is left
   assignment best_, leanest_;
   std::int64_t best_price_ = never, bound_ = 0;
   wide least_excess_ = 0;

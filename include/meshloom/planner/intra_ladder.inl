@@ -40,7 +40,7 @@ MESHLOOM_INLINE void ladder::search_large() {
 
 /// Solves what is left at a few moments, adds those that the answer overfills, and so on until it overfills none.
 MESHLOOM_INLINE void ladder::few_at_a_time() {
-  std::vector<std::int32_t> moments;
+  vector<std::int32_t> moments;
   do {
     intra_options limits = limits_;
     limits.most_work = work_left() / 2;
@@ -56,9 +56,9 @@ MESHLOOM_INLINE void ladder::few_at_a_time() {
 }
 
 /// Reduces what is left once more; if nothing legal is left, nothing beats the best.
-MESHLOOM_INLINE void ladder::presolve(const std::vector<std::uint8_t>& keep) {
+MESHLOOM_INLINE void ladder::presolve(const vector<std::uint8_t>& keep) {
   for (const network::edge& each : rest().edges) count_.work += static_cast<std::int64_t>(each.cost.size());
-  const std::vector<std::int32_t> times = rest().times;
+  const vector<std::int32_t> times = rest().times;
   // Of what was left before, only the way back from it is needed any more.
   reduction made =
       reductions_.empty() ? intra::presolve(whole_, keep) : intra::presolve(std::move(reductions_.back().net), keep);
@@ -97,7 +97,7 @@ MESHLOOM_INLINE bool ladder::narrow() {
     if (batch == batches) search.widen(most_around, limits_.neighbourhoods / batches, ascent_.at);
     count_.work += search.work();
     offer(search.options());
-    const std::vector<std::int64_t> bounds = pass.bounds();
+    const vector<std::int64_t> bounds = pass.bounds();
     prove(*std::min_element(bounds.begin(), bounds.end()), intra_rung::bound);
     if (!closed() && keep_better(bounds, 0, batch < batches ? 8 : 64)) return true;
   }
@@ -160,15 +160,14 @@ MESHLOOM_INLINE bool ladder::prune() {
   relaxation inner = relaxed(runs);
   if (runs * inner.work() > work_left()) return false;
   const std::int64_t paid_back = refund(rest(), ascent_.at);
-  const std::vector<std::int64_t> bounds = inner.bounds(prices_with(rest(), ascent_.at));
+  const vector<std::int64_t> bounds = inner.bounds(prices_with(rest(), ascent_.at));
   count_.work += runs * inner.work();
   return keep_better(bounds, paid_back, bounds.size());
 }
 
 /// Leaves out the options whose bounds, less what is paid back, say so; false if they are fewer than one in `many`.
-MESHLOOM_INLINE bool ladder::keep_better(const std::vector<std::int64_t>& bounds, std::int64_t paid_back,
-                                         std::size_t many) {
-  std::vector<std::uint8_t> keep;
+MESHLOOM_INLINE bool ladder::keep_better(const vector<std::int64_t>& bounds, std::int64_t paid_back, std::size_t many) {
+  vector<std::uint8_t> keep;
   for (const std::int64_t bound : bounds) keep.push_back(!closes(whole_, bound - paid_back, best_price_));
   const auto useless = static_cast<std::size_t>(std::count(keep.begin(), keep.end(), 0));
   if (useless == 0 || useless * many < keep.size()) return false;

@@ -35,7 +35,7 @@ class large_search {
  private:
   /// A way to choose neighbourhoods, and the largest that can be solved.
   struct kind {
-    std::vector<std::int32_t> (neighbourhoods::*choose)(std::size_t);
+    vector<std::int32_t> (neighbourhoods::*choose)(std::size_t);
     std::size_t most = 40;
   };
   void raise();
@@ -49,7 +49,7 @@ class large_search {
   const intra_options& limits_;
   part_solver solve_part_;
   relaxation inner_;  ///< its messages stay, whatever moments there are
-  std::vector<std::int32_t> moments_;
+  vector<std::int32_t> moments_;
   ascent up_;  ///< at these moments
   kind kinds_[2] = {{&neighbourhoods::near_each_other}, {&neighbourhoods::alive_together}};
   assignment best_, leanest_;

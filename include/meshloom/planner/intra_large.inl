@@ -39,7 +39,7 @@ MESHLOOM_INLINE void large_search::run() {
 MESHLOOM_INLINE void large_search::raise() {
   constexpr std::int32_t rounds = 25;
   const network some = at_moments(net_, moments_);
-  std::vector<std::int32_t> more;
+  vector<std::int32_t> more;
   assignment last;
   up_ = ascend(
       some, inner_, std::move(up_.at), rounds,
@@ -91,7 +91,7 @@ MESHLOOM_INLINE void large_search::improve_around(neighbourhoods& around, kind& 
   limits.most_work = 30'000'000;
   limits.stop = limits_.stop;
   const std::size_t size = 2 + around.random() % chosen.most;
-  const std::vector<std::int32_t> members = (around.*chosen.choose)(size);
+  const vector<std::int32_t> members = (around.*chosen.choose)(size);
   const part_answer part = solve_part_(around.around(members), around.chosen(members), limits);
   if (part.closed && 4 * size > 3 * chosen.most) chosen.most += 1 + chosen.most / 20;
   if (!part.closed) chosen.most = std::max(least, chosen.most * 9 / 10);

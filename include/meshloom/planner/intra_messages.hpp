@@ -15,7 +15,7 @@ class messages {
   explicit messages(const network& net);
 
   /// From now on the option with number n costs `prices[n]`; the messages stay.
-  void reprice(const std::vector<std::int64_t>& prices);
+  void reprice(const vector<std::int64_t>& prices);
 
   /// One pass forth and one back.
   void sweep();
@@ -24,7 +24,7 @@ class messages {
   std::int64_t bound() const;
 
   /// No assignment with the option of that number is cheaper than `bounds()[number]`.
-  std::vector<std::int64_t> bounds() const;
+  vector<std::int64_t> bounds() const;
 
   /// An assignment that the messages suggest: option by option, what fits best to the variables before.
   assignment decode() const;
@@ -51,17 +51,17 @@ class messages {
   void visit(std::int32_t v, bool forth);
   void collect(std::int32_t v, const side& by);
   void share(std::int32_t v, bool forth);
-  void find_least(const side& by, std::size_t options, std::vector<std::int64_t>& least) const;
+  void find_least(const side& by, std::size_t options, vector<std::int64_t>& least) const;
 
   const network& net_;
-  std::vector<std::size_t> number_;
-  std::vector<side> sides_;               ///< of one variable after the other, in order of edges
-  std::vector<std::size_t> first_side_;   ///< by variable
-  std::vector<std::int64_t> prices_;      ///< as told
-  std::vector<std::int64_t> kept_;        ///< what is left of each option's price after giving and taking
-  std::vector<std::int64_t> given_;       ///< to one edge after the other, by left and by right
-  std::vector<std::size_t> first_given_;  ///< by edge
-  std::vector<std::int64_t> least_;       ///< of the edge that is looked at, by option
+  vector<std::size_t> number_;
+  vector<side> sides_;               ///< of one variable after the other, in order of edges
+  vector<std::size_t> first_side_;   ///< by variable
+  vector<std::int64_t> prices_;      ///< as told
+  vector<std::int64_t> kept_;        ///< what is left of each option's price after giving and taking
+  vector<std::int64_t> given_;       ///< to one edge after the other, by left and by right
+  vector<std::size_t> first_given_;  ///< by edge
+  vector<std::int64_t> least_;       ///< of the edge that is looked at, by option
   std::int64_t work_ = 0;
   bool begun_ = false;  ///< every variable has been visited
 };

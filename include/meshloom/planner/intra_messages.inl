@@ -77,7 +77,7 @@ MESHLOOM_INLINE messages::shares messages::given(std::size_t edge) const {
   return {both.first(left), both.last(right)};
 }
 
-MESHLOOM_INLINE void messages::reprice(const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE void messages::reprice(const vector<std::int64_t>& prices) {
   for (std::size_t k = 0; k < prices.size(); ++k) kept_[k] += prices[k] - prices_[k];
   prices_ = prices;
 }
@@ -131,7 +131,7 @@ MESHLOOM_INLINE void messages::share(std::int32_t v, bool forth) {
 }
 
 /// The least that each option of a variable finds at an edge, beside what the other end has given.
-MESHLOOM_INLINE void messages::find_least(const side& by, std::size_t options, std::vector<std::int64_t>& least) const {
+MESHLOOM_INLINE void messages::find_least(const side& by, std::size_t options, vector<std::int64_t>& least) const {
   least.assign(options, detail::most_kept);
   const std::int64_t* price = by.cost;
   const std::int64_t *given = given_.data() + by.theirs, *const end = given + by.partners;
@@ -161,7 +161,7 @@ MESHLOOM_INLINE std::int64_t messages::bound() const {
     sum = plus(sum, *std::min_element(kept_.begin() + static_cast<std::ptrdiff_t>(number_[v]),
                                       kept_.begin() + static_cast<std::ptrdiff_t>(number_[v + 1])));
   }
-  std::vector<std::int64_t> least;
+  vector<std::int64_t> least;
   for (std::int32_t v = 0; static_cast<std::size_t>(v) < net_.variables.size(); ++v) {
     for (const side& by : sides_of(v)) {
       if (!by.rows) continue;
@@ -173,8 +173,8 @@ MESHLOOM_INLINE std::int64_t messages::bound() const {
   return sum;
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> messages::bounds() const {
-  std::vector<std::int64_t> found = kept_;
+MESHLOOM_INLINE vector<std::int64_t> messages::bounds() const {
+  vector<std::int64_t> found = kept_;
   const std::int64_t all = bound();
   for (std::size_t v = 0; v < net_.variables.size(); ++v) {
     const auto begin = found.begin() + static_cast<std::ptrdiff_t>(number_[v]);
@@ -187,7 +187,7 @@ MESHLOOM_INLINE std::vector<std::int64_t> messages::bounds() const {
 
 MESHLOOM_INLINE assignment messages::decode() const {
   assignment chosen;
-  std::vector<std::int64_t> total, least;
+  vector<std::int64_t> total, least;
   for (std::int32_t v = 0; static_cast<std::size_t>(v) < net_.variables.size(); ++v) {
     const auto first = kept_.begin() + static_cast<std::ptrdiff_t>(number_[static_cast<std::size_t>(v)]);
     total.assign(first, first + static_cast<std::ptrdiff_t>(net_.options(v)));

@@ -10,13 +10,13 @@
 namespace meshloom::intra {
 
 /// The network with these moments alone, given in order.
-network at_moments(const network& net, const std::vector<std::int32_t>& moments);
+network at_moments(const network& net, const vector<std::int32_t>& moments);
 
 /// The fullest moment of every run of overfull ones.
-std::vector<std::int32_t> overfull(const network& net, const std::vector<std::int64_t>& bytes_held);
+vector<std::int32_t> overfull(const network& net, const vector<std::int64_t>& bytes_held);
 
 /// Adds what is not there yet to numbers in order; whether there was any.
-bool add_moments(std::vector<std::int32_t>& moments, const std::vector<std::int32_t>& more);
+bool add_moments(vector<std::int32_t>& moments, const vector<std::int32_t>& more);
 
 }  // namespace meshloom::intra
 

@@ -9,7 +9,7 @@
 
 namespace meshloom::intra {
 
-MESHLOOM_INLINE network at_moments(const network& net, const std::vector<std::int32_t>& moments) {
+MESHLOOM_INLINE network at_moments(const network& net, const vector<std::int32_t>& moments) {
   network made;
   made.edges = net.edges;
   made.constant = net.constant;
@@ -38,8 +38,8 @@ MESHLOOM_INLINE network at_moments(const network& net, const std::vector<std::in
   return made;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> overfull(const network& net, const std::vector<std::int64_t>& bytes_held) {
-  std::vector<std::int32_t> found;
+MESHLOOM_INLINE vector<std::int32_t> overfull(const network& net, const vector<std::int64_t>& bytes_held) {
+  vector<std::int32_t> found;
   bool open = false;  // the run of the moment before is
   for (std::size_t m = 0; m < bytes_held.size(); ++m) {
     const std::int64_t beyond = bytes_held[m] - net.room[m];
@@ -54,8 +54,8 @@ MESHLOOM_INLINE std::vector<std::int32_t> overfull(const network& net, const std
   return found;
 }
 
-MESHLOOM_INLINE bool add_moments(std::vector<std::int32_t>& moments, const std::vector<std::int32_t>& more) {
-  std::vector<std::int32_t> all;
+MESHLOOM_INLINE bool add_moments(vector<std::int32_t>& moments, const vector<std::int32_t>& more) {
+  vector<std::int32_t> all;
   std::set_union(moments.begin(), moments.end(), more.begin(), more.end(), std::back_inserter(all));
   const bool added = all.size() > moments.size();
   moments = std::move(all);

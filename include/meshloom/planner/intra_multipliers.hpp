@@ -18,10 +18,10 @@ class relaxation {
   relaxation(const network& net, std::int64_t most_entries);
 
   /// A lower bound (the optimum, if exact) and an assignment for these prices of the options.
-  optimum run(const std::vector<std::int64_t>& prices);
+  optimum run(const vector<std::int64_t>& prices);
 
   /// A lower bound on the price of the assignments with each option, by number.
-  std::vector<std::int64_t> bounds(const std::vector<std::int64_t>& prices);
+  vector<std::int64_t> bounds(const vector<std::int64_t>& prices);
 
   bool exact() const { return eliminate_.has_value(); }
   /// Prices read by a run and by what an ascent does around it.
@@ -35,16 +35,16 @@ class relaxation {
 };
 
 /// By moment, in 2^-grain of a price per byte.
-using multipliers = std::vector<std::int64_t>;
+using multipliers = vector<std::int64_t>;
 
 /// Prices of the options with what they hold, rounded down.
-std::vector<std::int64_t> prices_with(const network& net, const multipliers& at);
+vector<std::int64_t> prices_with(const network& net, const multipliers& at);
 
 /// The price of all the room, rounded up.
 std::int64_t refund(const network& net, const multipliers& at);
 
 /// The multipliers of another network, by time; the times of both are in order.
-multipliers carried(const std::vector<std::int32_t>& from, const multipliers& at, const std::vector<std::int32_t>& to);
+multipliers carried(const vector<std::int32_t>& from, const multipliers& at, const vector<std::int32_t>& to);
 
 struct ascent {
   multipliers at;           ///< with these the bound was found

@@ -15,7 +15,7 @@ inline constexpr wide dearest_memory = wide{1} << 58;  ///< prices of memory tog
 
 /// Lowers multipliers until all that could be paid for memory is at most `dearest_memory`.
 MESHLOOM_INLINE void tame(const network& net, multipliers& at) {
-  std::vector<wide> most(net.room.size() + 1);
+  vector<wide> most(net.room.size() + 1);
   for (const network::variable& variable : net.variables) {
     for (const network::part& each : variable.parts) {
       const std::int64_t size = *std::max_element(each.size.begin(), each.size.end());
@@ -36,8 +36,8 @@ MESHLOOM_INLINE void tame(const network& net, multipliers& at) {
 }
 
 /// Bytes beyond the room: of every moment that has a price, and of the fullest of each run of overfull moments.
-MESHLOOM_INLINE std::vector<std::int64_t> slope(const network& net, const multipliers& at, const assignment& options) {
-  std::vector<std::int64_t> beyond = held(net, options), found(beyond.size());
+MESHLOOM_INLINE vector<std::int64_t> slope(const network& net, const multipliers& at, const assignment& options) {
+  vector<std::int64_t> beyond = held(net, options), found(beyond.size());
   for (std::size_t m = 0; m < beyond.size(); ++m) beyond[m] -= net.room[m];
   std::size_t fullest = 0;
   for (std::size_t m = 0; m < beyond.size(); ++m) {
@@ -52,12 +52,12 @@ MESHLOOM_INLINE std::vector<std::int64_t> slope(const network& net, const multip
 }
 
 /// Polyak's step, `gap` / |slope|² along the slope, divided by 2^`halvings`.
-MESHLOOM_INLINE multipliers step(const network& net, multipliers at, const std::vector<std::int64_t>& slope,
+MESHLOOM_INLINE multipliers step(const network& net, multipliers at, const vector<std::int64_t>& slope,
                                  std::int64_t gap, int halvings) {
   constexpr wide one = wide{1} << 20;  // slopes relative to the steepest have 20 bits after the point
   std::int64_t steepest = 1;
   for (const std::int64_t each : slope) steepest = std::max(steepest, each < 0 ? -each : each);
-  std::vector<wide> relative;
+  vector<wide> relative;
   wide square = 1;
   for (const std::int64_t each : slope) {
     relative.push_back(each * one / steepest);
@@ -82,24 +82,24 @@ MESHLOOM_INLINE relaxation::relaxation(const network& net, std::int64_t most_ent
   }
 }
 
-MESHLOOM_INLINE optimum relaxation::run(const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE optimum relaxation::run(const vector<std::int64_t>& prices) {
   if (exact()) return eliminate_->run(prices);
   pass_->reprice(prices);
   for (int s = 0; s < sweeps; ++s) pass_->sweep();
   return {pass_->bound(), pass_->decode()};
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> relaxation::bounds(const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE vector<std::int64_t> relaxation::bounds(const vector<std::int64_t>& prices) {
   if (exact()) return eliminate_->bounds(prices);
   pass_->reprice(prices);
   for (int s = 0; s < sweeps; ++s) pass_->sweep();
   return pass_->bounds();
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> prices_with(const network& net, const multipliers& at) {
-  std::vector<wide> before{0};
+MESHLOOM_INLINE vector<std::int64_t> prices_with(const network& net, const multipliers& at) {
+  vector<wide> before{0};
   for (const std::int64_t price : at) before.push_back(before.back() + price);
-  std::vector<std::int64_t> prices;
+  vector<std::int64_t> prices;
   for (const network::variable& variable : net.variables) {
     const std::size_t first = prices.size();
     prices.insert(prices.end(), variable.cost.begin(), variable.cost.end());
@@ -119,8 +119,8 @@ MESHLOOM_INLINE std::int64_t refund(const network& net, const multipliers& at) {
   return static_cast<std::int64_t>(sum >> net.grain);
 }
 
-MESHLOOM_INLINE multipliers carried(const std::vector<std::int32_t>& from, const multipliers& at,
-                                    const std::vector<std::int32_t>& to) {
+MESHLOOM_INLINE multipliers carried(const vector<std::int32_t>& from, const multipliers& at,
+                                    const vector<std::int32_t>& to) {
   multipliers moved(to.size());
   std::size_t m = 0;
   for (std::size_t n = 0; n < moved.size(); ++n) {
@@ -135,14 +135,14 @@ MESHLOOM_INLINE ascent ascend(const network& net, relaxation& inner, multipliers
   constexpr int patience = 4, most_halvings = 10;
   ascent best{from, std::numeric_limits<std::int64_t>::min(), 0, halvings};
   multipliers here = std::move(from);
-  std::vector<std::int64_t> best_slope;
+  vector<std::int64_t> best_slope;
   int stalled = 0;
   while (best.rounds < rounds && (best.rounds == 0 || !stop || !stop())) {
     ++best.rounds;
     const optimum met = inner.run(prices_with(net, here));
     if (inner.exact() && met.price >= never) return {here, never, best.rounds, halvings};
     const std::int64_t bound = met.price - refund(net, here), upper = visit(met.options);
-    std::vector<std::int64_t> slope = detail::slope(net, here, met.options);
+    vector<std::int64_t> slope = detail::slope(net, here, met.options);
     ++stalled;
     if (bound > best.bound) best = {here, bound, best.rounds, halvings}, best_slope = slope, stalled = 0;
     if (closes(net, best.bound, upper)) break;

@@ -14,29 +14,29 @@ class neighbourhoods {
   neighbourhoods(const network& net, assignment legal, std::uint64_t seed);
 
   /// About `most` variables: the nearest to a random one, or some that are alive at a moment that is full.
-  std::vector<std::int32_t> near_each_other(std::size_t most);
-  std::vector<std::int32_t> alive_together(std::size_t most);
+  vector<std::int32_t> near_each_other(std::size_t most);
+  vector<std::int32_t> alive_together(std::size_t most);
 
   /// The members alone, with the room and the prices that the others leave them.
-  network around(const std::vector<std::int32_t>& members) const;
+  network around(const vector<std::int32_t>& members) const;
 
   /// The options of the members.
-  assignment chosen(const std::vector<std::int32_t>& members) const;
-  void choose(const std::vector<std::int32_t>& members, const assignment& options);
+  assignment chosen(const vector<std::int32_t>& members) const;
+  void choose(const vector<std::int32_t>& members, const assignment& options);
 
   const assignment& options() const { return options_; }
   std::uint64_t random();
 
  private:
-  void grow(std::vector<std::int32_t>& members, std::size_t from, std::size_t most);
-  void add_sizes(const std::vector<std::int32_t>& members, network& made) const;
+  void grow(vector<std::int32_t>& members, std::size_t from, std::size_t most);
+  void add_sizes(const vector<std::int32_t>& members, network& made) const;
 
   const network& net_;
   incidence edges_at_;
-  std::vector<std::vector<std::int32_t>> alive_at_;  ///< the variables with size, by moment
+  vector<vector<std::int32_t>> alive_at_;  ///< the variables with size, by moment
   assignment options_;
-  std::vector<std::int64_t> held_;
-  std::vector<std::uint8_t> inside_;  ///< all zero between calls
+  vector<std::int64_t> held_;
+  vector<std::uint8_t> inside_;  ///< all zero between calls
   std::uint64_t random_;
 };
 

@@ -18,7 +18,7 @@ MESHLOOM_INLINE neighbourhoods::neighbourhoods(const network& net, assignment le
       random_(seed) {}
 
 /// Adds neighbours, and theirs, of the members from number `from` on.
-MESHLOOM_INLINE void neighbourhoods::grow(std::vector<std::int32_t>& members, std::size_t from, std::size_t most) {
+MESHLOOM_INLINE void neighbourhoods::grow(vector<std::int32_t>& members, std::size_t from, std::size_t most) {
   for (const std::int32_t v : members) inside_[static_cast<std::size_t>(v)] = 1;
   for (std::size_t k = from; k < members.size() && members.size() < most; ++k) {
     for (const std::int32_t e : edges_at_[static_cast<std::size_t>(members[k])]) {
@@ -32,14 +32,14 @@ MESHLOOM_INLINE void neighbourhoods::grow(std::vector<std::int32_t>& members, st
   for (const std::int32_t v : members) inside_[static_cast<std::size_t>(v)] = 0;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> neighbourhoods::near_each_other(std::size_t most) {
-  std::vector<std::int32_t> members{static_cast<std::int32_t>(random() % net_.variables.size())};
+MESHLOOM_INLINE vector<std::int32_t> neighbourhoods::near_each_other(std::size_t most) {
+  vector<std::int32_t> members{static_cast<std::int32_t>(random() % net_.variables.size())};
   grow(members, 0, most);
   return members;
 }
 
 /// Several small neighbourhoods around variables that share the fullest moment of one of them.
-MESHLOOM_INLINE std::vector<std::int32_t> neighbourhoods::alive_together(std::size_t most) {
+MESHLOOM_INLINE vector<std::int32_t> neighbourhoods::alive_together(std::size_t most) {
   const auto first = static_cast<std::int32_t>(random() % net_.variables.size());
   const auto& parts = net_.variables[static_cast<std::size_t>(first)].parts;
   if (parts.empty()) return near_each_other(most);
@@ -52,7 +52,7 @@ MESHLOOM_INLINE std::vector<std::int32_t> neighbourhoods::alive_together(std::si
       if (room_at(m) < room_at(fullest)) fullest = m;
     }
   }
-  std::vector<std::int32_t> alive;
+  vector<std::int32_t> alive;
   for (std::size_t v = 0; v < net_.variables.size(); ++v) {
     for (const network::part& each : net_.variables[v].parts) {
       if (each.first > fullest || fullest >= each.end) continue;
@@ -60,7 +60,7 @@ MESHLOOM_INLINE std::vector<std::int32_t> neighbourhoods::alive_together(std::si
       break;
     }
   }
-  std::vector<std::int32_t> members{first};
+  vector<std::int32_t> members{first};
   const std::size_t each = 1 + random() % 16;
   for (std::size_t tries = 0; members.size() < most && tries < most; ++tries) {
     const std::int32_t next = alive[random() % alive.size()];
@@ -71,8 +71,8 @@ MESHLOOM_INLINE std::vector<std::int32_t> neighbourhoods::alive_together(std::si
   return members;
 }
 
-MESHLOOM_INLINE network neighbourhoods::around(const std::vector<std::int32_t>& members) const {
-  std::vector<std::int32_t> place(net_.variables.size(), -1);
+MESHLOOM_INLINE network neighbourhoods::around(const vector<std::int32_t>& members) const {
+  vector<std::int32_t> place(net_.variables.size(), -1);
   network made;
   made.shift = net_.shift;
   made.grain = net_.grain;
@@ -97,9 +97,9 @@ MESHLOOM_INLINE network neighbourhoods::around(const std::vector<std::int32_t>& 
 }
 
 /// Between two times at which a member begins or ends, only the moment with the least room matters.
-MESHLOOM_INLINE void neighbourhoods::add_sizes(const std::vector<std::int32_t>& members, network& made) const {
-  std::vector<std::int64_t> own(net_.room.size() + 1);
-  std::vector<std::int32_t> cuts;
+MESHLOOM_INLINE void neighbourhoods::add_sizes(const vector<std::int32_t>& members, network& made) const {
+  vector<std::int64_t> own(net_.room.size() + 1);
+  vector<std::int32_t> cuts;
   for (const std::int32_t v : members) {
     for (const network::part& each : net_.variables[static_cast<std::size_t>(v)].parts) {
       const std::int64_t size = each.size[static_cast<std::size_t>(options_[static_cast<std::size_t>(v)])];
@@ -132,13 +132,13 @@ MESHLOOM_INLINE void neighbourhoods::add_sizes(const std::vector<std::int32_t>& 
   }
 }
 
-MESHLOOM_INLINE assignment neighbourhoods::chosen(const std::vector<std::int32_t>& members) const {
+MESHLOOM_INLINE assignment neighbourhoods::chosen(const vector<std::int32_t>& members) const {
   assignment found;
   for (const std::int32_t v : members) found.push_back(options_[static_cast<std::size_t>(v)]);
   return found;
 }
 
-MESHLOOM_INLINE void neighbourhoods::choose(const std::vector<std::int32_t>& members, const assignment& options) {
+MESHLOOM_INLINE void neighbourhoods::choose(const vector<std::int32_t>& members, const assignment& options) {
   for (std::size_t k = 0; k < members.size(); ++k) {
     std::int32_t& mine = options_[static_cast<std::size_t>(members[k])];
     for (const network::part& each : net_.variables[static_cast<std::size_t>(members[k])].parts) {

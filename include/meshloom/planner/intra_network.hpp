@@ -18,35 +18,35 @@ constexpr std::int64_t plus(std::int64_t a, std::int64_t b) { return a + b < nev
 
 __extension__ using wide = __int128;  ///< products of prices and bytes
 
-using assignment = std::vector<std::int32_t>;  ///< an option per variable
+using assignment = vector<std::int32_t>;  ///< an option per variable
 
 struct network {
   /// What the options of a variable hold during some moments, half-open. The parts of a variable add up.
   struct part {
     std::int32_t first = 0, end = 0;
-    std::vector<std::int64_t> size;
+    vector<std::int64_t> size;
   };
   struct variable {
-    std::vector<std::int64_t> cost;
-    std::vector<part> parts;
+    vector<std::int64_t> cost;
+    vector<part> parts;
     std::size_t options() const { return cost.size(); }
   };
   /// Prices of options of `left` (rows) with options of `right`.
   struct edge {
     std::int32_t left = 0, right = 0;
-    std::vector<std::int64_t> cost;
+    vector<std::int64_t> cost;
     std::int32_t other(std::int32_t end) const { return end == left ? right : left; }
   };
 
-  std::vector<variable> variables;
-  std::vector<edge> edges;
-  std::vector<std::int64_t> room;   ///< bytes that the variables may hold at each moment
-  std::vector<std::int32_t> times;  ///< the time of the problem that each moment is
-  bool paid = false;                ///< bytes have a price instead, which is yet to be said: all moments matter
-  bool reduced = false;             ///< presolve finds nothing more in it, unless it loses options
-  std::int64_t constant = 0;        ///< paid by every assignment
-  int shift = 0;                    ///< prices are ps times 2^shift, so that what rounding loses stays below one ps
-  int grain = 0;                    ///< multipliers of memory have so many bits after the point
+  vector<variable> variables;
+  vector<edge> edges;
+  vector<std::int64_t> room;   ///< bytes that the variables may hold at each moment
+  vector<std::int32_t> times;  ///< the time of the problem that each moment is
+  bool paid = false;           ///< bytes have a price instead, which is yet to be said: all moments matter
+  bool reduced = false;        ///< presolve finds nothing more in it, unless it loses options
+  std::int64_t constant = 0;   ///< paid by every assignment
+  int shift = 0;               ///< prices are ps times 2^shift, so that what rounding loses stays below one ps
+  int grain = 0;               ///< multipliers of memory have so many bits after the point
 
   std::size_t options(std::int32_t v) const { return variables[static_cast<std::size_t>(v)].options(); }
 };
@@ -68,8 +68,8 @@ inline edge_view seen_from(const network& net, std::int32_t end, const network::
 
 /// The edges at each variable, in order, one list after the other.
 struct incidence {
-  std::vector<std::size_t> begin;  ///< by variable, and at the end how many there are
-  std::vector<std::int32_t> edges;
+  vector<std::size_t> begin;  ///< by variable, and at the end how many there are
+  vector<std::int32_t> edges;
   std::span<const std::int32_t> operator[](std::size_t v) const {
     return std::span(edges).subspan(begin[v], begin[v + 1] - begin[v]);
   }
@@ -77,19 +77,19 @@ struct incidence {
 incidence edges_at(const network& net);
 
 /// Options are numbered through: the number of each variable's first, and at the end how many there are.
-std::vector<std::size_t> numbering(const network& net);
+vector<std::size_t> numbering(const network& net);
 
 /// The price of each option by that number.
-std::vector<std::int64_t> own_prices(const network& net);
+vector<std::int64_t> own_prices(const network& net);
 
 /// Price of an assignment, `never` if it cannot be.
 std::int64_t price_of(const network& net, const assignment& options);
 
 /// Bytes held at each moment.
-std::vector<std::int64_t> held(const network& net, const assignment& options);
+vector<std::int64_t> held(const network& net, const assignment& options);
 
 /// Bytes beyond the room, added up over the moments.
-wide excess(const network& net, const std::vector<std::int64_t>& bytes_held);
+wide excess(const network& net, const vector<std::int64_t>& bytes_held);
 
 }  // namespace meshloom::intra
 

@@ -13,7 +13,7 @@ namespace detail {
 
 /// Folds couplings of a choice with itself into its prices and those between one pair into one edge.
 MESHLOOM_INLINE void add_couplings(const intra_problem& posed, network& net) {
-  std::vector<network::edge> all;
+  vector<network::edge> all;
   for (const intra_coupling& each : posed.couplings) {
     const std::size_t rows = net.options(each.left), columns = net.options(each.right);
     if (each.left == each.right) {
@@ -46,14 +46,14 @@ MESHLOOM_INLINE void add_couplings(const intra_problem& posed, network& net) {
 
 /// The times at which something begins and after which, before anything else begins, something ends: at every other
 /// time no more is alive than at one of these.
-MESHLOOM_INLINE std::vector<std::int32_t> fullest_times(const intra_problem& posed) {
-  std::vector<std::uint8_t> begins(static_cast<std::size_t>(posed.end) + 1), ends(begins.size());
+MESHLOOM_INLINE vector<std::int32_t> fullest_times(const intra_problem& posed) {
+  vector<std::uint8_t> begins(static_cast<std::size_t>(posed.end) + 1), ends(begins.size());
   for (const intra_choice& each : posed.choices) {
     if (each.first == each.end) continue;
     begins[static_cast<std::size_t>(each.first)] = 1;
     ends[static_cast<std::size_t>(each.end)] = 1;
   }
-  std::vector<std::int32_t> times;
+  vector<std::int32_t> times;
   std::int32_t latest = -1;
   for (std::int32_t t = 0; t <= posed.end; ++t) {
     if (ends[static_cast<std::size_t>(t)] && latest >= 0) times.push_back(latest), latest = -1;
@@ -87,14 +87,14 @@ MESHLOOM_INLINE void refine(network& net) {
     for (auto& variable : net.variables) visit(variable.cost);
     for (auto& edge : net.edges) visit(edge.cost);
   };
-  each_price([&](const std::vector<std::int64_t>& prices) {
+  each_price([&](const vector<std::int64_t>& prices) {
     std::int64_t largest = 0;
     for (const std::int64_t price : prices) largest = std::max(largest, price < never ? price : 0);
     total += largest;
   });
   while (net.shift < 16 && (total << (net.shift + 1)) < (std::int64_t{1} << 48)) ++net.shift;
   if (net.shift == 0) return;
-  each_price([&](std::vector<std::int64_t>& prices) {
+  each_price([&](vector<std::int64_t>& prices) {
     for (std::int64_t& price : prices) price = price < never ? price << net.shift : never;
   });
 }
@@ -114,7 +114,7 @@ MESHLOOM_INLINE network network_of(const intra_problem& posed) {
 }
 
 MESHLOOM_INLINE incidence edges_at(const network& net) {
-  incidence found{std::vector<std::size_t>(net.variables.size() + 1), std::vector<std::int32_t>(2 * net.edges.size())};
+  incidence found{vector<std::size_t>(net.variables.size() + 1), vector<std::int32_t>(2 * net.edges.size())};
   for (const network::edge& each : net.edges) {
     for (const std::int32_t end : {each.left, each.right}) ++found.begin[static_cast<std::size_t>(end)];
   }
@@ -126,14 +126,14 @@ MESHLOOM_INLINE incidence edges_at(const network& net) {
   return found;
 }
 
-MESHLOOM_INLINE std::vector<std::size_t> numbering(const network& net) {
-  std::vector<std::size_t> first{0};
+MESHLOOM_INLINE vector<std::size_t> numbering(const network& net) {
+  vector<std::size_t> first{0};
   for (const auto& variable : net.variables) first.push_back(first.back() + variable.options());
   return first;
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> own_prices(const network& net) {
-  std::vector<std::int64_t> prices;
+MESHLOOM_INLINE vector<std::int64_t> own_prices(const network& net) {
+  vector<std::int64_t> prices;
   for (const auto& variable : net.variables) prices.insert(prices.end(), variable.cost.begin(), variable.cost.end());
   return prices;
 }
@@ -151,8 +151,8 @@ MESHLOOM_INLINE std::int64_t price_of(const network& net, const assignment& opti
   return sum;
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> held(const network& net, const assignment& options) {
-  std::vector<std::int64_t> change(net.room.size() + 1);
+MESHLOOM_INLINE vector<std::int64_t> held(const network& net, const assignment& options) {
+  vector<std::int64_t> change(net.room.size() + 1);
   for (std::size_t v = 0; v < options.size(); ++v) {
     for (const network::part& each : net.variables[v].parts) {
       const std::int64_t size = each.size[static_cast<std::size_t>(options[v])];
@@ -165,7 +165,7 @@ MESHLOOM_INLINE std::vector<std::int64_t> held(const network& net, const assignm
   return change;
 }
 
-MESHLOOM_INLINE wide excess(const network& net, const std::vector<std::int64_t>& bytes_held) {
+MESHLOOM_INLINE wide excess(const network& net, const vector<std::int64_t>& bytes_held) {
   wide sum = 0;
   for (std::size_t m = 0; m < bytes_held.size(); ++m) sum += std::max<std::int64_t>(bytes_held[m] - net.room[m], 0);
   return sum;

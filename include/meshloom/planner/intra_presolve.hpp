@@ -13,21 +13,21 @@ namespace meshloom::intra {
 
 /// Reduces a network until nothing changes. `keep`, by option number, says which options are to be considered; empty:
 /// all. No table with more than `most_entries` is made.
-reduction presolve(network given, const std::vector<std::uint8_t>& keep = {}, std::int64_t most_entries = 1 << 16);
+reduction presolve(network given, const vector<std::uint8_t>& keep = {}, std::int64_t most_entries = 1 << 16);
 
 /// The state of presolve. Variables that are gone keep their numbers until the end; options that are gone leave all
 /// tables at once, so that what is left lies side by side.
 class presolver {
  public:
-  presolver(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries);
+  presolver(network given, const vector<std::uint8_t>& keep, std::int64_t most_entries);
   reduction run();
 
  private:
   struct state {
-    std::vector<std::int32_t> left;    ///< the options that are not gone, as they were given
+    vector<std::int32_t> left;         ///< the options that are not gone, as they were given
     bool gone = false, dirty = false;  ///< dirty: something around it changed since it was looked at
     bool lost = false;                 ///< it lost options since partners were last pruned
-    std::vector<std::int32_t> edges;
+    vector<std::int32_t> edges;
   };
   state& at(std::int32_t v) { return states_[index(v)]; }
   network::variable& variable(std::int32_t v) { return net_.variables[index(v)]; }
@@ -38,26 +38,26 @@ class presolver {
   /// Takes out the options that are doomed.
   template <class Doomed>
   void kill_if(std::int32_t v, const Doomed& doomed);
-  void keep_only(std::int32_t v, const std::vector<std::size_t>& kept);
+  void keep_only(std::int32_t v, const vector<std::size_t>& kept);
   void touch(std::int32_t v);
   void lose(std::int32_t v);
 
   void settle_memory();
   void keep_binding_moments();
-  void prune_sizes(const std::vector<std::int64_t>& least);
+  void prune_sizes(const vector<std::int64_t>& least);
   void prune_partners();
 
   void look_at(std::int32_t v);
   bool separate(std::int32_t e);
   bool match(std::int32_t e);
-  void contract(std::int32_t e, const std::vector<std::size_t>& partner);
-  void move_parts(std::int32_t from, std::int32_t to, const std::vector<std::size_t>& partner);
+  void contract(std::int32_t e, const vector<std::size_t>& partner);
+  void move_parts(std::int32_t from, std::int32_t to, const vector<std::size_t>& partner);
   /// The prices with a neighbour, and the cheapest partner of each option.
   struct surrounding {
     edge_view price = {};
     std::size_t partners = 0;
-    std::vector<std::int64_t> least = {};
-    std::vector<std::size_t> favourite = {};
+    vector<std::int64_t> least = {};
+    vector<std::size_t> favourite = {};
   };
   void look_around(std::int32_t v, const network::edge& each, surrounding& made) const;
   void dominate(std::int32_t v);
@@ -65,22 +65,22 @@ class presolver {
   bool beats(std::int32_t v, std::size_t better, std::size_t worse) const;
   removal how_to_remove(std::int32_t v);
   void eliminate(std::int32_t v);
-  static std::vector<std::int64_t> least_with(const removal& how);
+  static vector<std::int64_t> least_with(const removal& how);
 
   void remove_edge(std::int32_t e);
-  void add_edge(std::int32_t left, std::int32_t right, std::vector<std::int64_t> cost);
+  void add_edge(std::int32_t left, std::int32_t right, vector<std::int64_t> cost);
   reduction compact();
 
   network net_;
   std::int64_t most_entries_;
-  std::vector<state> states_;
-  std::vector<std::int32_t> lost_;  ///< the variables that lost options
-  std::vector<removal> removals_;
-  std::vector<std::size_t> kept_;    ///< of the variable that loses others
-  std::vector<surrounding> around_;  ///< the variable that is looked at, and its best prices beside them
-  std::vector<std::int64_t> best_;
-  std::vector<std::int64_t> beside_;  ///< its prices where one option is at its best
-  std::vector<std::uint8_t> beaten_;
+  vector<state> states_;
+  vector<std::int32_t> lost_;  ///< the variables that lost options
+  vector<removal> removals_;
+  vector<std::size_t> kept_;    ///< of the variable that loses others
+  vector<surrounding> around_;  ///< the variable that is looked at, and its best prices beside them
+  vector<std::int64_t> best_;
+  vector<std::int64_t> beside_;  ///< its prices where one option is at its best
+  vector<std::uint8_t> beaten_;
   bool possible_ = true, changed_ = true;
 };
 

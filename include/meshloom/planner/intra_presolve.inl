@@ -10,7 +10,7 @@
 
 namespace meshloom::intra {
 
-MESHLOOM_INLINE presolver::presolver(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries)
+MESHLOOM_INLINE presolver::presolver(network given, const vector<std::uint8_t>& keep, std::int64_t most_entries)
     : net_(std::move(given)), most_entries_(most_entries), states_(net_.variables.size()) {
   const incidence edges = edges_at(net_);
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
@@ -78,7 +78,7 @@ void presolver::kill_if(std::int32_t v, const Doomed& doomed) {
   for (const std::int32_t e : at(v).edges) touch(edge(e).other(v));
 }
 
-MESHLOOM_INLINE void presolver::keep_only(std::int32_t v, const std::vector<std::size_t>& kept) {
+MESHLOOM_INLINE void presolver::keep_only(std::int32_t v, const vector<std::size_t>& kept) {
   for (const std::int32_t e : at(v).edges) {
     network::edge& each = edge(e);
     const std::size_t columns = options(each.right);
@@ -116,7 +116,7 @@ MESHLOOM_INLINE std::pair<std::int64_t, std::int64_t> range(const network::part&
 MESHLOOM_INLINE void presolver::settle_memory() {
   if (net_.room.empty()) return;
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
-    std::erase_if(variable(v).parts, [&](const network::part& each) {
+    erase_if(variable(v).parts, [&](const network::part& each) {
       const auto [least, most] = detail::range(each);
       if (least != most) return false;
       for (std::int32_t m = each.first; m < each.end; ++m) net_.room[index(m)] -= least;
@@ -128,7 +128,7 @@ MESHLOOM_INLINE void presolver::settle_memory() {
 }
 
 MESHLOOM_INLINE void presolver::keep_binding_moments() {
-  std::vector<std::int64_t> least(net_.room.size() + 1), most(least.size());
+  vector<std::int64_t> least(net_.room.size() + 1), most(least.size());
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     for (const network::part& each : variable(v).parts) {
       const auto [low, high] = detail::range(each);
@@ -136,7 +136,7 @@ MESHLOOM_INLINE void presolver::keep_binding_moments() {
       most[index(each.first)] += high, most[index(each.end)] -= high;
     }
   }
-  std::vector<std::int32_t> moved{0};
+  vector<std::int32_t> moved{0};
   std::int64_t low = 0, high = 0;
   for (std::size_t m = 0; m < net_.room.size(); ++m) {
     low += least[m], high += most[m];
@@ -151,12 +151,12 @@ MESHLOOM_INLINE void presolver::keep_binding_moments() {
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     auto& parts = variable(v).parts;
     for (network::part& each : parts) each.first = moved[index(each.first)], each.end = moved[index(each.end)];
-    if (std::erase_if(parts, [](const network::part& each) { return each.first == each.end; }) > 0) touch(v);
+    if (erase_if(parts, [](const network::part& each) { return each.first == each.end; }) > 0) touch(v);
   }
   if (possible_) prune_sizes(least);
 }
 
-MESHLOOM_INLINE void presolver::prune_sizes(const std::vector<std::int64_t>& least) {
+MESHLOOM_INLINE void presolver::prune_sizes(const vector<std::int64_t>& least) {
   for (std::int32_t v = 0; possible_ && index(v) < states_.size(); ++v) {
     for (const network::part& each : variable(v).parts) {
       std::int64_t spare = std::numeric_limits<std::int64_t>::max();
@@ -210,8 +210,8 @@ MESHLOOM_INLINE bool presolver::separate(std::int32_t e) {
 MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
   const std::size_t count = options(edge(e).left);
   if (count != options(edge(e).right)) return false;
-  std::vector<std::size_t> partner;
-  std::vector<std::uint8_t> taken;
+  vector<std::size_t> partner;
+  vector<std::uint8_t> taken;
   const auto met = [](std::int64_t price) { return price < never; };
   for (auto row = edge(e).cost.begin(); partner.size() < count; row += static_cast<std::ptrdiff_t>(count)) {
     const auto end = row + static_cast<std::ptrdiff_t>(count), found = std::find_if(row, end, met);
@@ -224,7 +224,7 @@ MESHLOOM_INLINE bool presolver::match(std::int32_t e) {
   return true;
 }
 
-MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::size_t>& partner) {
+MESHLOOM_INLINE void presolver::contract(std::int32_t e, const vector<std::size_t>& partner) {
   const std::int32_t kept = edge(e).left, gone = edge(e).right;
   const edge_view price = seen_from(net_, kept, edge(e));
   removal how{gone, {}, {}, {{kept, at(kept).left, {}}}};
@@ -238,7 +238,7 @@ MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::
     const std::int32_t old = at(gone).edges.back(), other = edge(old).other(gone);
     const std::size_t columns = options(other);
     const edge_view old_price = seen_from(net_, gone, edge(old));
-    std::vector<std::int64_t> cost;
+    vector<std::int64_t> cost;
     cost.reserve(partner.size() * columns);
     for (const std::size_t mine : partner) {
       for (std::size_t j = 0; j < columns; ++j) cost.push_back(old_price(mine, j));
@@ -251,14 +251,13 @@ MESHLOOM_INLINE void presolver::contract(std::int32_t e, const std::vector<std::
   touch(kept);
 }
 
-MESHLOOM_INLINE void presolver::move_parts(std::int32_t from, std::int32_t to,
-                                           const std::vector<std::size_t>& partner) {
+MESHLOOM_INLINE void presolver::move_parts(std::int32_t from, std::int32_t to, const vector<std::size_t>& partner) {
   auto& parts = variable(to).parts;
   for (const network::part& each : variable(from).parts) {
     const auto same = [&](const network::part& other) { return other.first == each.first && other.end == each.end; };
     auto here = std::find_if(parts.begin(), parts.end(), same);
     if (here == parts.end()) {
-      parts.push_back({each.first, each.end, std::vector<std::int64_t>(partner.size())});
+      parts.push_back({each.first, each.end, vector<std::int64_t>(partner.size())});
       here = parts.end() - 1;
     }
     for (std::size_t i = 0; i < partner.size(); ++i) here->size[i] += each.size[partner[i]];
@@ -395,7 +394,7 @@ MESHLOOM_INLINE void presolver::eliminate(std::int32_t v) {
   for (const std::int32_t e : edges) entries *= net_.options(edge(e).other(v));
   if (edges.size() == 2 && static_cast<std::int64_t>(entries) > most_entries_) return;
   removal how = how_to_remove(v);
-  std::vector<std::int64_t> least = least_with(how);
+  vector<std::int64_t> least = least_with(how);
   for (const std::int32_t e : edges) remove_edge(e);
   at(v).gone = true;
   changed_ = true;
@@ -409,14 +408,14 @@ MESHLOOM_INLINE void presolver::eliminate(std::int32_t v) {
 }
 
 /// The least price of a variable for each option of its neighbours, those of the first by those of the second.
-MESHLOOM_INLINE std::vector<std::int64_t> presolver::least_with(const removal& how) {
+MESHLOOM_INLINE vector<std::int64_t> presolver::least_with(const removal& how) {
   const std::size_t count = how.cost.size();
   const auto columns_of = [&](std::size_t t) { return t < how.tables.size() ? how.tables[t].options.size() : 1; };
   const std::size_t rows = columns_of(0), columns = columns_of(1);
-  const std::vector<std::int64_t> nothing(count);
+  const vector<std::int64_t> nothing(count);
   const std::int64_t* first = how.tables.empty() ? nothing.data() : how.tables[0].cost.data();
   const std::int64_t* second = how.tables.size() < 2 ? nothing.data() : how.tables[1].cost.data();
-  std::vector<std::int64_t> least(rows * columns, never);
+  vector<std::int64_t> least(rows * columns, never);
   for (std::size_t k = 0; k < count; ++k) {
     for (std::size_t i = 0; i < rows; ++i) {
       const std::int64_t own = how.cost[k] + first[k * rows + i];
@@ -430,14 +429,14 @@ MESHLOOM_INLINE std::vector<std::int64_t> presolver::least_with(const removal& h
 
 MESHLOOM_INLINE void presolver::remove_edge(std::int32_t e) {
   for (const std::int32_t end : {edge(e).left, edge(e).right}) {
-    std::erase(at(end).edges, e);
+    erase(at(end).edges, e);
     touch(end);
   }
   edge(e).cost.clear();
 }
 
 /// Adds to the edge between two variables, or makes one.
-MESHLOOM_INLINE void presolver::add_edge(std::int32_t left, std::int32_t right, std::vector<std::int64_t> cost) {
+MESHLOOM_INLINE void presolver::add_edge(std::int32_t left, std::int32_t right, vector<std::int64_t> cost) {
   touch(left);
   touch(right);
   lose(left);  // the sum may forbid more than its parts
@@ -467,9 +466,9 @@ MESHLOOM_INLINE reduction presolver::compact() {
   if (!possible_) return made;
   made.variables = states_.size();
   made.removals = std::move(removals_);
-  std::vector<network::variable> variables;
-  std::vector<network::edge> edges;
-  std::vector<std::int32_t> number(states_.size(), -1);
+  vector<network::variable> variables;
+  vector<network::edge> edges;
+  vector<std::int32_t> number(states_.size(), -1);
   for (std::int32_t v = 0; index(v) < states_.size(); ++v) {
     if (at(v).gone) continue;
     number[index(v)] = static_cast<std::int32_t>(variables.size());
@@ -488,7 +487,7 @@ MESHLOOM_INLINE reduction presolver::compact() {
   return made;
 }
 
-MESHLOOM_INLINE reduction presolve(network given, const std::vector<std::uint8_t>& keep, std::int64_t most_entries) {
+MESHLOOM_INLINE reduction presolve(network given, const vector<std::uint8_t>& keep, std::int64_t most_entries) {
   return presolver(std::move(given), keep, most_entries).run();
 }
 

@@ -17,7 +17,7 @@ struct byte_price {
 class priced_intra {
  public:
   /// `paid` says for every option of every choice how many bytes are paid for. The problem has no fault.
-  priced_intra(const intra_problem& posed, const std::vector<std::vector<bytes>>& paid);
+  priced_intra(const intra_problem& posed, const vector<vector<bytes>>& paid);
 
   /// Begins with what was best at other prices. None if nothing is legal, or if prices are too large to be added up.
   std::optional<intra_answer> solve(const byte_price& each, const intra_options& limits);
@@ -26,9 +26,9 @@ class priced_intra {
   /// What is left at a price, in ps.
   intra::network at(const byte_price& each) const;
 
-  intra::reduction once_;                 ///< its network is left in ps
-  std::int64_t most_together_ = 0;        ///< that pairs of its options may cost, or `never`
-  std::vector<intra::assignment> known_;  ///< of what is left
+  intra::reduction once_;            ///< its network is left in ps
+  std::int64_t most_together_ = 0;   ///< that pairs of its options may cost, or `never`
+  vector<intra::assignment> known_;  ///< of what is left
 };
 
 }  // namespace meshloom

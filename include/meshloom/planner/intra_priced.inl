@@ -12,7 +12,7 @@ namespace detail {
 /// More bytes than there are; what all options of a choice hold is taken from these.
 inline constexpr std::int64_t bytes_to_pay = std::int64_t{1} << 61;
 
-MESHLOOM_INLINE std::int64_t largest_of(const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE std::int64_t largest_of(const vector<std::int64_t>& prices) {
   std::int64_t largest = 0;
   for (const std::int64_t price : prices) largest = std::max(largest, price < intra::never ? price : 0);
   return largest;
@@ -44,7 +44,7 @@ MESHLOOM_INLINE std::int64_t leave_out_dearest(intra::network& net, std::int64_t
 
 }  // namespace detail
 
-MESHLOOM_INLINE priced_intra::priced_intra(const intra_problem& posed, const std::vector<std::vector<bytes>>& paid) {
+MESHLOOM_INLINE priced_intra::priced_intra(const intra_problem& posed, const vector<vector<bytes>>& paid) {
   intra::network net = intra::network_of(posed);
   net.paid = true;
   net.room = {detail::bytes_to_pay};
@@ -56,7 +56,7 @@ MESHLOOM_INLINE priced_intra::priced_intra(const intra_problem& posed, const std
   }
   once_ = intra::presolve(std::move(net));
   const int shift = std::exchange(once_.net.shift, 0);
-  const auto unshift = [&](std::vector<std::int64_t>& prices) {
+  const auto unshift = [&](vector<std::int64_t>& prices) {
     for (std::int64_t& price : prices) price = price < intra::never ? price >> shift : price;
   };
   once_.net.constant >>= shift;

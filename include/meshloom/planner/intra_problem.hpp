@@ -6,11 +6,11 @@
 
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/units.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -19,8 +19,8 @@ inline constexpr picoseconds forbidden{std::int64_t{1} << 60};
 
 /// One decision: its options, each with a price and with a size that counts while the decision is alive.
 struct intra_choice {
-  std::vector<picoseconds> cost;
-  std::vector<bytes> size;          ///< one per option
+  vector<picoseconds> cost;
+  vector<bytes> size;               ///< one per option
   std::int32_t first = 0, end = 0;  ///< alive at the times first ≤ t < end; never, if they are equal
   bool operator==(const intra_choice&) const = default;
 };
@@ -29,13 +29,13 @@ struct intra_choice {
 /// pair add up; a coupling of a choice with itself counts its diagonal.
 struct intra_coupling {
   std::int32_t left = 0, right = 0;
-  std::vector<picoseconds> cost;
+  vector<picoseconds> cost;
   bool operator==(const intra_coupling&) const = default;
 };
 
 struct intra_problem {
-  std::vector<intra_choice> choices;
-  std::vector<intra_coupling> couplings;
+  vector<intra_choice> choices;
+  vector<intra_coupling> couplings;
   std::optional<bytes> limit;  ///< none: memory does not matter
   std::int32_t end = 0;        ///< the times are 0 … end − 1
   bool operator==(const intra_problem&) const = default;
@@ -50,13 +50,13 @@ struct intra_price {
 };
 
 /// One sentence per fault: tables of the wrong size, negative numbers, intervals outside the times, sums out of range.
-std::vector<std::string> check(const intra_problem& posed);
+vector<std::string> check(const intra_problem& posed);
 
 /// Forbids what takes so long that sums of prices would leave their range, where something of the same choice or
 /// coupling takes less. No assignment left out costs less than the answer; `forbidden`: none is left out.
 picoseconds leave_out_hopeless(intra_problem& posed);
 
-intra_price evaluate(const intra_problem& posed, const std::vector<std::int32_t>& options);
+intra_price evaluate(const intra_problem& posed, const vector<std::int32_t>& options);
 
 }  // namespace meshloom
 

@@ -11,7 +11,7 @@ namespace meshloom {
 namespace detail {
 
 /// Adds the largest finite price of a table; the sum stays at `forbidden` once it gets there.
-MESHLOOM_INLINE void add_largest(const std::vector<picoseconds>& prices, picoseconds& sum) {
+MESHLOOM_INLINE void add_largest(const vector<picoseconds>& prices, picoseconds& sum) {
   picoseconds largest;
   for (const picoseconds price : prices) {
     if (price < forbidden) largest = std::max(largest, price);
@@ -20,7 +20,7 @@ MESHLOOM_INLINE void add_largest(const std::vector<picoseconds>& prices, picosec
 }
 
 MESHLOOM_INLINE void check_choice(const intra_choice& each, const std::string& name, std::int32_t end,
-                                  std::vector<std::string>& found) {
+                                  vector<std::string>& found) {
   if (each.cost.empty()) found.push_back(name + " has no option; give it at least one");
   if (each.size.size() != each.cost.size()) {
     found.push_back(name + " has " + std::to_string(each.cost.size()) + " prices and " +
@@ -36,7 +36,7 @@ MESHLOOM_INLINE void check_choice(const intra_choice& each, const std::string& n
 }
 
 MESHLOOM_INLINE void check_coupling(const intra_problem& posed, const intra_coupling& each, const std::string& name,
-                                    std::vector<std::string>& found) {
+                                    vector<std::string>& found) {
   const auto count = static_cast<std::int32_t>(posed.choices.size());
   if (each.left < 0 || each.left >= count || each.right < 0 || each.right >= count) {
     found.push_back(name + " names a choice that does not exist; there are " + std::to_string(count));
@@ -55,8 +55,8 @@ MESHLOOM_INLINE void check_coupling(const intra_problem& posed, const intra_coup
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const intra_problem& posed) {
-  std::vector<std::string> found;
+MESHLOOM_INLINE vector<std::string> check(const intra_problem& posed) {
+  vector<std::string> found;
   picoseconds dearest;
   bytes largest;
   for (std::size_t c = 0; c < posed.choices.size(); ++c) {
@@ -83,7 +83,7 @@ MESHLOOM_INLINE picoseconds leave_out_hopeless(intra_problem& posed) {
   const auto tables = static_cast<std::int64_t>(posed.choices.size() + posed.couplings.size());
   const picoseconds most{forbidden.count / 4 / std::max<std::int64_t>(tables, 1)};
   picoseconds least = forbidden;
-  const auto clip = [&](std::vector<picoseconds>& prices) {
+  const auto clip = [&](vector<picoseconds>& prices) {
     const picoseconds limit = std::max(most, *std::min_element(prices.begin(), prices.end()));
     for (picoseconds& each : prices) {
       if (each <= limit || each >= forbidden) continue;
@@ -96,11 +96,11 @@ MESHLOOM_INLINE picoseconds leave_out_hopeless(intra_problem& posed) {
   return least;
 }
 
-MESHLOOM_INLINE intra_price evaluate(const intra_problem& posed, const std::vector<std::int32_t>& options) {
+MESHLOOM_INLINE intra_price evaluate(const intra_problem& posed, const vector<std::int32_t>& options) {
   intra_price total;
   total.cost = forbidden;
   if (options.size() != posed.choices.size()) return total;
-  std::vector<bytes> change(static_cast<std::size_t>(posed.end) + 1);
+  vector<bytes> change(static_cast<std::size_t>(posed.end) + 1);
   bool possible = true;
   picoseconds sum;
   const auto pay = [&](picoseconds price) {

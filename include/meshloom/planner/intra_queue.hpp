@@ -18,12 +18,12 @@ class intra_queue {
   struct entry {
     picoseconds cost;
     bytes held;  ///< with the least of the others
-    std::vector<std::int32_t> options;
+    vector<std::int32_t> options;
   };
 
   /// `held` says what each option of each choice holds. None where tables would have more than `most_entries`.
-  static std::optional<intra_queue> of(const intra_problem& posed, const std::vector<bool>& listed,
-                                       std::vector<std::vector<bytes>> held, std::int64_t most_entries);
+  static std::optional<intra_queue> of(const intra_problem& posed, const vector<bool>& listed,
+                                       vector<vector<bytes>> held, std::int64_t most_entries);
 
   /// The next one that holds at most so much together with the least of the others; none after the last.
   std::optional<entry> next(bytes most);
@@ -34,13 +34,13 @@ class intra_queue {
  private:
   /// Prices of options of some choices together, the last one's side by side.
   struct factor {
-    std::vector<std::int32_t> scope;
-    std::vector<picoseconds> cost;
+    vector<std::int32_t> scope;
+    vector<picoseconds> cost;
   };
   /// Takes out one choice: the factors that have it leave one over the others in them.
   struct step {
     std::int32_t choice = 0;
-    std::vector<std::size_t> factors;
+    vector<std::size_t> factors;
     std::size_t left = 0;
   };
   /// A beginning: options of the choices that are taken out last.
@@ -51,28 +51,28 @@ class intra_queue {
     std::int32_t depth = 0;
   };
 
-  explicit intra_queue(const intra_problem& posed, std::vector<std::vector<bytes>> held);
-  bool take_out(const std::vector<bool>& which, std::int64_t& most_entries);
-  std::vector<std::int32_t> scope_without(std::int32_t choice) const;
-  std::int64_t entries_of(const std::vector<std::int32_t>& scope) const;
+  explicit intra_queue(const intra_problem& posed, vector<vector<bytes>> held);
+  bool take_out(const vector<bool>& which, std::int64_t& most_entries);
+  vector<std::int32_t> scope_without(std::int32_t choice) const;
+  std::int64_t entries_of(const vector<std::int32_t>& scope) const;
   void leave(step& made);
-  void begin(const std::vector<bool>& listed);
+  void begin(const vector<bool>& listed);
   void expand(std::int32_t number, bytes most);
   void push(const node& made);
   /// What comes first: the cheaper one, then the longer one, then the first.
   bool is_after(std::int32_t a, std::int32_t b) const;
-  std::vector<std::int32_t> options_of(std::int32_t number) const;
-  picoseconds price(const factor& of, const std::vector<std::int32_t>& options) const;
-  picoseconds price(const step& of, const std::vector<std::int32_t>& options) const;
+  vector<std::int32_t> options_of(std::int32_t number) const;
+  picoseconds price(const factor& of, const vector<std::int32_t>& options) const;
+  picoseconds price(const step& of, const vector<std::int32_t>& options) const;
 
-  std::vector<std::int32_t> counts_;  ///< options of each choice
-  std::vector<std::vector<bytes>> held_;
-  std::vector<factor> factors_;
-  std::vector<bool> used_;   ///< factors that some step has taken up
-  std::vector<step> steps_;  ///< of listed choices after the others
-  std::size_t listed_ = 0;   ///< so many of them
-  std::vector<node> nodes_;
-  std::vector<std::int32_t> open_;  ///< a heap
+  vector<std::int32_t> counts_;  ///< options of each choice
+  vector<vector<bytes>> held_;
+  vector<factor> factors_;
+  vector<bool> used_;       ///< factors that some step has taken up
+  vector<step> steps_;      ///< of listed choices after the others
+  std::size_t listed_ = 0;  ///< so many of them
+  vector<node> nodes_;
+  vector<std::int32_t> open_;  ///< a heap
 };
 
 }  // namespace meshloom

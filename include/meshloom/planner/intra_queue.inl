@@ -8,18 +8,17 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE std::optional<intra_queue> intra_queue::of(const intra_problem& posed, const std::vector<bool>& listed,
-                                                           std::vector<std::vector<bytes>> held,
-                                                           std::int64_t most_entries) {
+MESHLOOM_INLINE std::optional<intra_queue> intra_queue::of(const intra_problem& posed, const vector<bool>& listed,
+                                                           vector<vector<bytes>> held, std::int64_t most_entries) {
   intra_queue made(posed, std::move(held));
-  std::vector<bool> others = listed;
-  others.flip();
+  vector<bool> others = listed;
+  for (bool& other : others) other = !other;
   if (!made.take_out(others, most_entries) || !made.take_out(listed, most_entries)) return std::nullopt;
   made.begin(listed);
   return made;
 }
 
-MESHLOOM_INLINE intra_queue::intra_queue(const intra_problem& posed, std::vector<std::vector<bytes>> held)
+MESHLOOM_INLINE intra_queue::intra_queue(const intra_problem& posed, vector<vector<bytes>> held)
     : held_(std::move(held)) {
   for (const intra_choice& each : posed.choices) {
     factors_.push_back({{static_cast<std::int32_t>(counts_.size())}, each.cost});
@@ -37,8 +36,8 @@ MESHLOOM_INLINE intra_queue::intra_queue(const intra_problem& posed, std::vector
 }
 
 /// Greedy: the choice that leaves the smallest table goes next.
-MESHLOOM_INLINE bool intra_queue::take_out(const std::vector<bool>& which, std::int64_t& most_entries) {
-  std::vector<std::int32_t> open;
+MESHLOOM_INLINE bool intra_queue::take_out(const vector<bool>& which, std::int64_t& most_entries) {
+  vector<std::int32_t> open;
   for (std::size_t c = 0; c < which.size(); ++c) {
     if (which[c]) open.push_back(static_cast<std::int32_t>(c));
   }
@@ -56,8 +55,8 @@ MESHLOOM_INLINE bool intra_queue::take_out(const std::vector<bool>& which, std::
   return true;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> intra_queue::scope_without(std::int32_t choice) const {
-  std::vector<std::int32_t> scope;
+MESHLOOM_INLINE vector<std::int32_t> intra_queue::scope_without(std::int32_t choice) const {
+  vector<std::int32_t> scope;
   for (std::size_t f = 0; f < factors_.size(); ++f) {
     const auto& own = factors_[f].scope;
     if (!used_[f] && std::find(own.begin(), own.end(), choice) != own.end())
@@ -65,11 +64,11 @@ MESHLOOM_INLINE std::vector<std::int32_t> intra_queue::scope_without(std::int32_
   }
   std::sort(scope.begin(), scope.end());
   scope.erase(std::unique(scope.begin(), scope.end()), scope.end());
-  std::erase(scope, choice);
+  erase(scope, choice);
   return scope;
 }
 
-MESHLOOM_INLINE std::int64_t intra_queue::entries_of(const std::vector<std::int32_t>& scope) const {
+MESHLOOM_INLINE std::int64_t intra_queue::entries_of(const vector<std::int32_t>& scope) const {
   constexpr std::int64_t most = std::int64_t{1} << 30;
   std::int64_t entries = 1;
   for (const std::int32_t each : scope) entries = std::min(most, entries * counts_[static_cast<std::size_t>(each)]);
@@ -84,7 +83,7 @@ MESHLOOM_INLINE void intra_queue::leave(step& made) {
     made.factors.push_back(f);
     used_[f] = true;
   }
-  std::vector<std::int32_t> options(counts_.size());
+  vector<std::int32_t> options(counts_.size());
   auto& own = options[static_cast<std::size_t>(made.choice)];
   for (std::int64_t rest = entries_of(left.scope); rest > 0; --rest) {
     picoseconds least = forbidden;
@@ -101,7 +100,7 @@ MESHLOOM_INLINE void intra_queue::leave(step& made) {
   used_.push_back(false);
 }
 
-MESHLOOM_INLINE picoseconds intra_queue::price(const factor& of, const std::vector<std::int32_t>& options) const {
+MESHLOOM_INLINE picoseconds intra_queue::price(const factor& of, const vector<std::int32_t>& options) const {
   std::size_t at = 0;
   for (const std::int32_t each : of.scope) {
     const auto choice = static_cast<std::size_t>(each);
@@ -110,13 +109,13 @@ MESHLOOM_INLINE picoseconds intra_queue::price(const factor& of, const std::vect
   return of.cost[at];
 }
 
-MESHLOOM_INLINE picoseconds intra_queue::price(const step& of, const std::vector<std::int32_t>& options) const {
+MESHLOOM_INLINE picoseconds intra_queue::price(const step& of, const vector<std::int32_t>& options) const {
   picoseconds sum;
   for (const std::size_t each : of.factors) sum = std::min(sum + price(factors_[each], options), forbidden);
   return sum;
 }
 
-MESHLOOM_INLINE void intra_queue::begin(const std::vector<bool>& listed) {
+MESHLOOM_INLINE void intra_queue::begin(const vector<bool>& listed) {
   listed_ = static_cast<std::size_t>(std::count(listed.begin(), listed.end(), true));
   node root{};
   for (const factor& each : factors_) {
@@ -145,7 +144,7 @@ MESHLOOM_INLINE void intra_queue::expand(std::int32_t number, bytes most) {
   const node from = nodes_[static_cast<std::size_t>(number)];
   const step& next = steps_[steps_.size() - 1 - static_cast<std::size_t>(from.depth)];
   const auto choice = static_cast<std::size_t>(next.choice);
-  std::vector<std::int32_t> options = options_of(number);
+  vector<std::int32_t> options = options_of(number);
   const picoseconds before = from.cost - price(factors_[next.left], options);
   const bytes held = from.held - *std::min_element(held_[choice].begin(), held_[choice].end());
   for (std::int32_t option = 0; option < counts_[choice]; ++option) {
@@ -169,8 +168,8 @@ MESHLOOM_INLINE bool intra_queue::is_after(std::int32_t a, std::int32_t b) const
   return left.depth != right.depth ? left.depth < right.depth : a > b;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> intra_queue::options_of(std::int32_t number) const {
-  std::vector<std::int32_t> options(counts_.size(), -1);
+MESHLOOM_INLINE vector<std::int32_t> intra_queue::options_of(std::int32_t number) const {
+  vector<std::int32_t> options(counts_.size(), -1);
   while (number > 0) {
     const node& each = nodes_[static_cast<std::size_t>(number)];
     options[static_cast<std::size_t>(steps_[steps_.size() - static_cast<std::size_t>(each.depth)].choice)] =

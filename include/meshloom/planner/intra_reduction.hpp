@@ -11,22 +11,22 @@ namespace meshloom::intra {
 struct removal {
   struct table {
     std::int32_t neighbour = 0;
-    std::vector<std::int32_t> options;  ///< of the neighbour, those that were left
-    std::vector<std::int64_t> cost;     ///< own options by these
+    vector<std::int32_t> options;  ///< of the neighbour, those that were left
+    vector<std::int64_t> cost;     ///< own options by these
   };
   std::int32_t variable = 0;
-  std::vector<std::int32_t> options;  ///< those that were left; of a must-match, by option of its one neighbour
-  std::vector<std::int64_t> cost;     ///< it takes the cheapest of them, by these prices (a must-match has none)
-  std::vector<table> tables;          ///< and these
+  vector<std::int32_t> options;  ///< those that were left; of a must-match, by option of its one neighbour
+  vector<std::int64_t> cost;     ///< it takes the cheapest of them, by these prices (a must-match has none)
+  vector<table> tables;          ///< and these
 };
 
 struct reduction {
   network net;
-  bool possible = true;                              ///< false: proven that no assignment is legal
-  std::size_t variables = 0;                         ///< of the network that was given
-  std::vector<std::int32_t> variable_of;             ///< given variable of each variable left
-  std::vector<std::vector<std::int32_t>> option_of;  ///< given option of each option left
-  std::vector<removal> removals;                     ///< in the order in which they were made
+  bool possible = true;                    ///< false: proven that no assignment is legal
+  std::size_t variables = 0;               ///< of the network that was given
+  vector<std::int32_t> variable_of;        ///< given variable of each variable left
+  vector<vector<std::int32_t>> option_of;  ///< given option of each option left
+  vector<removal> removals;                ///< in the order in which they were made
 };
 
 /// The assignment of the given network that an assignment of the reduced one stands for.

@@ -13,7 +13,7 @@ MESHLOOM_INLINE assignment lift(const reduction& made, const assignment& options
   for (std::size_t v = 0; v < options.size(); ++v) {
     all[static_cast<std::size_t>(made.variable_of[v])] = made.option_of[v][static_cast<std::size_t>(options[v])];
   }
-  std::vector<std::size_t> places;
+  vector<std::size_t> places;
   for (auto each = made.removals.rbegin(); each != made.removals.rend(); ++each) {
     places.clear();
     for (const removal::table& by : each->tables) {

@@ -20,7 +20,7 @@ MESHLOOM_INLINE std::int64_t least_price(const intra_problem& posed, std::int64_
 
 /// The same choices and couplings without prices.
 MESHLOOM_INLINE intra_problem only_allowed(intra_problem posed) {
-  const auto free = [](std::vector<picoseconds>& prices) {
+  const auto free = [](vector<picoseconds>& prices) {
     for (picoseconds& price : prices) price = price < forbidden ? picoseconds{} : forbidden;
   };
   for (intra_choice& each : posed.choices) free(each.cost);
@@ -42,7 +42,7 @@ MESHLOOM_INLINE intra_problem priced_by_bytes(intra_problem posed, std::int32_t 
 
 /// The time that needs most of those at which an assignment holds more than the limit, and how much it needs at least.
 MESHLOOM_INLINE std::pair<std::int32_t, std::int64_t> tightest(const intra_problem& allowed, const network& net,
-                                                               const std::vector<std::int64_t>& bytes_held,
+                                                               const vector<std::int64_t>& bytes_held,
                                                                std::int64_t most_entries) {
   constexpr int most_times = 64;
   std::pair<std::int32_t, std::int64_t> worst{0, -1};
@@ -68,7 +68,7 @@ MESHLOOM_INLINE std::string refusal(const intra_problem& posed, const assignment
   }
   const std::string limit = std::to_string(posed.limit->count) + " bytes";
   const network net = network_of(posed);
-  const auto bytes_held = leanest.empty() ? std::vector<std::int64_t>{} : held(net, leanest);
+  const auto bytes_held = leanest.empty() ? vector<std::int64_t>{} : held(net, leanest);
   const auto [time, needed] = detail::tightest(allowed, net, bytes_held, most_entries);
   if (needed > posed.limit->count) {
     return "every assignment needs at least " + std::to_string(needed) + " bytes at time " + std::to_string(time) +

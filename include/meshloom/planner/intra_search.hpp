@@ -48,18 +48,18 @@ class local_search {
   void move(std::int32_t v, std::int32_t option);
   void tell_neighbours(std::int32_t v, std::int32_t before);
 
-  std::vector<std::int32_t> neighbourhood(std::size_t most);
-  network around(const std::vector<std::int32_t>& members, const std::vector<std::int64_t>& prices) const;
-  void solve_around(std::vector<std::int32_t> members, const std::vector<std::int64_t>& prices);
-  void take(const std::vector<std::int32_t>& members, const assignment& options);
+  vector<std::int32_t> neighbourhood(std::size_t most);
+  network around(const vector<std::int32_t>& members, const vector<std::int64_t>& prices) const;
+  void solve_around(vector<std::int32_t> members, const vector<std::int64_t>& prices);
+  void take(const vector<std::int32_t>& members, const assignment& options);
   std::uint64_t random();
 
   const network& net_;
   incidence edges_at_;
-  std::vector<std::size_t> number_;
+  vector<std::size_t> number_;
   assignment options_;
-  std::vector<std::int64_t> held_;
-  std::vector<wide> beside_;  ///< what each option costs beside the neighbours as they are; empty: not asked for yet
+  vector<std::int64_t> held_;
+  vector<wide> beside_;  ///< what each option costs beside the neighbours as they are; empty: not asked for yet
   std::int64_t most_work_;
   wide price_ = never;  ///< each forbidden price in it counts
   wide excess_ = 0;

@@ -151,18 +151,18 @@ MESHLOOM_INLINE wide local_search::excess_with(std::int32_t v, std::int32_t opti
 
 MESHLOOM_INLINE void local_search::widen(std::size_t most, std::int32_t tries, const multipliers& at) {
   if (net_.variables.empty()) return;
-  const std::vector<std::int64_t> own = own_prices(net_), priced = prices_with(net_, at);
+  const vector<std::int64_t> own = own_prices(net_), priced = prices_with(net_, at);
   for (std::int32_t t = 0; t < tries && work_ < most_work_; ++t) {
-    const std::vector<std::int32_t> members = neighbourhood(most);
+    const vector<std::int32_t> members = neighbourhood(most);
     solve_around(members, own);
     if (priced != own) solve_around(members, priced);
   }
 }
 
 /// The variables nearest to a random one.
-MESHLOOM_INLINE std::vector<std::int32_t> local_search::neighbourhood(std::size_t most) {
-  std::vector<std::int32_t> members{static_cast<std::int32_t>(random() % net_.variables.size())};
-  std::vector<std::uint8_t> inside(net_.variables.size());
+MESHLOOM_INLINE vector<std::int32_t> local_search::neighbourhood(std::size_t most) {
+  vector<std::int32_t> members{static_cast<std::int32_t>(random() % net_.variables.size())};
+  vector<std::uint8_t> inside(net_.variables.size());
   inside[static_cast<std::size_t>(members[0])] = 1;
   for (std::size_t k = 0; k < members.size(); ++k) {
     for (const std::int32_t e : edges_at_[static_cast<std::size_t>(members[k])]) {
@@ -177,9 +177,9 @@ MESHLOOM_INLINE std::vector<std::int32_t> local_search::neighbourhood(std::size_
 }
 
 /// The members alone, beside neighbours that stay as they are.
-MESHLOOM_INLINE network local_search::around(const std::vector<std::int32_t>& members,
-                                             const std::vector<std::int64_t>& prices) const {
-  std::vector<std::int32_t> place(net_.variables.size(), -1);
+MESHLOOM_INLINE network local_search::around(const vector<std::int32_t>& members,
+                                             const vector<std::int64_t>& prices) const {
+  vector<std::int32_t> place(net_.variables.size(), -1);
   network made;
   for (const std::int32_t v : members) {
     place[static_cast<std::size_t>(v)] = static_cast<std::int32_t>(made.variables.size());
@@ -203,8 +203,7 @@ MESHLOOM_INLINE network local_search::around(const std::vector<std::int32_t>& me
   return made;
 }
 
-MESHLOOM_INLINE void local_search::solve_around(std::vector<std::int32_t> members,
-                                                const std::vector<std::int64_t>& prices) {
+MESHLOOM_INLINE void local_search::solve_around(vector<std::int32_t> members, const vector<std::int64_t>& prices) {
   constexpr std::int64_t most_entries = 1 << 14;
   for (; members.size() > 1; members.resize(members.size() / 2)) {
     const network inside = around(members, prices);
@@ -218,7 +217,7 @@ MESHLOOM_INLINE void local_search::solve_around(std::vector<std::int32_t> member
 }
 
 /// Moves the members, and back again if that is not better.
-MESHLOOM_INLINE void local_search::take(const std::vector<std::int32_t>& members, const assignment& options) {
+MESHLOOM_INLINE void local_search::take(const vector<std::int32_t>& members, const assignment& options) {
   const rank before = rank_of(price_, excess_);
   assignment old;
   const auto move_to = [&](std::size_t k, std::int32_t option) {

@@ -9,7 +9,7 @@ namespace meshloom {
 
 /// The options with those that are open (−1) settled at the least price. An open choice must be coupled at most once
 /// with open choices before it.
-std::vector<std::int32_t> settle(const intra_problem& posed, std::vector<std::int32_t> options);
+vector<std::int32_t> settle(const intra_problem& posed, vector<std::int32_t> options);
 
 }  // namespace meshloom
 

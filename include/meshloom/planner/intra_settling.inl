@@ -10,13 +10,13 @@ namespace detail {
 /// is open is coupled with no more than one open choice before it: prices go up to that one, options come down from it.
 class settled_options {
  public:
-  settled_options(const intra_problem& posed, std::vector<std::int32_t> known)
+  settled_options(const intra_problem& posed, vector<std::int32_t> known)
       : posed_(posed), options_(std::move(known)), above_(options_.size(), nullptr) {
     for (const intra_choice& each : posed.choices) prices_.push_back(each.cost);
     for (const intra_coupling& each : posed.couplings) note(each);
   }
 
-  std::vector<std::int32_t> run() {
+  vector<std::int32_t> run() {
     for (std::size_t n = options_.size(); n-- > 0;) {
       if (above_[n] != nullptr) price_above(n);
     }
@@ -80,14 +80,14 @@ class settled_options {
   }
 
   const intra_problem& posed_;
-  std::vector<std::int32_t> options_;
-  std::vector<std::vector<picoseconds>> prices_;  ///< of options, with all that is settled or hangs on them
-  std::vector<const intra_coupling*> above_;      ///< of an open choice: what ties it to one before it
+  vector<std::int32_t> options_;
+  vector<vector<picoseconds>> prices_;   ///< of options, with all that is settled or hangs on them
+  vector<const intra_coupling*> above_;  ///< of an open choice: what ties it to one before it
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::int32_t> settle(const intra_problem& posed, std::vector<std::int32_t> options) {
+MESHLOOM_INLINE vector<std::int32_t> settle(const intra_problem& posed, vector<std::int32_t> options) {
   return detail::settled_options(posed, std::move(options)).run();
 }
 

@@ -21,21 +21,21 @@ inline constexpr std::int64_t iopddl_infinity = 1'000'000'000'000'000'000;
 class packed_costs {
  public:
   packed_costs() = default;
-  explicit packed_costs(const std::vector<std::int64_t>& costs);
+  explicit packed_costs(const vector<std::int64_t>& costs);
   std::size_t size() const { return bytes_.size() / width_; }
   std::int64_t operator[](std::size_t number) const;
-  std::vector<std::int64_t> unpacked() const;
+  vector<std::int64_t> unpacked() const;
   bool operator==(const packed_costs&) const = default;
 
  private:
   std::uint8_t width_ = 1;
-  std::vector<std::uint8_t> bytes_;  ///< little-endian; all ones: infinite
+  vector<std::uint8_t> bytes_;  ///< little-endian; all ones: infinite
 };
 
 struct iopddl_problem {
   struct node {
     std::int64_t lower = 0, upper = 0;  ///< alive at lower ≤ t < upper
-    std::vector<std::int64_t> costs, usages;
+    vector<std::int64_t> costs, usages;
     bool operator==(const node&) const = default;
   };
   struct edge {
@@ -44,8 +44,8 @@ struct iopddl_problem {
     bool operator==(const edge&) const = default;
   };
   std::string name;
-  std::vector<node> nodes;
-  std::vector<edge> edges;
+  vector<node> nodes;
+  vector<edge> edges;
   std::int64_t usage_limit = 0;
   bool operator==(const iopddl_problem&) const = default;
 };
@@ -59,7 +59,7 @@ struct iopddl_price {
   std::string fault;      ///< why it is not possible
 };
 
-iopddl_price evaluate(const iopddl_problem& posed, const std::vector<std::int32_t>& strategies);
+iopddl_price evaluate(const iopddl_problem& posed, const vector<std::int32_t>& strategies);
 
 /// A problem of the contest as an intra problem. Costs and usages are divided by powers of two where their sums would
 /// not fit, costs rounded down and usages up, so that what is legal stays so and costs at least as much.

@@ -10,7 +10,7 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE packed_costs::packed_costs(const std::vector<std::int64_t>& costs) {
+MESHLOOM_INLINE packed_costs::packed_costs(const vector<std::int64_t>& costs) {
   std::int64_t largest = 0;
   for (const std::int64_t each : costs) largest = std::max(largest, each < iopddl_infinity ? each : 0);
   while (width_ < 8 && largest >= (std::int64_t{1} << (8 * width_)) - 1) width_ = static_cast<std::uint8_t>(2 * width_);
@@ -29,13 +29,13 @@ MESHLOOM_INLINE std::int64_t packed_costs::operator[](std::size_t number) const 
   return value == infinite ? iopddl_infinity : static_cast<std::int64_t>(value);
 }
 
-MESHLOOM_INLINE std::vector<std::int64_t> packed_costs::unpacked() const {
-  std::vector<std::int64_t> costs(size());
+MESHLOOM_INLINE vector<std::int64_t> packed_costs::unpacked() const {
+  vector<std::int64_t> costs(size());
   for (std::size_t n = 0; n < costs.size(); ++n) costs[n] = (*this)[n];
   return costs;
 }
 
-MESHLOOM_INLINE iopddl_price evaluate(const iopddl_problem& posed, const std::vector<std::int32_t>& strategies) {
+MESHLOOM_INLINE iopddl_price evaluate(const iopddl_problem& posed, const vector<std::int32_t>& strategies) {
   iopddl_price total;
   const auto refuse = [&](const std::string& why) {
     if (total.fault.empty()) total.fault = why;
@@ -50,7 +50,7 @@ MESHLOOM_INLINE iopddl_price evaluate(const iopddl_problem& posed, const std::ve
     if (!known) refuse("node " + std::to_string(n) + " has no strategy " + std::to_string(strategies[n]));
   }
   if (!total.fault.empty()) return total;
-  std::vector<std::pair<std::int64_t, std::int64_t>> changes;  // time, usage
+  vector<std::pair<std::int64_t, std::int64_t>> changes;  // time, usage
   for (std::size_t n = 0; n < posed.nodes.size(); ++n) {
     const iopddl_problem::node& each = posed.nodes[n];
     const auto chosen = static_cast<std::size_t>(strategies[n]);
@@ -99,8 +99,8 @@ MESHLOOM_INLINE wide_integer dearest(const iopddl_problem& posed) {
 }
 
 /// The numbers of the times at which nodes begin or end, in order.
-MESHLOOM_INLINE std::vector<std::int64_t> times_of(const iopddl_problem& posed) {
-  std::vector<std::int64_t> times;
+MESHLOOM_INLINE vector<std::int64_t> times_of(const iopddl_problem& posed) {
+  vector<std::int64_t> times;
   for (const auto& each : posed.nodes) times.push_back(each.lower), times.push_back(each.upper);
   std::sort(times.begin(), times.end());
   times.erase(std::unique(times.begin(), times.end()), times.end());
@@ -114,7 +114,7 @@ class iopddl_reader {
   iopddl_problem read();
 
  private:
-  using numbers = std::vector<std::int64_t>;
+  using numbers = vector<std::int64_t>;
 
   [[noreturn]] void fail(const std::string& expected) const;
   int peek();
@@ -139,14 +139,14 @@ class iopddl_reader {
   void check_nodes() const;
 
   const text_source& text_;
-  std::vector<char> buffer_;
+  vector<char> buffer_;
   std::size_t at_ = 0, end_ = 0;
   std::int64_t before_ = 0, line_ = 1, line_begin_ = 0;  ///< bytes before the buffer, and where the line began
   bool over_ = false;
   iopddl_problem made_;
-  std::vector<std::pair<std::int64_t, std::int64_t>> intervals_, ends_;
-  std::vector<numbers> costs_, usages_;
-  std::vector<packed_costs> tables_;
+  vector<std::pair<std::int64_t, std::int64_t>> intervals_, ends_;
+  vector<numbers> costs_, usages_;
+  vector<packed_costs> tables_;
   std::uint32_t seen_ = 0, seen_in_nodes_ = 0, seen_in_edges_ = 0;
 };
 
@@ -310,7 +310,7 @@ MESHLOOM_INLINE void iopddl_reader::read_problem() {
 }
 
 MESHLOOM_INLINE void iopddl_reader::read_nodes() {
-  const auto fill_all = [&](std::vector<numbers>& into) { array([&] { fill(into.emplace_back()); }); };
+  const auto fill_all = [&](vector<numbers>& into) { array([&] { fill(into.emplace_back()); }); };
   object([&](const std::string& key) {
     if (key == "costs") return once(seen_in_nodes_, 1, key), fill_all(costs_);
     if (key == "usages") return once(seen_in_nodes_, 2, key), fill_all(usages_);
@@ -395,7 +395,7 @@ MESHLOOM_INLINE scaled_intra intra_of(const iopddl_problem& posed) {
   const auto cost_of = [&](std::int64_t cost) {
     return cost < iopddl_infinity ? picoseconds{cost >> made.cost_shift} : forbidden;
   };
-  const std::vector<std::int64_t> times = detail::times_of(posed);
+  const vector<std::int64_t> times = detail::times_of(posed);
   const auto moment = [&](std::int64_t time) {
     return static_cast<std::int32_t>(std::lower_bound(times.begin(), times.end(), time) - times.begin());
   };

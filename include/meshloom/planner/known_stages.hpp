@@ -55,7 +55,7 @@ class priced_stages {
   intra_options limits_;
   const priced_stages* freer_;
   shared_stage_tables tables_;
-  std::vector<std::shared_ptr<stage_ways>> found_;
+  vector<std::shared_ptr<stage_ways>> found_;
 };
 
 /// A problem, the limits on work, and the plan that was found.
@@ -76,7 +76,7 @@ class known_stages {
   std::optional<plan> answer_for(const problem& posed, const intra_options& limits) const;
 
   /// Plans for problems on as many hosts that keep to this one's constraints, whether they fit or not; the last first.
-  std::vector<const solved_problem*> plans_for(const problem& posed) const;
+  vector<const solved_problem*> plans_for(const problem& posed) const;
 
   /// What no plan takes less than, as that was proven for a problem with fewer pins, which name the same mesh axes, and
   /// as much memory; 0: none is known.

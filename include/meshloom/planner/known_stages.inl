@@ -41,7 +41,7 @@ inline cluster without_memory(cluster machine) {
 
 /// True if all that `less` asks for is asked for by the other as well, and nothing but pins besides.
 inline bool adds_pins(const manual& less, manual more) {
-  const std::vector<path_pin> pins = std::move(more.pins);
+  const vector<path_pin> pins = std::move(more.pins);
   more.pins = less.pins;
   const auto is_kept = [&](const path_pin& each) { return std::find(pins.begin(), pins.end(), each) != pins.end(); };
   return less == more && std::all_of(less.pins.begin(), less.pins.end(), is_kept);
@@ -49,7 +49,7 @@ inline bool adds_pins(const manual& less, manual more) {
 
 /// True if both name the same mesh axes: else stages stand on other meshes.
 inline bool names_alike(const problem& posed, const problem& other) {
-  const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
+  const vector<mesh_axis_size>& axes = posed.constraints.mesh;
   return std::all_of(axes.begin(), axes.end(), [&](const mesh_axis_size& axis) {
     return is_named(posed, axis.name) == is_named(other, axis.name);
   });
@@ -78,7 +78,7 @@ inline bool keeps_pins(const problem& posed, const plan& made) {
 
 /// True if no rank of the plan's program holds more than its device has.
 inline bool fits(const problem& posed, const plan& made) {
-  const std::vector<bytes> peaks = peaks_of(posed.graph, made, posed.cluster);
+  const vector<bytes> peaks = peaks_of(posed.graph, made, posed.cluster);
   std::size_t number = 0;
   return std::all_of(made.stages.begin(), made.stages.end(), [&](const stage_plan& each) {
     return peaks[number++] <= device_of(posed.cluster, each.first_rank).memory;
@@ -148,8 +148,8 @@ MESHLOOM_INLINE void known_stages::remember(const problem& posed, const intra_op
   if (solved_.size() > most) solved_.pop_back();
 }
 
-MESHLOOM_INLINE std::vector<const solved_problem*> known_stages::plans_for(const problem& posed) const {
-  std::vector<const solved_problem*> found;
+MESHLOOM_INLINE vector<const solved_problem*> known_stages::plans_for(const problem& posed) const {
+  vector<const solved_problem*> found;
   for (const solved_problem& each : solved_) {
     const bool alike = detail::without_memory(each.posed.cluster) == detail::without_memory(posed.cluster) &&
                        detail::adds_pins(each.posed.constraints, posed.constraints) && each.posed.graph == posed.graph;

@@ -20,7 +20,7 @@ struct walk_limits {
 
 /// The strategies that a walk may give an operator: all that wait for no sum but their own, cuts in the order of the
 /// mesh axes.
-std::vector<strategy> walked_strategies(const graph& whole, const mesh_shape& mesh, node_id id);
+vector<strategy> walked_strategies(const graph& whole, const mesh_shape& mesh, node_id id);
 
 /// The plan of one stage that follows from strategies of the forward operators. The operators of a gradient split the
 /// axes that the operator itself splits, if they can; a parameter is kept as the first operator reads it, and updated

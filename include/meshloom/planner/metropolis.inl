@@ -11,9 +11,9 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE std::vector<strategy> walked_strategies(const graph& whole, const mesh_shape& mesh, node_id id) {
+MESHLOOM_INLINE vector<strategy> walked_strategies(const graph& whole, const mesh_shape& mesh, node_id id) {
   const choice_table& rows = whole.nodes[id].op->choices;
-  std::vector<strategy> found;
+  vector<strategy> found;
   for_each_strategy(rows, mesh.rank, [&](const strategy& how) {
     bool waits = how.order != 0;
     for (std::size_t axis = 0; axis < static_cast<std::size_t>(mesh.rank); ++axis)
@@ -157,7 +157,7 @@ class plan_follower {
   std::uint64_t hash_ = hash_of(whole_);
   stage_plan blank_;
   table<node_id, node_id> origin_;  ///< whose strategy a forward or backward operator follows
-  std::vector<reader> reader_;
+  vector<reader> reader_;
 };
 
 /// Draws lots: splitmix64 (Steele et al. 2014).
@@ -189,7 +189,7 @@ class strategy_walk {
     for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
       const auto id = static_cast<node_id>(n);
       options_.push_back(whole.nodes[id].when == phase::forward ? walked_strategies(whole, mesh, id)
-                                                                : std::vector<strategy>{});
+                                                                : vector<strategy>{});
       if (options_.back().size() > 1) moving_.push_back(id);
     }
     const std::int64_t batch = whole.sizes[whole.micro_batched].extent;
@@ -300,9 +300,9 @@ class strategy_walk {
   walk_limits limits_;
   plan_follower follower_;
   lots lots_;
-  std::vector<std::vector<strategy>> options_;  ///< per node
-  std::vector<node_id> moving_;                 ///< the forward operators that have several
-  std::vector<std::int32_t> counts_;
+  vector<vector<strategy>> options_;  ///< per node
+  vector<node_id> moving_;            ///< the forward operators that have several
+  vector<std::int32_t> counts_;
   std::int64_t unit_ = 1;  ///< picoseconds that halve the welcome
 };
 
@@ -322,7 +322,7 @@ MESHLOOM_INLINE result<plan> walk_strategies(const graph& whole, const cluster& 
     return failure{"walk: one stage stands on all ranks, and " + machine.name + " has " +
                    std::to_string(machine.others.size() + 1) +
                    " groups of hosts; leave the plan to the planner (automatic), or give one group"};
-  const std::vector<mesh_shape> meshes = logical_meshes(machine.ranks());
+  const vector<mesh_shape> meshes = logical_meshes(machine.ranks());
   std::optional<detail::strategy_walk::place> best;
   for (const mesh_shape& mesh : meshes) {
     detail::strategy_walk walk(whole, machine, mesh, limits);

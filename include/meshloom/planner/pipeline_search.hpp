@@ -22,7 +22,7 @@ namespace detail {
 /// What crosses the cut in front of every block, forward and backward, for one micro-batch: all of it; and what one of
 /// the two blocks beside it makes for the other, which every plan that cuts there sends between those stages.
 struct crossings {
-  std::vector<bytes> all, beside;
+  vector<bytes> all, beside;
 };
 
 }  // namespace detail
@@ -85,19 +85,19 @@ class pipeline_search {
  private:
   /// The candidates as stages of the cluster: with messages or without, each rank having all of its device's memory but
   /// `reserve`.
-  inter_problem chain_of(const std::vector<stage_candidate>& candidates, bool messages, bytes reserve = {}) const;
+  inter_problem chain_of(const vector<stage_candidate>& candidates, bool messages, bytes reserve = {}) const;
   /// With messages between hosts, as far as all plans pay them: within a host ranks have links of their own.
   inter_problem with_messages(inter_problem chain) const;
-  bool is_wanted(const std::vector<std::int32_t>& chosen) const;
-  std::vector<std::int32_t> open_in(const std::vector<std::int32_t>& chosen) const;
+  bool is_wanted(const vector<std::int32_t>& chosen) const;
+  vector<std::int32_t> open_in(const vector<std::int32_t>& chosen) const;
   /// The pipeline with ways swapped stage by stage, as long as that makes a step shorter: the dynamic program does not
   /// know what neighbours pay for each other's forms.
-  plan polished(const inter_problem& chain, std::vector<std::int32_t> chosen, std::size_t most_priced);
+  plan polished(const inter_problem& chain, vector<std::int32_t> chosen, std::size_t most_priced);
   /// The chain of what is known, with what messages were found to need.
   inter_problem loaded_chain() const;
   /// Takes note of what a pipeline holds more than was thought; false if it has been noted too often.
   bool note_messages(const inter_problem& chain, const plan& made);
-  plan plan_of(const inter_problem& chain, const std::vector<std::int32_t>& chosen) const;
+  plan plan_of(const inter_problem& chain, const vector<std::int32_t>& chosen) const;
   /// By how much the rank of the program that lacks most holds more than its device has; less than 0 where all fit.
   bytes excess(const plan& made) const;
 
@@ -107,13 +107,13 @@ class pipeline_search {
   bytes missing_;                                    ///< the most by which a pipeline did not fit that was thought to
   std::map<stage_searches::origin, bytes> besides_;  ///< what some ways were found to hold more for their messages
   detail::crossings cuts_;
-  std::vector<std::int32_t> stops_;
+  vector<std::int32_t> stops_;
   shared_paths paths_;
   stage_searches stages_;
-  std::vector<std::int32_t> next_;  ///< what `promise` found
-  std::int64_t chained_ = 0;        ///< work of the inter-operator program
-  picoseconds tight_;               ///< what `tighten` knows to be a bound
-  std::set<std::vector<stage_searches::origin>> entered_;
+  vector<std::int32_t> next_;  ///< what `promise` found
+  std::int64_t chained_ = 0;   ///< work of the inter-operator program
+  picoseconds tight_;          ///< what `tighten` knows to be a bound
+  std::set<vector<stage_searches::origin>> entered_;
 };
 
 }  // namespace meshloom

@@ -41,7 +41,7 @@ inline crossings cut_bytes(const graph& whole, std::int32_t micro_batches) {
     }
   }
   const size_table sizes = micro_batch_sizes(whole, micro_batches);
-  crossings found{std::vector<bytes>(blocks.size()), std::vector<bytes>(blocks.size())};
+  crossings found{vector<bytes>(blocks.size()), vector<bytes>(blocks.size())};
   for (const auto& [what, each] : journeys) {
     const value& entry = whole.values[what.value];
     std::int64_t elements = 1;
@@ -75,7 +75,7 @@ inline bool has_plan_of(const result<inter_answer>& found, std::int32_t stages) 
 }
 
 /// "1, 2 or 4"
-inline std::string alternatives_of(const std::vector<std::int32_t>& numbers) {
+inline std::string alternatives_of(const vector<std::int32_t>& numbers) {
   std::string text;
   for (std::size_t n = 0; n < numbers.size(); ++n)
     text += (n == 0 ? "" : n + 1 < numbers.size() ? ", " : " or ") + std::to_string(numbers[n]);
@@ -84,7 +84,7 @@ inline std::string alternatives_of(const std::vector<std::int32_t>& numbers) {
 
 /// "17179869184", or "17179869184 and 85899345920": the memory of a device, of every group that has another.
 inline std::string limits_text(const cluster& machine) {
-  std::vector<std::string> all;
+  vector<std::string> all;
   for (const placed_group& each : groups_of(machine)) {
     std::string memory = std::to_string(each.alone.device.memory.count);
     if (std::find(all.begin(), all.end(), memory) == all.end()) all.push_back(std::move(memory));
@@ -99,7 +99,7 @@ inline std::string places_text(const problem& posed) {
   const auto groups = groups_of(posed.cluster);
   std::string hosts, takes;
   for (const placed_group& each : groups) {
-    std::vector<std::int32_t> ranks;
+    vector<std::int32_t> ranks;
     for (const submesh& place : submeshes_for(posed.constraints, turned_to(posed.cluster, each.number)))
       ranks.push_back(place.ranks());
     hosts += (hosts.empty() ? "" : " and ") + counted(each.alone.hosts, "host") + " of " +
@@ -114,7 +114,7 @@ inline std::string places_text(const problem& posed) {
 /// Why the stages that were asked for cannot stand on the cluster. `placed`: plans of stages that can.
 inline std::string misplaced(const problem& posed, const result<inter_answer>& placed) {
   const manual& asked = posed.constraints;
-  std::vector<std::int32_t> stages;  // how many there may be, nearest below and above
+  vector<std::int32_t> stages;  // how many there may be, nearest below and above
   for (std::int32_t n = 1; placed && n < static_cast<std::int32_t>(placed.value().by_stages.size()); ++n) {
     if (!has_plan_of(placed, n)) continue;
     if (!stages.empty() && n < asked.stages) stages.clear();
@@ -130,7 +130,7 @@ inline std::string misplaced(const problem& posed, const result<inter_answer>& p
       "the model's " + blocks + " cannot be run as " + (asked.stages > 0 ? counted(asked.stages, "stage") : "stages") +
       (mesh.empty() ? "" : " of mesh " + mesh) + " on " + places_text(posed) + ", and every device is in one stage; ";
   if (!stages.empty())
-    text += "ask for " + alternatives_of(stages) + (stages == std::vector{1} ? " stage" : " stages") + ", or ";
+    text += "ask for " + alternatives_of(stages) + (stages == vector{1} ? " stage" : " stages") + ", or ";
   if (asked.stages == 0 && mesh.empty()) return text + "plan for fewer groups of hosts";
   return text + "leave " + (asked.stages > 0 ? "the number of stages" : "") +
          (asked.stages > 0 && !mesh.empty() ? " and " : "") + open + " open";
@@ -151,7 +151,7 @@ MESHLOOM_INLINE pipeline_search::pipeline_search(const problem& posed, std::int3
 MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messages) const {
   inter_problem chain = chain_of(stages_.bounds(), false);  // messages of one plan say nothing of all
   picoseconds least = worth;
-  std::vector<schedule_kind> kinds = schedules_of(posed_);
+  vector<schedule_kind> kinds = schedules_of(posed_);
   if (const auto lean = std::find(kinds.begin(), kinds.end(), schedule_kind::one_f_one_b);
       !messages && lean != kinds.end())
     kinds = {*lean};  // others keep no fewer micro-batches, and wait no less
@@ -166,7 +166,7 @@ MESHLOOM_INLINE picoseconds pipeline_search::bound(picoseconds worth, bool messa
 }
 
 MESHLOOM_INLINE inter_problem pipeline_search::with_messages(inter_problem chain) const {
-  const auto pay = [&](const cluster& hosts, std::vector<picoseconds>& cuts) {
+  const auto pay = [&](const cluster& hosts, vector<picoseconds>& cuts) {
     for (std::size_t b = 0; b < cuts.size(); ++b)
       cuts[b] = cuts_.beside[b].count > 0 ? transfer_price(cuts_.beside[b], hosts.between_hosts) : picoseconds{};
   };
@@ -180,14 +180,14 @@ MESHLOOM_INLINE pipeline_search::tightened pipeline_search::tighten(picoseconds 
                                                                     std::int64_t most_work) {
   constexpr std::int64_t closeness = 1000;  // of bounds that are as good as one another
   inter_problem chain = with_messages(chain_of(stages_.bounds(), false));
-  const std::vector<schedule_kind> kinds = schedules_of(posed_);
+  const vector<schedule_kind> kinds = schedules_of(posed_);
   if (std::find(kinds.begin(), kinds.end(), schedule_kind::one_f_one_b) != kinds.end())
     chain.schedule = schedule_kind::one_f_one_b;  // others wait no less; where they win, `bound` says so
   chain.worth = worth;
   const inter_plan least = least_bound(chain, tight_, closeness, &chained_).value();
   tight_ = least.cost;
   if (least.cost < worth && least.cost.count > enough.count + enough.count / closeness) return {least.cost, true};
-  std::vector<stage_candidate> some, late;  // those whose waits for the stages before may matter
+  vector<stage_candidate> some, late;  // those whose waits for the stages before may matter
   picoseconds before;
   for (const std::int32_t number : least.candidates) {
     const stage_candidate& each = chain.candidates[static_cast<std::size_t>(number)];
@@ -222,7 +222,7 @@ MESHLOOM_INLINE std::string pipeline_search::why() const {
          " bytes more; raise the limit by as much";
 }
 
-MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_candidate>& candidates, bool messages,
+MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const vector<stage_candidate>& candidates, bool messages,
                                                         bytes reserve) const {
   inter_problem made{.blocks = static_cast<std::int32_t>(cuts_.all.size()),
                      .micro_batches = micro_batches_,
@@ -249,7 +249,7 @@ MESHLOOM_INLINE inter_problem pipeline_search::chain_of(const std::vector<stage_
   return made;
 }
 
-MESHLOOM_INLINE bool pipeline_search::is_wanted(const std::vector<std::int32_t>& chosen) const {
+MESHLOOM_INLINE bool pipeline_search::is_wanted(const vector<std::int32_t>& chosen) const {
   const std::int32_t stages = posed_.constraints.stages;
   return stages == 0 || static_cast<std::int32_t>(chosen.size()) == stages;
 }
@@ -314,7 +314,7 @@ MESHLOOM_INLINE void pipeline_search::step(contest& plans) {
 MESHLOOM_INLINE inter_problem pipeline_search::loaded_chain() const {
   inter_problem chain = chain_of(stages_.candidates(), true, reserve_);
   if (besides_.empty()) return chain;
-  std::vector<std::int32_t> all(chain.candidates.size());
+  vector<std::int32_t> all(chain.candidates.size());
   std::iota(all.begin(), all.end(), 0);
   const auto origins = stages_.origins_of(all);
   for (std::size_t c = 0; c < all.size(); ++c) {
@@ -354,8 +354,8 @@ MESHLOOM_INLINE void pipeline_search::finish(contest& plans) {
   for (int round = 0; round < rounds && plans.best(); ++round) {
     const inter_problem chain = chain_of(stages_.candidates(), false);
     if (static_cast<std::int64_t>(chain.candidates.size()) * chain.blocks > most_moves) return;
-    std::vector<std::int32_t> open, staged;
-    for_each_pipeline(chain, most_moves, worth, [&](const std::vector<std::int32_t>& chosen) {
+    vector<std::int32_t> open, staged;
+    for_each_pipeline(chain, most_moves, worth, [&](const vector<std::int32_t>& chosen) {
       if (!is_wanted(chosen) || entered >= most_entered) return;
       const auto here = open_in(chosen);
       open.insert(open.end(), here.begin(), here.end());
@@ -376,7 +376,7 @@ MESHLOOM_INLINE void pipeline_search::polish(contest& plans, std::size_t most_pr
   if (plans.best()) chain.worth = {plans.best()->predicted.count + plans.best()->predicted.count / most_gained};
   const auto answer = solve(chain);
   if (!answer) return;
-  std::vector<std::pair<picoseconds, std::vector<std::int32_t>>> found;
+  vector<std::pair<picoseconds, vector<std::int32_t>>> found;
   for (const auto& each : answer.value().by_stages) {
     if (!each || !is_wanted(each->candidates) || !open_in(each->candidates).empty()) continue;
     const picoseconds predicted = predict(posed_.graph, plan_of(chain, each->candidates), posed_.cluster, paths_);
@@ -388,7 +388,7 @@ MESHLOOM_INLINE void pipeline_search::polish(contest& plans, std::size_t most_pr
   for (auto& [predicted, each] : found) enter(polished(chain, std::move(each), most_priced), plans);
 }
 
-MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::vector<std::int32_t> chosen,
+MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, vector<std::int32_t> chosen,
                                                std::size_t most_priced) {
   constexpr std::int64_t most_dearer = 50;  // in lockstep, one part in so many
   std::size_t tries = std::min<std::size_t>(most_priced / chosen.size(), 200);
@@ -397,7 +397,7 @@ MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::
   picoseconds cost = evaluate(chain, chosen).value().cost;
   for (std::size_t s = 0, settled = 0; settled < chosen.size(); s = (s + 1) % chosen.size(), ++settled) {
     for (const std::int32_t way : stages_.ways_like(chosen[s])) {
-      std::vector<std::int32_t> next = chosen;
+      vector<std::int32_t> next = chosen;
       next[s] = way;
       const auto price = evaluate(chain, next);
       if (!price || price.value().cost.count > cost.count + cost.count / most_dearer) continue;
@@ -414,15 +414,14 @@ MESHLOOM_INLINE plan pipeline_search::polished(const inter_problem& chain, std::
   return made;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> pipeline_search::open_in(const std::vector<std::int32_t>& chosen) const {
-  std::vector<std::int32_t> found;
+MESHLOOM_INLINE vector<std::int32_t> pipeline_search::open_in(const vector<std::int32_t>& chosen) const {
+  vector<std::int32_t> found;
   std::copy_if(chosen.begin(), chosen.end(), std::back_inserter(found),
                [&](std::int32_t candidate) { return stages_.is_open(candidate); });
   return found;
 }
 
-MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
-                                              const std::vector<std::int32_t>& chosen) const {
+MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain, const vector<std::int32_t>& chosen) const {
   plan made{.model = hash_of(posed_.graph),
             .sizes = posed_.graph.sizes,
             .ranks = posed_.cluster.ranks(),
@@ -443,8 +442,8 @@ MESHLOOM_INLINE plan pipeline_search::plan_of(const inter_problem& chain,
 
 MESHLOOM_INLINE bytes pipeline_search::enter(plan made, contest& plans) {
   bytes most;
-  const std::vector<schedule_kind> kinds = schedules_of(posed_);
-  const std::vector<picoseconds> predicted = predict(posed_.graph, made, posed_.cluster, paths_, kinds);
+  const vector<schedule_kind> kinds = schedules_of(posed_);
+  const vector<picoseconds> predicted = predict(posed_.graph, made, posed_.cluster, paths_, kinds);
   for (std::size_t k = 0; k < kinds.size(); ++k) {
     made.schedule = kinds[k];
     made.predicted = predicted[k];

@@ -14,7 +14,7 @@ namespace meshloom {
 /// which may fall meanwhile; memory is looked at stage by stage, as if one micro-batch were in flight. Gives up after
 /// `most_moves`, and returns whether it did not have to.
 bool for_each_pipeline(const inter_problem& posed, std::int64_t most_moves, const std::function<picoseconds()>& worth,
-                       const std::function<void(const std::vector<std::int32_t>&)>& visit);
+                       const std::function<void(const vector<std::int32_t>&)>& visit);
 
 }  // namespace meshloom
 

@@ -11,7 +11,7 @@ namespace detail {
 class pipeline_walk {
  public:
   pipeline_walk(const inter_problem& posed, std::int64_t most_moves, const std::function<picoseconds()>& worth,
-                const std::function<void(const std::vector<std::int32_t>&)>& visit)
+                const std::function<void(const vector<std::int32_t>&)>& visit)
       : posed_(posed),
         left_(most_moves),
         worth_(worth),
@@ -108,19 +108,19 @@ class pipeline_walk {
   const inter_problem& posed_;
   std::int64_t left_;
   const std::function<picoseconds()>& worth_;
-  const std::function<void(const std::vector<std::int32_t>&)>& visit_;
-  std::vector<inter::group_place> groups_;
+  const std::function<void(const vector<std::int32_t>&)>& visit_;
+  vector<inter::group_place> groups_;
   std::int32_t ranks_;
-  std::vector<std::vector<std::int32_t>> beginning_;  ///< by block, the candidates that begin with it
-  std::vector<picoseconds> slowest_;                  ///< by block and rank
-  std::vector<std::int32_t> chosen_;
+  vector<vector<std::int32_t>> beginning_;  ///< by block, the candidates that begin with it
+  vector<picoseconds> slowest_;             ///< by block and rank
+  vector<std::int32_t> chosen_;
 };
 
 }  // namespace detail
 
 MESHLOOM_INLINE bool for_each_pipeline(const inter_problem& posed, std::int64_t most_moves,
                                        const std::function<picoseconds()>& worth,
-                                       const std::function<void(const std::vector<std::int32_t>&)>& visit) {
+                                       const std::function<void(const vector<std::int32_t>&)>& visit) {
   return detail::pipeline_walk(posed, most_moves, worth, visit).run();
 }
 

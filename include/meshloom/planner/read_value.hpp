@@ -21,12 +21,12 @@ struct reading {
 /// A value that a stage's operators read, and who reads it: one for all instances that the same operators read.
 struct read_value {
   value_id value = value_id::none;
-  bool made_here = false;   ///< by a node of the stage; else a parameter, or from another stage
-  bool leaves = false;      ///< another stage reads it
-  bool is_result = false;   ///< of the step
-  bool made_again = false;  ///< for those who read it in backward: what forward made is dropped
-  std::vector<reading> forward = {}, backward = {};  ///< by pass; a forward operator that runs again reads in both
-  std::int32_t copies = 0;                           ///< how many instances there are
+  bool made_here = false;                       ///< by a node of the stage; else a parameter, or from another stage
+  bool leaves = false;                          ///< another stage reads it
+  bool is_result = false;                       ///< of the step
+  bool made_again = false;                      ///< for those who read it in backward: what forward made is dropped
+  vector<reading> forward = {}, backward = {};  ///< by pass; a forward operator that runs again reads in both
+  std::int32_t copies = 0;                      ///< how many instances there are
   bool operator==(const read_value&) const = default;
 };
 
@@ -49,27 +49,27 @@ class value_uses {
   /// Every value that the operators of the stage's blocks read or make, inputs and states apart. Parameters are listed
   /// once per pass that reads them. Stages with as many copies of every region, all or none of which recompute, have
   /// like lists, wherever they begin.
-  std::vector<read_value> in(const stage_plan& stage, const recomputation& recomputed) const;
+  vector<read_value> in(const stage_plan& stage, const recomputation& recomputed) const;
 
   /// The same, found once for all stages of these blocks of which the same ones recompute.
-  const std::vector<read_value>& known_in(const stage_plan& stage, const recomputation& recomputed);
+  const vector<read_value>& known_in(const stage_plan& stage, const recomputation& recomputed);
 
  private:
   /// What a list depends on: the blocks, and which of them recompute.
-  using blocks_run = std::tuple<std::int32_t, std::int32_t, std::vector<bool>>;
+  using blocks_run = std::tuple<std::int32_t, std::int32_t, vector<bool>>;
 
   /// What nodes of a block read in one pass.
-  void find(const std::vector<node_id>& nodes, std::int32_t block, phase when, std::vector<instance_use>& uses) const;
-  std::vector<instance_use> with_again(const stage_plan& stage, const recomputation& recomputed) const;
+  void find(const vector<node_id>& nodes, std::int32_t block, phase when, vector<instance_use>& uses) const;
+  vector<instance_use> with_again(const stage_plan& stage, const recomputation& recomputed) const;
 
   const graph& whole_;
-  std::vector<block> blocks_;
-  std::vector<instance_use> uses_;  ///< in order
-  std::map<blocks_run, std::vector<read_value>> known_;
+  vector<block> blocks_;
+  vector<instance_use> uses_;  ///< in order
+  std::map<blocks_run, vector<read_value>> known_;
 };
 
 /// The list of one stage.
-std::vector<read_value> values_read(const graph& whole, const stage_plan& stage);
+vector<read_value> values_read(const graph& whole, const stage_plan& stage);
 
 }  // namespace meshloom
 

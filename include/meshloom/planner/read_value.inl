@@ -36,8 +36,8 @@ MESHLOOM_INLINE value_uses::value_uses(const graph& whole) : whole_(whole), bloc
   std::sort(uses_.begin(), uses_.end(), detail::comes_before);
 }
 
-MESHLOOM_INLINE void value_uses::find(const std::vector<node_id>& nodes, std::int32_t block, phase when,
-                                      std::vector<instance_use>& uses) const {
+MESHLOOM_INLINE void value_uses::find(const vector<node_id>& nodes, std::int32_t block, phase when,
+                                      vector<instance_use>& uses) const {
   for (const node_id id : nodes) {
     const node& at = whole_.nodes[id];
     for (std::size_t k = 0; k < at.operands.size(); ++k) {
@@ -56,9 +56,9 @@ MESHLOOM_INLINE void value_uses::find(const std::vector<node_id>& nodes, std::in
 }
 
 /// All uses, those by operators of the stage that run again among them.
-MESHLOOM_INLINE std::vector<instance_use> value_uses::with_again(const stage_plan& stage,
-                                                                 const recomputation& recomputed) const {
-  std::vector<instance_use> again, all;
+MESHLOOM_INLINE vector<instance_use> value_uses::with_again(const stage_plan& stage,
+                                                            const recomputation& recomputed) const {
+  vector<instance_use> again, all;
   for (std::int32_t block = stage.first_block; block < stage.end_block; ++block)
     find(recomputed.again(block), block, phase::backward, again);
   std::sort(again.begin(), again.end(), detail::comes_before);
@@ -67,12 +67,12 @@ MESHLOOM_INLINE std::vector<instance_use> value_uses::with_again(const stage_pla
   return all;
 }
 
-MESHLOOM_INLINE std::vector<read_value> value_uses::in(const stage_plan& stage, const recomputation& recomputed) const {
+MESHLOOM_INLINE vector<read_value> value_uses::in(const stage_plan& stage, const recomputation& recomputed) const {
   const auto is_inside = [&](std::int32_t block) { return block >= stage.first_block && block < stage.end_block; };
   const bool recomputing = recomputes(stage);
-  const std::vector<instance_use> more = recomputing ? with_again(stage, recomputed) : std::vector<instance_use>();
-  const std::vector<instance_use>& uses = recomputing ? more : uses_;
-  std::vector<read_value> found;
+  const vector<instance_use> more = recomputing ? with_again(stage, recomputed) : vector<instance_use>();
+  const vector<instance_use>& uses = recomputing ? more : uses_;
+  vector<read_value> found;
   for (std::size_t at = 0; at < uses.size();) {
     const instance_use& first = uses[at];
     read_value next{.value = first.what.value, .made_here = is_inside(first.made_in), .copies = 1};
@@ -98,14 +98,14 @@ MESHLOOM_INLINE std::vector<read_value> value_uses::in(const stage_plan& stage, 
   return found;
 }
 
-MESHLOOM_INLINE const std::vector<read_value>& value_uses::known_in(const stage_plan& stage,
-                                                                    const recomputation& recomputed) {
+MESHLOOM_INLINE const vector<read_value>& value_uses::known_in(const stage_plan& stage,
+                                                               const recomputation& recomputed) {
   const blocks_run run{stage.first_block, stage.end_block, stage.recompute};
   const auto known = known_.find(run);
   return known != known_.end() ? known->second : known_.emplace(run, in(stage, recomputed)).first->second;
 }
 
-MESHLOOM_INLINE std::vector<read_value> values_read(const graph& whole, const stage_plan& stage) {
+MESHLOOM_INLINE vector<read_value> values_read(const graph& whole, const stage_plan& stage) {
   return value_uses(whole).in(stage, recomputation(whole, stage));
 }
 

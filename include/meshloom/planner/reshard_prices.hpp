@@ -15,13 +15,13 @@ class reshard_prices {
   reshard_prices(const mesh_shape& mesh, const mesh_links& links) : mesh_(mesh), links_(links) {}
 
   /// The number of a shape of tensors.
-  std::size_t shape_of(const std::vector<std::int64_t>& extents, bytes element) {
+  std::size_t shape_of(const vector<std::int64_t>& extents, bytes element) {
     const auto known = std::find_if(shapes_.begin(), shapes_.end(), [&](const shape& each) {
       return each.extents == extents && each.element == element;
     });
     if (known != shapes_.end()) return static_cast<std::size_t>(known - shapes_.begin());
     const std::size_t specs = detail::spec_count(mesh_.rank, static_cast<int>(extents.size()));
-    shapes_.push_back({extents, element, std::vector<std::vector<picoseconds>>(specs)});
+    shapes_.push_back({extents, element, vector<vector<picoseconds>>(specs)});
     return shapes_.size() - 1;
   }
 
@@ -37,9 +37,9 @@ class reshard_prices {
   }
 
   /// The prices of getting from a spec, which has this number, to every other, by its number.
-  const std::vector<picoseconds>& from(std::size_t shape_number, const spec& layout, std::size_t number) {
+  const vector<picoseconds>& from(std::size_t shape_number, const spec& layout, std::size_t number) {
     shape& here = shapes_[shape_number];
-    std::vector<picoseconds>& row = here.rows[number];
+    vector<picoseconds>& row = here.rows[number];
     if (row.empty()) {
       row.assign(here.rows.size(), forbidden);
       for (const reachable_spec& each : reachable_from(layout, here.extents, here.element, mesh_, links_))
@@ -50,14 +50,14 @@ class reshard_prices {
 
  private:
   struct shape {
-    std::vector<std::int64_t> extents;
+    vector<std::int64_t> extents;
     bytes element;
-    std::vector<std::vector<picoseconds>> rows;  ///< by the numbers of both specs; empty: not asked for yet
+    vector<vector<picoseconds>> rows;  ///< by the numbers of both specs; empty: not asked for yet
   };
 
   mesh_shape mesh_;
   mesh_links links_;
-  std::vector<shape> shapes_;
+  vector<shape> shapes_;
 };
 
 }  // namespace meshloom

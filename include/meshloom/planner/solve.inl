@@ -13,10 +13,10 @@ namespace meshloom {
 namespace detail {
 
 /// Cuts blocks into stages: as asked, or so that every stage has about the same work.
-inline std::vector<std::int32_t> cut_stages(const problem& posed) {
+inline vector<std::int32_t> cut_stages(const problem& posed) {
   if (!posed.constraints.cuts.empty()) return posed.constraints.cuts;
   const auto blocks = blocks_of(posed.graph);
-  std::vector<double> until{0};
+  vector<double> until{0};
   for (const block& here : blocks) {
     double work = 0;
     for (const node& at : posed.graph.nodes) {
@@ -27,7 +27,7 @@ inline std::vector<std::int32_t> cut_stages(const problem& posed) {
     }
     until.push_back(until.back() + work);
   }
-  std::vector<std::int32_t> cuts;
+  vector<std::int32_t> cuts;
   const auto count = static_cast<std::int32_t>(blocks.size());
   for (std::int32_t s = 1; s < posed.constraints.stages; ++s) {
     const double share = until.back() * s / posed.constraints.stages;
@@ -158,7 +158,7 @@ class plan_search {
   /// Raises the bounds of those numbers of micro-batches whose bounds are the lowest.
   void tighten(std::int64_t most_work) {
     picoseconds worth = plans_.best()->predicted, first = worth;
-    std::vector<std::pair<picoseconds, pipeline_search*>> line;
+    vector<std::pair<picoseconds, pipeline_search*>> line;
     for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
       first = std::min(first, each->bound(first, false));
       line.emplace_back(first, &*each);  // or more
@@ -181,7 +181,7 @@ class plan_search {
   /// No plan takes less, or less than `worth` where that is the least. Whichever is likely to have the least says so
   /// first; most of the others need not be asked for more.
   picoseconds bound(picoseconds worth) const {
-    std::vector<std::pair<picoseconds, std::size_t>> all;  // of equal ones, that of more micro-batches first
+    vector<std::pair<picoseconds, std::size_t>> all;  // of equal ones, that of more micro-batches first
     picoseconds first = worth;
     for (std::size_t before = 0; before < searches_.size(); ++before) {
       first = std::min(first, searches_[searches_.size() - 1 - before].bound(first, false));
@@ -229,8 +229,8 @@ class plan_search {
   }
 
   /// From the many micro-batches that leave most room on: of others it is enough that they take no less.
-  std::vector<racer> line_up() {
-    std::vector<racer> racers;
+  vector<racer> line_up() {
+    vector<racer> racers;
     picoseconds least{unlimited / 4};
     for (auto each = searches_.rbegin(); each != searches_.rend(); ++each) {
       racers.push_back({&*each, each->floor(plans_, least), false, is_ahead(*each)});
@@ -241,7 +241,7 @@ class plan_search {
 
   /// The racer that promises most. But plans are found soonest if one goes on alone until it has arrived, and from then
   /// on as long as it has the best plan and promises one that is little better: that is likely to be kept.
-  racer& next_of(std::vector<racer>& racers, const pipeline_search* leading) const {
+  racer& next_of(vector<racer>& racers, const pipeline_search* leading) const {
     constexpr std::int64_t little = 12;  // one part in so many
     const auto leads = [&](const racer& each) {
       if (each.search != leading || !each.hope) return false;
@@ -296,7 +296,7 @@ class plan_search {
   }
 
   /// Takes note of what there is to be told.
-  void tell(const std::vector<racer>& racers) {
+  void tell(const vector<racer>& racers) {
     promise_.reset();
     racing_ = 0;
     for (const racer& each : racers) {
@@ -315,7 +315,7 @@ class plan_search {
       each.reach(ranks);
       if (!open) each.close();
     }
-    std::vector<racer> racers = line_up();
+    vector<racer> racers = line_up();
     const pipeline_search* leading = favourite_;
     const std::int64_t alone_until = work() + easy_work;
     for (;;) {

@@ -11,26 +11,26 @@
 namespace meshloom {
 
 /// The numbers of micro-batches: the one that is asked for, or all that divide the batch, rising.
-std::vector<std::int32_t> micro_batch_counts(const problem& posed);
+vector<std::int32_t> micro_batch_counts(const problem& posed);
 
 /// The schedules of a pipeline: those that are asked for, or 1F1B and GPipe; of what does not train, forward only.
-std::vector<schedule_kind> schedules_of(const problem& posed);
+vector<schedule_kind> schedules_of(const problem& posed);
 
 /// The submeshes that stages stand on: those of the cluster. Of many hosts, where constraints say nothing of stages and
 /// meshes: no parts of a host where there would be more than 128 of them, and of numbers of hosts, those up to 8, those
 /// that divide all hosts, and of the others powers of two and three times those. Of several groups of hosts, those on
 /// the first.
-std::vector<submesh> submeshes_for(const problem& posed);
-std::vector<submesh> submeshes_for(const manual& asked, const cluster& machine);
+vector<submesh> submeshes_for(const problem& posed);
+vector<submesh> submeshes_for(const manual& asked, const cluster& machine);
 
 /// The blocks that stages may begin with: all, or where constraints name cuts, those. Where repeated layers are so deep
 /// that there are more than 160, of their copies only every 2nd, 4th, 8th, …, so that there are no more than 128 and
 /// those that are not copies.
-std::vector<std::int32_t> stops_of(const problem& posed);
+vector<std::int32_t> stops_of(const problem& posed);
 
 /// The logical meshes of a stage on a submesh: its mesh axes in the order of the constraints, those of one rank left
 /// out. Where all links are alike and nothing names the axes, of several orders of the same sizes there is one.
-std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place);
+vector<stage_plan> meshes_on(const problem& posed, const submesh& place);
 
 /// The problem without constraints, but for those of the model itself.
 problem freed(const problem& posed);
@@ -45,8 +45,8 @@ bool is_named(const problem& posed, const std::string& mesh_axis);
 
 /// Calls `visit(sizes)` with every way to give the free axes sizes whose product with the others is `ranks`.
 template <class Visit>
-void for_each_size(const std::vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,
-                   std::vector<std::int32_t>& sizes, const Visit& visit) {
+void for_each_size(const vector<mesh_axis_size>& axes, std::int32_t ranks, std::size_t axis,
+                   vector<std::int32_t>& sizes, const Visit& visit) {
   if (axis == axes.size()) {
     if (ranks == 1) visit(sizes);
     return;

@@ -22,31 +22,31 @@ inline bool is_open_to_places(const manual& asked) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::int32_t> micro_batch_counts(const problem& posed) {
+MESHLOOM_INLINE vector<std::int32_t> micro_batch_counts(const problem& posed) {
   if (posed.constraints.micro_batches > 0) return {posed.constraints.micro_batches};
   const std::int64_t batch = posed.graph.sizes[posed.graph.micro_batched].extent;
-  std::vector<std::int32_t> counts;
+  vector<std::int32_t> counts;
   for (std::int64_t each = 1; each <= batch; ++each) {
     if (batch % each == 0) counts.push_back(static_cast<std::int32_t>(each));
   }
   return counts;
 }
 
-MESHLOOM_INLINE std::vector<schedule_kind> schedules_of(const problem& posed) {
+MESHLOOM_INLINE vector<schedule_kind> schedules_of(const problem& posed) {
   if (!trains(posed.graph)) return {schedule_kind::forward_only};
   if (!posed.constraints.schedules.empty()) return posed.constraints.schedules;
   return {schedule_kind::one_f_one_b, schedule_kind::gpipe};
 }
 
-MESHLOOM_INLINE std::vector<submesh> submeshes_for(const problem& posed) {
+MESHLOOM_INLINE vector<submesh> submeshes_for(const problem& posed) {
   return submeshes_for(posed.constraints, posed.cluster);
 }
 
-MESHLOOM_INLINE std::vector<submesh> submeshes_for(const manual& asked, const cluster& machine) {
+MESHLOOM_INLINE vector<submesh> submeshes_for(const manual& asked, const cluster& machine) {
   constexpr std::int32_t most_parts = 128, few_hosts = 16, each_of_hosts = 8;
-  std::vector<submesh> found = submeshes_of(machine);
+  vector<submesh> found = submeshes_of(machine);
   if (!detail::is_open_to_places(asked)) return found;
-  std::erase_if(found, [&](const submesh& each) {
+  erase_if(found, [&](const submesh& each) {
     if (each.devices < machine.devices_per_host)
       return machine.hosts > 1 && machine.ranks() / each.devices > most_parts;
     std::int32_t odd = each.hosts;
@@ -57,9 +57,9 @@ MESHLOOM_INLINE std::vector<submesh> submeshes_for(const manual& asked, const cl
   return found;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stops_of(const problem& posed) {
+MESHLOOM_INLINE vector<std::int32_t> stops_of(const problem& posed) {
   constexpr std::size_t many = 160, most_copies = 128;
-  std::vector<std::int32_t> stops{0};
+  vector<std::int32_t> stops{0};
   if (!posed.constraints.cuts.empty()) {
     stops.insert(stops.end(), posed.constraints.cuts.begin(), posed.constraints.cuts.end());
     return stops;
@@ -73,14 +73,14 @@ MESHLOOM_INLINE std::vector<std::int32_t> stops_of(const problem& posed) {
   return stops;
 }
 
-MESHLOOM_INLINE std::vector<stage_plan> meshes_on(const problem& posed, const submesh& place) {
-  const std::vector<mesh_axis_size>& axes = posed.constraints.mesh;
-  std::vector<stage_plan> found;
-  std::vector<std::vector<std::pair<std::string, std::int32_t>>> seen;
-  std::vector<std::int32_t> sizes;
+MESHLOOM_INLINE vector<stage_plan> meshes_on(const problem& posed, const submesh& place) {
+  const vector<mesh_axis_size>& axes = posed.constraints.mesh;
+  vector<stage_plan> found;
+  vector<vector<std::pair<std::string, std::int32_t>>> seen;
+  vector<std::int32_t> sizes;
   detail::for_each_size(axes, place.ranks(), 0, sizes, [&](const auto& chosen) {
     stage_plan next;
-    std::vector<std::pair<std::string, std::int32_t>> alike;
+    vector<std::pair<std::string, std::int32_t>> alike;
     for (std::size_t axis = 0; axis < chosen.size(); ++axis) {
       const std::string& name = axes[axis].name;
       if (chosen[axis] == 1) continue;

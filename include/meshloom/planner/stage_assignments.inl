@@ -11,7 +11,7 @@ namespace detail {
 
 /// The number of an entry; −1 if it is not there.
 template <class Entry>
-std::int32_t number_of(const Entry& entry, const std::vector<Entry>& all) {
+std::int32_t number_of(const Entry& entry, const vector<Entry>& all) {
   const auto found = std::find(all.begin(), all.end(), entry);
   return found == all.end() ? -1 : static_cast<std::int32_t>(found - all.begin());
 }
@@ -32,8 +32,8 @@ MESHLOOM_INLINE stage_cost cost_between(const stage_cost& none, const stage_cost
   return made;
 }
 
-MESHLOOM_INLINE std::vector<std::vector<bytes>> stage_choices::paid_for(std::int32_t slots, std::int32_t when) const {
-  std::vector<std::vector<bytes>> paid;
+MESHLOOM_INLINE vector<vector<bytes>> stage_choices::paid_for(std::int32_t slots, std::int32_t when) const {
+  vector<vector<bytes>> paid;
   for (const intra_choice& choice : made_.choices) {
     const auto number = static_cast<std::int32_t>(paid.size());
     const bool alive = choice.first <= when && when < choice.end,
@@ -68,7 +68,7 @@ MESHLOOM_INLINE intra_problem stage_choices::paying(const byte_price& each, std:
 MESHLOOM_INLINE intra_problem stage_choices::discounting(const price_share& of) const {
   __extension__ using wide = __int128;
   intra_problem priced = made_;
-  const auto discount = [&](std::vector<picoseconds>& prices) {
+  const auto discount = [&](vector<picoseconds>& prices) {
     for (picoseconds& each : prices) {
       if (each < forbidden) each.count = static_cast<std::int64_t>(wide{each.count} * of.part / of.whole);
     }
@@ -156,8 +156,8 @@ MESHLOOM_INLINE stage_plan stage_choices::plan_of(std::span<const std::int32_t> 
   return chosen;
 }
 
-MESHLOOM_INLINE std::vector<bool> stage_choices::decisions() const {
-  std::vector<bool> decides(made_.choices.size());
+MESHLOOM_INLINE vector<bool> stage_choices::decisions() const {
+  vector<bool> decides(made_.choices.size());
   const auto note = [&](std::int32_t number) {
     if (number >= 0) decides[static_cast<std::size_t>(number)] = true;
   };
@@ -169,8 +169,8 @@ MESHLOOM_INLINE std::vector<bool> stage_choices::decisions() const {
   return decides;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::messages_of(std::span<const std::int32_t> options) const {
-  std::vector<std::int32_t> found;
+MESHLOOM_INLINE vector<std::int32_t> stage_choices::messages_of(std::span<const std::int32_t> options) const {
+  vector<std::int32_t> found;
   for (const message_form& each : messages_) {
     const auto option = static_cast<std::size_t>(options[static_cast<std::size_t>(each.choice)]);
     found.push_back(each.forms->which[option]);
@@ -178,12 +178,12 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::messages_of(std::span<c
   return found;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_choices::completed(std::vector<std::int32_t> options) const {
+MESHLOOM_INLINE vector<std::int32_t> stage_choices::completed(vector<std::int32_t> options) const {
   return settle(made_, std::move(options));
 }
 
-MESHLOOM_INLINE std::optional<std::vector<std::int32_t>> stage_choices::options_of(const stage_plan& chosen) const {
-  std::vector<std::int32_t> options(made_.choices.size(), -1);
+MESHLOOM_INLINE std::optional<vector<std::int32_t>> stage_choices::options_of(const stage_plan& chosen) const {
+  vector<std::int32_t> options(made_.choices.size(), -1);
   bool all_found = true;
   const auto choose = [&](std::int32_t number, const auto& what, const auto& among) {
     const std::int32_t option = detail::number_of(what, among);
@@ -201,7 +201,7 @@ MESHLOOM_INLINE std::optional<std::vector<std::int32_t>> stage_choices::options_
     choose(each.number, storage{kept.stored, kept.state}, each.table->options);
     for (std::size_t g = 0; g < each.sums.size(); ++g) {
       if (each.sums[g] < 0) continue;
-      std::vector<spec> layouts;
+      vector<spec> layouts;
       for (const forms& sum : each.table->sums[g].entries) layouts.push_back(sum.first.layout);
       choose(each.sums[g], kept.accumulated[g], layouts);
     }

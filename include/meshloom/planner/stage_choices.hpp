@@ -63,7 +63,7 @@ class stage_choices {
   /// Bytes that may be paid for, by choice and option: what lies there all the time, `slots` times what is kept for a
   /// micro-batch in flight, and, if there are any, half of what else is alive at the time `when`: at least that is
   /// there, where results take the place of operands.
-  std::vector<std::vector<bytes>> paid_for(std::int32_t slots, std::int32_t when) const;
+  vector<vector<bytes>> paid_for(std::int32_t slots, std::int32_t when) const;
 
   /// The problem with these bytes paid for instead of limited. Prices are rounded down.
   intra_problem paying(const byte_price& each, std::int32_t slots, std::int32_t when) const;
@@ -80,13 +80,13 @@ class stage_choices {
   stage_cost cost_of(std::span<const std::int32_t> options) const;
 
   /// True of the choices that say how a stage is run; the others follow.
-  std::vector<bool> decisions() const;
+  vector<bool> decisions() const;
 
   /// The forms in which a stage that decides so takes and sends messages, as numbers.
-  std::vector<std::int32_t> messages_of(std::span<const std::int32_t> options) const;
+  vector<std::int32_t> messages_of(std::span<const std::int32_t> options) const;
 
   /// The cheapest assignment that decides so; other choices may be open (−1).
-  std::vector<std::int32_t> completed(std::vector<std::int32_t> options) const;
+  vector<std::int32_t> completed(vector<std::int32_t> options) const;
 
   /// The stage with everything chosen.
   stage_plan plan_of(std::span<const std::int32_t> options) const;
@@ -94,7 +94,7 @@ class stage_choices {
   /// The cheapest assignment that stands for what `chosen` chooses, whichever blocks recompute in it: so a stage is
   /// priced anew where other blocks do. None where a choice is not among the options, or where readers of a value want
   /// more than two forms of it at a time; where fewer blocks recompute, no more are wanted.
-  std::optional<std::vector<std::int32_t>> options_of(const stage_plan& chosen) const;
+  std::optional<vector<std::int32_t>> options_of(const stage_plan& chosen) const;
 
  private:
   struct operator_choice {
@@ -107,7 +107,7 @@ class stage_choices {
   struct parameter_choice {
     std::int32_t number = -1;
     const parameter_options* table = nullptr;
-    std::vector<std::int32_t> sums;  ///< per gradient, the number of its choice, or −1
+    vector<std::int32_t> sums;  ///< per gradient, the number of its choice, or −1
   };
   /// Where forms come from: a choice, and what each of its options has; or (−1) another stage.
   struct origin {
@@ -121,9 +121,9 @@ class stage_choices {
     const form_list* forms = nullptr;
   };
 
-  std::int32_t add_choice(std::vector<picoseconds> cost);
+  std::int32_t add_choice(vector<picoseconds> cost);
   /// Adds bytes that count in [first, end) to a choice.
-  void add_size(std::int32_t choice, std::vector<bytes> size, std::int32_t first, std::int32_t end);
+  void add_size(std::int32_t choice, vector<bytes> size, std::int32_t first, std::int32_t end);
   /// Adds the prices that two choices have for their forms.
   template <class Price>
   void couple(std::int32_t left, const form_list& lefts, std::int32_t right, const form_list& rights,
@@ -150,13 +150,13 @@ class stage_choices {
   /// Messages, and results that leave part by part, carry no pending sum; other results are reduced once per step.
   void price_leaving(const read_value& each, const origin& from, std::int64_t times);
   /// One reader takes what it wants from where it is; several share the forms that are held.
-  void hold(const read_value& each, const origin& from, const std::vector<reading>& readers, std::int64_t times);
+  void hold(const read_value& each, const origin& from, const vector<reading>& readers, std::int64_t times);
   /// Prices what it takes to make the forms that `choice` holds. Another stage sends the first form that is wanted.
   void make_forms(const read_value& each, const origin& from, std::int32_t choice, const form_list& held,
                   std::int64_t times);
   void add_messages(const read_value& each, std::int32_t choice, const form_list& held);
-  void read_forms(const std::vector<reading>& readers, std::int32_t choice, const form_list& held);
-  form_list wanted_by(const std::vector<reading>& readers) const;
+  void read_forms(const vector<reading>& readers, std::int32_t choice, const form_list& held);
+  form_list wanted_by(const vector<reading>& readers) const;
   static form_list forms_of(const form_list& wanted);
   origin origin_of(const read_value& each) const;
   picoseconds price_of(value_id id, const forms& from, const forms& to) const;
@@ -174,13 +174,13 @@ class stage_choices {
   picoseconds left_out_ = forbidden;
   std::string stuck_;
   table<node_id, operator_choice> operators_;
-  std::vector<parameter_choice> parameters_;
-  std::vector<std::int32_t> kept_;      ///< choices whose bytes are those of all slots
-  std::vector<std::size_t> paid_once_;  ///< couplings priced per step
+  vector<parameter_choice> parameters_;
+  vector<std::int32_t> kept_;      ///< choices whose bytes are those of all slots
+  vector<std::size_t> paid_once_;  ///< couplings priced per step
   /// By option of a choice, how much longer messages take to each form of what another stage sends than if every rank
   /// were sent another part of it.
-  std::vector<std::pair<std::int32_t, std::vector<picoseconds>>> extra_;
-  std::vector<message_form> messages_;
+  vector<std::pair<std::int32_t, vector<picoseconds>>> extra_;
+  vector<message_form> messages_;
 };
 
 }  // namespace meshloom

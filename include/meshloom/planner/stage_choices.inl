@@ -10,8 +10,8 @@ namespace detail {
 
 /// The entries of a list of the different ones, said for every option.
 template <class Entry>
-std::vector<Entry> by_option(const std::vector<Entry>& entries, const form_list& list) {
-  std::vector<Entry> all;
+vector<Entry> by_option(const vector<Entry>& entries, const form_list& list) {
+  vector<Entry> all;
   all.reserve(list.which.size());
   for (const std::int32_t which : list.which) all.push_back(entries[static_cast<std::size_t>(which)]);
   return all;
@@ -46,20 +46,20 @@ MESHLOOM_INLINE stage_choices::stage_choices(const problem& posed, const stage_p
   left_out_ = leave_out_hopeless(made_);
 }
 
-MESHLOOM_INLINE std::int32_t stage_choices::add_choice(std::vector<picoseconds> cost) {
+MESHLOOM_INLINE std::int32_t stage_choices::add_choice(vector<picoseconds> cost) {
   made_.choices.push_back({.cost = std::move(cost), .size = {}});
   made_.choices.back().size.assign(made_.choices.back().cost.size(), bytes{});
   return static_cast<std::int32_t>(made_.choices.size()) - 1;
 }
 
-MESHLOOM_INLINE void stage_choices::add_size(std::int32_t choice, std::vector<bytes> size, std::int32_t first,
+MESHLOOM_INLINE void stage_choices::add_size(std::int32_t choice, vector<bytes> size, std::int32_t first,
                                              std::int32_t end) {
   if (first >= end) return;
   intra_choice* sized = &made_.choices[static_cast<std::size_t>(choice)];
   if (sized->first < sized->end) {  // a shadow that chooses alike counts the bytes of another interval
     const auto count = sized->cost.size();
-    const std::int32_t shadow = add_choice(std::vector<picoseconds>(count));
-    std::vector<picoseconds> alike(count * count, forbidden);
+    const std::int32_t shadow = add_choice(vector<picoseconds>(count));
+    vector<picoseconds> alike(count * count, forbidden);
     for (std::size_t option = 0; option < count; ++option) alike[option * count + option] = {};
     made_.couplings.push_back({choice, shadow, std::move(alike)});
     sized = &made_.choices[static_cast<std::size_t>(shadow)];
@@ -73,13 +73,13 @@ template <class Price>
 void stage_choices::couple(std::int32_t left, const form_list& lefts, std::int32_t right, const form_list& rights,
                            const Price& price) {
   const std::size_t columns = rights.entries.size(), options = rights.which.size();
-  std::vector<picoseconds> small;
+  vector<picoseconds> small;
   small.reserve(lefts.entries.size() * columns);
   for (const forms& row : lefts.entries) {
     for (const forms& column : rights.entries) small.push_back(price(row, column));
   }
   if (std::all_of(small.begin(), small.end(), [](picoseconds each) { return each.count == 0; })) return;
-  intra_coupling next{left, right, std::vector<picoseconds>(lefts.which.size() * options)};
+  intra_coupling next{left, right, vector<picoseconds>(lefts.which.size() * options)};
   picoseconds* cost = next.cost.data();
   for (const std::int32_t row : lefts.which) {
     const picoseconds* from = small.data() + static_cast<std::size_t>(row) * columns;
@@ -90,7 +90,7 @@ void stage_choices::couple(std::int32_t left, const form_list& lefts, std::int32
 
 MESHLOOM_INLINE void stage_choices::place_operators(const recomputation& recomputed) {
   const auto blocks = blocks_of(whole_);
-  std::vector<region_id> areas;
+  vector<region_id> areas;
   for (std::int32_t b = stage_.first_block; b < stage_.end_block; ++b) {
     const region_id area = blocks[static_cast<std::size_t>(b)].region;
     if (areas.empty() || areas.back() != area) areas.push_back(area);
@@ -114,7 +114,7 @@ MESHLOOM_INLINE void stage_choices::place_operators(const recomputation& recompu
 }
 
 MESHLOOM_INLINE void stage_choices::add_operators() {
-  std::vector<node_id> order(static_cast<std::size_t>(made_.end), node_id::none);
+  vector<node_id> order(static_cast<std::size_t>(made_.end), node_id::none);
   for (std::size_t n = 0; n < whole_.nodes.size(); ++n) {
     const auto id = static_cast<node_id>(n);
     if (operators_[id].copies > 0) order[static_cast<std::size_t>(operators_[id].when)] = id;
@@ -131,7 +131,7 @@ MESHLOOM_INLINE void stage_choices::add_operator(node_id id) {
     stuck_ = whole_.nodes[id].name;
     return;
   }
-  std::vector<picoseconds> cost = each.table->price;
+  vector<picoseconds> cost = each.table->price;
   for (picoseconds& once : cost) once = once * ((std::int64_t{each.copies} + each.again) * micro_batches_);
   each.number = add_choice(std::move(cost));
   for (const phase pass : {phase::forward, phase::backward}) {
@@ -171,9 +171,9 @@ MESHLOOM_INLINE void stage_choices::add_parameters() {
     const std::int64_t copies = copies_of(whole_.parameters[p].value);
     parameter_choice& choice = parameters_[p];
     choice.table = &table;
-    std::vector<picoseconds> cost = table.update;
+    vector<picoseconds> cost = table.update;
     for (picoseconds& each : cost) each = each * copies;
-    std::vector<bytes> size = table.held;
+    vector<bytes> size = table.held;
     for (bytes& each : size) each = each * copies;
     choice.number = add_choice(std::move(cost));
     add_size(choice.number, std::move(size), 0, made_.end);
@@ -205,10 +205,10 @@ MESHLOOM_INLINE void stage_choices::add_sums(std::size_t p) {
     const operator_choice& maker = operators_[whole_.values[made].producer];
     if (maker.number < 0) continue;
     const form_list& options = choice.table->sums[g];
-    std::vector<bytes> size;
+    vector<bytes> size;
     for (const forms& each : options.entries)
       size.push_back(tables_->size_of_shard(made, each.first.layout) * maker.copies);
-    const std::int32_t sum = add_choice(std::vector<picoseconds>(options.entries.size()));
+    const std::int32_t sum = add_choice(vector<picoseconds>(options.entries.size()));
     add_size(sum, std::move(size), 0, made_.end);
     choice.sums.back() = sum;
     couple(maker.number, forms_made(made), sum, options, [&](const forms& a, const forms& b) {
@@ -234,7 +234,7 @@ MESHLOOM_INLINE const form_list& stage_choices::forms_wanted(const reading& by) 
   return operators_[by.node].table->reads[static_cast<std::size_t>(by.operand)];
 }
 
-MESHLOOM_INLINE form_list stage_choices::wanted_by(const std::vector<reading>& readers) const {
+MESHLOOM_INLINE form_list stage_choices::wanted_by(const vector<reading>& readers) const {
   form_list wanted;
   for (const reading& by : readers) {
     for (const forms& each : forms_wanted(by).entries) wanted.add_once(each);
@@ -314,8 +314,8 @@ MESHLOOM_INLINE void stage_choices::keep(const read_value& each, const origin& f
       kept.has.add({one});
     }
   }
-  kept.choice = add_choice(std::vector<picoseconds>(held.which.size()));
-  std::vector<bytes> size;
+  kept.choice = add_choice(vector<picoseconds>(held.which.size()));
+  vector<bytes> size;
   for (const forms& how : kept.has.entries) {
     bytes both = tables_->size_of_shard(each.value, how.first.layout);
     if (how.pair()) both += tables_->size_of_shard(each.value, how.second.layout);
@@ -332,7 +332,7 @@ MESHLOOM_INLINE void stage_choices::price_leaving(const read_value& each, const 
   const auto& axes = whole_.values[each.value].axes;
   const bool in_parts = std::find(axes.begin(), axes.end(), whole_.micro_batched) != axes.end();
   const bool sent = each.leaves || in_parts;
-  std::vector<picoseconds> prices;
+  vector<picoseconds> prices;
   for (const forms& made : from.has.entries) {
     const spec wanted = sent ? made.first.layout.without_partial() : spec{};
     prices.push_back(tables_->price(each.value, made.first, tables_->numbered(each.value, wanted)));
@@ -344,21 +344,21 @@ MESHLOOM_INLINE void stage_choices::price_leaving(const read_value& each, const 
     for (std::size_t option = 0; option < count; ++option) cost[option] += prices[option] * times;
     return;
   }
-  intra_coupling once{from.choice, from.choice, std::vector<picoseconds>(count * count)};
+  intra_coupling once{from.choice, from.choice, vector<picoseconds>(count * count)};
   for (std::size_t option = 0; option < count; ++option) once.cost[option * count + option] = prices[option];
   paid_once_.push_back(made_.couplings.size());
   made_.couplings.push_back(std::move(once));
 }
 
-MESHLOOM_INLINE void stage_choices::hold(const read_value& each, const origin& from,
-                                         const std::vector<reading>& readers, std::int64_t times) {
+MESHLOOM_INLINE void stage_choices::hold(const read_value& each, const origin& from, const vector<reading>& readers,
+                                         std::int64_t times) {
   if (readers.empty()) return;
   if (readers.size() == 1) {
     const reading& by = readers.front();
     return make_forms(each, from, operators_[by.node].number, forms_wanted(by), times);
   }
   const form_list held = forms_of(wanted_by(readers));
-  const std::int32_t choice = add_choice(std::vector<picoseconds>(held.which.size()));
+  const std::int32_t choice = add_choice(vector<picoseconds>(held.which.size()));
   make_forms(each, from, choice, held, times);
   read_forms(readers, choice, held);
 }
@@ -371,7 +371,7 @@ MESHLOOM_INLINE void stage_choices::make_forms(const read_value& each, const ori
     });
     return;
   }
-  std::vector<picoseconds> made;
+  vector<picoseconds> made;
   for (const forms& how : held.entries) {
     picoseconds price;
     if (how.pair())
@@ -395,7 +395,7 @@ MESHLOOM_INLINE void stage_choices::add_messages(const read_value& each, std::in
   const link& over = far ? hosts.between_hosts : hosts.within_host;
   const auto message = [&](bytes shard) { return transfer_price(shard * (far ? sharing : 1), over); };
   const picoseconds least = message({tables_->size_of_shard(each.value, {}).count / ranks});
-  std::vector<picoseconds> extra;
+  vector<picoseconds> extra;
   for (const forms& how : held.entries) {
     bytes shard = tables_->size_of_shard(each.value, how.first.layout);
     if (how.pair()) shard = std::min(shard, tables_->size_of_shard(each.value, how.second.layout));
@@ -404,7 +404,7 @@ MESHLOOM_INLINE void stage_choices::add_messages(const read_value& each, std::in
   extra_.push_back({choice, detail::by_option(extra, held)});
 }
 
-MESHLOOM_INLINE void stage_choices::read_forms(const std::vector<reading>& readers, std::int32_t choice,
+MESHLOOM_INLINE void stage_choices::read_forms(const vector<reading>& readers, std::int32_t choice,
                                                const form_list& held) {
   for (const reading& by : readers) {
     couple(choice, held, operators_[by.node].number, forms_wanted(by),

@@ -24,10 +24,10 @@ inline stage_plan turned(stage_plan stage) {
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<stage_plan> stage_ways::plans_on(const stage_plan& mesh) const {
+MESHLOOM_INLINE vector<stage_plan> stage_ways::plans_on(const stage_plan& mesh) const {
   const bool known =
       std::any_of(of_.meshes.begin(), of_.meshes.end(), [&](const stage_plan& each) { return is_same(each, mesh); });
-  std::vector<stage_plan> found;
+  vector<stage_plan> found;
   for (const stage_way& each : ways_) {
     stage_plan stage = each.chosen;
     if (!known && stage.mesh.rank == 2) stage = detail::turned(std::move(stage));

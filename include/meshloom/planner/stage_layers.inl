@@ -37,7 +37,7 @@ MESHLOOM_INLINE void stage_search::find_needs() {
   const size_table sizes = micro_batch_sizes(whole, micro_batches_);
   device free_launch = posed_.cluster.device;
   free_launch.launch = {};
-  std::vector<need> of_region(whole.regions.size());
+  vector<need> of_region(whole.regions.size());
   for (std::size_t n = 0; n < whole.nodes.size(); ++n) {
     const node& at = whole.nodes[static_cast<node_id>(n)];
     if (at.when == phase::update) continue;
@@ -55,10 +55,10 @@ MESHLOOM_INLINE void stage_search::find_needs() {
 
 /// What is made elsewhere is kept for the backward of a block even if the block recomputes; and all that it reads is
 /// there when its backward begins.
-MESHLOOM_INLINE void stage_search::find_left(std::vector<need>& of_region) const {
+MESHLOOM_INLINE void stage_search::find_left(vector<need>& of_region) const {
   const graph& whole = posed_.graph;
   const size_table sizes = micro_batch_sizes(whole, micro_batches_);
-  std::vector<value_id> seen;
+  vector<value_id> seen;
   for (const region& each : whole.regions) seen.push_back(each.forward.body_out);  // the next copy's input
   for (const node& at : whole.nodes) {
     for (const value_id id : at.operands) {
@@ -80,7 +80,7 @@ MESHLOOM_INLINE void stage_search::find_left(std::vector<need>& of_region) const
 }
 
 /// The first copy of a layer may read what other blocks count.
-MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region) {
+MESHLOOM_INLINE void stage_search::add_needs(const vector<need>& of_region) {
   before_.push_back({});
   const auto blocks = blocks_of(posed_.graph);
   const auto again = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
@@ -95,8 +95,8 @@ MESHLOOM_INLINE void stage_search::add_needs(const std::vector<need>& of_region)
   remade_.emplace_back();
   for (const need& each : before_) remade_.front().push_back(each.remade);
   for (std::size_t length = 1; 2 * length < before_.size(); length *= 2) {
-    const std::vector<bytes>& half = remade_.back();
-    std::vector<bytes> most = half;
+    const vector<bytes>& half = remade_.back();
+    vector<bytes> most = half;
     for (std::size_t b = 2 * length; b < most.size(); ++b) most[b] = std::max(half[b], half[b - length]);
     remade_.push_back(std::move(most));
   }
@@ -197,7 +197,7 @@ MESHLOOM_INLINE double stage_search::least_paid(std::size_t number, const block_
 MESHLOOM_INLINE stage_family stage_search::family_of_layer(const layer& of, std::int32_t ranks, bool roomy) const {
   stage_family made{{},
                     meshes_[index_of_ranks(ranks)],
-                    roomy ? std::vector{0} : slots_of({{}, {}, false, false, true}, ranks),
+                    roomy ? vector{0} : slots_of({{}, {}, false, false, true}, ranks),
                     {},
                     surroundings::anything};
   for (std::int32_t end = of.copies.first + fewest(of, ranks); end <= of.copies.end; ++end) {
@@ -263,8 +263,8 @@ MESHLOOM_INLINE bool stage_search::advance_layers(const block_range& range, std:
   return false;
 }
 
-MESHLOOM_INLINE std::vector<const stage_ways*> stage_search::ways_of_layers(std::int32_t ranks) const {
-  std::vector<const stage_ways*> found;
+MESHLOOM_INLINE vector<const stage_ways*> stage_search::ways_of_layers(std::int32_t ranks) const {
+  vector<const stage_ways*> found;
   for (std::size_t n = 0; n < layers_.size(); ++n) {
     if (const auto& ways = layers_[n].ways[index_of_ranks(ranks)]) found.push_back(ways.get());
     if (const auto& ways = coarsest().layers_[n].roomy[index_of_ranks(ranks)]) found.push_back(ways.get());
@@ -277,7 +277,7 @@ MESHLOOM_INLINE stage_family stage_search::family_of(std::size_t number, const g
   const std::int32_t ranks = which.meshes.front().mesh.ranks();
   const auto& all = meshes_[index_of_ranks(ranks)];
   stage_family made{{}, which.meshes, slots_of(families_[number], ranks)};
-  std::vector<std::size_t> numbers;
+  vector<std::size_t> numbers;
   for (std::size_t range = which.first; range < which.end; ++range) {
     made.ranges.push_back(ranges[range]);
     made.least.push_back(least_fixed(ranges[range], ranks));
@@ -358,8 +358,8 @@ MESHLOOM_INLINE std::optional<stage_candidate> stage_search::bound_elsewhere(std
 }
 
 MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t ranks, belief sure,
-                                              std::vector<stage_candidate>& found) const {
-  const std::vector<std::int32_t> slots = slots_of(families_[members_[number].family], ranks);
+                                              vector<stage_candidate>& found) const {
+  const vector<std::int32_t> slots = slots_of(families_[members_[number].family], ranks);
   const std::int32_t many = slots.front();
   if (const auto elsewhere = bound_elsewhere(number, ranks)) found.push_back(*elsewhere);
   found.push_back(bound(number, ranks, many, sure));
@@ -370,8 +370,8 @@ MESHLOOM_INLINE void stage_search::add_bounds(std::size_t number, std::int32_t r
   if (few.once < found.back().once) found.push_back(few);
 }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_search::bounds() const {
-  std::vector<stage_candidate> found;
+MESHLOOM_INLINE vector<stage_candidate> stage_search::bounds() const {
+  vector<stage_candidate> found;
   for (std::size_t m = 0; m < members_.size(); ++m) {
     if (!members_[m].may_be_stage) continue;
     for (const std::int32_t ranks : rank_counts_) {
@@ -390,8 +390,8 @@ MESHLOOM_INLINE std::size_t stage_search::member_of(const stage_candidate& each)
   return static_cast<std::size_t>(found - members_.begin());
 }
 
-MESHLOOM_INLINE bool stage_search::tighten(const std::vector<stage_candidate>& some, std::int64_t most_work) {
-  std::vector<const group*> advanced;
+MESHLOOM_INLINE bool stage_search::tighten(const vector<stage_candidate>& some, std::int64_t most_work) {
+  vector<const group*> advanced;
   for (const stage_candidate& each : some) {
     if (work_ >= most_work) break;
     const std::size_t number = member_of(each);
@@ -423,7 +423,7 @@ MESHLOOM_INLINE void stage_search::price_wide(const block_range& range, std::siz
   if (!which.ways->stuck().empty()) stuck_ = which.ways->stuck();
 }
 
-MESHLOOM_INLINE bool stage_search::find_times(const std::vector<stage_candidate>& some, std::int64_t most_work) {
+MESHLOOM_INLINE bool stage_search::find_times(const vector<stage_candidate>& some, std::int64_t most_work) {
   bool found = false;
   for (const stage_candidate& each : some) {
     if (work_ >= most_work) break;

@@ -55,7 +55,7 @@ MESHLOOM_INLINE void stage_ways::find_lean_ways(std::size_t range) {
 
 /// To recompute takes time: where bytes cost nothing, what is known without it is a bound.
 MESHLOOM_INLINE void stage_ways::open_again() {
-  const std::vector<bool> forced = recomputed(last(), false, 0), free = recomputed(last(), true, 0);
+  const vector<bool> forced = recomputed(last(), false, 0), free = recomputed(last(), true, 0);
   const bool known = std::any_of(faces_.begin(), faces_.end(), [](const face& on) { return on.again; });
   if (known || forced == free || !trains(posed_.graph)) return;
   const std::size_t count = faces_.size();
@@ -111,7 +111,7 @@ MESHLOOM_INLINE void stage_ways::look_through(face& on, std::size_t range, std::
   if (!queue) return;
   form(on);
   const bytes room = machine().device.memory;
-  std::map<std::vector<std::int32_t>, bytes> leanest;  // by messages
+  std::map<vector<std::int32_t>, bytes> leanest;  // by messages
   const auto count = static_cast<std::int64_t>(choices.made().choices.size());
   for (std::int64_t measured = 0; measured < most_measured && queue->work() < most_work;) {
     const auto next = queue->next(room);

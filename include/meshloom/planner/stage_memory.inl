@@ -15,7 +15,7 @@ inline stage_plan on_one_rank(const graph& whole, std::int32_t first_block, std:
     made.parameters.push_back({.used = reads(whole, made, each),
                                .stored = {},
                                .state = {},
-                               .accumulated = std::vector<spec>(each.gradients.size())});
+                               .accumulated = vector<spec>(each.gradients.size())});
   }
   return made;
 }

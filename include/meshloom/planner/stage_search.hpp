@@ -38,41 +38,41 @@ class stage_search {
 
   /// The candidates of the inter-operator problem: every way to run a range that is priced, and an open one for each
   /// that is not. The numbers of candidates are good until the next refinement.
-  const std::vector<stage_candidate>& candidates() const { return candidates_; }
+  const vector<stage_candidate>& candidates() const { return candidates_; }
 
   /// For each range and number of ranks, candidates that take no more time than any way that fits; the more
   /// micro-batches are in flight, the fewer of them fit.
-  std::vector<stage_candidate> bounds() const;
+  vector<stage_candidate> bounds() const;
 
   /// Prices what the bounds of these candidates do not know yet, until so many prices are read; false if there is
   /// nothing.
-  bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
+  bool tighten(const vector<stage_candidate>& some, std::int64_t most_work);
 
   /// Finds how little time these may take for a micro-batch, whatever they do once per step, as far as they are priced
   /// and until so many prices are read; false if nothing was found.
-  bool find_times(const std::vector<stage_candidate>& some, std::int64_t most_work);
+  bool find_times(const vector<stage_candidate>& some, std::int64_t most_work);
 
   /// Ways that make a step no shorter than this need not be candidates.
   void expect(picoseconds best) { worth_ = best; }
 
   /// One for each range and number of ranks, even of what cannot fit, that takes and holds no more than any way.
-  std::vector<stage_candidate> needs() const;
+  vector<stage_candidate> needs() const;
 
   /// True if a candidate is not priced yet, or its memory not measured.
   bool is_open(std::int32_t candidate) const;
 
   /// What candidates are, whatever their numbers.
-  std::vector<origin> origins_of(const std::vector<std::int32_t>& candidates) const;
+  vector<origin> origins_of(const vector<std::int32_t>& candidates) const;
 
   /// The candidates that are ways to run the same blocks on as many ranks.
-  std::vector<std::int32_t> ways_like(std::int32_t candidate) const;
+  vector<std::int32_t> ways_like(std::int32_t candidate) const;
 
   /// Prices or measures open candidates.
-  void refine(const std::vector<std::int32_t>& open);
+  void refine(const vector<std::int32_t>& open);
 
   /// Looks for ways with other messages, where little is to be chosen; false if that was done. They become candidates
   /// with the next refinement.
-  bool find_others(const std::vector<std::int32_t>& like);
+  bool find_others(const vector<std::int32_t>& like);
 
   /// Prices everything.
   void refine_all();
@@ -98,8 +98,8 @@ class stage_search {
  private:
   /// Ranges that differ in how many copies of one region they have, rising.
   struct family {
-    std::vector<std::int32_t> copies;  ///< per region; −1: the one that varies
-    std::vector<block_range> ranges;
+    vector<std::int32_t> copies;  ///< per region; −1: the one that varies
+    vector<block_range> ranges;
     bool starts = true;                 ///< all ranges of the kind begin with the first block
     bool ends = true, may_end = false;  ///< all, or some, end with the last
   };
@@ -112,7 +112,7 @@ class stage_search {
   };
   /// Ranges of a family, one after the other, on so many ranks. Those that were priced with others before are apart.
   struct group {
-    std::vector<stage_plan> meshes;
+    vector<stage_plan> meshes;
     std::size_t first = 0, end = 0;     ///< of the family's ranges: those that can be had
     std::shared_ptr<stage_ways> ways;   ///< none: not priced yet
     std::size_t skipped = 0;            ///< of its ranges, those before `first`
@@ -136,17 +136,17 @@ class stage_search {
   /// alone.
   struct layer {
     block_range copies;
-    std::vector<std::shared_ptr<stage_ways>> ways, roomy;
+    vector<std::shared_ptr<stage_ways>> ways, roomy;
   };
 
   void find_meshes();
   void find_needs();
-  void find_left(std::vector<need>& of_region) const;
-  void add_needs(const std::vector<need>& of_region);
+  void find_left(vector<need>& of_region) const;
+  void add_needs(const vector<need>& of_region);
   void count_copies();
   void find_members();
   void find_places();
-  void add_member(const block_range& range, std::vector<std::int32_t> copies);
+  void add_member(const block_range& range, vector<std::int32_t> copies);
   void note_place(family& of, const block_range& range) const;
   void find_groups();
   bool is_possible(const block_range& blocks) const;
@@ -154,7 +154,7 @@ class stage_search {
   bool has_pinned_axes(const family& which, const stage_plan& mesh) const;
   /// How many copies of each region a range has; then, whether its first block differs from the other copies, and which
   /// of its blocks recompute.
-  std::vector<std::int32_t> copies_in(const block_range& blocks) const;
+  vector<std::int32_t> copies_in(const block_range& blocks) const;
   /// That which a bound is of.
   std::size_t member_of(const stage_candidate& each) const;
   /// None: the range cannot be had on so many ranks.
@@ -199,7 +199,7 @@ class stage_search {
   /// Prices a group at once among everything, for its bound, after the layers with large micro-batches.
   void price_wide(const block_range& range, std::size_t family, group& which);
   /// What is known of layers on so many ranks.
-  std::vector<const stage_ways*> ways_of_layers(std::int32_t ranks) const;
+  vector<const stage_ways*> ways_of_layers(std::int32_t ranks) const;
   /// Lets the ways of a group choose among everything.
   void widen(group& which);
   stage_family family_of(std::size_t number, const group& which) const;
@@ -209,7 +209,7 @@ class stage_search {
   std::optional<stage_candidate> bound_elsewhere(std::size_t member, std::int32_t ranks) const;
   /// Adds candidates of which one takes and holds no more than any way to run a range that fits: that with many
   /// micro-batches in flight, and what has room for fewer.
-  void add_bounds(std::size_t member, std::int32_t ranks, belief sure, std::vector<stage_candidate>& found) const;
+  void add_bounds(std::size_t member, std::int32_t ranks, belief sure, vector<stage_candidate>& found) const;
   void list_ways(std::size_t member, std::int32_t ranks);
   void list_candidates();
   /// What no way to run the range on `ranks` ranks undercuts: what its blocks need, divided evenly.
@@ -217,7 +217,7 @@ class stage_search {
   /// Of that, what is held all the time.
   bytes least_fixed(const block_range& blocks, std::int32_t ranks) const;
   /// How many micro-batches in flight stages on so many ranks keep: at the most, and at the least if that is less.
-  std::vector<std::int32_t> slots_of(const family& of, std::int32_t ranks) const;
+  vector<std::int32_t> slots_of(const family& of, std::int32_t ranks) const;
 
   const problem& posed_;
   std::int32_t micro_batches_;
@@ -225,19 +225,19 @@ class stage_search {
   stage_search* fewer_;
   std::unique_ptr<known_stages> own_;  ///< where nothing is kept from one search to the next
   priced_stages& priced_;
-  std::vector<std::int32_t> rank_counts_;                  ///< that submeshes have
-  std::vector<std::vector<stage_plan>> meshes_;            ///< by number of ranks
-  std::vector<std::pair<region_id, std::string>> pinned_;  ///< axes that pins of operators name, by region
-  std::vector<need> before_;                               ///< of all blocks before this one
-  std::vector<std::vector<bytes>> remade_;                 ///< the most of 2^n blocks before this one, by n
-  std::vector<std::vector<std::int32_t>> copies_before_;   ///< of each region, in blocks before this one
-  std::vector<bool> differs_;                              ///< by block: it is a first copy unlike the others
-  std::vector<family> families_;
-  std::vector<member> members_;
-  std::vector<layer> layers_;
-  std::vector<std::vector<std::vector<group>>> groups_;  ///< by family and number of ranks
-  std::vector<stage_candidate> candidates_;
-  std::vector<origin> origins_;  ///< of the candidates
+  vector<std::int32_t> rank_counts_;                  ///< that submeshes have
+  vector<vector<stage_plan>> meshes_;                 ///< by number of ranks
+  vector<std::pair<region_id, std::string>> pinned_;  ///< axes that pins of operators name, by region
+  vector<need> before_;                               ///< of all blocks before this one
+  vector<vector<bytes>> remade_;                      ///< the most of 2^n blocks before this one, by n
+  vector<vector<std::int32_t>> copies_before_;        ///< of each region, in blocks before this one
+  vector<bool> differs_;                              ///< by block: it is a first copy unlike the others
+  vector<family> families_;
+  vector<member> members_;
+  vector<layer> layers_;
+  vector<vector<vector<group>>> groups_;  ///< by family and number of ranks
+  vector<stage_candidate> candidates_;
+  vector<origin> origins_;  ///< of the candidates
   std::int32_t most_ranks_ = 0;
   picoseconds worth_{std::numeric_limits<std::int64_t>::max()};
   bool closed_ = false;

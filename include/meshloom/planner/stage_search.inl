@@ -10,10 +10,10 @@ namespace meshloom {
 namespace detail {
 
 /// Which blocks of a range recompute by rule: of copies that all do or all do not, said once. None without rules.
-inline std::vector<std::int32_t> pattern_of(const problem& posed, const block_range& range) {
-  std::vector<std::int32_t> pattern;
+inline vector<std::int32_t> pattern_of(const problem& posed, const block_range& range) {
+  vector<std::int32_t> pattern;
   if (posed.constraints.recompute.empty()) return pattern;
-  const std::vector<bool> again = recomputed_by_rule(posed, range.first, range.end);
+  const vector<bool> again = recomputed_by_rule(posed, range.first, range.end);
   const auto blocks = blocks_of(posed.graph);
   const auto region_at = [&](std::size_t b) { return blocks[static_cast<std::size_t>(range.first) + b].region; };
   for (std::size_t b = 0, end = 0; b < again.size(); b = end) {
@@ -93,7 +93,7 @@ MESHLOOM_INLINE void stage_search::resume_layers() {
 MESHLOOM_INLINE void stage_search::resume() {
   resume_layers();
   for (std::size_t number = 0; number < families_.size(); ++number) {
-    for (std::vector<group>& row : groups_[number]) {
+    for (vector<group>& row : groups_[number]) {
       for (std::size_t at = 0; at < row.size(); ++at) {
         const stage_family of = family_of(number, row[at]);
         const auto [first, count] = resume(of, row[at].ways);
@@ -135,8 +135,8 @@ MESHLOOM_INLINE bool stage_search::is_possible(const block_range& range) const {
   return is_cut(range.first) && is_cut(range.end) && !crosses;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_search::copies_in(const block_range& range) const {
-  std::vector<std::int32_t> copies = copies_before_[static_cast<std::size_t>(range.end)];
+MESHLOOM_INLINE vector<std::int32_t> stage_search::copies_in(const block_range& range) const {
+  vector<std::int32_t> copies = copies_before_[static_cast<std::size_t>(range.end)];
   const auto& before = copies_before_[static_cast<std::size_t>(range.first)];
   for (std::size_t each = 0; each < copies.size(); ++each) copies[each] -= before[each];
   copies.push_back(differs_[static_cast<std::size_t>(range.first)] ? 1 : 0);
@@ -161,12 +161,12 @@ MESHLOOM_INLINE void stage_search::find_members() {
     return;
   }
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
-  std::vector<std::int32_t> last;
+  vector<std::int32_t> last;
   for (std::int32_t length = 1; length <= blocks; ++length) {
     for (std::int32_t first = 0; first + length <= blocks; ++first) {
       const block_range range{first, first + length};
       if (!is_possible(range)) continue;
-      std::vector<std::int32_t> copies = copies_in(range);
+      vector<std::int32_t> copies = copies_in(range);
       if (!members_.empty() && copies == last && members_.back().blocks.first + members_.back().shifts + 1 == first) {
         ++members_.back().shifts;
         note_place(families_[members_.back().family], range);
@@ -180,7 +180,7 @@ MESHLOOM_INLINE void stage_search::find_members() {
 }
 
 MESHLOOM_INLINE void stage_search::find_places() {
-  std::vector<bool> is_stop(before_.size());
+  vector<bool> is_stop(before_.size());
   for (const std::int32_t each : stops_of(posed_)) is_stop[static_cast<std::size_t>(each)] = true;
   is_stop.back() = true;
   for (member& each : members_) {
@@ -192,7 +192,7 @@ MESHLOOM_INLINE void stage_search::find_places() {
   }
 }
 
-MESHLOOM_INLINE void stage_search::add_member(const block_range& range, std::vector<std::int32_t> copies) {
+MESHLOOM_INLINE void stage_search::add_member(const block_range& range, vector<std::int32_t> copies) {
   const std::int32_t length = range.end - range.first;
   const auto most = std::max_element(copies.begin(), copies.end());
   const bool varies = *most > 1;
@@ -264,7 +264,7 @@ MESHLOOM_INLINE std::size_t stage_search::index_of_ranks(std::int32_t ranks) con
   return static_cast<std::size_t>(std::find(rank_counts_.begin(), rank_counts_.end(), ranks) - rank_counts_.begin());
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_search::slots_of(const family& of, std::int32_t ranks) const {
+MESHLOOM_INLINE vector<std::int32_t> stage_search::slots_of(const family& of, std::int32_t ranks) const {
   const manual& asked = posed_.constraints;
   const schedule_kind kind = !trains(posed_.graph)     ? schedule_kind::forward_only
                              : asked.schedules.empty() ? schedule_kind::one_f_one_b
@@ -276,7 +276,7 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_search::slots_of(const family& o
   const auto in_flight = [&](std::int32_t stage) { return slots_in_flight(kind, stages, stage, micro_batches_); };
   const std::int32_t most = in_flight(of.ends ? stages - 1 : 0);
   const std::int32_t least = of.starts ? most : in_flight(std::max(stages - (of.may_end ? 1 : 2), 0));
-  return least < most ? std::vector{most, least} : std::vector{most};
+  return least < most ? vector{most, least} : vector{most};
 }
 
 MESHLOOM_INLINE void stage_search::advance(const block_range& range, std::size_t number, group& which) {
@@ -346,9 +346,9 @@ MESHLOOM_INLINE void stage_search::list_ways(std::size_t m, std::int32_t ranks) 
   }
 }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_search::needs() const {
+MESHLOOM_INLINE vector<stage_candidate> stage_search::needs() const {
   const auto blocks = static_cast<std::int32_t>(before_.size()) - 1;
-  std::vector<stage_candidate> found;
+  vector<stage_candidate> found;
   for (const member& each : members_) {
     if (!each.may_be_stage) continue;
     for (std::size_t r = 0; r < rank_counts_.size(); ++r) {
@@ -368,16 +368,15 @@ MESHLOOM_INLINE bool stage_search::is_open(std::int32_t candidate) const {
   return way.measured.count({which.place_of(members_[from.member].range), from.keep}) == 0;
 }
 
-MESHLOOM_INLINE std::vector<stage_search::origin> stage_search::origins_of(
-    const std::vector<std::int32_t>& candidates) const {
-  std::vector<origin> found;
+MESHLOOM_INLINE vector<stage_search::origin> stage_search::origins_of(const vector<std::int32_t>& candidates) const {
+  vector<origin> found;
   for (const std::int32_t each : candidates) found.push_back(origins_[static_cast<std::size_t>(each)]);
   return found;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(std::int32_t candidate) const {
+MESHLOOM_INLINE vector<std::int32_t> stage_search::ways_like(std::int32_t candidate) const {
   const stage_candidate& like = candidates_[static_cast<std::size_t>(candidate)];
-  std::vector<std::int32_t> found;
+  vector<std::int32_t> found;
   for (std::size_t c = 0; c < candidates_.size(); ++c) {
     const stage_candidate& each = candidates_[c];
     const bool alike =
@@ -387,8 +386,8 @@ MESHLOOM_INLINE std::vector<std::int32_t> stage_search::ways_like(std::int32_t c
   return found;
 }
 
-MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open) {
-  std::vector<const group*> advanced;
+MESHLOOM_INLINE void stage_search::refine(const vector<std::int32_t>& open) {
+  vector<const group*> advanced;
   for (const std::int32_t candidate : open) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
     group& which = *group_of(from.member, from.ranks);
@@ -402,7 +401,7 @@ MESHLOOM_INLINE void stage_search::refine(const std::vector<std::int32_t>& open)
   list_candidates();
 }
 
-MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& like) {
+MESHLOOM_INLINE bool stage_search::find_others(const vector<std::int32_t>& like) {
   bool found = false;
   for (const std::int32_t candidate : like) {
     const origin& from = origins_[static_cast<std::size_t>(candidate)];
@@ -415,7 +414,7 @@ MESHLOOM_INLINE bool stage_search::find_others(const std::vector<std::int32_t>& 
 /// Layers, prices, leaner ways, memory; then the same of what chose among a part.
 MESHLOOM_INLINE void stage_search::refine_all() {
   for (bool more = true; more;) {
-    for (std::vector<std::int32_t> open{0}; !open.empty(); refine(open)) {
+    for (vector<std::int32_t> open{0}; !open.empty(); refine(open)) {
       open.clear();
       for (std::size_t c = 0; c < candidates_.size(); ++c) {
         if (is_open(static_cast<std::int32_t>(c))) open.push_back(static_cast<std::int32_t>(c));

@@ -15,7 +15,7 @@ namespace meshloom {
 
 /// The kind of every group, in the order of ranks: groups that differ in nothing but their hosts are of one. The first
 /// is of kind 0, and kinds are numbered as they come.
-std::vector<std::int32_t> kinds_of(const cluster& machine);
+vector<std::int32_t> kinds_of(const cluster& machine);
 
 /// What stages on a group of a kind take into account: the problem with the largest such group in front.
 problem seen_from(const problem& posed, std::int32_t kind);
@@ -29,17 +29,17 @@ class stage_searches {
   stage_searches(const problem& posed, std::int32_t micro_batches, const intra_options& limits,
                  stage_searches* fewer = nullptr, known_stages* known = nullptr);
 
-  const std::vector<stage_candidate>& candidates() const;
-  std::vector<stage_candidate> bounds() const;
-  std::vector<stage_candidate> needs() const;
-  bool tighten(const std::vector<stage_candidate>& some, std::int64_t most_work);
-  bool find_times(const std::vector<stage_candidate>& some, std::int64_t most_work);
+  const vector<stage_candidate>& candidates() const;
+  vector<stage_candidate> bounds() const;
+  vector<stage_candidate> needs() const;
+  bool tighten(const vector<stage_candidate>& some, std::int64_t most_work);
+  bool find_times(const vector<stage_candidate>& some, std::int64_t most_work);
   void expect(picoseconds best);
   bool is_open(std::int32_t candidate) const;
-  std::vector<origin> origins_of(const std::vector<std::int32_t>& candidates) const;
-  std::vector<std::int32_t> ways_like(std::int32_t candidate) const;
-  void refine(const std::vector<std::int32_t>& open);
-  bool find_others(const std::vector<std::int32_t>& like);
+  vector<origin> origins_of(const vector<std::int32_t>& candidates) const;
+  vector<std::int32_t> ways_like(std::int32_t candidate) const;
+  void refine(const vector<std::int32_t>& open);
+  bool find_others(const vector<std::int32_t>& like);
   void reach(std::int32_t ranks);
   void close();
   stage_plan plan_of(std::int32_t candidate, std::int32_t first_block, std::int32_t first_rank) const;
@@ -51,16 +51,16 @@ class stage_searches {
   /// The kind of a candidate, and its number there.
   std::pair<std::size_t, std::int32_t> place_of(std::int32_t candidate) const;
   /// Candidates by kind, with their numbers there.
-  std::vector<std::vector<std::int32_t>> by_kind(const std::vector<std::int32_t>& candidates) const;
-  static std::vector<stage_candidate> of_kind(const std::vector<stage_candidate>& some, std::size_t kind);
+  vector<vector<std::int32_t>> by_kind(const vector<std::int32_t>& candidates) const;
+  static vector<stage_candidate> of_kind(const vector<stage_candidate>& some, std::size_t kind);
   /// Puts together what every search has of something.
-  std::vector<stage_candidate> together(std::vector<stage_candidate> (stage_search::*part)() const) const;
+  vector<stage_candidate> together(vector<stage_candidate> (stage_search::*part)() const) const;
   void list_candidates();
 
-  std::shared_ptr<const std::vector<problem>> seen_;  ///< by kind; none if there is only one
-  std::deque<stage_search> searches_;                 ///< by kind
-  std::vector<stage_candidate> candidates_;           ///< of all, if there are several
-  std::vector<std::int32_t> begin_;                   ///< of the candidates of each
+  std::shared_ptr<const vector<problem>> seen_;  ///< by kind; none if there is only one
+  std::deque<stage_search> searches_;            ///< by kind
+  vector<stage_candidate> candidates_;           ///< of all, if there are several
+  vector<std::int32_t> begin_;                   ///< of the candidates of each
 };
 
 }  // namespace meshloom

@@ -7,9 +7,9 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE std::vector<std::int32_t> kinds_of(const cluster& machine) {
-  std::vector<cluster> known;
-  std::vector<std::int32_t> kinds;
+MESHLOOM_INLINE vector<std::int32_t> kinds_of(const cluster& machine) {
+  vector<cluster> known;
+  vector<std::int32_t> kinds;
   for (const placed_group& each : groups_of(machine)) {
     cluster one = each.alone;
     one.hosts = 1;
@@ -46,16 +46,16 @@ MESHLOOM_INLINE stage_searches::stage_searches(const problem& posed, std::int32_
   if (fewer != nullptr) {
     seen_ = fewer->seen_;
   } else {
-    std::vector<problem> seen;
+    vector<problem> seen;
     for (std::int32_t kind = 0; kind < count; ++kind) seen.push_back(seen_from(posed, kind));
-    seen_ = std::make_shared<const std::vector<problem>>(std::move(seen));
+    seen_ = std::make_shared<const vector<problem>>(std::move(seen));
   }
   for (std::int32_t kind = 0; kind < count; ++kind)
     searches_.emplace_back((*seen_)[static_cast<std::size_t>(kind)], micro_batches, limits, before(kind), known);
   list_candidates();
 }
 
-MESHLOOM_INLINE const std::vector<stage_candidate>& stage_searches::candidates() const {
+MESHLOOM_INLINE const vector<stage_candidate>& stage_searches::candidates() const {
   return seen_ ? candidates_ : searches_.front().candidates();
 }
 
@@ -72,9 +72,9 @@ MESHLOOM_INLINE void stage_searches::list_candidates() {
   }
 }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_searches::together(
-    std::vector<stage_candidate> (stage_search::*part)() const) const {
-  std::vector<stage_candidate> all;
+MESHLOOM_INLINE vector<stage_candidate> stage_searches::together(vector<stage_candidate> (stage_search::*part)()
+                                                                     const) const {
+  vector<stage_candidate> all;
   for (std::size_t kind = 0; kind < searches_.size(); ++kind) {
     for (stage_candidate each : (searches_[kind].*part)()) {
       each.kind = static_cast<std::int32_t>(kind);
@@ -84,9 +84,9 @@ MESHLOOM_INLINE std::vector<stage_candidate> stage_searches::together(
   return all;
 }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_searches::bounds() const { return together(&stage_search::bounds); }
+MESHLOOM_INLINE vector<stage_candidate> stage_searches::bounds() const { return together(&stage_search::bounds); }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_searches::needs() const { return together(&stage_search::needs); }
+MESHLOOM_INLINE vector<stage_candidate> stage_searches::needs() const { return together(&stage_search::needs); }
 
 MESHLOOM_INLINE std::pair<std::size_t, std::int32_t> stage_searches::place_of(std::int32_t candidate) const {
   if (!seen_) return {0, candidate};
@@ -95,9 +95,8 @@ MESHLOOM_INLINE std::pair<std::size_t, std::int32_t> stage_searches::place_of(st
   return {kind, candidate - begin_[kind]};
 }
 
-MESHLOOM_INLINE std::vector<std::vector<std::int32_t>> stage_searches::by_kind(
-    const std::vector<std::int32_t>& candidates) const {
-  std::vector<std::vector<std::int32_t>> parts(searches_.size());
+MESHLOOM_INLINE vector<vector<std::int32_t>> stage_searches::by_kind(const vector<std::int32_t>& candidates) const {
+  vector<vector<std::int32_t>> parts(searches_.size());
   for (const std::int32_t each : candidates) {
     const auto [kind, number] = place_of(each);
     parts[kind].push_back(number);
@@ -105,7 +104,7 @@ MESHLOOM_INLINE std::vector<std::vector<std::int32_t>> stage_searches::by_kind(
   return parts;
 }
 
-MESHLOOM_INLINE bool stage_searches::tighten(const std::vector<stage_candidate>& some, std::int64_t most_work) {
+MESHLOOM_INLINE bool stage_searches::tighten(const vector<stage_candidate>& some, std::int64_t most_work) {
   bool tighter = false;
   for (std::size_t kind = 0; kind < searches_.size(); ++kind) {
     stage_search& search = searches_[kind];
@@ -115,7 +114,7 @@ MESHLOOM_INLINE bool stage_searches::tighten(const std::vector<stage_candidate>&
   return tighter;
 }
 
-MESHLOOM_INLINE bool stage_searches::find_times(const std::vector<stage_candidate>& some, std::int64_t most_work) {
+MESHLOOM_INLINE bool stage_searches::find_times(const vector<stage_candidate>& some, std::int64_t most_work) {
   bool found = false;
   for (std::size_t kind = 0; kind < searches_.size(); ++kind) {
     stage_search& search = searches_[kind];
@@ -125,9 +124,8 @@ MESHLOOM_INLINE bool stage_searches::find_times(const std::vector<stage_candidat
   return found;
 }
 
-MESHLOOM_INLINE std::vector<stage_candidate> stage_searches::of_kind(const std::vector<stage_candidate>& some,
-                                                                     std::size_t kind) {
-  std::vector<stage_candidate> found;
+MESHLOOM_INLINE vector<stage_candidate> stage_searches::of_kind(const vector<stage_candidate>& some, std::size_t kind) {
+  vector<stage_candidate> found;
   std::copy_if(some.begin(), some.end(), std::back_inserter(found),
                [&](const stage_candidate& each) { return each.kind == static_cast<std::int32_t>(kind); });
   return found;
@@ -142,9 +140,9 @@ MESHLOOM_INLINE bool stage_searches::is_open(std::int32_t candidate) const {
   return searches_[kind].is_open(number);
 }
 
-MESHLOOM_INLINE std::vector<stage_searches::origin> stage_searches::origins_of(
-    const std::vector<std::int32_t>& candidates) const {
-  std::vector<origin> found;
+MESHLOOM_INLINE vector<stage_searches::origin> stage_searches::origins_of(
+    const vector<std::int32_t>& candidates) const {
+  vector<origin> found;
   for (const std::int32_t each : candidates) {
     const auto [kind, number] = place_of(each);
     found.push_back({static_cast<std::int32_t>(kind), searches_[kind].origins_of({number}).front()});
@@ -152,20 +150,20 @@ MESHLOOM_INLINE std::vector<stage_searches::origin> stage_searches::origins_of(
   return found;
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_searches::ways_like(std::int32_t candidate) const {
+MESHLOOM_INLINE vector<std::int32_t> stage_searches::ways_like(std::int32_t candidate) const {
   const auto [kind, number] = place_of(candidate);
   auto found = searches_[kind].ways_like(number);
   for (std::int32_t& each : found) each += seen_ ? begin_[kind] : 0;
   return found;
 }
 
-MESHLOOM_INLINE void stage_searches::refine(const std::vector<std::int32_t>& open) {
+MESHLOOM_INLINE void stage_searches::refine(const vector<std::int32_t>& open) {
   const auto parts = by_kind(open);
   for (std::size_t kind = 0; kind < searches_.size(); ++kind) searches_[kind].refine(parts[kind]);
   list_candidates();
 }
 
-MESHLOOM_INLINE bool stage_searches::find_others(const std::vector<std::int32_t>& like) {
+MESHLOOM_INLINE bool stage_searches::find_others(const vector<std::int32_t>& like) {
   const auto parts = by_kind(like);
   bool found = false;
   for (std::size_t kind = 0; kind < searches_.size(); ++kind) found = searches_[kind].find_others(parts[kind]) || found;

@@ -56,12 +56,12 @@ class stage_solver {
   void index_flows();
 
   /// What constraints allow; updates compute where the state is.
-  std::vector<strategy> allowed(node_id id) const;
+  vector<strategy> allowed(node_id id) const;
 
   /// Picks the cheapest allowed strategy, all else fixed; with `decided`, flows to undecided nodes cost nothing. True
   /// if that changed anything for the better.
-  bool choose(node_id id, const std::vector<bool>* decided);
-  picoseconds around_price(node_id id, const std::vector<bool>* decided);
+  bool choose(node_id id, const vector<bool>* decided);
+  picoseconds around_price(node_id id, const vector<bool>* decided);
   picoseconds own_price(node_id id, const strategy& how) const;
   spec begin_of(const flow& each) const;
   spec end_of(const flow& each) const;
@@ -75,10 +75,10 @@ class stage_solver {
   size_table sizes_;
   mesh_links links_;
   table<node_id, std::int64_t> copies_;  ///< how many copies of a node run in this stage; 0: none
-  table<node_id, std::vector<strategy>> candidates_;
-  std::vector<flow> flows_;
-  table<node_id, std::vector<std::size_t>> touching_;
-  std::vector<node_id> order_;
+  table<node_id, vector<strategy>> candidates_;
+  vector<flow> flows_;
+  table<node_id, vector<std::size_t>> touching_;
+  vector<node_id> order_;
   known_paths paths_;
 };
 

@@ -32,7 +32,7 @@ MESHLOOM_INLINE std::string stage_solver::run() {
     const auto id = static_cast<node_id>(n);
     if (copies_[id] > 0 && candidates_[id].empty()) return whole_.nodes[id].name;
   }
-  std::vector<bool> decided(whole_.nodes.size());
+  vector<bool> decided(whole_.nodes.size());
   for (const node_id id : order_) {
     choose(id, &decided);
     decided[index_of(id)] = true;
@@ -182,13 +182,13 @@ MESHLOOM_INLINE void stage_solver::index_flows() {
   }
 }
 
-MESHLOOM_INLINE std::vector<strategy> stage_solver::allowed(node_id id) const {
+MESHLOOM_INLINE vector<strategy> stage_solver::allowed(node_id id) const {
   const node& at = whole_.nodes[id];
   if (at.when != phase::update) return allowed_strategies(posed_, stage_, id);
   return {update_strategy(at, stage_.mesh, stage_.parameters[*updated_by(whole_, at)].state)};
 }
 
-MESHLOOM_INLINE bool stage_solver::choose(node_id id, const std::vector<bool>* decided) {
+MESHLOOM_INLINE bool stage_solver::choose(node_id id, const vector<bool>* decided) {
   const strategy before = stage_.strategies[id];
   strategy best = before;
   picoseconds best_price = around_price(id, decided);
@@ -207,7 +207,7 @@ MESHLOOM_INLINE bool stage_solver::choose(node_id id, const std::vector<bool>* d
   return changed && !(best == before);
 }
 
-MESHLOOM_INLINE picoseconds stage_solver::around_price(node_id id, const std::vector<bool>* decided) {
+MESHLOOM_INLINE picoseconds stage_solver::around_price(node_id id, const vector<bool>* decided) {
   const std::int64_t rounds = whole_.nodes[id].when == phase::update ? 1 : micro_batches_;
   picoseconds total = own_price(id, stage_.strategies[id]) * (copies_[id] * rounds);
   for (const std::size_t f : touching_[id]) {

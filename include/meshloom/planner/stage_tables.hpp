@@ -30,8 +30,8 @@ struct forms {
 
 /// The forms that every option of a choice stands for.
 struct form_list {
-  std::vector<forms> entries;       ///< the different ones, in order
-  std::vector<std::int32_t> which;  ///< of them, by option
+  vector<forms> entries;       ///< the different ones, in order
+  vector<std::int32_t> which;  ///< of them, by option
 
   void add(const forms& next);
   void add_once(const forms& next);
@@ -39,21 +39,21 @@ struct form_list {
 
 /// An operator under each strategy that it may take.
 struct operator_options {
-  std::vector<strategy> options;
-  std::vector<picoseconds> price;      ///< of running once
-  std::vector<bytes> size;             ///< of the results
-  std::vector<bytes> passing;          ///< what is held while it runs alone; empty: nothing
-  std::vector<form_list> reads, made;  ///< by operand, by result
+  vector<strategy> options;
+  vector<picoseconds> price;      ///< of running once
+  vector<bytes> size;             ///< of the results
+  vector<bytes> passing;          ///< what is held while it runs alone; empty: nothing
+  vector<form_list> reads, made;  ///< by operand, by result
 };
 
 /// One copy of a parameter in each way in which it may be kept.
 struct parameter_options {
-  std::vector<storage> options;
+  vector<storage> options;
   form_list stored, state;
-  std::vector<picoseconds> update;  ///< the price, once per step
-  std::vector<bytes> held;          ///< with its states
-  std::vector<form_list> sums;      ///< per gradient, the forms in which it may be summed over micro-batches
-  std::vector<region_id> readers;   ///< a stage keeps it if it runs a block of these
+  vector<picoseconds> update;  ///< the price, once per step
+  vector<bytes> held;          ///< with its states
+  vector<form_list> sums;      ///< per gradient, the forms in which it may be summed over micro-batches
+  vector<region_id> readers;   ///< a stage keeps it if it runs a block of these
 };
 
 class stage_tables {
@@ -64,7 +64,7 @@ class stage_tables {
 
   /// The same tables with only those options of what some stages run that one of them takes: operators that run in none
   /// of them keep all of theirs.
-  stage_tables(std::shared_ptr<stage_tables> all, std::vector<stage_plan> some);
+  stage_tables(std::shared_ptr<stage_tables> all, vector<stage_plan> some);
 
   /// Those with all options; none: these have them.
   const std::shared_ptr<stage_tables>& all() const { return all_; }
@@ -79,7 +79,7 @@ class stage_tables {
   const table<node_id, std::int32_t>& updated() const { return updated_; }
 
   /// Nodes that read the value as it is named.
-  const std::vector<node_id>& readers_of(value_id id) const { return readers_[id]; }
+  const vector<node_id>& readers_of(value_id id) const { return readers_[id]; }
 
   value_uses& uses() { return *uses_; }
 
@@ -108,11 +108,11 @@ class stage_tables {
   std::shared_ptr<value_uses> uses_;
   table<value_id, std::int32_t> shapes_;  ///< in `prices_`; −1: not asked for yet
   table<node_id, std::int32_t> updated_;
-  table<value_id, std::vector<node_id>> readers_;
+  table<value_id, vector<node_id>> readers_;
   table<node_id, std::shared_ptr<const operator_options>> operators_;
-  std::vector<std::shared_ptr<const parameter_options>> parameters_;
+  vector<std::shared_ptr<const parameter_options>> parameters_;
   std::shared_ptr<stage_tables> all_;  ///< none: these are all
-  std::vector<stage_plan> some_;       ///< whose options are taken
+  vector<stage_plan> some_;            ///< whose options are taken
 };
 
 /// The tables of some meshes, all of them on the first ranks of a cluster.
@@ -122,7 +122,7 @@ class shared_stage_tables {
 
  private:
   std::shared_ptr<value_uses> uses_;
-  std::vector<std::shared_ptr<stage_tables>> all_;
+  vector<std::shared_ptr<stage_tables>> all_;
 };
 
 }  // namespace meshloom

@@ -11,15 +11,15 @@ namespace meshloom {
 namespace detail {
 
 /// The entries of these options, which the list says in order.
-inline form_list chosen_forms(const form_list& all, const std::vector<std::size_t>& options) {
+inline form_list chosen_forms(const form_list& all, const vector<std::size_t>& options) {
   form_list some;
   for (const std::size_t option : options) some.add(all.entries[static_cast<std::size_t>(all.which[option])]);
   return some;
 }
 
 template <class Entry>
-std::vector<Entry> chosen_entries(const std::vector<Entry>& all, const std::vector<std::size_t>& options) {
-  std::vector<Entry> some;
+vector<Entry> chosen_entries(const vector<Entry>& all, const vector<std::size_t>& options) {
+  vector<Entry> some;
   for (const std::size_t option : options) {
     if (!all.empty()) some.push_back(all[option]);
   }
@@ -61,7 +61,7 @@ MESHLOOM_INLINE stage_tables::stage_tables(const problem& posed, const stage_pla
   }
 }
 
-MESHLOOM_INLINE stage_tables::stage_tables(std::shared_ptr<stage_tables> all, std::vector<stage_plan> some)
+MESHLOOM_INLINE stage_tables::stage_tables(std::shared_ptr<stage_tables> all, vector<stage_plan> some)
     : stage_tables(all->posed_, all->stage_, all->micro_batches_, all->uses_) {
   all_ = std::move(all);
   some_ = std::move(some);
@@ -69,7 +69,7 @@ MESHLOOM_INLINE stage_tables::stage_tables(std::shared_ptr<stage_tables> all, st
 
 MESHLOOM_INLINE operator_options stage_tables::some_of(node_id id) const {
   const operator_options& all = all_->of(id);
-  std::vector<std::size_t> options;
+  vector<std::size_t> options;
   for (std::size_t option = 0; option < all.options.size(); ++option) {
     const auto runs_so = [&](const stage_plan& each) {
       return detail::holds_part_of(each, whole_, whole_.nodes[id].region) && each.strategies[id] == all.options[option];
@@ -89,7 +89,7 @@ MESHLOOM_INLINE operator_options stage_tables::some_of(node_id id) const {
 
 MESHLOOM_INLINE parameter_options stage_tables::some_of_parameter(std::size_t number) {
   const parameter_options& all = all_->of_parameter(number);
-  std::vector<std::size_t> options;
+  vector<std::size_t> options;
   for (std::size_t option = 0; option < all.options.size(); ++option) {
     const auto keeps_so = [&](const stage_plan& each) {
       const parameter_plan& kept = each.parameters[number];
@@ -126,7 +126,7 @@ MESHLOOM_INLINE const operator_options& stage_tables::of(node_id id) {
   made.options = allowed_strategies(posed_, stage_, id);
   find_lists(id, made);
   const auto& results = whole_.nodes[id].results;
-  std::vector<std::vector<bytes>> shards(results.size());
+  vector<vector<bytes>> shards(results.size());
   for (std::size_t k = 0; k < results.size(); ++k) {
     for (const forms& each : made.made[k].entries) shards[k].push_back(size_of_shard(results[k], each.first.layout));
   }
@@ -177,8 +177,8 @@ MESHLOOM_INLINE const parameter_options& stage_tables::of_parameter(std::size_t 
     made.stored.add({numbered(each.value, how.stored)});
     made.state.add({numbered(each.value, how.state)});
   }
-  std::vector<picoseconds> update;
-  std::vector<bytes> states;
+  vector<picoseconds> update;
+  vector<bytes> states;
   for (const forms& how : made.state.entries) {
     update.push_back(update_price(number, how.first.layout));
     bytes held;

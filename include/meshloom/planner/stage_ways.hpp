@@ -32,12 +32,12 @@ struct block_range {
 struct stage_way {
   std::size_t mesh = 0;
   bool again = false;  ///< copies recompute that no rule is about, but for some that are said where they matter
-  std::vector<std::int32_t> options;  ///< of the choices of every range
-  stage_plan chosen;                  ///< of the longest range
-  stage_cost shortest, step;          ///< of the shortest range, and what each copy adds
-  std::int32_t when = 0;              ///< the longest range holds most
-  picoseconds relief;                 ///< what a micro-batch saves for each copy that keeps its activations after all
-  bytes burden;                       ///< and what more it holds
+  vector<std::int32_t> options;  ///< of the choices of every range
+  stage_plan chosen;             ///< of the longest range
+  stage_cost shortest, step;     ///< of the shortest range, and what each copy adds
+  std::int32_t when = 0;         ///< the longest range holds most
+  picoseconds relief;            ///< what a micro-batch saves for each copy that keeps its activations after all
+  bytes burden;                  ///< and what more it holds
   /// What `lower` allocates, by range and copies that keep, where it was asked: how buffers pack does not go along a
   /// line.
   std::map<std::pair<std::size_t, std::int32_t>, stage_memory> measured;
@@ -50,12 +50,12 @@ class stage_ways;
 
 /// Ranges of blocks on so many ranks.
 struct stage_family {
-  std::vector<block_range> ranges;  ///< of one copy more each, all of at least two copies; or only one range
-  std::vector<stage_plan> meshes;   ///< with a mesh and nothing else
+  vector<block_range> ranges;  ///< of one copy more each, all of at least two copies; or only one range
+  vector<stage_plan> meshes;   ///< with a mesh and nothing else
   /// How many micro-batches in flight stages of most pipelines have to keep, at the most and then fewer; 0: only what
   /// is held all the time counts.
-  std::vector<std::int32_t> slots{1};
-  std::vector<bytes> least = {};  ///< by range, what every way to run it holds all the time
+  vector<std::int32_t> slots{1};
+  vector<bytes> least = {};  ///< by range, what every way to run it holds all the time
   surroundings around = surroundings::other_stages;
   /// What is known of a range on one of the meshes, where copies recompute or not, at a price of a byte held with so
   /// many micro-batches in flight: no assignment comes to less. May be none.
@@ -64,7 +64,7 @@ struct stage_family {
   picoseconds worth{std::numeric_limits<std::int64_t>::max()};  ///< ways that take as long are of no use
   /// Of most of the blocks, as far as known: where ways of those fit, these nearly do, and what those choose is enough
   /// to choose from.
-  std::vector<const stage_ways*> alike = {};
+  vector<const stage_ways*> alike = {};
   bool looked_at = false;               ///< before, with fewer pins: fewer looks for ways that just fit will do
   bool for_bound = false;               ///< what no way undercuts is asked for, and few ways
   std::optional<cluster> machine = {};  ///< if its memory or its number of hosts is another than the problem's
@@ -102,9 +102,9 @@ class stage_ways {
   bool is_fitted_for(const stage_family& of) const;
 
   /// The stages of all ways on a mesh; if it is none of the family's, of those on the same axes the other way round.
-  std::vector<stage_plan> plans_on(const stage_plan& mesh) const;
+  vector<stage_plan> plans_on(const stage_plan& mesh) const;
 
-  const std::vector<stage_way>& all() const { return ways_; }
+  const vector<stage_way>& all() const { return ways_; }
 
   std::size_t range_count() const { return of_.ranges.size(); }
 
@@ -177,9 +177,9 @@ class stage_ways {
     std::unique_ptr<stage_choices> shortest, longest;
     /// For the longest, at some time; and where messages are paid for too.
     std::unique_ptr<priced_intra> paying, paying_messages;
-    std::vector<std::pair<std::size_t, picoseconds>> optima;
-    std::vector<std::pair<std::size_t, picoseconds>> times;  ///< the same of micro-batches · time alone, if known
-    std::map<std::int32_t, std::vector<std::pair<double, double>>> priced;  ///< by micro-batches in flight
+    vector<std::pair<std::size_t, picoseconds>> optima;
+    vector<std::pair<std::size_t, picoseconds>> times;  ///< the same of micro-batches · time alone, if known
+    std::map<std::int32_t, vector<std::pair<double, double>>> priced;  ///< by micro-batches in flight
   };
   /// No assignment of the longest range makes micro-batches · time + once, and `price` for each byte that it holds with
   /// `slots` micro-batches in flight, together less than `least`.
@@ -206,7 +206,7 @@ class stage_ways {
   stage_choices choices_on(const face& on, std::size_t range) const;
   /// Which blocks of a range recompute: by rule, and if `again` all grouped layers, and the others of repeated
   /// ones but `keep`.
-  std::vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
+  vector<bool> recomputed(std::size_t range, bool again, std::int32_t keep) const;
   std::optional<intra_answer> solve_problem(const intra_problem& asked);
   void form(face& on) const;
   void drop_problems();
@@ -222,7 +222,7 @@ class stage_ways {
   /// Solves ranges between two optima until they are lines, or nearly so.
   void solve_between(face& on, std::size_t low, std::size_t high);
   /// The way of these options; it may be known.
-  std::size_t add_way(const face& on, std::vector<std::int32_t> options);
+  std::size_t add_way(const face& on, vector<std::int32_t> options);
   /// True if messages take much longer than they need to: then others are looked for that say less.
   bool is_verbose(const stage_way& way) const;
   /// Looks for ways that take less per micro-batch than this one, and more once per step.
@@ -250,7 +250,7 @@ class stage_ways {
   double least_at(const face& on, double price, std::int32_t slots) const;
   bytes least_of(std::size_t range) const { return of_.least.empty() ? bytes{} : of_.least[range]; }
   /// What is known of some ranges says of one: what it takes is concave along the copies.
-  static picoseconds between(const std::vector<std::pair<std::size_t, picoseconds>>& known, std::size_t range);
+  static picoseconds between(const vector<std::pair<std::size_t, picoseconds>>& known, std::size_t range);
   picoseconds bound(const face& on, std::size_t range) const { return between(on.optima, range); }
   picoseconds bound(std::size_t range) const;
 
@@ -258,14 +258,14 @@ class stage_ways {
   std::int32_t micro_batches_;
   intra_options limits_;
   stage_family of_;
-  std::vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
-  std::vector<std::int32_t> free_before_{0};  ///< of all copies before a block, those that may keep or recompute
-  std::vector<face> faces_;
-  std::vector<stage_way> ways_;
-  std::vector<support> supports_;
+  vector<std::shared_ptr<stage_tables>> tables_;  ///< by mesh
+  vector<std::int32_t> free_before_{0};           ///< of all copies before a block, those that may keep or recompute
+  vector<face> faces_;
+  vector<stage_way> ways_;
+  vector<support> supports_;
   std::map<std::int32_t, byte_price> fitting_;  ///< by micro-batches in flight
-  std::vector<std::size_t> leaned_;             ///< the ranges for which leaner ways were looked for
-  std::vector<std::size_t> through_;            ///< the ranges for which all that may be was looked at
+  vector<std::size_t> leaned_;                  ///< the ranges for which leaner ways were looked for
+  vector<std::size_t> through_;                 ///< the ranges for which all that may be was looked at
   std::string stuck_;
   bool resumed_ = false;  ///< what is known was found for another limit, among other hosts, or with fewer pins
   std::int64_t work_ = 0;

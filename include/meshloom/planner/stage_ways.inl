@@ -66,7 +66,7 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
   shared_stage_tables own;
   resumed_ = of_.looked_at;
   const auto blocks = blocks_of(posed_.graph);
-  const std::vector<bool> ruled = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
+  const vector<bool> ruled = recomputed_by_rule(posed_, 0, static_cast<std::int32_t>(blocks.size()));
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const region& area = posed_.graph.regions[blocks[b].region];
     free_before_.push_back(free_before_.back() + (may_recompute(area) && area.repeated && !ruled[b] ? 1 : 0));
@@ -88,7 +88,7 @@ MESHLOOM_INLINE stage_ways::stage_ways(const problem& posed, std::int32_t micro_
 MESHLOOM_INLINE bool stage_ways::narrow(std::size_t mesh) {
   constexpr std::size_t most_nodes = 20;
   if (posed_.graph.nodes.size() <= most_nodes) return false;
-  std::vector<stage_plan> some;
+  vector<stage_plan> some;
   for (const stage_ways* each : of_.alike) {
     auto more = each->plans_on(of_.meshes[mesh]);
     std::move(more.begin(), more.end(), std::back_inserter(some));
@@ -107,7 +107,7 @@ MESHLOOM_INLINE void stage_ways::widen(picoseconds worth) {
   for (auto& each : tables_) {
     if (each->all()) each = std::shared_ptr<stage_tables>(each->all());
   }
-  std::erase_if(faces_, [](const face& on) { return on.again; });  // which know what the others knew
+  erase_if(faces_, [](const face& on) { return on.again; });  // which know what the others knew
   for (face& on : faces_) {
     if (on.narrow) on.open = false;
     on.narrow = false;
@@ -118,9 +118,9 @@ MESHLOOM_INLINE void stage_ways::widen(picoseconds worth) {
   find_fast_ways(worth);
 }
 
-MESHLOOM_INLINE std::vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
+MESHLOOM_INLINE vector<bool> stage_ways::recomputed(std::size_t range, bool again, std::int32_t keep) const {
   const block_range& within = of_.ranges[range];
-  std::vector<bool> made = recomputed_by_rule(posed_, within.first, within.end);
+  vector<bool> made = recomputed_by_rule(posed_, within.first, within.end);
   const auto blocks = blocks_of(posed_.graph);
   for (std::size_t b = 0; again && b < made.size(); ++b) {
     const region_id home = blocks[static_cast<std::size_t>(within.first) + b].region;
@@ -181,7 +181,7 @@ MESHLOOM_INLINE void stage_ways::open_faces() {
   for (face& on : faces_) {
     if (!on.open && !on.again && !is_beaten(on, of_.worth)) open_face(on);
   }
-  std::erase_if(faces_, [](const face& on) { return on.optima.empty(); });
+  erase_if(faces_, [](const face& on) { return on.optima.empty(); });
   if (ways_.empty() || !may_be_leaner(last())) drop_problems();
 }
 
@@ -289,7 +289,7 @@ MESHLOOM_INLINE bool stage_ways::is_verbose(const stage_way& way) const {
   return cost.extra * micro_batches_ * least_share > step_time(cost);
 }
 
-MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, std::vector<std::int32_t> options) {
+MESHLOOM_INLINE std::size_t stage_ways::add_way(const face& on, vector<std::int32_t> options) {
   const auto known = std::find_if(ways_.begin(), ways_.end(), [&](const stage_way& each) {
     return each.mesh == on.mesh && each.again == on.again && each.options == options;
   });
@@ -391,7 +391,7 @@ MESHLOOM_INLINE picoseconds stage_ways::bound(std::size_t range, std::int32_t sl
   return {static_cast<std::int64_t>(least)};
 }
 
-MESHLOOM_INLINE picoseconds stage_ways::between(const std::vector<std::pair<std::size_t, picoseconds>>& known,
+MESHLOOM_INLINE picoseconds stage_ways::between(const vector<std::pair<std::size_t, picoseconds>>& known,
                                                 std::size_t range) {
   const auto next = std::find_if(known.begin(), known.end(), [&](const auto& each) { return each.first >= range; });
   if (next->first == range) return next->second;

@@ -10,12 +10,12 @@
 namespace meshloom {
 
 /// Per pass, the buffers that messages read after the body has run.
-using sent_buffers = std::array<std::vector<buffer_id>, pass_count>;
+using sent_buffers = std::array<vector<buffer_id>, pass_count>;
 
 /// When the transient buffers of one body are alive: from the first instruction that touches them to the last.
 struct body_lifetimes {
-  std::vector<lifetime> lives;  ///< in the order in which they begin
-  std::vector<buffer_id> buffers;
+  vector<lifetime> lives;  ///< in the order in which they begin
+  vector<buffer_id> buffers;
 };
 body_lifetimes lifetimes_of(const stage_program& stage, pass which, const sent_buffers& sent);
 

@@ -6,7 +6,7 @@
 namespace meshloom {
 MESHLOOM_INLINE body_lifetimes lifetimes_of(const stage_program& stage, pass which, const sent_buffers& sent) {
   body_lifetimes found;
-  std::vector<std::int32_t> entry(stage.buffers.size(), -1);  // per buffer, its place among those found
+  vector<std::int32_t> entry(stage.buffers.size(), -1);  // per buffer, its place among those found
   const auto touch = [&](buffer_id id, std::size_t instruction) {
     if (stage.buffers[id].where != memory::transient) return;
     const auto at = static_cast<std::int32_t>(instruction);

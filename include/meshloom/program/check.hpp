@@ -11,7 +11,7 @@ namespace meshloom {
 
 /// One sentence per fault, with its place: first what names something that does not exist, and, only if there is no
 /// such fault, those of the schedule, the memory and the instructions.
-std::vector<std::string> check(const program& whole);
+vector<std::string> check(const program& whole);
 
 }  // namespace meshloom
 

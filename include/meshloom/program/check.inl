@@ -16,7 +16,7 @@ class reference_referee {
  public:
   explicit reference_referee(const program& whole) : whole_(whole) {}
 
-  std::vector<std::string> run() {
+  vector<std::string> run() {
     if (whole_.micro_batches < 1) fault("the program has no micro-batch");
     check_ranks();
     for (std::size_t s = 0; s < whole_.stages.size(); ++s) check_stage(s, whole_.stages[static_cast<stage_id>(s)]);
@@ -32,7 +32,7 @@ class reference_referee {
   }
 
   void check_ranks() {
-    std::vector<int> used(static_cast<std::size_t>(std::max(whole_.ranks, 0)));
+    vector<int> used(static_cast<std::size_t>(std::max(whole_.ranks, 0)));
     for (std::size_t s = 0; s < whole_.stages.size(); ++s) {
       const stage_program& stage = whole_.stages[static_cast<stage_id>(s)];
       if (stage.mesh.rank < 0 || stage.mesh.rank > max_mesh_rank) {
@@ -156,13 +156,13 @@ class reference_referee {
   }
 
   const program& whole_;
-  std::vector<std::string> faults_;
+  vector<std::string> faults_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check(const program& whole) {
-  std::vector<std::string> faults = detail::reference_referee(whole).run();
+MESHLOOM_INLINE vector<std::string> check(const program& whole) {
+  vector<std::string> faults = detail::reference_referee(whole).run();
   if (!faults.empty()) return faults;
   for (const auto part : {check_schedule, check_memory, check_instructions, check_ends}) {
     const auto found = part(whole);

@@ -12,7 +12,7 @@ namespace meshloom {
 /// - results that are not where the program says;
 /// - parameters that start or are numbered otherwise on another stage;
 /// - totals that not every stage adds up.
-std::vector<std::string> check_ends(const program& whole);
+vector<std::string> check_ends(const program& whole);
 
 }  // namespace meshloom
 

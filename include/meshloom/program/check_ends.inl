@@ -8,7 +8,7 @@ namespace meshloom {
 namespace detail {
 
 /// Both ends of a message are shards of the same tensor, with nothing pending.
-inline void check_message_ends(const program& whole, std::size_t number, std::vector<std::string>& faults) {
+inline void check_message_ends(const program& whole, std::size_t number, vector<std::string>& faults) {
   const transfer& moved = whole.transfers[number];
   const buffer& from = whole.stages[static_cast<stage_id>(moved.route.from_stage)].buffers[moved.from];
   const buffer& to = whole.stages[static_cast<stage_id>(moved.route.to_stage)].buffers[moved.to];
@@ -25,7 +25,7 @@ inline void check_message_ends(const program& whole, std::size_t number, std::ve
 }
 
 /// Results are stored once, or lie whole on every rank.
-inline void check_port_ends(const program& whole, std::size_t number, std::vector<std::string>& faults) {
+inline void check_port_ends(const program& whole, std::size_t number, vector<std::string>& faults) {
   const port& which = whole.results[number];
   if (which.batch_axis < 0) {
     const buffer& what = whole.stages[which.stage].buffers[which.buffer];
@@ -49,8 +49,8 @@ inline void check_port_ends(const program& whole, std::size_t number, std::vecto
 }
 
 /// Stages that keep the same parameter start it alike.
-inline void check_starts(const program& whole, std::vector<std::string>& faults) {
-  std::vector<std::pair<const stage_program*, const placed_value*>> all;
+inline void check_starts(const program& whole, vector<std::string>& faults) {
+  vector<std::pair<const stage_program*, const placed_value*>> all;
   for (const stage_program& stage : whole.stages) {
     for (const placed_value& each : stage.placed_values) all.emplace_back(&stage, &each);
   }
@@ -71,7 +71,7 @@ inline void check_starts(const program& whole, std::vector<std::string>& faults)
 }
 
 /// All ranks meet in a total: every stage has as many of them, all in the update, when no rank waits for another.
-inline void check_totals(const program& whole, std::vector<std::string>& faults) {
+inline void check_totals(const program& whole, vector<std::string>& faults) {
   const auto totals_of = [](const stage_program& stage) {
     const auto& body = body_of(stage, pass::update);
     return std::count_if(body.begin(), body.end(), [](const auto& at) { return at.kind == instruction::total; });
@@ -84,8 +84,8 @@ inline void check_totals(const program& whole, std::vector<std::string>& faults)
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check_ends(const program& whole) {
-  std::vector<std::string> faults;
+MESHLOOM_INLINE vector<std::string> check_ends(const program& whole) {
+  vector<std::string> faults;
   for (std::size_t t = 0; t < whole.transfers.size(); ++t) detail::check_message_ends(whole, t, faults);
   for (std::size_t r = 0; r < whole.results.size(); ++r) detail::check_port_ends(whole, r, faults);
   detail::check_starts(whole, faults);

@@ -13,7 +13,7 @@ namespace meshloom {
 /// - statistics exchanged where nothing splits them, or not exchanged where something does;
 /// - a reshard that is not its collective along its mesh axis, or changes the tensor;
 /// - inputs and results that are not parts of the caller's.
-std::vector<std::string> check_instructions(const program& whole);
+vector<std::string> check_instructions(const program& whole);
 
 }  // namespace meshloom
 

@@ -229,7 +229,7 @@ inline constexpr std::string_view rounds_sums = "sums micro-batches in a type th
 /// The instructions of one stage, body by body.
 class instruction_referee {
  public:
-  instruction_referee(const program& whole, std::size_t s, std::vector<std::string>& faults)
+  instruction_referee(const program& whole, std::size_t s, vector<std::string>& faults)
       : whole_(whole), s_(s), stage_(whole.stages[static_cast<stage_id>(s)]), faults_(faults) {}
 
   void run() {
@@ -257,7 +257,7 @@ class instruction_referee {
   // --- operators -----------------------------------------------------------------------------------------------------
 
   /// Checks one operator, all its parts and exchanges; returns where the next instruction is.
-  std::size_t check_compute(const std::vector<instruction>& body, std::size_t at) {
+  std::size_t check_compute(const vector<instruction>& body, std::size_t at) {
     const instruction& first = body[at];
     operator_referee law(whole_, stage_, first);
     const std::string wrong = law.run();
@@ -303,7 +303,7 @@ class instruction_referee {
     return same ? "" : "runs again in another way than in forward";
   }
 
-  bool alike(const std::vector<buffer_id>& a, const std::vector<buffer_id>& b) const {
+  bool alike(const vector<buffer_id>& a, const vector<buffer_id>& b) const {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](buffer_id one, buffer_id other) {
       const buffer &left = at_buffer(one), &right = at_buffer(other);
       return left.name == right.name && same_tensor(left, right) && left.layout == right.layout;
@@ -318,14 +318,14 @@ class instruction_referee {
   }
 
   /// Statistic k is exchanged once over each mesh axis of the mask; returns where the exchanges end.
-  std::size_t check_exchanges(const std::vector<instruction>& body, std::size_t at, const instruction& first,
-                              std::size_t k, int axes) {
+  std::size_t check_exchanges(const vector<instruction>& body, std::size_t at, const instruction& first, std::size_t k,
+                              int axes) {
     int done = 0;
     for (; at < body.size() && body[at].kind == instruction::exchange; ++at) {
       const instruction& each = body[at];
       const int bit = 1 << each.mesh_axis;
       const bool own =
-          each.exchanged == std::vector<buffer_id>{first.exchanged[k]} && each.operands.empty() && each.results.empty();
+          each.exchanged == vector<buffer_id>{first.exchanged[k]} && each.operands.empty() && each.results.empty();
       const bool same = each.how == collective::all_reduce && each.combine == first.op->op.statistics[k].combine;
       if (!own || !same || (axes & bit) == 0 || (done & bit) != 0) {
         fault(each, "is not the exchange of statistic ", k, " that the operator asks for");
@@ -445,15 +445,15 @@ class instruction_referee {
   const program& whole_;
   std::size_t s_;
   const stage_program& stage_;
-  std::vector<std::string>& faults_;
+  vector<std::string>& faults_;
   pass now_ = pass::forward;
   std::map<std::uint64_t, const instruction*> forward_;  ///< operators by their number
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check_instructions(const program& whole) {
-  std::vector<std::string> faults;
+MESHLOOM_INLINE vector<std::string> check_instructions(const program& whole) {
+  vector<std::string> faults;
   for (std::size_t s = 0; s < whole.stages.size(); ++s) detail::instruction_referee(whole, s, faults).run();
   return faults;
 }

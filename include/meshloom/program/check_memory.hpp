@@ -14,7 +14,7 @@ namespace meshloom {
 /// - a value read before it is written. Parameters and states are there from the start; sums over micro-batches only
 ///   after the last; what a slot keeps, in forward and backward; what is transient, in its own body;
 /// - a value written twice, unless in place or to sum; a parameter that the update leaves as it was.
-std::vector<std::string> check_memory(const program& whole);
+vector<std::string> check_memory(const program& whole);
 
 }  // namespace meshloom
 

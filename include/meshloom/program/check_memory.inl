@@ -19,7 +19,7 @@ struct alive {
 /// The memory of one stage.
 class memory_referee {
  public:
-  memory_referee(const program& whole, std::size_t s, std::vector<std::string>& faults)
+  memory_referee(const program& whole, std::size_t s, vector<std::string>& faults)
       : whole_(whole),
         s_(s),
         stage_(whole.stages[static_cast<stage_id>(s)]),
@@ -101,7 +101,7 @@ class memory_referee {
   }
 
   void check_region(memory where, bytes region) {
-    std::vector<alive> lives;
+    vector<alive> lives;
     bytes used;
     for (std::size_t b = 0; b < stage_.buffers.size(); ++b) {
       const auto id = static_cast<buffer_id>(b);
@@ -121,7 +121,7 @@ class memory_referee {
   }
 
   /// Buffers enter in the order of time; those alive lie apart, so only neighbours can be in the way.
-  void check_apart(std::vector<alive> lives, const std::string& where) {
+  void check_apart(vector<alive> lives, const std::string& where) {
     std::sort(lives.begin(), lives.end(),
               [](const alive& a, const alive& b) { return a.begin != b.begin ? a.begin < b.begin : a.id < b.id; });
     std::map<std::int64_t, alive> placed;  // by offset
@@ -147,7 +147,7 @@ class memory_referee {
   void check_transient() {
     bytes used;
     for (const pass now : all_passes) {
-      const std::vector<alive> lives = lives_in(now);
+      const vector<alive> lives = lives_in(now);
       for (const alive& each : lives) {
         used = std::max(used, stage_.buffers[each.id].offset + stage_.buffers[each.id].size);
       }
@@ -161,9 +161,9 @@ class memory_referee {
   }
 
   /// From the first touch to the last, and to the end of the body if sent.
-  std::vector<alive> lives_in(pass now) const {
-    std::vector<alive> lives;
-    std::vector<std::size_t> entry(stage_.buffers.size());  // one more than the place in `lives`
+  vector<alive> lives_in(pass now) const {
+    vector<alive> lives;
+    vector<std::size_t> entry(stage_.buffers.size());  // one more than the place in `lives`
     const auto touch = [&](buffer_id id, std::size_t at) {
       if (stage_.buffers[id].where != memory::transient) return;
       std::size_t& known = entry[index_of(id)];
@@ -343,14 +343,14 @@ class memory_referee {
   const program& whole_;
   std::size_t s_;
   const stage_program& stage_;
-  std::vector<std::string>& faults_;
-  std::vector<history> known_;
+  vector<std::string>& faults_;
+  vector<history> known_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check_memory(const program& whole) {
-  std::vector<std::string> faults;
+MESHLOOM_INLINE vector<std::string> check_memory(const program& whole) {
+  vector<std::string> faults;
   for (std::size_t s = 0; s < whole.stages.size(); ++s) detail::memory_referee(whole, s, faults).run();
   return faults;
 }

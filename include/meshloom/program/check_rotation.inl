@@ -29,7 +29,7 @@ class rotation_referee {
   std::string check_places() const {
     for (std::size_t k = 0; k < at_.visiting.size(); ++k) {
       const buffer_id id = at_.visiting[k];
-      const auto among = [id](const std::vector<buffer_id>& list) {
+      const auto among = [id](const vector<buffer_id>& list) {
         return std::find(list.begin(), list.end(), id) != list.end();
       };
       if (among(at_.operands) || among(at_.results) || std::count(at_.visiting.begin(), at_.visiting.end(), id) > 1)
@@ -55,34 +55,34 @@ class rotation_referee {
         return sentence({"lets blocks of ", place_of(stage_, home), " visit ",
                          place_of(stage_, at_.visiting[next_ + k]), ", which has another shape, type or layout"});
     }
-    std::vector<buffer_id> way{home};
+    vector<buffer_id> way{home};
     for (std::size_t k = 0; k < places; ++k) way.push_back(at_.visiting[next_ + k]);
     next_ += places;
     return is_result ? follow_result(way, axes) : follow_operand(way, axes);
   }
 
   /// Blocks of an operand leave home for one visiting place, then the other, in turns.
-  std::string follow_operand(const std::vector<buffer_id>& way, const index_list& axes) const {
-    std::vector<buffer_id> lies{way[0]};
+  std::string follow_operand(const vector<buffer_id>& way, const index_list& axes) const {
+    vector<buffer_id> lies{way[0]};
     for (std::int32_t round = 1; round < ranks_; ++round) lies.push_back(way[round % 2 == 1 ? 1 : way.size() - 1]);
     return follow(lies, axes, false);
   }
 
   /// Those of a result take turns between both places, so that the last step leads home.
-  std::string follow_result(const std::vector<buffer_id>& way, const index_list& axes) const {
-    std::vector<buffer_id> lies;
+  std::string follow_result(const vector<buffer_id>& way, const index_list& axes) const {
+    vector<buffer_id> lies;
     for (std::int32_t round = ranks_; round >= 0; --round) lies.push_back(way[static_cast<std::size_t>(round % 2)]);
     return follow(lies, axes, true);
   }
 
   /// Every member passes on what it holds, to the next along the mesh axis, from place to place.
-  std::string follow(const std::vector<buffer_id>& lies, const index_list& axes, bool comes_home) const {
+  std::string follow(const vector<buffer_id>& lies, const index_list& axes, bool comes_home) const {
     for (std::int32_t member = 0; member < stage_.mesh.ranks(); ++member) {
       mesh_coordinates at = coordinates_of(stage_.mesh, member);
       std::int32_t& place = at[static_cast<std::size_t>(at_.mesh_axis)];
       const std::int32_t own = place;
       const auto axis = axes.find(at_.op->op.rotates.in);
-      std::vector<bool> met(static_cast<std::size_t>(stage_.buffers[lies[0]].global[static_cast<std::size_t>(axis)]));
+      vector<bool> met(static_cast<std::size_t>(stage_.buffers[lies[0]].global[static_cast<std::size_t>(axis)]));
       for (std::int32_t round = 0; round < ranks_; ++round) {
         const view block =
             shard_view(stage_, stage_.buffers[lies[static_cast<std::size_t>(round)]], rank_at(stage_.mesh, at));

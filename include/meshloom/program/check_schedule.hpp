@@ -14,7 +14,7 @@ namespace meshloom {
 /// - more or fewer slots than the micro-batches in flight need: one is in flight from the first receive into the kept
 ///   region, or its forward, to the end of its backward;
 /// - stages that wait for each other for ever, where a send ends only with its receive.
-std::vector<std::string> check_schedule(const program& whole);
+vector<std::string> check_schedule(const program& whole);
 
 }  // namespace meshloom
 

@@ -10,8 +10,8 @@ namespace detail {
 /// The actions of one stage, unrolled, and where each stands.
 struct stage_order {
   static constexpr std::int64_t nowhere = -1;
-  std::vector<action> actions;
-  std::vector<std::int64_t> at;  ///< by kind, index and micro-batch
+  vector<action> actions;
+  vector<std::int64_t> at;  ///< by kind, index and micro-batch
   std::size_t indices = 0, micro_batches = 0;
 
   std::int64_t& of(action::kind_type kind, std::size_t index, std::int32_t micro_batch) {
@@ -27,7 +27,7 @@ class schedule_referee {
  public:
   explicit schedule_referee(const program& whole) : whole_(whole), orders_(whole.stages.size()) {}
 
-  std::vector<std::string> run() {
+  vector<std::string> run() {
     for (std::size_t s = 0; s < orders_.size(); ++s) unroll(s);
     for (std::size_t s = 0; s < orders_.size(); ++s) check_tasks(s);
     for (std::size_t t = 0; t < whole_.transfers.size(); ++t) check_message(t);
@@ -180,7 +180,7 @@ class schedule_referee {
 
   /// Micro-batch k uses slot k mod slots, so k − slots must have left it: with the slots there are, and no fewer.
   void check_slots(std::size_t s) {
-    std::vector<std::pair<std::int64_t, std::int64_t>> flights;
+    vector<std::pair<std::int64_t, std::int64_t>> flights;
     for (std::int32_t k = 0; k < whole_.micro_batches; ++k) flights.push_back(in_flight(s, k));
     const auto first_to_collide = [&](std::size_t slots) {
       std::size_t k = slots;
@@ -207,7 +207,7 @@ class schedule_referee {
 
   /// Lets every stage go on until it ends or waits for a partner who stands elsewhere.
   void check_rendezvous() {
-    std::vector<std::size_t> at(orders_.size());
+    vector<std::size_t> at(orders_.size());
     const auto over = [&](std::size_t s) { return at[s] == orders_[s].actions.size(); };
     const auto standing = [&](std::size_t s) { return orders_[s].actions[at[s]]; };
     for (bool moved = true; moved;) {
@@ -234,13 +234,13 @@ class schedule_referee {
   }
 
   const program& whole_;
-  std::vector<stage_order> orders_;
-  std::vector<std::string> faults_;
+  vector<stage_order> orders_;
+  vector<std::string> faults_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check_schedule(const program& whole) {
+MESHLOOM_INLINE vector<std::string> check_schedule(const program& whole) {
   return detail::schedule_referee(whole).run();
 }
 

@@ -50,7 +50,7 @@ class form_table {
     std::int32_t first = -1, last = -1;
   };
   instance_table<chain> chains_;
-  std::vector<entry> entries_;
+  vector<entry> entries_;
 };
 
 /// Makes forms for one stage: knows which there are, and adds to the body of the current pass the collectives that turn
@@ -71,7 +71,7 @@ class form_maker {
   /// A buffer of this pass with what is in `from` and the halo around it.
   buffer_id widen(const instance& what, buffer_id from, const halo& lacked);
   /// Places of this pass for visiting blocks of what is in `home`.
-  void let_visit(buffer_id home, int places, std::vector<buffer_id>& visiting);
+  void let_visit(buffer_id home, int places, vector<buffer_id>& visiting);
   /// The first spec in which a value exists here, with pending reductions done.
   spec without_partial(const instance& what) const;
   /// "blocks[3].residual.linear.weight"; empty if nothing is named.
@@ -79,7 +79,7 @@ class form_maker {
   /// The name of a node; of one that has copies, that of what it makes here.
   std::string name_of_node(const node& at, const block& here) const;
 
-  std::vector<instruction>& body() { return out.bodies[static_cast<std::size_t>(now)]; }
+  vector<instruction>& body() { return out.bodies[static_cast<std::size_t>(now)]; }
 
   stage_program out;
   table<buffer_id, block> blocks;  ///< to which each buffer belongs

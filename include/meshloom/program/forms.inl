@@ -128,7 +128,7 @@ MESHLOOM_INLINE buffer_id form_maker::widen(const instance& what, buffer_id from
   return to;
 }
 
-MESHLOOM_INLINE void form_maker::let_visit(buffer_id home, int places, std::vector<buffer_id>& visiting) {
+MESHLOOM_INLINE void form_maker::let_visit(buffer_id home, int places, vector<buffer_id>& visiting) {
   buffer place = out.buffers[home];
   place.name += " (visiting)";
   place.where = memory::transient;

@@ -28,7 +28,7 @@ port port_of(const graph& whole, value_id id);
 message route_of(const crossing& each);
 
 /// The actions of every stage.
-std::vector<std::vector<action>> orders_of(const plan& made, schedule_kind kind, std::span<const message> routes);
+vector<vector<action>> orders_of(const plan& made, schedule_kind kind, std::span<const message> routes);
 
 /// Slots for the micro-batches in flight and for messages that land before their forward. One that lands before its
 /// backward finds the slot that its forward has taken.

@@ -20,7 +20,7 @@ MESHLOOM_INLINE message route_of(const crossing& each) {
 }
 
 /// Everything but the stages and their schedules.
-inline program frame_of(const graph& whole, const plan& made, const std::vector<crossing>& crossings) {
+inline program frame_of(const graph& whole, const plan& made, const vector<crossing>& crossings) {
   program out{.ranks = made.ranks,
               .micro_batches = made.micro_batches,
               .precision = whole.precision,
@@ -38,10 +38,10 @@ inline known_paths& paths_of(const plan& made, stage_id which, const cluster& ma
   return known.of(made.micro_batches, stage.mesh, links_of(machine, stage.mesh, stage.first_rank));
 }
 
-MESHLOOM_INLINE std::vector<std::vector<action>> orders_of(const plan& made, schedule_kind kind,
-                                                           std::span<const message> routes) {
+MESHLOOM_INLINE vector<vector<action>> orders_of(const plan& made, schedule_kind kind,
+                                                 std::span<const message> routes) {
   const auto stages = static_cast<int>(made.stages.size());
-  std::vector<std::vector<task>> tasks;
+  vector<vector<task>> tasks;
   for (int s = 0; s < stages; ++s) tasks.push_back(order_of(kind, stages, s, made.micro_batches));
   return linearise(tasks, routes);
 }
@@ -59,7 +59,7 @@ MESHLOOM_INLINE std::int32_t slots_of(const plan& made, schedule_kind kind, int 
 
 /// The actions of every stage, folded into loops, and its slots.
 inline void schedule_stages(const plan& made, schedule_kind kind, program& whole) {
-  std::vector<message> routes;
+  vector<message> routes;
   for (const transfer& each : whole.transfers) routes.push_back(each.route);
   const auto orders = orders_of(made, kind, routes);
   for (std::size_t s = 0; s < orders.size(); ++s) {

@@ -20,7 +20,7 @@ struct stage_draft {
   };
   stage_program made;
   table<buffer_id, block> blocks;  ///< to which each buffer belongs
-  std::array<std::vector<part>, pass_count> parts = {};
+  std::array<vector<part>, pass_count> parts = {};
   sent_buffers sent = {};
 };
 
@@ -28,11 +28,11 @@ class stage_lowering {
  public:
   /// `transfers` has one entry per crossing; those that begin or end in this stage get their buffers.
   stage_lowering(const graph& whole, const plan& made, stage_id which, const sorted_nodes& nodes, known_paths& paths,
-                 const std::vector<crossing>& crossings, std::vector<transfer>& transfers, bool named = true);
+                 const vector<crossing>& crossings, vector<transfer>& transfers, bool named = true);
 
   /// The lowered stage; results made here get their stage and buffer.
-  stage_program run(std::vector<port>& results);
-  stage_draft draft(std::vector<port>& results);
+  stage_program run(vector<port>& results);
+  stage_draft draft(vector<port>& results);
 
  private:
   /// A gradient that is summed over micro-batches.
@@ -44,7 +44,7 @@ class stage_lowering {
   };
   /// In which specs a node reads and makes, in all its copies.
   struct node_specs {
-    std::vector<spec> operands, results;
+    vector<spec> operands, results;
   };
 
   void begin(pass what);
@@ -54,7 +54,7 @@ class stage_lowering {
   void lower_blocks(phase when);
 
   /// The copies of a region's values that this stage has.
-  std::vector<std::int32_t> copies_here(region_id area) const;
+  vector<std::int32_t> copies_here(region_id area) const;
   template <class Visit>
   void for_each_parameter(const Visit& visit) {
     for (std::size_t p = 0; p < whole_.parameters.size(); ++p) {
@@ -95,9 +95,9 @@ class stage_lowering {
   void send();
   transfer& transfer_of(const crossing& each);
   /// A result with the micro-batched axis is stored part by part; any other is summed over micro-batches.
-  void lower_results(std::vector<port>& results);
+  void lower_results(vector<port>& results);
   /// Makes summed results whole on every rank of the stage, in the fixed region.
-  void finish_results(std::vector<port>& results);
+  void finish_results(vector<port>& results);
 
   const graph& whole_;
   const plan& made_;
@@ -105,15 +105,15 @@ class stage_lowering {
   stage_id which_;
   const sorted_nodes& nodes_;
   known_paths& paths_;
-  const std::vector<crossing>& crossings_;
-  std::vector<transfer>& transfers_;
+  const vector<crossing>& crossings_;
+  vector<transfer>& transfers_;
   size_table sizes_;
   form_maker make_;
   table<value_id, bool> read_in_backward_;
-  std::vector<accumulator> accumulators_;
+  vector<accumulator> accumulators_;
   instance_table<std::optional<std::size_t>> accumulator_of_;  ///< the number of the first
   table<node_id, node_specs> specs_;                           ///< of those that were lowered
-  std::array<std::vector<stage_draft::part>, pass_count> parts_;
+  std::array<vector<stage_draft::part>, pass_count> parts_;
   sent_buffers sent_;
 };
 

@@ -7,7 +7,7 @@ namespace meshloom {
 
 MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& made, stage_id which,
                                                const sorted_nodes& nodes, known_paths& paths,
-                                               const std::vector<crossing>& crossings, std::vector<transfer>& transfers,
+                                               const vector<crossing>& crossings, vector<transfer>& transfers,
                                                bool named)
     : whole_(whole),
       made_(made),
@@ -22,13 +22,13 @@ MESHLOOM_INLINE stage_lowering::stage_lowering(const graph& whole, const plan& m
       read_in_backward_(find_read_in_backward()),
       specs_(whole.nodes.size()) {}
 
-MESHLOOM_INLINE stage_program stage_lowering::run(std::vector<port>& results) {
+MESHLOOM_INLINE stage_program stage_lowering::run(vector<port>& results) {
   stage_draft made = draft(results);
   allocate(made.made, made.sent);
   return std::move(made.made);
 }
 
-MESHLOOM_INLINE stage_draft stage_lowering::draft(std::vector<port>& results) {
+MESHLOOM_INLINE stage_draft stage_lowering::draft(vector<port>& results) {
   place_parameters();
   begin(pass::forward);
   lower_blocks(phase::forward);
@@ -70,8 +70,8 @@ MESHLOOM_INLINE void stage_lowering::lower_blocks(phase when) {
   begin_part({});
 }
 
-MESHLOOM_INLINE std::vector<std::int32_t> stage_lowering::copies_here(region_id area) const {
-  std::vector<std::int32_t> copies;
+MESHLOOM_INLINE vector<std::int32_t> stage_lowering::copies_here(region_id area) const {
+  vector<std::int32_t> copies;
   if (!whole_.regions[area].repeated) return {0};
   const std::int32_t before = nodes_.first[area], count = whole_.regions[area].count;
   const std::int32_t end = std::min(plan_.end_block - before, count);
@@ -249,7 +249,7 @@ MESHLOOM_INLINE buffer_id stage_lowering::statistic_buffer(node_id id, int k, co
   const node& at = whole_.nodes[id];
   const signature& op = at.op->op;
   const statistic& what = op.statistics[static_cast<std::size_t>(k)];
-  std::vector<std::int64_t> extents;
+  vector<std::int64_t> extents;
   for (std::size_t row = 0; row < static_cast<std::size_t>(what.rows.count); ++row) {
     extents.push_back(sizes_[at.indices[static_cast<std::size_t>(what.rows.at[row])]].extent);
   }
@@ -365,7 +365,7 @@ MESHLOOM_INLINE transfer& stage_lowering::transfer_of(const crossing& each) {
   return transfers_[static_cast<std::size_t>(&each - crossings_.data())];
 }
 
-MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
+MESHLOOM_INLINE void stage_lowering::lower_results(vector<port>& results) {
   const auto made = results_of(whole_);
   for (std::size_t r = 0; r < results.size(); ++r) {
     const instance what = made[r];
@@ -394,7 +394,7 @@ MESHLOOM_INLINE void stage_lowering::lower_results(std::vector<port>& results) {
   begin_part({});
 }
 
-MESHLOOM_INLINE void stage_lowering::finish_results(std::vector<port>& results) {
+MESHLOOM_INLINE void stage_lowering::finish_results(vector<port>& results) {
   const auto made = results_of(whole_);
   for (std::size_t r = 0; r < results.size(); ++r) {
     if (results[r].stage != which_) continue;

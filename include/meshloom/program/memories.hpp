@@ -19,7 +19,7 @@ struct stage_memory {
 };
 
 /// Of every stage of a plan that `check` accepts.
-std::vector<stage_memory> memories_of(const graph& whole, const plan& made, const cluster& machine);
+vector<stage_memory> memories_of(const graph& whole, const plan& made, const cluster& machine);
 
 /// Of one stage; of the others only what they send and read matters.
 stage_memory memory_of(const graph& whole, const plan& made, const cluster& machine, stage_id which);
@@ -28,7 +28,7 @@ stage_memory memory_of(const graph& whole, const plan& made, const cluster& mach
 bytes slot_of(const graph& whole, const plan& made, const cluster& machine, stage_id which);
 
 /// What a rank of each stage allocates, with all micro-batches in flight.
-std::vector<bytes> peaks_of(const graph& whole, const plan& made, const cluster& machine);
+vector<bytes> peaks_of(const graph& whole, const plan& made, const cluster& machine);
 
 }  // namespace meshloom
 

@@ -12,7 +12,7 @@ namespace detail {
 /// Measures the stages of a plan of which each block stands for as many as `times` says.
 class measured_plan {
  public:
-  measured_plan(const graph& whole, const plan& made, const cluster& machine, const std::vector<std::int64_t>& times)
+  measured_plan(const graph& whole, const plan& made, const cluster& machine, const vector<std::int64_t>& times)
       : whole_(whole),
         made_(made),
         times_(times),
@@ -23,7 +23,7 @@ class measured_plan {
     for (const stage_plan& each : made.stages) links_.push_back(links_of(machine, each.mesh, each.first_rank));
   }
 
-  const std::vector<crossing>& crossings() const { return crossings_; }
+  const vector<crossing>& crossings() const { return crossings_; }
 
   /// Nothing where it is not sure what the copies need that are left out.
   std::optional<stage_memory> measure(stage_id which) {
@@ -57,8 +57,8 @@ class measured_plan {
   };
 
   stage_draft draft(stage_id which) {
-    std::vector<transfer> transfers(crossings_.size());
-    std::vector<port> results = results_;
+    vector<transfer> transfers(crossings_.size());
+    vector<port> results = results_;
     known_paths& paths = paths_.of(made_.micro_batches, made_.stages[which].mesh, links_[index_of(which)]);
     return stage_lowering(whole_, made_, which, nodes_, paths, crossings_, transfers, false).draft(results);
   }
@@ -81,8 +81,8 @@ class measured_plan {
   }
 
   /// What runs more often in a stage with all copies.
-  std::vector<refrain> refrains_of(const std::vector<stage_draft::part>& parts) const {
-    std::vector<refrain> found;
+  vector<refrain> refrains_of(const vector<stage_draft::part>& parts) const {
+    vector<refrain> found;
     for (std::size_t k = 1; k + 2 < parts.size(); ++k) {
       if (times_of(parts[k].of) == 1 || parts[k].begin == parts[k + 1].begin) continue;
       found.push_back(
@@ -132,9 +132,9 @@ class measured_plan {
     return true;
   }
 
-  std::vector<local_message> messages_of(stage_id which) const {
+  vector<local_message> messages_of(stage_id which) const {
     const stage_plan& here = made_.stages[which];
-    std::vector<local_message> found;
+    vector<local_message> found;
     for (const crossing& each : crossings_) {
       if (each.from != which && each.to != which) continue;
       const bool sends = each.from == which;
@@ -146,12 +146,12 @@ class measured_plan {
 
   const graph& whole_;
   const plan& made_;
-  const std::vector<std::int64_t>& times_;  ///< per block
+  const vector<std::int64_t>& times_;  ///< per block
   sorted_nodes nodes_;
-  std::vector<crossing> crossings_;
+  vector<crossing> crossings_;
   shared_paths paths_;
-  std::vector<port> results_;
-  std::vector<mesh_links> links_;  ///< of each stage
+  vector<port> results_;
+  vector<mesh_links> links_;  ///< of each stage
 };
 
 /// The stages of a plan, measured where it is shortened, or where that does not do as it is.
@@ -174,8 +174,8 @@ class plan_memory {
 
   bytes slot(stage_id which) { return (short_ ? *short_ : *full_).slot(which); }
 
-  std::vector<stage_memory> measure_all() {
-    std::vector<stage_memory> held;
+  vector<stage_memory> measure_all() {
+    vector<stage_memory> held;
     const measured_plan& stages = short_ ? *short_ : *full_;
     for (std::size_t s = 0; s < made_.stages.size(); ++s) {
       std::size_t like = 0;
@@ -185,7 +185,7 @@ class plan_memory {
     return held;
   }
 
-  const std::vector<crossing>& crossings() const { return short_ ? short_->crossings() : full_->crossings(); }
+  const vector<crossing>& crossings() const { return short_ ? short_->crossings() : full_->crossings(); }
 
  private:
   measured_plan& in_full() {
@@ -200,13 +200,13 @@ class plan_memory {
   const plan& made_;
   const cluster& machine_;
   std::optional<shortened_plan> shorter_;
-  std::vector<std::int64_t> once_;
+  vector<std::int64_t> once_;
   std::optional<measured_plan> short_, full_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<stage_memory> memories_of(const graph& whole, const plan& made, const cluster& machine) {
+MESHLOOM_INLINE vector<stage_memory> memories_of(const graph& whole, const plan& made, const cluster& machine) {
   return detail::plan_memory(whole, made, machine).measure_all();
 }
 
@@ -219,19 +219,19 @@ MESHLOOM_INLINE bytes slot_of(const graph& whole, const plan& made, const cluste
 }
 
 /// Only messages that skip stages may land early.
-MESHLOOM_INLINE std::vector<bytes> peaks_of(const graph& whole, const plan& made, const cluster& machine) {
+MESHLOOM_INLINE vector<bytes> peaks_of(const graph& whole, const plan& made, const cluster& machine) {
   detail::plan_memory memory(whole, made, machine);
   const auto held = memory.measure_all();
   const schedule_kind kind = schedule_of(whole, made);
-  std::vector<message> routes;
+  vector<message> routes;
   bool skip = false;
   for (const crossing& each : memory.crossings()) {
     routes.push_back(detail::route_of(each));
     skip = skip || (each.to_pass == pass::forward && index_of(each.to) > index_of(each.from) + 1);
   }
   if (!skip) routes.clear();
-  const auto orders = skip ? detail::orders_of(made, kind, routes) : std::vector<std::vector<action>>(held.size());
-  std::vector<bytes> peaks;
+  const auto orders = skip ? detail::orders_of(made, kind, routes) : vector<vector<action>>(held.size());
+  vector<bytes> peaks;
   for (std::size_t s = 0; s < held.size(); ++s) {
     const std::int32_t slots = detail::slots_of(made, kind, static_cast<int>(s), routes, orders[s]);
     peaks.push_back(held[s].fixed + held[s].slot * slots + held[s].transient);

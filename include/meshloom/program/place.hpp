@@ -10,7 +10,7 @@ namespace meshloom {
 inline constexpr std::array<pass, pass_count> all_passes{pass::forward, pass::backward, pass::reduce, pass::update};
 
 /// The instructions of one pass.
-inline const std::vector<instruction>& body_of(const stage_program& stage, pass which) {
+inline const vector<instruction>& body_of(const stage_program& stage, pass which) {
   return stage.bodies[static_cast<std::size_t>(which)];
 }
 

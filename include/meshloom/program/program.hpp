@@ -24,7 +24,7 @@ struct buffer {
   std::array<std::int64_t, max_rank> global{};  ///< extents of the whole tensor (of one micro-batch)
   dtype type = dtype::f32;
   spec layout = {};
-  std::vector<halo> widened = {};  ///< along these axes ranks hold windows, for one operator to read
+  vector<halo> widened = {};  ///< along these axes ranks hold windows, for one operator to read
   memory where = memory::transient;
   bytes size = {};    ///< of the largest shard, rounded up to `arena_alignment`
   bytes offset = {};  ///< in its region
@@ -49,10 +49,10 @@ struct instruction {
   std::int32_t part = -1;    ///< of an operator with statistics; −1: all at once
   bool adds = false;         ///< add to the results, except on the first micro-batch
   bool again = false;        ///< of forward, recomputed in backward: by the same number, so with the same results
-  std::vector<buffer_id> operands = {};
-  std::vector<buffer_id> results = {};
-  std::vector<buffer_id> exchanged = {};
-  std::vector<buffer_id> visiting = {};  ///< of an operator whose blocks go around `mesh_axis`: see `travellers_of`
+  vector<buffer_id> operands = {};
+  vector<buffer_id> results = {};
+  vector<buffer_id> exchanged = {};
+  vector<buffer_id> visiting = {};  ///< of an operator whose blocks go around `mesh_axis`: see `travellers_of`
   collective how = collective::slice;
   std::int8_t mesh_axis = -1;
   reduction combine = reduction::sum;
@@ -79,11 +79,11 @@ struct transfer {
 struct stage_program {
   std::int32_t first_rank = 0;
   mesh_shape mesh = {};
-  std::vector<std::string> mesh_axes = {};
+  vector<std::string> mesh_axes = {};
   table<buffer_id, buffer> buffers = {};
-  std::array<std::vector<instruction>, pass_count> bodies = {};
-  std::vector<loop> schedule = {};
-  std::vector<placed_value> placed_values = {};
+  std::array<vector<instruction>, pass_count> bodies = {};
+  vector<loop> schedule = {};
+  vector<placed_value> placed_values = {};
   std::int32_t slots = 1;  ///< micro-batches in flight
   bytes fixed = {};
   bytes kept = {};  ///< of one slot
@@ -96,8 +96,8 @@ struct stage_program {
 /// What enters or leaves a program with every step.
 struct port {
   std::string name;
-  std::vector<std::int64_t> extents;  ///< of the whole batch
-  std::int32_t batch_axis = -1;       ///< the axis that micro-batches cut; −1: summed over micro-batches
+  vector<std::int64_t> extents;  ///< of the whole batch
+  std::int32_t batch_axis = -1;  ///< the axis that micro-batches cut; −1: summed over micro-batches
   dtype type = dtype::f32;
   stage_id stage = stage_id::none;     ///< of a summed result: where it is
   buffer_id buffer = buffer_id::none;  ///< and in which buffer, whole on every rank
@@ -109,12 +109,12 @@ struct program {
   dtype precision = dtype::f32;
   dtype compute = dtype::f32;  ///< of what operators may round
   loss_scaling scaling = {};
-  rate_schedule rate = {};     ///< of all updates
-  std::vector<port> inputs = {};
-  std::vector<port> results = {};
+  rate_schedule rate = {};  ///< of all updates
+  vector<port> inputs = {};
+  vector<port> results = {};
   port squares = {};  ///< the total of the squares of all gradients, if they are clipped; as stage 0 has it
   table<stage_id, stage_program> stages = {};
-  std::vector<transfer> transfers = {};
+  vector<transfer> transfers = {};
 };
 
 /// The stage of a rank.

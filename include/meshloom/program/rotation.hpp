@@ -40,8 +40,8 @@ struct traveller {
 };
 
 /// In the order of `visiting`: operands, then results.
-inline std::vector<traveller> travellers_of(const stage_program& stage, const instruction& what) {
-  std::vector<traveller> found;
+inline vector<traveller> travellers_of(const stage_program& stage, const instruction& what) {
+  vector<traveller> found;
   if (!rotates(what)) return found;
   std::size_t next = 0;
   const auto add = [&](const index_list& axes, bool is_result, std::size_t which, buffer_id home) {

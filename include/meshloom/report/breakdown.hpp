@@ -79,7 +79,7 @@ work_times mean_times(const breakdown& parts);
 text_table work_table(const breakdown& parts);
 
 /// One row per stage: what lies in the arena of each of its ranks.
-text_table memory_table(const breakdown& parts, const std::vector<bytes>& memory);
+text_table memory_table(const breakdown& parts, const vector<bytes>& memory);
 
 }  // namespace meshloom
 

@@ -42,7 +42,7 @@ inline stage_breakdown memory_of(const graph& whole, const stage_program& stage)
 }
 
 /// Adds one event of a stage. A message waits until both ends have come to it, then crosses.
-inline void add_event(const stage_program& stage, const event& now, const std::vector<picoseconds>& messages,
+inline void add_event(const stage_program& stage, const event& now, const vector<picoseconds>& messages,
                       const mesh_links& links, work_times& times) {
   const auto index = static_cast<std::size_t>(now.index);
   if (now.kind == action::run) {
@@ -62,7 +62,7 @@ MESHLOOM_INLINE breakdown breakdown_of(const graph& whole, const program& lowere
   const simulation paper = simulate(lowered, machine);
   breakdown made{.step = paper.step};
   for (const stage_program& stage : lowered.stages) made.stages.add(detail::memory_of(whole, stage));
-  std::vector<picoseconds> messages;
+  vector<picoseconds> messages;
   for (const transfer& each : lowered.transfers) messages.push_back(price(lowered, each, machine));
   for (const event& now : paper.events) {
     const stage_id id = stage_of_rank(lowered, now.rank);
@@ -92,7 +92,7 @@ MESHLOOM_INLINE work_times mean_times(const breakdown& parts) {
 MESHLOOM_INLINE text_table work_table(const breakdown& parts) {
   const work_times mean = mean_times(parts);
   text_table table{{{"stage", true}}, {}};
-  std::vector<std::string> shares{"share"};
+  vector<std::string> shares{"share"};
   for (std::size_t s = 0; s < parts.stages.size(); ++s) table.rows.push_back({sentence({s})});
   for (std::size_t kind = 0; kind < work_count; ++kind) {
     const auto none = [&](const stage_breakdown& each) { return each.times.of[kind].count == 0; };
@@ -110,7 +110,7 @@ MESHLOOM_INLINE text_table work_table(const breakdown& parts) {
   return table;
 }
 
-MESHLOOM_INLINE text_table memory_table(const breakdown& parts, const std::vector<bytes>& memory) {
+MESHLOOM_INLINE text_table memory_table(const breakdown& parts, const vector<bytes>& memory) {
   text_table table{{}, {}};
   for (const char* heading :
        {"stage", "parameters", "state", "sums", "kept", "x slots", "transient", "peak", "of device"}) {

@@ -3,11 +3,11 @@
 // Law: every plan that `solve` makes keeps to them; a plan changed in one of them does not.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
 
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -15,7 +15,7 @@ namespace meshloom {
 /// - the number of stages, cuts, micro-batches, the schedule, sizes of mesh axes;
 /// - rules: an operator that could split an axis but does not; pins of the model and of the problem;
 /// - ZeRO: state, gradients or parameters whole that are to be split, or split that are not to be.
-std::vector<std::string> check_constraints(const problem& posed, const plan& made);
+vector<std::string> check_constraints(const problem& posed, const plan& made);
 
 }  // namespace meshloom
 

@@ -12,7 +12,7 @@ class constraint_referee {
   constraint_referee(const problem& posed, const plan& made)
       : whole_(posed.graph), asked_(posed.constraints), made_(made) {}
 
-  std::vector<std::string> run() {
+  vector<std::string> run() {
     check_shape();
     for (s_ = 0; s_ < made_.stages.size(); ++s_) {
       check_mesh();
@@ -150,7 +150,7 @@ class constraint_referee {
     const value_id target = bound.gradient ? whole_.values[bound.value].gradient : bound.value;
     if (target == value_id::none) return;
     const value& entry = whole_.values[target];
-    std::vector<value_id> bound_values;
+    vector<value_id> bound_values;
     for (std::int32_t copy = 0; copy < whole_.regions[entry.region].count; ++copy) {
       const value_id id = resolve(whole_, target, {entry.region, copy}).value;
       if (std::count(bound_values.begin(), bound_values.end(), id) == 0) bound_values.push_back(id);
@@ -242,12 +242,12 @@ class constraint_referee {
   const manual& asked_;
   const plan& made_;
   std::size_t s_ = 0;
-  std::vector<std::string> broken_;
+  vector<std::string> broken_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::string> check_constraints(const problem& posed, const plan& made) {
+MESHLOOM_INLINE vector<std::string> check_constraints(const problem& posed, const plan& made) {
   return detail::constraint_referee(posed, made).run();
 }
 

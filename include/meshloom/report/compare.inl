@@ -11,8 +11,8 @@ namespace detail {
 
 /// The mesh axes of a stage by what they are, whatever they are called: how far apart their neighbours are, and how
 /// many.
-inline std::vector<std::string> nameless_axes(const stage_plan& stage) {
-  std::vector<std::string> names;
+inline vector<std::string> nameless_axes(const stage_plan& stage) {
+  vector<std::string> names;
   std::int32_t stride = stage.mesh.ranks();
   for (std::size_t axis = 0; axis < static_cast<std::size_t>(stage.mesh.rank); ++axis) {
     stride /= stage.mesh.size[axis];
@@ -22,8 +22,8 @@ inline std::vector<std::string> nameless_axes(const stage_plan& stage) {
 }
 
 /// "data=2": the mesh axes of a stage with their sizes, for people.
-inline std::vector<std::string> sized_axes(const stage_plan& stage) {
-  std::vector<std::string> names;
+inline vector<std::string> sized_axes(const stage_plan& stage) {
+  vector<std::string> names;
   for (std::size_t axis = 0; axis < stage.mesh_axes.size(); ++axis) {
     names.push_back(sentence({stage.mesh_axes[axis], "=", stage.mesh.size[axis]}));
   }
@@ -32,7 +32,7 @@ inline std::vector<std::string> sized_axes(const stage_plan& stage) {
 
 /// "split batch@data=2, partial 0@tensor=4", or "whole".
 inline std::string strategy_text(const graph& whole, const stage_plan& stage, node_id id,
-                                 const std::vector<std::string>& mesh_axes) {
+                                 const vector<std::string>& mesh_axes) {
   const node& at = whole.nodes[id];
   std::string text, order;
   for (std::size_t axis = 0; axis < mesh_axes.size(); ++axis) {
@@ -48,11 +48,11 @@ inline std::string strategy_text(const graph& whole, const stage_plan& stage, no
 
 /// "stored whole, updated split(vocab@data=2), summed partial(sum@data=2)"
 inline std::string storage_text(const graph& whole, const stage_plan& stage, std::size_t p,
-                                const std::vector<std::string>& mesh_axes) {
+                                const vector<std::string>& mesh_axes) {
   const value& entry = whole.values[whole.parameters[p].value];
   const parameter_plan& kept = stage.parameters[p];
   const auto text_of = [&](const spec& layout) { return spec_text(whole, entry, layout, mesh_axes); };
-  std::vector<std::string> sums;
+  vector<std::string> sums;
   for (const spec& layout : kept.accumulated) {
     if (std::find(sums.begin(), sums.end(), text_of(layout)) == sums.end()) sums.push_back(text_of(layout));
   }
@@ -61,16 +61,15 @@ inline std::string storage_text(const graph& whole, const stage_plan& stage, std
 
 /// What a plan does to an operator or parameter.
 struct treatment {
-  std::vector<std::string> by_copy;  ///< without names of mesh axes
-  std::string said;                  ///< for people: one text, or one per group of stages
+  vector<std::string> by_copy;  ///< without names of mesh axes
+  std::string said;             ///< for people: one text, or one per group of stages
 };
 
 /// `describe(stage, mesh_axes)`: what a stage does, in words. `areas`: the regions whose copies have it.
 template <class Describe>
-treatment treatment_in(const graph& whole, const plan& made, const std::vector<region_id>& areas,
-                       const Describe& describe) {
+treatment treatment_in(const graph& whole, const plan& made, const vector<region_id>& areas, const Describe& describe) {
   treatment all;
-  std::vector<std::pair<std::string, std::vector<std::size_t>>> groups;
+  vector<std::pair<std::string, vector<std::size_t>>> groups;
   for (const region_id area : areas) {
     for (std::int32_t copy = 0; copy < whole.regions[area].count; ++copy) {
       const std::size_t s = index_of(stage_of(made, block_number(whole, {area, copy})));
@@ -114,7 +113,7 @@ class difference_rows {
   }
 
  private:
-  std::vector<std::vector<std::string>> rows_;
+  vector<vector<std::string>> rows_;
 };
 
 /// "+3.1 %": by which share b is more than a.
@@ -187,7 +186,7 @@ MESHLOOM_INLINE text_table operator_comparison(const graph& whole, const plan& a
     const region& here = whole.regions[area];
     for (const phase when : {phase::forward, phase::backward}) {
       for (const node_id id : nodes_of(whole, area, when)) {
-        const auto text = [&](const stage_plan& stage, const std::vector<std::string>& mesh_axes) {
+        const auto text = [&](const stage_plan& stage, const vector<std::string>& mesh_axes) {
           return detail::strategy_text(whole, stage, id, mesh_axes);
         };
         rows.add(detail::layer_text(here), detail::without_prefix(whole.nodes[id].name, here.name),
@@ -203,14 +202,14 @@ MESHLOOM_INLINE text_table parameter_comparison(const graph& whole, const plan& 
   for (std::size_t p = 0; p < whole.parameters.size(); ++p) {
     const value& entry = whole.values[whole.parameters[p].value];
     const region& home = whole.regions[entry.region];
-    std::vector<region_id> readers;
+    vector<region_id> readers;
     for (const node& at : whole.nodes) {
       const bool reads =
           at.when != phase::update && std::count(at.operands.begin(), at.operands.end(), whole.parameters[p].value) > 0;
       const bool known = std::count(readers.begin(), readers.end(), at.region) > 0;
       if (reads && !known) readers.push_back(at.region);
     }
-    const auto text = [&](const stage_plan& stage, const std::vector<std::string>& mesh_axes) {
+    const auto text = [&](const stage_plan& stage, const vector<std::string>& mesh_axes) {
       return detail::storage_text(whole, stage, p, mesh_axes);
     };
     rows.add(detail::layer_text(home), detail::without_prefix(entry.name, home.name),

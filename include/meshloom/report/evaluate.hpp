@@ -6,21 +6,21 @@
 // besides, and messages that hold up both their ends.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
 #include <meshloom/report/breakdown.hpp>
 
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
 struct verdict {
-  std::vector<std::string> violations;  ///< a sentence each: where, what, by how much, and the cure; none: it is sound
-  std::optional<breakdown> parts;       ///< of a step and of memory, unless the plan cannot be lowered
-  program lowered = {};                 ///< what was judged, if there are parts
-  picoseconds recounted = {};           ///< what the plan should predict, if there are parts
+  vector<std::string> violations;  ///< a sentence each: where, what, by how much, and the cure; none: it is sound
+  std::optional<breakdown> parts;  ///< of a step and of memory, unless the plan cannot be lowered
+  program lowered = {};            ///< what was judged, if there are parts
+  picoseconds recounted = {};      ///< what the plan should predict, if there are parts
 };
 
 /// Judges a plan, however bad: ranks, the model's operators and parameters, constraints, the program, the memory of

@@ -15,12 +15,12 @@ namespace detail {
 
 /// A stage on its way through its tasks, when nothing takes time but what a plan prices.
 struct priced_walk {
-  std::vector<task> tasks;
+  vector<task> tasks;
   std::size_t at = 0;
   picoseconds now;
   std::array<picoseconds, pass_count> body = {};
   std::array<picoseconds, pass_count> landing = {};  ///< the messages that a pass reads, from wherever they come
-  std::array<std::vector<picoseconds>, 2> ends;      ///< of forward and backward, by micro-batch
+  std::array<vector<picoseconds>, 2> ends;           ///< of forward and backward, by micro-batch
 };
 
 /// A step as a plan prices it: copies within ranks are free; a message delays whoever reads it and holds up nobody
@@ -97,7 +97,7 @@ class recount {
   }
 
   const program& lowered_;
-  std::vector<priced_walk> walks_;
+  vector<priced_walk> walks_;
   picoseconds rounding_, totals_;
 };
 
@@ -122,7 +122,7 @@ class plan_referee {
   }
 
   /// Takes over the faults that another referee has found, with a cure where they have none.
-  bool is_sound(const std::vector<std::string>& faults, const char* prefix) {
+  bool is_sound(const vector<std::string>& faults, const char* prefix) {
     for (const std::string& each : faults) {
       const bool cured = each.find("; ") != std::string::npos;
       violation(prefix, each, cured ? "" : "; correct it, or solve again");
@@ -138,7 +138,7 @@ class plan_referee {
     if (made_.ranks != all) {
       violation("the plan is for ", made_.ranks, " ranks, but the cluster has ", all, "; solve again for this cluster");
     }
-    std::vector<std::vector<std::size_t>> users(static_cast<std::size_t>(all));
+    vector<vector<std::size_t>> users(static_cast<std::size_t>(all));
     for (std::size_t s = 0; s < made_.stages.size(); ++s) {
       const stage_plan& stage = made_.stages[static_cast<stage_id>(s)];
       const std::int64_t first = stage.first_rank, end = first + ranks_of(stage.mesh);
@@ -162,7 +162,7 @@ class plan_referee {
     return found_.violations.empty();
   }
 
-  void check_users(const std::vector<std::size_t>& stages, const std::string& ranks) {
+  void check_users(const vector<std::size_t>& stages, const std::string& ranks) {
     std::string text;
     for (const std::size_t s : stages) text += sentence({text.empty() ? "" : " and ", s});
     if (stages.empty()) violation(ranks, ": in no stage; give every device to one, or solve again for fewer");

@@ -16,7 +16,7 @@ namespace detail {
 
 /// The specs of a node's results; the same one is said once.
 inline std::string results_text(const graph& whole, const stage_plan& stage, node_id id) {
-  std::vector<std::string> texts;
+  vector<std::string> texts;
   for (std::size_t k = 0; k < whole.nodes[id].results.size(); ++k) {
     texts.push_back(spec_text(whole, whole.values[whole.nodes[id].results[k]], result_spec_in(whole, stage, id, k),
                               stage.mesh_axes));
@@ -29,13 +29,12 @@ inline std::string results_text(const graph& whole, const stage_plan& stage, nod
 struct layer_rows {
   struct fact {
     std::string layer, name;
-    std::vector<std::string> texts;
-    std::vector<std::size_t> stages;
+    vector<std::string> texts;
+    vector<std::size_t> stages;
   };
-  std::vector<fact> facts;
+  vector<fact> facts;
 
-  void add(const std::string& layer, const std::string& name, std::size_t stage,
-           const std::vector<std::string>& texts) {
+  void add(const std::string& layer, const std::string& name, std::size_t stage, const vector<std::string>& texts) {
     for (fact& known : facts) {
       if (known.layer == layer && known.name == name && known.texts == texts) return known.stages.push_back(stage);
     }
@@ -48,8 +47,8 @@ struct layer_rows {
     for (const fact& each : facts) {
       const bool new_layer = before == nullptr || before->layer != each.layer;
       const bool new_name = new_layer || before->name != each.name;
-      std::vector<std::string> cells{new_layer ? each.layer : "", new_name ? each.name : "",
-                                     each.stages.size() == stage_count ? "all" : numbers_text(each.stages)};
+      vector<std::string> cells{new_layer ? each.layer : "", new_name ? each.name : "",
+                                each.stages.size() == stage_count ? "all" : numbers_text(each.stages)};
       cells.insert(cells.end(), each.texts.begin(), each.texts.end());
       table.rows.push_back(std::move(cells));
       before = &each;
@@ -89,7 +88,7 @@ struct traffic {
   }
 };
 
-inline void count(std::vector<traffic>& all, traffic next) {
+inline void count(vector<traffic>& all, traffic next) {
   for (traffic& known : all) {
     if (known.same(next)) {
       ++known.count;
@@ -100,8 +99,8 @@ inline void count(std::vector<traffic>& all, traffic next) {
   all.push_back(std::move(next));
 }
 
-inline std::vector<traffic> traffic_of(const program& lowered, const cluster& machine) {
-  std::vector<traffic> all;
+inline vector<traffic> traffic_of(const program& lowered, const cluster& machine) {
+  vector<traffic> all;
   for (const stage_program& stage : lowered.stages) {
     const mesh_links links = links_of(machine, stage.mesh, stage.first_rank);
     const device& on = device_of(machine, stage.first_rank);
@@ -190,7 +189,7 @@ MESHLOOM_INLINE text_table parameter_table(const graph& whole, const plan& made)
       const parameter_plan& kept = stage.parameters[p];
       if (!kept.used) continue;
       const auto text_of = [&](const spec& layout) { return detail::spec_text(whole, entry, layout, stage.mesh_axes); };
-      std::vector<std::string> sums;
+      vector<std::string> sums;
       for (const spec& layout : kept.accumulated) {
         if (std::find(sums.begin(), sums.end(), text_of(layout)) == sums.end()) sums.push_back(text_of(layout));
       }
@@ -247,7 +246,7 @@ MESHLOOM_INLINE std::string explain(const problem& posed, const plan& made, std:
   detail::add_table(text, "Violations", detail::violation_table(judged.violations));
   if (!judged.parts) return text;
   const program& lowered = judged.lowered;
-  std::vector<bytes> memory;
+  vector<bytes> memory;
   for (const stage_plan& stage : made.stages) memory.push_back(device_of(posed.cluster, stage.first_rank).memory);
   const bool alike = std::count(memory.begin(), memory.end(), memory.front()) == std::ssize(memory);
   const double waiting = detail::share_of(mean_times(*judged.parts)[work::waiting], judged.parts->step);

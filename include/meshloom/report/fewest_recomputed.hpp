@@ -5,19 +5,19 @@
 // every block that recomputes saves memory.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/plan/problem.hpp>
 
 #include <optional>
-#include <vector>
 
 namespace meshloom {
 
 /// By block, whether it is to recompute although no rule says so: of every stage that does not fit those that save
 /// most. None if the problem is automatic, has no plan whatever its memory, or does not fit if every block recomputes.
-std::optional<std::vector<bool>> fewest_recomputed(const problem& posed);
+std::optional<vector<bool>> fewest_recomputed(const problem& posed);
 
 /// The problem with a rule for each of these blocks besides its own.
-problem recomputing(const problem& posed, const std::vector<bool>& blocks);
+problem recomputing(const problem& posed, const vector<bool>& blocks);
 
 }  // namespace meshloom
 

@@ -56,7 +56,7 @@ class space_words {
  private:
   template <class List, class Text>
   static std::string listed(const List& list, const Text& text) {
-    std::vector<std::string> parts;
+    vector<std::string> parts;
     for (const auto& each : list) {
       if (std::string next = text(each); !next.empty()) parts.push_back(std::move(next));
     }
@@ -110,7 +110,7 @@ class space_words {
   }
 
   /// "1, 2, 4 ranks of a host; 2 whole hosts"
-  static std::string places_text(const std::vector<submesh>& places) {
+  static std::string places_text(const vector<submesh>& places) {
     const std::string parts =
         listed(places, [](const submesh& each) { return each.hosts > 1 ? "" : sentence({each.devices}); });
     const std::string hosts =
@@ -124,12 +124,11 @@ class space_words {
 
   /// The submeshes of a group of hosts on which a stage may stand, and on which it might without constraints.
   struct group_places {
-    std::vector<submesh> taken, all;
+    vector<submesh> taken, all;
 
-    std::vector<submesh> without() const {
-      std::vector<submesh> left = all;
-      std::erase_if(left,
-                    [&](const submesh& each) { return std::find(taken.begin(), taken.end(), each) != taken.end(); });
+    vector<submesh> without() const {
+      vector<submesh> left = all;
+      erase_if(left, [&](const submesh& each) { return std::find(taken.begin(), taken.end(), each) != taken.end(); });
       return left;
     }
   };
@@ -138,7 +137,7 @@ class space_words {
   template <class Which>
   std::string places_text(const Which& which) const {
     if (places_.size() == 1) return places_text(which(places_.front()));
-    std::vector<std::string> parts;
+    vector<std::string> parts;
     for (std::size_t g = 0; g < places_.size(); ++g) {
       if (const std::string here = places_text(which(places_[g])); !here.empty())
         parts.push_back(sentence({"in group ", g + 1, " ", here}));
@@ -158,7 +157,7 @@ class space_words {
 
   std::string meshes() const {
     constexpr std::size_t most_listed = 24;
-    std::vector<std::string> shapes;
+    vector<std::string> shapes;
     for (const stage_plan& each : meshes_) {
       if (const std::string next = ranks_of(each.mesh); std::find(shapes.begin(), shapes.end(), next) == shapes.end())
         shapes.push_back(next);
@@ -173,10 +172,10 @@ class space_words {
 
   /// How many grids there are on a submesh, if their order matters.
   std::size_t orders_on(const submesh& place) const {
-    std::vector<std::vector<std::int32_t>> seen;
-    std::vector<std::int32_t> sizes;
-    for_each_size(asked_.mesh, place.ranks(), 0, sizes, [&](std::vector<std::int32_t> chosen) {
-      std::erase(chosen, 1);
+    vector<vector<std::int32_t>> seen;
+    vector<std::int32_t> sizes;
+    for_each_size(asked_.mesh, place.ranks(), 0, sizes, [&](vector<std::int32_t> chosen) {
+      erase(chosen, 1);
       if (std::find(seen.begin(), seen.end(), chosen) == seen.end()) seen.push_back(std::move(chosen));
     });
     return seen.size();
@@ -280,7 +279,7 @@ class space_words {
   }
 
   std::string left_of_recomputation() const {
-    const std::vector<bool> again = recomputed_by_rule(posed_, 0, blocks());
+    const vector<bool> again = recomputed_by_rule(posed_, 0, blocks());
     const auto forced = std::count(again.begin(), again.end(), true);
     return forced == 0 ? "" : sentence({"to keep what ", forced, forced > 1 ? " blocks make" : " block makes"});
   }
@@ -288,9 +287,9 @@ class space_words {
   const problem& posed_;
   const graph& whole_;
   const manual& asked_;
-  problem open_;                      ///< without any constraint, on the same mesh axes
-  std::vector<group_places> places_;  ///< by group
-  std::vector<stage_plan> meshes_;
+  problem open_;                 ///< without any constraint, on the same mesh axes
+  vector<group_places> places_;  ///< by group
+  vector<stage_plan> meshes_;
   bool merged_ = false;  ///< grids that differ in order alone are one
   stage_plan widest_;    ///< the largest mesh of most axes
 };

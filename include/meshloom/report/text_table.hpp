@@ -5,10 +5,10 @@
 
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/units.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <cstddef>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -20,8 +20,8 @@ struct text_column {
 };
 
 struct text_table {
-  std::vector<text_column> columns;
-  std::vector<std::vector<std::string>> rows;  ///< as many cells each as there are columns
+  vector<text_column> columns;
+  vector<vector<std::string>> rows;  ///< as many cells each as there are columns
 };
 
 /// Headings, then the rows, indented by two. Where the table is too wide, cells of its widest columns go on in a line

@@ -16,8 +16,8 @@ inline std::size_t letters_in(std::string_view text) {
 }
 
 /// A cell in lines of at most `width` letters, broken behind a space, a dot or an underscore where there is one.
-inline std::vector<std::string> wrapped(std::string_view cell, std::size_t width) {
-  std::vector<std::string> lines;
+inline vector<std::string> wrapped(std::string_view cell, std::size_t width) {
+  vector<std::string> lines;
   while (letters_in(cell) > width) {
     std::size_t end = 0;
     for (std::size_t letters = 0; letters < width || !begins_letter(cell[end]); ++end) {
@@ -38,8 +38,8 @@ inline std::string padded(const std::string& cell, std::size_t width, bool right
 }
 
 /// How wide each column is: as its widest cell, the widest columns less where the line would be too long.
-inline std::vector<std::size_t> widths_of(const text_table& table) {
-  std::vector<std::size_t> widths;
+inline vector<std::size_t> widths_of(const text_table& table) {
+  vector<std::size_t> widths;
   for (const text_column& column : table.columns) widths.push_back(letters_in(column.heading));
   for (const auto& row : table.rows) {
     for (std::size_t k = 0; k < widths.size(); ++k) widths[k] = std::max(widths[k], letters_in(row[k]));
@@ -59,7 +59,7 @@ MESHLOOM_INLINE std::string render(const text_table& table) {
   const auto widths = detail::widths_of(table);
   std::string text;
   const auto add_row = [&](const auto& cell_of) {
-    std::vector<std::vector<std::string>> cells;
+    vector<vector<std::string>> cells;
     std::size_t lines = 1;
     for (std::size_t k = 0; k < widths.size(); ++k) {
       cells.push_back(detail::wrapped(cell_of(k), widths[k]));

@@ -5,12 +5,12 @@
 // no plan; a problem that has a sound plan gets no answer.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/plan/plan.hpp>
 #include <meshloom/plan/problem.hpp>
 
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
@@ -27,7 +27,7 @@ struct infeasibility {
   /// fewest blocks to recompute where the plan is by hand, or one kind of constraint left out, and all of them only if
   /// nothing of this will do; then more memory, or more hosts (devices, if there is one host: one more, or 2, 4 or 8
   /// times as many), whichever grows less.
-  std::vector<relaxation> relaxations;
+  vector<relaxation> relaxations;
 };
 
 /// None if there is a plan that `evaluate` finds nothing wrong with.

@@ -61,7 +61,7 @@ class relaxations {
  public:
   explicit relaxations(const problem& posed) : posed_(posed) {}
 
-  std::vector<relaxation> all(const std::optional<relaxation>& more_memory) {
+  vector<relaxation> all(const std::optional<relaxation>& more_memory) {
     change_micro_batches();
     raise_zero();
     recompute_more();
@@ -113,7 +113,7 @@ class relaxations {
     const std::int32_t said = posed_.constraints.micro_batches;
     if (said <= 0) return;
     const std::int64_t batch = posed_.graph.sizes[posed_.graph.micro_batched].extent;
-    std::vector<std::int32_t> counts;
+    vector<std::int32_t> counts;
     for (std::int64_t count = 1; count <= batch; ++count) {
       if (batch % count == 0 && count != said) counts.push_back(static_cast<std::int32_t>(count));
     }
@@ -233,7 +233,7 @@ class relaxations {
   }
 
   const problem& posed_;
-  std::vector<relaxation> found_;
+  vector<relaxation> found_;
 };
 
 }  // namespace detail

@@ -57,10 +57,10 @@ MESHLOOM_INLINE std::string grid_text(const stage_plan& stage) {
 }
 
 MESHLOOM_INLINE std::string spec_text(const graph& whole, const value& entry, const spec& layout,
-                                      const std::vector<std::string>& mesh_axes) {
-  std::vector<std::string_view> axes;
+                                      const vector<std::string>& mesh_axes) {
+  vector<std::string_view> axes;
   for (const axis_id axis : entry.axes) axes.push_back(whole.sizes[axis].name);
-  return describe_spec(layout, axes, std::vector<std::string_view>(mesh_axes.begin(), mesh_axes.end()));
+  return describe_spec(layout, axes, vector<std::string_view>(mesh_axes.begin(), mesh_axes.end()));
 }
 
 MESHLOOM_INLINE std::string layer_text(const region& area) {
@@ -71,7 +71,7 @@ MESHLOOM_INLINE std::string without_prefix(const std::string& name, const std::s
   return name.size() > prefix.size() + 1 && name.starts_with(prefix + ".") ? name.substr(prefix.size() + 1) : name;
 }
 
-MESHLOOM_INLINE std::string numbers_text(const std::vector<std::size_t>& numbers) {
+MESHLOOM_INLINE std::string numbers_text(const vector<std::size_t>& numbers) {
   std::string text;
   for (const std::size_t each : numbers) text += sentence({text.empty() ? "" : ",", each});
   return text;
@@ -81,7 +81,7 @@ MESHLOOM_INLINE void add_table(std::string& text, std::string_view heading, cons
   if (!table.rows.empty()) text += sentence({text.empty() ? "" : "\n", heading, "\n", render(table)});
 }
 
-MESHLOOM_INLINE text_table violation_table(const std::vector<std::string>& violations) {
+MESHLOOM_INLINE text_table violation_table(const vector<std::string>& violations) {
   text_table table{{{"what is wrong; the cure"}}, {}};
   for (const std::string& each : violations) table.rows.push_back({each});
   return table;

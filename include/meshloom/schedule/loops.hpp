@@ -14,7 +14,7 @@ namespace meshloom {
 /// messages belong to micro-batch 0 alone and are therefore only found in loops that run once.
 struct loop {
   std::int32_t count = 1;
-  std::vector<action> body;
+  vector<action> body;
   std::int32_t advance = 1;
   bool operator==(const loop&) const = default;
 };
@@ -24,7 +24,7 @@ inline constexpr std::size_t longest_body = 1024;
 
 /// Takes the loop that saves most actions (the shortest and then the first among equals), then folds what lies before
 /// and after it in the same way.
-std::vector<loop> fold(std::span<const action> actions);
+vector<loop> fold(std::span<const action> actions);
 
 /// Calls `visit(action)` for every action of the loops, one after the other.
 template <class Visit>
@@ -39,7 +39,7 @@ void for_each_action(std::span<const loop> loops, const Visit& visit) {
   }
 }
 
-std::vector<action> expand(std::span<const loop> loops);
+vector<action> expand(std::span<const loop> loops);
 
 }  // namespace meshloom
 

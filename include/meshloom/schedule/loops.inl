@@ -34,7 +34,7 @@ inline repetition best_repetition(std::span<const action> actions) {
   return best;
 }
 
-inline void fold_onto(std::vector<loop>& loops, std::span<const action> actions) {
+inline void fold_onto(vector<loop>& loops, std::span<const action> actions) {
   if (actions.empty()) return;
   const auto [begin, length, saved, advance] = best_repetition(actions);
   if (saved == 0) {
@@ -49,14 +49,14 @@ inline void fold_onto(std::vector<loop>& loops, std::span<const action> actions)
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<loop> fold(std::span<const action> actions) {
-  std::vector<loop> loops;
+MESHLOOM_INLINE vector<loop> fold(std::span<const action> actions) {
+  vector<loop> loops;
   detail::fold_onto(loops, actions);
   return loops;
 }
 
-MESHLOOM_INLINE std::vector<action> expand(std::span<const loop> loops) {
-  std::vector<action> actions;
+MESHLOOM_INLINE vector<action> expand(std::span<const loop> loops) {
+  vector<action> actions;
   for_each_action(loops, [&](const action& each) { actions.push_back(each); });
   return actions;
 }

@@ -10,13 +10,13 @@
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/error.hpp>
 #include <meshloom/base/units.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace meshloom {
 
@@ -64,7 +64,7 @@ constexpr double bubble(int stages, int micro_batches) {
 }
 
 /// The tasks of `stage` in order. Throws unless 0 <= stage < stages and there is a micro-batch.
-std::vector<task> order_of(schedule_kind kind, int stages, int stage, int micro_batches);
+vector<task> order_of(schedule_kind kind, int stages, int stage, int micro_batches);
 
 /// What one micro-batch costs a stage.
 struct stage_times {

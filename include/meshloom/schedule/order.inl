@@ -5,14 +5,14 @@
 
 namespace meshloom {
 
-MESHLOOM_INLINE std::vector<task> order_of(schedule_kind kind, int stages, int stage, int micro_batches) {
+MESHLOOM_INLINE vector<task> order_of(schedule_kind kind, int stages, int stage, int micro_batches) {
   if (stage < 0 || stage >= stages || micro_batches < 1) {
     throw error("order_of: no stage " + std::to_string(stage) + " of " + std::to_string(stages) + " with " +
                 std::to_string(micro_batches) + " micro-batches; give 0 <= stage < stages and a micro-batch or more");
   }
   const bool trains = kind != schedule_kind::forward_only;
   const int ahead = trains ? slots_in_flight(kind, stages, stage, micro_batches) : micro_batches;
-  std::vector<task> order;
+  vector<task> order;
   for (int k = 0; k < ahead; ++k) order.push_back({pass::forward, k});
   for (int k = 0; trains && k < micro_batches; ++k) {  // each backward frees the slot of the next forward
     order.push_back({pass::backward, k});
@@ -98,8 +98,8 @@ class rounds {
   pipeline_times stages_;
   pipeline_transfers transfers_;
   int micro_batches_;
-  std::vector<picoseconds> ends_;               ///< of what each stage has run so far
-  std::vector<std::vector<picoseconds>> past_;  ///< what they were after the rounds before, the last one last
+  vector<picoseconds> ends_;          ///< of what each stage has run so far
+  vector<vector<picoseconds>> past_;  ///< what they were after the rounds before, the last one last
 };
 
 }  // namespace detail

@@ -9,11 +9,11 @@
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/error.hpp>
 #include <meshloom/base/units.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 namespace meshloom {
 
@@ -25,9 +25,9 @@ struct lifetime {
 };
 
 struct packing {
-  std::vector<bytes> offset;  ///< of each buffer, a multiple of the alignment
-  bytes total;                ///< the arena needed
-  bytes bound;                ///< the most bytes, rounded up to the alignment, alive at once: no packing needs less
+  vector<bytes> offset;  ///< of each buffer, a multiple of the alignment
+  bytes total;           ///< the arena needed
+  bytes bound;           ///< the most bytes, rounded up to the alignment, alive at once: no packing needs less
 };
 
 /// Tries a fixed set of heuristics, then improves the best within a fixed amount of work; stops where total == bound.

@@ -30,15 +30,15 @@ enum class fit : std::uint8_t { first, best };
 /// For each block, those that are alive with it at some time: nobody else is in its way.
 class neighbours {
  public:
-  explicit neighbours(const std::vector<block>& blocks) : ends_(blocks.size()) {
-    std::vector<std::size_t> by_begin(blocks.size()), alive;
+  explicit neighbours(const vector<block>& blocks) : ends_(blocks.size()) {
+    vector<std::size_t> by_begin(blocks.size()), alive;
     std::iota(by_begin.begin(), by_begin.end(), std::size_t{0});
     std::sort(by_begin.begin(), by_begin.end(), [&](std::size_t a, std::size_t b) {
       return std::pair(blocks[a].begin, a) < std::pair(blocks[b].begin, b);
     });
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> pairs;
+    vector<std::pair<std::uint32_t, std::uint32_t>> pairs;
     for (const std::size_t next : by_begin) {
-      std::erase_if(alive, [&](std::size_t other) { return blocks[other].end <= blocks[next].begin; });
+      erase_if(alive, [&](std::size_t other) { return blocks[other].end <= blocks[next].begin; });
       for (const std::size_t other : alive)
         pairs.emplace_back(static_cast<std::uint32_t>(next), static_cast<std::uint32_t>(other));
       alive.push_back(next);
@@ -64,21 +64,21 @@ class neighbours {
   std::int64_t count() const { return static_cast<std::int64_t>(all_.size()); }
 
  private:
-  std::vector<std::uint32_t> all_;  ///< those of one block after the other
-  std::vector<std::size_t> ends_;
+  vector<std::uint32_t> all_;  ///< those of one block after the other
+  vector<std::size_t> ends_;
 };
 
 /// The blocks, in the order of their placing, and the arena that this order leads to.
 struct arrangement {
-  std::vector<std::size_t> order;
+  vector<std::size_t> order;
   fit rule = fit::first;
-  std::vector<berth> berths;  // of each block
+  vector<berth> berths;  // of each block
   std::int64_t total = std::numeric_limits<std::int64_t>::max();
 };
 
-inline std::vector<block> blocks_of(std::span<const lifetime> buffers, std::int64_t alignment) {
+inline vector<block> blocks_of(std::span<const lifetime> buffers, std::int64_t alignment) {
   if (alignment < 1) throw error("pack: alignment " + std::to_string(alignment) + "; give a positive one");
-  std::vector<block> blocks;
+  vector<block> blocks;
   for (std::size_t buffer = 0; buffer < buffers.size(); ++buffer) {
     const auto& [size, begin, end] = buffers[buffer];
     if (size.count < 0 || end < begin) {
@@ -92,8 +92,8 @@ inline std::vector<block> blocks_of(std::span<const lifetime> buffers, std::int6
 }
 
 /// The most bytes alive at once.
-inline std::int64_t bound_of(const std::vector<block>& blocks) {
-  std::vector<std::pair<std::int32_t, std::int64_t>> changes;
+inline std::int64_t bound_of(const vector<block>& blocks) {
+  vector<std::pair<std::int32_t, std::int64_t>> changes;
   for (const block& b : blocks) {
     changes.emplace_back(b.begin, b.size);
     changes.emplace_back(b.end, -b.size);
@@ -105,7 +105,7 @@ inline std::int64_t bound_of(const std::vector<block>& blocks) {
 }
 
 /// The lowest gap between the berths in the way that holds a block (first), or the tightest (best).
-inline std::int64_t gap_for(const block& wanted, std::vector<berth>& in_the_way, fit rule) {
+inline std::int64_t gap_for(const block& wanted, vector<berth>& in_the_way, fit rule) {
   std::sort(in_the_way.begin(), in_the_way.end(), [](const berth& a, const berth& b) { return a.low < b.low; });
   std::int64_t top = 0, chosen = -1, room = std::numeric_limits<std::int64_t>::max();
   for (const berth& other : in_the_way) {
@@ -126,11 +126,11 @@ inline std::int64_t gap_for(const block& wanted, std::vector<berth>& in_the_way,
 inline constexpr std::int64_t most_looks = 8'000'000;
 
 /// Places the blocks one after the other, up to the first that leads above `limit`.
-inline void place(arrangement& a, const std::vector<block>& blocks, const neighbours& near, std::int64_t limit,
+inline void place(arrangement& a, const vector<block>& blocks, const neighbours& near, std::int64_t limit,
                   std::int64_t& looks) {
   a.berths.assign(blocks.size(), {});
   a.total = 0;
-  std::vector<berth> in_the_way;
+  vector<berth> in_the_way;
   std::int64_t placed = 0;
   for (const std::size_t which : a.order) {
     looks += ++placed;
@@ -147,12 +147,12 @@ inline void place(arrangement& a, const std::vector<block>& blocks, const neighb
 
 /// The blocks with the smallest key first.
 using key = double (*)(const block&);
-inline std::vector<std::size_t> sorted_by(key of, const std::vector<block>& blocks) {
-  std::vector<std::pair<double, std::size_t>> keyed;
+inline vector<std::size_t> sorted_by(key of, const vector<block>& blocks) {
+  vector<std::pair<double, std::size_t>> keyed;
   keyed.reserve(blocks.size());
   for (const block& each : blocks) keyed.emplace_back(of(each), keyed.size());
   std::sort(keyed.begin(), keyed.end());
-  std::vector<std::size_t> order;
+  vector<std::size_t> order;
   order.reserve(blocks.size());
   for (const auto& [by, which] : keyed) order.push_back(which);
   return order;
@@ -177,7 +177,7 @@ inline constexpr heuristic heuristics[] = {{large, fit::first},
                                            {early, fit::first},
                                            {large_and_lengthy, fit::best}};
 
-inline arrangement best_heuristic(const std::vector<block>& blocks, const neighbours& near, std::int64_t bound,
+inline arrangement best_heuristic(const vector<block>& blocks, const neighbours& near, std::int64_t bound,
                                   std::int64_t& looks) {
   arrangement best;
   std::int64_t pairs = 0;
@@ -201,7 +201,7 @@ inline std::size_t draw(std::uint64_t& state, std::size_t count) {
 
 /// Alternates, by lot, between placing the topmost block earlier and swapping two blocks in the order; keeps what is
 /// not worse, since on a plateau the way down is sideways.
-inline void improve(arrangement& best, const std::vector<block>& blocks, const neighbours& near, std::int64_t bound,
+inline void improve(arrangement& best, const vector<block>& blocks, const neighbours& near, std::int64_t bound,
                     std::int64_t looks) {
   constexpr int most_rounds = 2000;
   std::uint64_t state = 0;
@@ -235,9 +235,9 @@ struct berthed_block {
 /// True if the three parts of a refrain have the same blocks in the same places, and what is alive in two of them is
 /// alive in all or in neighbours only. Then a block finds the same ones in its way however often the refrain is
 /// repeated: placed in an order that looks at sizes and then at beginnings, it lies where its like does.
-inline bool repeats(const std::vector<block>& blocks, const arrangement& placed, const refrain& part) {
+inline bool repeats(const vector<block>& blocks, const arrangement& placed, const refrain& part) {
   const std::array<std::int32_t, 5> cuts{part.before, part.begin, part.end, part.after, 2 * part.after - part.end};
-  std::array<std::vector<berthed_block>, 3> found;
+  std::array<vector<berthed_block>, 3> found;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const auto& [buffer, size, begin, end] = blocks[b];
     if (begin >= part.after) continue;
@@ -258,8 +258,7 @@ inline bool repeats(const std::vector<block>& blocks, const arrangement& placed,
 inline bool lasts(const block& b, const refrain& part) { return b.begin < part.before && b.end >= part.after; }
 
 /// The pairs of a block and one in its way in the longer body; what lasts meets every block.
-inline std::int64_t pairs_with(std::span<const refrain> refrains, const std::vector<block>& blocks,
-                               const neighbours& near) {
+inline std::int64_t pairs_with(std::span<const refrain> refrains, const vector<block>& blocks, const neighbours& near) {
   std::int64_t pairs = 0, more = 0, lasting = 0;
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     std::int64_t times = 1;
@@ -277,7 +276,7 @@ inline std::int64_t pairs_with(std::span<const refrain> refrains, const std::vec
 
 MESHLOOM_INLINE packing pack(std::span<const lifetime> buffers, std::int64_t alignment) {
   const auto blocks = detail::arena::blocks_of(buffers, alignment);
-  packing packed{std::vector<bytes>(buffers.size()), {}, {detail::arena::bound_of(blocks)}};
+  packing packed{vector<bytes>(buffers.size()), {}, {detail::arena::bound_of(blocks)}};
   if (blocks.empty()) return packed;
   const detail::arena::neighbours near(blocks);
   std::int64_t looks = 0;

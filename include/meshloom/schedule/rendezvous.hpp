@@ -34,8 +34,7 @@ struct action {
 /// The actions of every stage; the same input gives the same orders. Throws if a message names a stage that does not
 /// exist or goes from a stage to itself, if a stage has a task twice, and if no order exists: the sentence then names
 /// the stages and messages that wait for each other.
-std::vector<std::vector<action>> linearise(const std::vector<std::vector<task>>& tasks_per_stage,
-                                           std::span<const message> messages);
+vector<vector<action>> linearise(const vector<vector<task>>& tasks_per_stage, std::span<const message> messages);
 
 /// How many micro-batches of message `number` lie received and not yet read by its task, at most, on the stage that
 /// executes `order`: 1 unless the message is received early.

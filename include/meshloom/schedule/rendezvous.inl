@@ -18,13 +18,13 @@ struct appointment {
   bool done = false;
 };
 
-using task_lists = std::vector<std::vector<task>>;
+using task_lists = vector<vector<task>>;
 
 /// Where each task stands in the order of its stage.
 struct task_places {
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
   std::size_t micro_batches = 1;
-  std::vector<std::size_t> at;
+  vector<std::size_t> at;
 
   std::size_t& of(std::size_t stage, pass what, std::size_t k) {
     return at[(stage * pass_count + static_cast<std::size_t>(what)) * micro_batches + k];
@@ -55,7 +55,7 @@ inline task_places places_of(const task_lists& stages) {
 }
 
 /// All appointments, micro-batch by micro-batch, in the order of the messages.
-inline std::vector<appointment> appointments_of(const task_lists& stages, std::span<const message> messages) {
+inline vector<appointment> appointments_of(const task_lists& stages, std::span<const message> messages) {
   const auto count = static_cast<std::int32_t>(stages.size());
   for (const message& m : messages) {
     const auto [low, high] = std::minmax(m.from_stage, m.to_stage);
@@ -65,7 +65,7 @@ inline std::vector<appointment> appointments_of(const task_lists& stages, std::s
     }
   }
   task_places places = places_of(stages);
-  std::vector<appointment> appointments;
+  vector<appointment> appointments;
   for (std::size_t k = 0; k < places.micro_batches; ++k) {
     for (std::size_t number = 0; number < messages.size(); ++number) {
       const message& m = messages[number];
@@ -82,11 +82,11 @@ inline std::vector<appointment> appointments_of(const task_lists& stages, std::s
 
 /// A stage on its way through its tasks: it stands in a gap and leaves it when the appointments there are done.
 struct standing {
-  std::vector<std::size_t> appointments;  // of one gap after the other, ascending in each
-  std::vector<std::size_t> ends;          // of each gap in `appointments`
+  vector<std::size_t> appointments;  // of one gap after the other, ascending in each
+  vector<std::size_t> ends;          // of each gap in `appointments`
   std::size_t at = 0;
   std::size_t left = 0;
-  std::vector<action> actions;
+  vector<action> actions;
 
   /// The appointments of the gap where it stands.
   std::span<const std::size_t> gap() const {
@@ -96,8 +96,8 @@ struct standing {
 };
 
 /// Every stage in front of its first gap.
-inline std::vector<standing> standings_of(const task_lists& tasks, const std::vector<appointment>& appointments) {
-  std::vector<standing> stages(tasks.size());
+inline vector<standing> standings_of(const task_lists& tasks, const vector<appointment>& appointments) {
+  vector<standing> stages(tasks.size());
   for (std::size_t s = 0; s < tasks.size(); ++s) {
     stages[s].ends.resize(tasks[s].size() + 1);
     stages[s].actions.reserve(2 * tasks[s].size());
@@ -129,13 +129,13 @@ class rendezvous {
     for (standing& stage : stages_) enter_gap(stage);
   }
 
-  std::vector<std::vector<action>> orders() {
+  vector<vector<action>> orders() {
     for (bool moved = true; moved;) {
       const bool exchanged = exchange_ready();
       const bool ran = run_where_free();
       moved = exchanged || ran || receive_one_early();
     }
-    std::vector<std::vector<action>> orders;
+    vector<vector<action>> orders;
     for (std::size_t s = 0; s < stages_.size(); ++s) {
       if (stages_[s].at < tasks_[s].size() || stages_[s].left > 0) throw error(who_waits());
       orders.push_back(std::move(stages_[s].actions));
@@ -165,7 +165,7 @@ class rendezvous {
   /// Exchanges the messages whose two ends wait: earlier micro-batches and then lower numbers first, which makes the
   /// gaps of the steady state alike.
   bool exchange_ready() {
-    std::vector<std::size_t> now;
+    vector<std::size_t> now;
     now.swap(ready_);
     std::sort(now.begin(), now.end());
     for (const std::size_t index : now) exchange(appointments_[index]);
@@ -219,27 +219,27 @@ class rendezvous {
 
   const task_lists& tasks_;
   std::span<const message> messages_;
-  std::vector<appointment> appointments_;
-  std::vector<standing> stages_;
-  std::vector<std::size_t> ready_;
+  vector<appointment> appointments_;
+  vector<standing> stages_;
+  vector<std::size_t> ready_;
 };
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<std::vector<action>> linearise(const std::vector<std::vector<task>>& tasks_per_stage,
-                                                           std::span<const message> messages) {
+MESHLOOM_INLINE vector<vector<action>> linearise(const vector<vector<task>>& tasks_per_stage,
+                                                 std::span<const message> messages) {
   return detail::rendezvous(tasks_per_stage, messages).orders();
 }
 
 MESHLOOM_INLINE int landing_slots(std::span<const action> order, std::span<const message> messages,
                                   std::int32_t number) {
   const auto reader = static_cast<std::int32_t>(messages[static_cast<std::size_t>(number)].to);
-  std::vector<std::int32_t> lying;  // micro-batches received and not yet read
+  vector<std::int32_t> lying;  // micro-batches received and not yet read
   std::size_t most = 0;
   for (const action& now : order) {
     if (now.kind == action::receive && now.index == number) lying.push_back(now.micro_batch);
     most = std::max(most, lying.size());
-    if (now.kind == action::run && now.index == reader) std::erase(lying, now.micro_batch);
+    if (now.kind == action::run && now.index == reader) erase(lying, now.micro_batch);
   }
   return static_cast<int>(most);
 }

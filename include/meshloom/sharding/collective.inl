@@ -4,11 +4,11 @@
 
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/error.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/sharding/collective.hpp>
 
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace meshloom {
 
@@ -17,7 +17,7 @@ namespace detail {
 /// The most messages that leave one host when every ring along `axis` sends to its next rank.
 MESHLOOM_INLINE std::int32_t most_leaving(const cluster& machine, const mesh_shape& mesh, std::int32_t first_rank,
                                           std::size_t axis) {
-  std::vector<std::int32_t> leaving(static_cast<std::size_t>(machine.host_of(first_rank + mesh.ranks() - 1)) + 1);
+  vector<std::int32_t> leaving(static_cast<std::size_t>(machine.host_of(first_rank + mesh.ranks() - 1)) + 1);
   for (std::int32_t rank = 0; rank < mesh.ranks(); ++rank) {
     mesh_coordinates next = coordinates_of(mesh, rank);
     next[axis] = (next[axis] + 1) % mesh.size[axis];

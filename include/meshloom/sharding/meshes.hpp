@@ -6,12 +6,12 @@
 #pragma once
 
 #include <meshloom/base/result.hpp>
+#include <meshloom/base/vector.hpp>
 #include <meshloom/cluster/cluster.hpp>
 #include <meshloom/sharding/spec.hpp>
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace meshloom {
 
@@ -26,18 +26,18 @@ struct submesh {
 
 /// All submeshes that a stage may take, by rising number of ranks; of a cluster of several groups of hosts, those on
 /// the first.
-std::vector<submesh> submeshes_of(const cluster& machine);
+vector<submesh> submeshes_of(const cluster& machine);
 
 /// All shapes of at most `axes` axes whose product is `ranks`, fewest axes first. Axes of size 1 are left out, so a
 /// single rank has one shape, of no axes; the last axis is fastest, so its ranks are neighbours, on one host if they
 /// fit. `ranks` is at least 1, `axes` from 1 to `max_mesh_rank`.
-std::vector<mesh_shape> logical_meshes(std::int32_t ranks, int axes = 2);
+vector<mesh_shape> logical_meshes(std::int32_t ranks, int axes = 2);
 
 /// The first rank of each stage: in the order of the stages if that keeps the law, otherwise whole hosts first, then
 /// parts of hosts, large ones first. Fails for what is no submesh, for more ranks than there are, and where parts do
 /// not fit together; they always do if of any two parts one divides the other, as powers of two. All stand on one group
 /// of hosts: where there are several, it is asked for each by itself (cluster/groups.hpp).
-result<std::vector<std::int32_t>> tile(const cluster& machine, std::span<const submesh> stages);
+result<vector<std::int32_t>> tile(const cluster& machine, std::span<const submesh> stages);
 
 }  // namespace meshloom
 

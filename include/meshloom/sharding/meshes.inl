@@ -16,9 +16,8 @@ inline bool is_submesh(const cluster& machine, const submesh& stage) {
 }
 
 /// Each after the one before, if that splits no host wrongly.
-inline std::optional<std::vector<std::int32_t>> place_in_order(const cluster& machine,
-                                                               std::span<const submesh> stages) {
-  std::vector<std::int32_t> first;
+inline std::optional<vector<std::int32_t>> place_in_order(const cluster& machine, std::span<const submesh> stages) {
+  vector<std::int32_t> first;
   std::int32_t next = 0;
   for (const submesh& stage : stages) {
     const std::int32_t within = next % machine.devices_per_host;
@@ -31,11 +30,10 @@ inline std::optional<std::vector<std::int32_t>> place_in_order(const cluster& ma
 
 /// Puts each part, largest first, into the first host that has room for it, and goes back where one has none.
 /// The host of each part; nothing if there is no way, or none in as many moves as `most_moves`.
-inline std::optional<std::vector<std::size_t>> pack_parts(std::span<const std::int32_t> parts,
-                                                          std::vector<std::int32_t> room) {
+inline std::optional<vector<std::size_t>> pack_parts(std::span<const std::int32_t> parts, vector<std::int32_t> room) {
   constexpr int most_moves = 1 << 22;
   constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
-  std::vector<std::size_t> host(parts.size(), nowhere);
+  vector<std::size_t> host(parts.size(), nowhere);
   int moves = 0;
   for (std::size_t k = 0; k < parts.size(); ++moves) {
     if (moves == most_moves) return std::nullopt;
@@ -56,10 +54,10 @@ inline std::optional<std::vector<std::size_t>> pack_parts(std::span<const std::i
 }
 
 /// Whole hosts from the first host on, then parts, large ones first.
-inline std::optional<std::vector<std::int32_t>> place_by_size(const cluster& machine, std::span<const submesh> stages) {
+inline std::optional<vector<std::int32_t>> place_by_size(const cluster& machine, std::span<const submesh> stages) {
   const std::int32_t each = machine.devices_per_host;
-  std::vector<std::int32_t> first(stages.size()), parts;
-  std::vector<std::size_t> order;
+  vector<std::int32_t> first(stages.size()), parts;
+  vector<std::size_t> order;
   std::int32_t taken = 0;
   for (std::size_t s = 0; s < stages.size(); ++s) {
     if (stages[s].devices < each) {
@@ -74,9 +72,9 @@ inline std::optional<std::vector<std::int32_t>> place_by_size(const cluster& mac
   });
   for (const std::size_t s : order) parts.push_back(stages[s].devices);
   const auto free_hosts = static_cast<std::size_t>(machine.hosts - taken / each);
-  const auto hosts = pack_parts(parts, std::vector<std::int32_t>(free_hosts, each));
+  const auto hosts = pack_parts(parts, vector<std::int32_t>(free_hosts, each));
   if (!hosts) return std::nullopt;
-  std::vector<std::int32_t> filled(free_hosts);
+  vector<std::int32_t> filled(free_hosts);
   for (std::size_t k = 0; k < order.size(); ++k) {
     const std::size_t host = (*hosts)[k];
     first[order[k]] = taken + static_cast<std::int32_t>(host) * each + filled[host];
@@ -87,8 +85,8 @@ inline std::optional<std::vector<std::int32_t>> place_by_size(const cluster& mac
 
 }  // namespace detail
 
-MESHLOOM_INLINE std::vector<submesh> submeshes_of(const cluster& machine) {
-  std::vector<submesh> all;
+MESHLOOM_INLINE vector<submesh> submeshes_of(const cluster& machine) {
+  vector<submesh> all;
   for (std::int32_t part = 1; part < machine.devices_per_host; ++part) {
     if (machine.devices_per_host % part == 0) all.push_back({1, part});
   }
@@ -96,9 +94,9 @@ MESHLOOM_INLINE std::vector<submesh> submeshes_of(const cluster& machine) {
   return all;
 }
 
-MESHLOOM_INLINE std::vector<mesh_shape> logical_meshes(std::int32_t ranks, int axes) {
+MESHLOOM_INLINE vector<mesh_shape> logical_meshes(std::int32_t ranks, int axes) {
   if (ranks == 1) return {mesh_shape{}};
-  std::vector<mesh_shape> all{{1, {ranks}}};
+  vector<mesh_shape> all{{1, {ranks}}};
   // Every shape comes from exactly one other: the one in which its last two axes are one.
   for (std::size_t at = 0; at < all.size() && all[at].rank < axes; ++at) {
     const mesh_shape wide = all[at];
@@ -115,7 +113,7 @@ MESHLOOM_INLINE std::vector<mesh_shape> logical_meshes(std::int32_t ranks, int a
   return all;
 }
 
-MESHLOOM_INLINE result<std::vector<std::int32_t>> tile(const cluster& machine, std::span<const submesh> stages) {
+MESHLOOM_INLINE result<vector<std::int32_t>> tile(const cluster& machine, std::span<const submesh> stages) {
   if (!machine.others.empty())
     return failure{machine.name + " has several groups of hosts, each of which is tiled by itself; give one alone"};
   std::int64_t ranks = 0;

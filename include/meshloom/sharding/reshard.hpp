@@ -5,11 +5,11 @@
 // Law: the steps form a chain from the first spec to the last, every step is legal, and no chain costs less.
 #pragma once
 
+#include <meshloom/base/vector.hpp>
 #include <meshloom/sharding/collective.hpp>
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace meshloom {
 
@@ -31,7 +31,7 @@ struct reshard_step {
 };
 
 struct reshard_path {
-  std::vector<reshard_step> steps{};
+  vector<reshard_step> steps{};
   picoseconds time{};
   bool possible = false;  ///< false if the target asks for a partial that the source lacks: none can be made
 
@@ -51,8 +51,8 @@ struct reachable_spec {
 };
 
 /// Every spec that a tensor in spec `from` can be brought to, itself first; prices are those of `reshard`.
-std::vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents, bytes element,
-                                           const mesh_shape& mesh, const mesh_links& links);
+vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents, bytes element,
+                                      const mesh_shape& mesh, const mesh_links& links);
 
 namespace detail {
 
@@ -74,7 +74,7 @@ std::size_t number_of(const spec& layout, int mesh_rank, int tensor_rank);
 
 /// Every spec of a tensor of `tensor_rank` axes on `mesh`, in a fixed order, `whole` first: each mesh axis whole, a cut
 /// of any tensor axis at any depth or, if `partial_sum`, a pending sum.
-std::vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum);
+vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum);
 
 }  // namespace meshloom
 

@@ -97,7 +97,7 @@ struct reshard_place {
   reshard_step last{};
 };
 
-MESHLOOM_INLINE reshard_path trace_back(const std::vector<reshard_place>& places, int end) {
+MESHLOOM_INLINE reshard_path trace_back(const vector<reshard_place>& places, int end) {
   reshard_path path{.time = places[static_cast<std::size_t>(end)].time, .possible = true};
   const reshard_place* place = &places[static_cast<std::size_t>(end)];
   for (; place->previous >= 0; place = &places[static_cast<std::size_t>(place->previous)]) {
@@ -110,7 +110,7 @@ MESHLOOM_INLINE reshard_path trace_back(const std::vector<reshard_place>& places
 /// Searches from `from` until `to` is met, if there is one, and returns its place; −1 if it is not met, when `places`
 /// holds every spec that can be reached and the best way to it.
 MESHLOOM_INLINE int search(const reshard_terrain& terrain, const spec& from, const spec* to,
-                           std::vector<reshard_place>& places) {
+                           vector<reshard_place>& places) {
   const int mesh_rank = terrain.mesh.rank, tensor_rank = static_cast<int>(terrain.extents.size());
   std::array<std::int16_t, most_specs> place_of;
   std::fill_n(place_of.begin(), spec_count(mesh_rank, tensor_rank), std::int16_t{-1});
@@ -118,7 +118,7 @@ MESHLOOM_INLINE int search(const reshard_terrain& terrain, const spec& from, con
   place_of[number_of(from, mesh_rank, tensor_rank)] = 0;
 
   using candidate = std::tuple<std::int64_t, int, int>;  // time, steps, place
-  std::priority_queue<candidate, std::vector<candidate>, std::greater<>> queue;
+  std::priority_queue<candidate, vector<candidate>, std::greater<>> queue;
   queue.push({0, 0, 0});
   while (!queue.empty()) {
     const auto [time, steps, at] = queue.top();
@@ -152,28 +152,27 @@ MESHLOOM_INLINE reshard_path reshard(const spec& from, const spec& to, std::span
                                      bytes element, const mesh_shape& mesh, const mesh_links& links) {
   if ((to.partial_sum() & ~from.partial_sum()) != 0 || (to.partial_max() & ~from.partial_max()) != 0) return {};
   if (from == to) return {.possible = true};
-  std::vector<detail::reshard_place> places;
+  vector<detail::reshard_place> places;
   const int end = detail::search({extents, element, mesh, links}, from, &to, places);
   return end < 0 ? reshard_path{} : detail::trace_back(places, end);
 }
 
-MESHLOOM_INLINE std::vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents,
-                                                           bytes element, const mesh_shape& mesh,
-                                                           const mesh_links& links) {
-  std::vector<detail::reshard_place> places;
+MESHLOOM_INLINE vector<reachable_spec> reachable_from(const spec& from, std::span<const std::int64_t> extents,
+                                                      bytes element, const mesh_shape& mesh, const mesh_links& links) {
+  vector<detail::reshard_place> places;
   detail::search({extents, element, mesh, links}, from, nullptr, places);
-  std::vector<reachable_spec> found;
+  vector<reachable_spec> found;
   for (const detail::reshard_place& each : places) found.push_back({each.layout, each.time});
   return found;
 }
 
-MESHLOOM_INLINE std::vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum) {
+MESHLOOM_INLINE vector<spec> all_specs(int tensor_rank, const mesh_shape& mesh, bool partial_sum) {
   const int choices = 1 + tensor_rank + (partial_sum ? 1 : 0);  // of one mesh axis: whole, a split, a pending sum
   int combinations = 1;
   for (int axis = 0; axis < mesh.rank; ++axis) combinations *= choices;
 
-  std::vector<spec> found;
-  std::vector<bool> seen(detail::spec_count(mesh.rank, tensor_rank));
+  vector<spec> found;
+  vector<bool> seen(detail::spec_count(mesh.rank, tensor_rank));
   std::array<std::int8_t, max_mesh_rank> order{0, 1, 2};  // of the cuts, outer first
   do {
     for (int combination = 0; combination < combinations; ++combination) {

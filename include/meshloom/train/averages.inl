@@ -6,7 +6,7 @@
 namespace meshloom {
 
 MESHLOOM_INLINE void take_averages(const host_run& from, host_run& into) {
-  const std::vector<std::string> kept = from.names();
+  const vector<std::string> kept = from.names();
   for (const std::string& name : into.names()) {
     for (std::int32_t rank = 0; rank < std::min(from.executed().ranks, into.executed().ranks); ++rank) {
       const void* const shared = into.shard(name, rank).data;

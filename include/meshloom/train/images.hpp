@@ -7,26 +7,26 @@
 
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/error.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace meshloom {
 
 /// Images of one size with a label each.
 struct image_set {
   std::int64_t count = 0, high = 0, wide = 0, channels = 0;
-  std::vector<std::uint8_t> pixels{};  ///< [image, high, wide, channel]
-  std::vector<std::int32_t> labels{};
+  vector<std::uint8_t> pixels{};  ///< [image, high, wide, channel]
+  vector<std::int32_t> labels{};
 
   std::int64_t pixels_per_image() const { return high * wide * channels; }
 };
 
 /// Bytes of any number of axes, last axis fastest.
 struct byte_array {
-  std::vector<std::int64_t> extents;
-  std::vector<std::uint8_t> values;
+  vector<std::int64_t> extents;
+  vector<std::uint8_t> values;
 };
 
 /// All readers take uncompressed files and throw meshloom::error naming the file if it cannot be read, is compressed or
@@ -39,17 +39,17 @@ byte_array read_idx(const std::string& path);
 image_set read_idx_images(const std::string& images, const std::string& labels);
 
 /// The 32 × 32 images of three channels in the binary files of CIFAR-10, one file after the other.
-image_set read_cifar10(const std::vector<std::string>& paths);
+image_set read_cifar10(const vector<std::string>& paths);
 
 /// Those of CIFAR-100, with their fine labels, 0 … 99.
-image_set read_cifar100(const std::vector<std::string>& paths);
+image_set read_cifar100(const vector<std::string>& paths);
 
 /// Takes the last `number` images out of `from`, to be held out. Throws meshloom::error if it would leave none.
 image_set split_off(image_set& from, std::int64_t number);
 
 /// What makes the bytes of each channel numbers of mean 0 and deviation 1.
 struct pixel_scale {
-  std::vector<double> mean, deviation;
+  vector<double> mean, deviation;
 };
 
 /// The scale of the images to learn from, also for those held out. A channel of one colour keeps its deviation of 0
@@ -58,8 +58,8 @@ pixel_scale scale_of(const image_set& images);
 
 /// `batch` scaled images [image, high, wide, channel] and their labels.
 struct image_sample {
-  std::vector<float> input;
-  std::vector<std::int32_t> target;
+  vector<float> input;
+  vector<std::int32_t> target;
 };
 
 /// Images drawn from anywhere in the set, which is not empty.

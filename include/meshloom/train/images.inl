@@ -12,7 +12,7 @@ namespace meshloom {
 
 namespace detail {
 
-MESHLOOM_INLINE std::vector<std::uint8_t> bytes_of_images(const std::string& path) {
+MESHLOOM_INLINE vector<std::uint8_t> bytes_of_images(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw error("images: cannot read '" + path + "'; give the path of a readable file");
   std::ostringstream all;
@@ -25,7 +25,7 @@ MESHLOOM_INLINE std::vector<std::uint8_t> bytes_of_images(const std::string& pat
 }
 
 /// 10 x 28 x 28
-MESHLOOM_INLINE std::string text_of_extents(const std::vector<std::int64_t>& extents) {
+MESHLOOM_INLINE std::string text_of_extents(const vector<std::int64_t>& extents) {
   std::string text;
   for (const std::int64_t extent : extents) text += (text.empty() ? "" : " x ") + std::to_string(extent);
   return text;
@@ -34,11 +34,12 @@ MESHLOOM_INLINE std::string text_of_extents(const std::vector<std::int64_t>& ext
 /// One file of CIFAR: records of `labels` bytes, of which the last is below `classes`, then planes of red, green, blue.
 MESHLOOM_INLINE void add_cifar(image_set& to, const std::string& path, std::size_t labels, int classes) {
   constexpr std::size_t plane = 32 * 32;
-  const std::vector<std::uint8_t> content = bytes_of_images(path);
+  const vector<std::uint8_t> content = bytes_of_images(path);
   const std::size_t record = labels + 3 * plane;
   if (content.size() % record != 0) {
-    throw error("images: '" + path + "' has " + std::to_string(content.size()) + " bytes, no whole number of images of " +
-                std::to_string(record) + "; it is truncated, or no binary file of CIFAR-" + std::to_string(classes));
+    throw error("images: '" + path + "' has " + std::to_string(content.size()) +
+                " bytes, no whole number of images of " + std::to_string(record) +
+                "; it is truncated, or no binary file of CIFAR-" + std::to_string(classes));
   }
   for (std::size_t begin = 0; begin < content.size(); begin += record) {
     const std::uint8_t label = content[begin + labels - 1];
@@ -55,7 +56,7 @@ MESHLOOM_INLINE void add_cifar(image_set& to, const std::string& path, std::size
   }
 }
 
-MESHLOOM_INLINE image_set read_cifar(const std::vector<std::string>& paths, std::size_t labels, int classes) {
+MESHLOOM_INLINE image_set read_cifar(const vector<std::string>& paths, std::size_t labels, int classes) {
   image_set made{.high = 32, .wide = 32, .channels = 3};
   for (const std::string& path : paths) add_cifar(made, path, labels, classes);
   if (made.count == 0) throw error("images: no file of CIFAR-" + std::to_string(classes) + " is named; give its paths");
@@ -81,7 +82,7 @@ MESHLOOM_INLINE void make_room(image_sample& into, const image_set& from, std::i
 }  // namespace detail
 
 MESHLOOM_INLINE byte_array read_idx(const std::string& path) {
-  const std::vector<std::uint8_t> content = detail::bytes_of_images(path);
+  const vector<std::uint8_t> content = detail::bytes_of_images(path);
   const std::string who = "images: '" + path + "' ";
   if (content.size() < 4 || content[0] != 0 || content[1] != 0 || content[3] == 0)
     throw error(who + "is no IDX file: it does not begin with two zeros, a type and a number of axes");
@@ -128,11 +129,9 @@ MESHLOOM_INLINE image_set read_idx_images(const std::string& images, const std::
           .labels = {classes.values.begin(), classes.values.end()}};
 }
 
-MESHLOOM_INLINE image_set read_cifar10(const std::vector<std::string>& paths) {
-  return detail::read_cifar(paths, 1, 10);
-}
+MESHLOOM_INLINE image_set read_cifar10(const vector<std::string>& paths) { return detail::read_cifar(paths, 1, 10); }
 
-MESHLOOM_INLINE image_set read_cifar100(const std::vector<std::string>& paths) {
+MESHLOOM_INLINE image_set read_cifar100(const vector<std::string>& paths) {
   return detail::read_cifar(paths, 2, 100);  // the coarse label, then the fine one
 }
 
@@ -153,7 +152,7 @@ MESHLOOM_INLINE image_set split_off(image_set& from, std::int64_t number) {
 
 MESHLOOM_INLINE pixel_scale scale_of(const image_set& images) {
   const auto channels = static_cast<std::size_t>(images.channels);
-  pixel_scale made{std::vector<double>(channels), std::vector<double>(channels)};
+  pixel_scale made{vector<double>(channels), vector<double>(channels)};
   const auto count = static_cast<double>(images.pixels.size() / channels);
   for (std::size_t at = 0; at < images.pixels.size(); ++at) made.mean[at % channels] += images.pixels[at] / count;
   for (std::size_t at = 0; at < images.pixels.size(); ++at) {

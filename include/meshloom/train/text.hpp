@@ -7,17 +7,17 @@
 
 #include <meshloom/base/config.hpp>
 #include <meshloom/base/error.hpp>
+#include <meshloom/base/vector.hpp>
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace meshloom {
 
 /// `batch` sequences of `seq` tokens, row by row, and for each token the one that follows.
 struct text_sample {
-  std::vector<std::int32_t> input, target;
+  vector<std::int32_t> input, target;
 };
 
 class text {
