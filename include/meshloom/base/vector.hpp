@@ -51,11 +51,18 @@ class element_storage {
   std::size_t capacity_ = 0;
 };
 
+/// Of the very type, whose size is the same.
+template <class Row, class Element>
+concept row_of = requires(const Row& row) {
+  { *row.data() } -> std::same_as<const Element&>;
+  { row.size() } -> std::convertible_to<std::size_t>;
+};
+
 }  // namespace detail
 
 /// Elements in a row. Where memory runs out, std::bad_alloc is thrown. Whatever throws, the elements that were there
-/// are as before, but that a range assigned with `assign` may have taken their place in part; of a range that is
-/// inserted, what was made of it stays at the end.
+/// are as before, but that `assign` gives them up first; of a range that is inserted, what was made of it stays at the
+/// end.
 template <class Element>
 class vector {
  public:
@@ -76,12 +83,8 @@ class vector {
     insert(end(), from, to);
   }
   /// A copy of what lies in a row elsewhere: in a std::vector, std::array or std::span of such elements.
-  template <class Row>
+  template <detail::row_of<Element> Row>
     requires(!std::derived_from<Row, vector>)
-  &&requires(const Row& row) {
-    { *row.data() } -> std::same_as<const Element&>;
-    { row.size() } -> std::convertible_to<std::size_t>;
-  }
   vector(const Row& row) : vector() { append(row.data(), row.size()); }
   vector(const vector& other) : vector() { append(other.data(), other.size()); }
   vector(vector&& other) noexcept = default;

@@ -24,7 +24,8 @@ MESHLOOM_INLINE void element_storage::make_room(std::size_t more, std::size_t by
   const std::size_t most = PTRDIFF_MAX / bytes;
   if (more > most - size) throw std::bad_array_new_length();
   const std::size_t room = capacity_ > most / 2 ? most : std::max(size + more, 2 * capacity_);
-  void* const to = ::operator new(room* bytes);
+  const std::size_t all = room * bytes;
+  void* const to = ::operator new(all);
   if (relocate != nullptr)
     relocate(first, to, size);
   else if (size != 0)
